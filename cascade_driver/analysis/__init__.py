@@ -1,0 +1,1 @@
+"""Records to defect probability, stored-energy distribution and response."""

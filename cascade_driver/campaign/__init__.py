@@ -1,0 +1,1 @@
+"""Many cascades: plan, claim, run anywhere, record on disk."""

@@ -1,0 +1,1 @@
+"""One cascade: crystal, potential, thermalise, kick, follow, quench, record."""

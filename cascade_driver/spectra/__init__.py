@@ -1,0 +1,1 @@
+"""Source spectra, and what a detector makes of them."""
