@@ -1,0 +1,142 @@
+"""Typed, frozen parameters: read from TOML with helpful errors, and named by their content.
+
+Every group of parameters that a user may write is a dataclass made by `parameters`: frozen, keyword-only,
+validated when made, unknown keys refused. `digest` turns such an object into a name: equal content gives equal
+names, so 50 and 50.0 are one energy. This is the one module that reads TOML.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast, dataclass_transform
+
+import numpy as np
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from cascade_driver.errors import InputError
+
+#: Unknown keys are errors, infinities and nans too; defaults are validated like the rest.
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=True, str_strip_whitespace=True)
+
+T = TypeVar("T")
+
+#: Every key that any group of parameters knows, for spelling suggestions.
+_FIELD_NAMES: set[str] = set()
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
+def parameters(cls: type[T]) -> type[T]:
+    """Return `cls` as a frozen, keyword-only, validated dataclass."""
+    made = pydantic_dataclass(cls, frozen=True, kw_only=True, config=STRICT)
+    _FIELD_NAMES.update(field.name for field in dataclasses.fields(made))
+    return cast("type[T]", made)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, unreadable or not TOML.
+    """
+    try:
+        with path.open("rb") as stream:
+            return tomllib.load(stream)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; give the path of a TOML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not valid TOML: {error}") from None
+
+
+def build(kind: type[T], content: Mapping[str, Any], *, origin: str) -> T:
+    """Return `content` as a `parameters` object of type `kind`.
+
+    Raises
+    ------
+    InputError
+        With one line for the first thing that is wrong: where, what was found, what was expected.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        raise InputError(f"{origin}: {_first_complaint(error)}") from None
+
+
+def _first_complaint(error: ValidationError) -> str:
+    """Return one readable line about a validation error; unknown keys first, they explain missing ones."""
+    details = error.errors(include_url=False)
+    unknown = [d for d in details if d["type"] == "unexpected_keyword_argument"]
+    missing = [str(d["loc"][-1]) for d in details if d["type"] in {"missing", "missing_argument"}]
+    detail = (unknown or details)[0]
+    where = _location(detail["loc"])
+    if unknown:
+        word = str(detail["loc"][-1])
+        # What is missing beside an unknown key is the likeliest thing that was meant.
+        close = difflib.get_close_matches(word, missing, n=1, cutoff=0.5) or difflib.get_close_matches(
+            word, sorted(_FIELD_NAMES), n=1
+        )
+        hint = f"did you mean `{close[0]}`?" if close else "remove it"
+        return f"unknown key `{where}`; {hint}"
+    if detail["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
+        return f"`{where}` is missing; add it"
+    message = detail["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    found = detail["input"]
+    if isinstance(found, Mapping | list) or not where:
+        return f"`{where}`: {message}" if where else message
+    return f"`{where}`: {message}; found {found!r}"
+
+
+def _location(loc: tuple[int | str, ...]) -> str:
+    """Return a pydantic location as the dotted path that a TOML reader knows."""
+    text = ""
+    for part in loc:
+        if isinstance(part, int):
+            text += f"[{part + 1}]"
+        elif part and not part[0].isupper() and "[" not in part and "(" not in part:
+            text += f".{part}" if text else part
+    return text
+
+
+def plain(value: Any) -> Any:
+    """Return `value` (a `parameters` object, or containers of them) as JSON-ready dicts, lists and scalars.
+
+    Fields that are None are left out, so that a new optional field does not rename what exists.
+    """
+    return TypeAdapter(type(value)).dump_python(value, mode="json", exclude_none=True)
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of `value`: sorted keys, no spaces, shortest exact numbers."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any, *, length: int = 16) -> str:
+    """Return the first `length` hexadecimal digits of the SHA-256 of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def seed_from(campaign_seed: int, *spawn_key: int) -> int:
+    """Return a seed in LAMMPS' range 1 to 900 000 000 for the place `spawn_key` of a campaign.
+
+    Uses `numpy.random.SeedSequence(campaign_seed, spawn_key=spawn_key)`, so that neighbouring places are
+    statistically independent and no order of execution matters.
+    """
+    word = int(np.random.SeedSequence(campaign_seed, spawn_key=spawn_key).generate_state(1, np.uint64)[0])
+    return 1 + word % 900_000_000
