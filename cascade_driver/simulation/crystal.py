@@ -1,0 +1,579 @@
+"""Crystals: unit cells -> orthogonal supercells, and an aluminium film on silicon, as `ase.Atoms`.
+
+A crystal is made in two steps, so that the potential in use can have its own lattice constants:
+`constituents` returns the bulk cells to be relaxed, `assemble` builds the simulation box from them.
+
+The crystal frame, in which all directions of the project are given, is the Cartesian frame of the
+orthogonal cell: its edges lie along x, y and z, so the engine never rotates it. For the built-in crystals
+and for files whose cell is already orthogonal this is the frame of the unit cell (a, b, c along x, y, z).
+For any other file, the proper rotation from the frame of the file to that of the box is in
+`atoms.info["crystal_to_box"]`: ``direction_in_box = crystal_to_box @ direction_in_file``.
+"""
+
+# ASE annotates only part of what it offers:
+# mypy: disallow-untyped-calls=False, warn-return-any=False
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.build import bulk, make_supercell
+from ase.constraints import FixAtoms
+from ase.geometry import minkowski_reduce
+from ase.neighborlist import natural_cutoffs, neighbor_list
+from ase.spacegroup import crystal
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
+
+from cascade_driver.errors import InputError
+from cascade_driver.schema import file_sha256, parameters, plain
+from cascade_driver.units import BOLTZMANN_eV_PER_K
+
+FILM = "Al/Si"
+CRYSTALS = ("CaWO4", "Si", "Al", FILM)
+
+#: Values of the array `region` of an assembled box.
+REGION_BULK = 0
+REGION_FILM = 1
+
+#: Residual |cos| between the edges of a cell that counts as orthogonal. What is left is strained away (at
+#: most a shear of 0.06 degrees): lattice constants in files are rounded to about 1e-4.
+ORTHOGONALITY_TOLERANCE = 1e-3
+#: Reach of the search for orthogonal lattice vectors, in multiples of the (reduced) lattice vectors.
+SEARCH_REACH = 6
+#: An orthogonal cell that needs no rotation is preferred to a smaller one that does, up to this ratio of
+#: volumes: the cubic cell of a primitive fcc file instead of the tetragonal one turned by 45 degrees.
+ALIGNED_VOLUME_RATIO = 2.0
+#: Atoms closer than this share of the sum of their covalent radii overlap: no bond is that short, while
+#: duplicated or partly occupied sites are. (W-O: 1.14 of 1.78 angstrom; H-H: 0.31 of 0.74 angstrom.)
+OVERLAP_SHARE = 0.5
+
+#: Unit cells of (001) aluminium on unit cells of (001) silicon, per lateral axis: 4 x 4.05 = 16.20 angstrom
+#: on 3 x 5.431 = 16.29 angstrom, a misfit of 0.6 %.
+COINCIDENCE_CELLS = (4, 3)
+#: Above this misfit the film is no longer aluminium: potentials are within 1 % of both lattice constants.
+LARGEST_MISFIT = 0.03
+#: Out-of-plane strain per biaxial in-plane strain of a free (001) film, -2 C12/C11, with the
+#: room-temperature constants of aluminium, C11 = 107 and C12 = 61 GPa (Kittel, Introduction to Solid State
+#: Physics, ch. 3). Linear elasticity gives the stress-free film; keeping the volume (-2) would compress it,
+#: keeping c (0) would stretch it, by 0.5 %.
+FILM_STRAIN_RATIO = -2 * 61 / 107
+
+#: A closed box may be heated by this much: at 250 K above the 133 K of the start, defects of CaWO4
+#: (barriers of some tenths of eV) do not move within 8 ps, and the crystal stays far from melting.
+LARGEST_HEATING_K = 250.0
+#: With a border thermostat the heat leaves within some ps, but the collisions are over in 0.5 ps, before
+#: that. Until then the heat, shared by all atoms, must leave a solid: melting is at 1893 K (CaWO4), 1687 K
+#: (Si), 933 K (Al).
+LARGEST_HEATING_WITH_BORDER_K = 1000.0
+#: Width that no border thermostat may touch: the knocked-on atom and its neighbours out to 5 angstrom,
+#: where a close Frenkel pair ends up, follow Newton alone.
+SMALLEST_INTERIOR_A = 10.0
+
+
+@parameters
+class FilmSpec:
+    """An aluminium film on a silicon substrate, (001) on (001), with a free surface above.
+
+    Attributes
+    ----------
+    film_cells : int
+        Thickness of the film in unit cells of aluminium (4.05 angstrom, two atomic layers each).
+    substrate_cells : int
+        Thickness of the substrate in unit cells of silicon (5.43 angstrom, four atomic layers each).
+    gap_A : float
+        Distance of the lowest aluminium from the highest silicon layer; 2.4 angstrom is an Al-Si bond.
+    vacuum_A : float
+        Free height above the film.
+    held_A : float
+        Thickness of the bottom of the substrate whose atoms are held. It should exceed the cutoff of the
+        potential, so that no free atom feels the lower surface.
+    """
+
+    film_cells: int = Field(default=5, ge=1)
+    substrate_cells: int = Field(default=6, ge=1)
+    gap_A: float = Field(default=2.4, ge=1.5, le=5.0)
+    vacuum_A: float = Field(default=15.0, ge=5.0)
+    held_A: float = Field(default=6.5, gt=0)
+
+
+@parameters
+class CrystalSpec:
+    """The crystal and the size of its box: the section `[crystal]`.
+
+    Attributes
+    ----------
+    name : str, optional
+        A built-in crystal: `CaWO4`, `Si`, `Al`, or `Al/Si`, the film.
+    file : str, optional
+        Instead: a structure file that ASE reads (CIF, extxyz, POSCAR, ...).
+    file_sha256 : str, optional
+        SHA-256 of that file; `resolved` fills it in.
+    minimum_atoms : int, optional
+        The box is the least elongated supercell with at least so many atoms (see `repeats_for`).
+    repeats : three int, optional
+        Instead: repeats of the orthogonal cell along x, y, z. For the film: of the coincidence cell along x
+        and y; the third is 1, thicknesses are in `film`.
+    relax_cell : bool
+        Whether the lattice constants are relaxed to those of the potential; otherwise they stay as given.
+    film : FilmSpec, optional
+        Thicknesses of `Al/Si`; `resolved` fills in the defaults.
+    """
+
+    name: str | None = None
+    file: str | None = None
+    file_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    minimum_atoms: int | None = Field(default=None, ge=1)
+    repeats: tuple[int, int, int] | None = None
+    relax_cell: bool = True
+    film: FilmSpec | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str | None) -> str | None:
+        if name is None or name in CRYSTALS:
+            return name
+        folded = {known.lower(): known for known in CRYSTALS}
+        close = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
+        hint = f"did you mean `{folded[close[0]]}`?" if close else "give another crystal by `file`"
+        raise ValueError(f"unknown crystal, known are {', '.join(CRYSTALS)}; {hint}")
+
+    @field_validator("repeats")
+    @classmethod
+    def _are_positive(cls, repeats: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        if repeats is not None and min(repeats) < 1:
+            raise ValueError("each of the three repeats must be at least 1")
+        return repeats
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> CrystalSpec:
+        if (self.name is None) == (self.file is None):
+            raise ValueError("give exactly one of `name` and `file`")
+        if (self.minimum_atoms is None) == (self.repeats is None):
+            raise ValueError("give exactly one of `minimum_atoms` and `repeats`")
+        if self.file is None and self.file_sha256 is not None:
+            raise ValueError("`file_sha256` belongs to `file`; remove it")
+        if self.film is not None and self.name != FILM:
+            raise ValueError(f"`film` belongs to name = {FILM!r}; remove it")
+        if self.name == FILM and self.repeats is not None and self.repeats[2] != 1:
+            raise ValueError("a film is repeated along x and y only: the third of `repeats` must be 1")
+        return self
+
+    @property
+    def is_film(self) -> bool:
+        """Whether this is a film with a free surface, not a bulk crystal."""
+        return self.name == FILM
+
+
+def resolved(spec: CrystalSpec, base_folder: Path) -> CrystalSpec:
+    """Return `spec` with the file found and its checksum filled in, and with the defaults of a film.
+
+    Parameters
+    ----------
+    spec : CrystalSpec
+        As written by the user.
+    base_folder : pathlib.Path
+        Folder that a relative `file` is relative to: that of the input file.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or its checksum is not the one in `spec`.
+    """
+    if spec.is_film and spec.film is None:
+        return dataclasses.replace(spec, film=FilmSpec())
+    if spec.file is None:
+        return spec
+    path = (base_folder / spec.file).resolve()
+    if not path.is_file():
+        raise InputError(f"{path}: no such structure file; `file` is relative to {base_folder}")
+    found = file_sha256(path)
+    if spec.file_sha256 not in (None, found):
+        raise InputError(f"{path}: the structure has changed (SHA-256 {found[:12]}...); remove `file_sha256`")
+    return dataclasses.replace(spec, file=str(path), file_sha256=found)
+
+
+def identity(spec: CrystalSpec) -> dict[str, Any]:
+    """Return what of a resolved `spec` enters an id: a file by its content and not by its place."""
+    content: dict[str, Any] = plain(spec)
+    if spec.file_sha256 is not None:
+        del content["file"]
+    return content
+
+
+def constituents(spec: CrystalSpec) -> dict[str, Atoms]:
+    """Return the orthogonal bulk cells of which the box is made, by name.
+
+    These are the cells that a potential relaxes before `assemble`: one for a bulk crystal (named as the
+    crystal, or `file`), `Al` and `Si` for the film. Edges lie along x, y, z; lengths in angstrom.
+
+    Raises
+    ------
+    InputError
+        If a structure file cannot be used.
+    """
+    if spec.is_film:
+        return {"Al": _built_in("Al"), "Si": _built_in("Si")}
+    if spec.name is not None:
+        return {spec.name: _built_in(spec.name)}
+    return {"file": orthogonal_cell(_read(resolved(spec, Path())))}
+
+
+def assemble(spec: CrystalSpec, constituents: Mapping[str, Atoms]) -> Atoms:
+    """Return the simulation box.
+
+    Parameters
+    ----------
+    spec : CrystalSpec
+        What to build.
+    constituents : mapping of str to ase.Atoms
+        As from the function `constituents`, relaxed or not.
+
+    Returns
+    -------
+    ase.Atoms
+        Orthogonal box with its corner at the origin and all atoms inside; periodic along x, y and, in bulk,
+        z. Atoms to be held carry `ase.constraints.FixAtoms`. Integer arrays: `region` (`REGION_BULK`, also
+        the substrate, or `REGION_FILM`) and `cell_index` (index of the atom in the constituent's cell, for
+        its site symmetry).
+
+    Raises
+    ------
+    InputError
+        If a constituent is missing or not orthogonal, or the film does not fit.
+    """
+    wanted = {"Al", "Si"} if spec.is_film else {spec.name or "file"}
+    if set(constituents) != wanted:
+        raise InputError(
+            f"the box needs the constituents {sorted(wanted)}, found {sorted(constituents)}; "
+            "pass what `constituents` returns"
+        )
+    cells = {name: _indexed(cell, name=name) for name, cell in constituents.items()}
+    return _film_box(spec, cells["Al"], cells["Si"]) if spec.is_film else _bulk_box(spec, *cells.values())
+
+
+def orthogonal_cell(atoms: Atoms) -> Atoms:
+    """Return the smallest orthogonal cell of a periodic crystal, its edges along x, y, z.
+
+    Three mutually perpendicular lattice vectors A_i = sum_j P_ij a_j with integers P_ij are searched (|cos|
+    below `ORTHOGONALITY_TOLERANCE`, P up to `SEARCH_REACH` in a Minkowski-reduced basis); the smallest
+    volume wins, then the shortest longest edge; but see `ALIGNED_VOLUME_RATIO`. The rotation that turns
+    them into x, y, z, with the order and signs that make it the smallest turn, is in
+    ``info["crystal_to_box"]`` (3x3, determinant +1).
+
+    Raises
+    ------
+    InputError
+        If there is no such cell within reach.
+    """
+    lengths = atoms.cell.lengths()
+    if _largest_cosine(atoms.cell.array) < 1e-12 and np.allclose(
+        atoms.cell.array, np.diag(lengths), atol=1e-9
+    ):
+        result = atoms.copy()
+        result.info["crystal_to_box"] = np.eye(3)
+        return result
+    multiples, rotation = _orthogonal_vectors(atoms)
+    result = make_supercell(atoms, multiples, wrap=True)
+    # Removes what the tolerance has let through, and turns the edges into x, y, z.
+    result.set_cell(np.diag(result.cell.lengths()), scale_atoms=True)
+    result.info["crystal_to_box"] = rotation
+    return result
+
+
+def repeats_for(cell: Atoms, minimum_atoms: int) -> tuple[int, int, int]:
+    """Return the repeats of an orthogonal `cell` that make the best box of at least `minimum_atoms`.
+
+    Best is the smallest N L_max/L_min (atoms times elongation): one percent more atoms must buy at least
+    one percent of elongation. Among equals the less elongated, then the smaller, then the one longest along
+    z.
+    """
+    per_cell = len(cell)
+    lengths_A = np.asarray(cell.cell.lengths())
+    edge_A = (minimum_atoms / per_cell * lengths_A.prod()) ** (1 / 3)
+    # An edge above twice that of the cube would need the others so short that a cube is always better.
+    reach = [math.ceil(2 * edge_A / length) + 1 for length in lengths_A]
+    n = np.stack(np.meshgrid(*(np.arange(1, r + 1) for r in reach), indexing="ij"), axis=-1).reshape(-1, 3)
+    atoms = per_cell * n.prod(axis=1)
+    n, atoms = n[atoms >= minimum_atoms], atoms[atoms >= minimum_atoms]
+    edges_A = n * lengths_A
+    elongation = np.round(edges_A.max(axis=1) / edges_A.min(axis=1), 9)
+    cost = np.round(atoms * elongation / minimum_atoms, 9)
+    best = n[np.lexsort((n[:, 1], n[:, 0], atoms, elongation, cost))[0]]
+    return int(best[0]), int(best[1]), int(best[2])
+
+
+def heating_K(recoil_energy_eV: float, atoms: int) -> float:
+    """Return the final temperature rise of `atoms` free atoms that share the recoil energy, in K.
+
+    Equipartition in a harmonic solid, half kinetic and half potential: Delta T = E_R / (3 N k_B).
+    """
+    return recoil_energy_eV / (3 * atoms * BOLTZMANN_eV_PER_K)
+
+
+def require_room(atoms: Atoms, *, recoil_energy_eV: float, border_A: float, cutoff_A: float) -> None:
+    """Check that a box has room for a recoil, before any time is spent on it.
+
+    1. Along periodic axes the box is at least two cutoffs wide: no atom interacts with an atom and its image.
+    2. The heat of the recoil, shared by all free atoms, stays below `LARGEST_HEATING_K` in a closed box,
+       and below `LARGEST_HEATING_WITH_BORDER_K` if a border thermostat takes it away.
+    3. Inside the thermostatted border a width of `SMALLEST_INTERIOR_A` is free.
+
+    Whether a particular recoil meets the border is a matter of its outcome, not of this check.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        The assembled box.
+    recoil_energy_eV : float
+        Energy of the recoil E_R.
+    border_A : float
+        Width of the thermostatted layer at each periodic face; 0 for a closed box.
+    cutoff_A : float
+        Largest interaction distance of the potential.
+
+    Raises
+    ------
+    InputError
+        If the box is too small for the recoil.
+    """
+    complaint = "box too small for the recoil: "
+    widths_A = atoms.cell.lengths()[atoms.pbc]
+    width_A = float(widths_A.min()) if len(widths_A) else math.inf
+    if width_A < 2 * cutoff_A:
+        raise InputError(
+            f"{complaint}it is {width_A:.1f} A wide, less than two cutoffs ({2 * cutoff_A:.1f} A); "
+            "enlarge `minimum_atoms` or `repeats`"
+        )
+    free = len(atoms) - len(held_atoms(atoms))
+    limit_K = LARGEST_HEATING_WITH_BORDER_K if border_A > 0 else LARGEST_HEATING_K
+    found_K = heating_K(recoil_energy_eV, free) if free else math.inf
+    if found_K > limit_K:
+        needed = math.ceil(recoil_energy_eV / (3 * limit_K * BOLTZMANN_eV_PER_K))
+        remedy = "" if border_A > 0 else ", or use a border thermostat"
+        raise InputError(
+            f"{complaint}{recoil_energy_eV:g} eV heat its {free} free atoms by {found_K:.0f} K, more than "
+            f"{limit_K:.0f} K; use at least {needed} atoms{remedy}"
+        )
+    if border_A > 0 and width_A - 2 * border_A < SMALLEST_INTERIOR_A:
+        raise InputError(
+            f"{complaint}a border of {border_A:g} A leaves {width_A - 2 * border_A:.1f} A free, less than "
+            f"{SMALLEST_INTERIOR_A:g} A; make the border thinner or enlarge the box"
+        )
+
+
+def held_atoms(atoms: Atoms) -> NDArray[np.int64]:
+    """Return the sorted indices of the atoms that `FixAtoms` holds."""
+    held = [c.get_indices() for c in atoms.constraints if isinstance(c, FixAtoms)]
+    return np.unique(np.concatenate(held)).astype(np.int64) if held else np.empty(0, dtype=np.int64)
+
+
+def _built_in(name: str) -> Atoms:
+    """Return the conventional cell of a built-in bulk crystal at its room-temperature lattice constants."""
+    if name == "CaWO4":
+        # Scheelite, I4_1/a (88), origin choice 2 (at -1); W and Ca have site symmetry -4.
+        # Positions: Hazen, Finger & Mariathasan, J. Phys. Chem. Solids 46, 253 (1985), at room pressure;
+        # they give W-O 1.782 and Ca-O 2.441 and 2.478 angstrom. Lattice constants: Zalkin & Templeton,
+        # J. Chem. Phys. 40, 501 (1964).
+        cell = crystal(
+            ["Ca", "W", "O"],
+            [(0, 0.25, 0.625), (0, 0.25, 0.125), (0.1507, 0.0086, 0.2106)],
+            spacegroup=88,
+            setting=2,
+            cellpar=[5.243, 5.243, 11.376, 90, 90, 90],
+        )
+    elif name == "Si":
+        # 5.431 angstrom: CODATA lattice parameter of silicon, rounded.
+        cell = bulk("Si", "diamond", a=5.431, cubic=True)
+    else:
+        # 4.05 angstrom: Wyckoff, Crystal Structures (1963), rounded.
+        cell = bulk("Al", "fcc", a=4.05, cubic=True)
+    plain_cell = Atoms(cell.get_chemical_symbols(), positions=cell.positions, cell=cell.cell, pbc=True)
+    plain_cell.info["crystal_to_box"] = np.eye(3)
+    return plain_cell
+
+
+def _read(spec: CrystalSpec) -> Atoms:
+    """Return the structure of a resolved `spec.file`, checked."""
+    path = Path(str(spec.file))
+    try:
+        found = ase.io.read(path)
+    except Exception as error:  # ASE's readers of some 80 formats raise nearly anything.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"{path}: not a structure that ASE can read ({reason}); convert it to CIF or extended XYZ"
+        ) from None
+    if not isinstance(found, Atoms) or len(found) == 0:
+        raise InputError(f"{path}: holds no atoms; give a structure file")
+    if not found.pbc.all() or found.cell.rank < 3:
+        raise InputError(f"{path}: not periodic along all three axes; give a crystal with its cell")
+    if (found.numbers == 0).any():
+        raise InputError(f"{path}: unknown element 'X'; name the element of every atom")
+    occupancies = found.info.get("occupancy", {})
+    if any(share < 1 for site in occupancies.values() for share in site.values()):
+        raise InputError(f"{path}: partly occupied sites; give an ordered structure")
+    atoms = Atoms(found.get_chemical_symbols(), positions=found.positions, cell=found.cell, pbc=True)
+    _require_no_overlap(atoms, origin=str(path))
+    return atoms
+
+
+def _require_no_overlap(atoms: Atoms, *, origin: str) -> None:
+    """Raise if two atoms are closer than `OVERLAP_SHARE` of the sum of their covalent radii."""
+    i, j, distance_A = neighbor_list("ijd", atoms, natural_cutoffs(atoms, mult=OVERLAP_SHARE))
+    if len(i):
+        k = int(np.argmin(distance_A))
+        symbols = atoms.get_chemical_symbols()
+        raise InputError(
+            f"{origin}: overlapping atoms: {symbols[i[k]]} {i[k]} and {symbols[j[k]]} {j[k]} are "
+            f"{distance_A[k]:.2f} A apart; remove duplicated or partly occupied sites"
+        )
+
+
+def _largest_cosine(cell: NDArray[np.float64]) -> float:
+    """Return the largest |cos| between two of the three rows of `cell`."""
+    unit = cell / np.linalg.norm(cell, axis=1)[:, None]
+    cosines = np.abs(unit @ unit.T)
+    return float(max(cosines[0, 1], cosines[0, 2], cosines[1, 2]))
+
+
+def _orthogonal_vectors(atoms: Atoms) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return integers P (3x3) so that the rows of P @ cell are orthogonal, and their rotation to x, y, z."""
+    reduced, reduction = minkowski_reduce(atoms.cell.array)
+    steps = np.arange(-SEARCH_REACH, SEARCH_REACH + 1)
+    n = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    # One of +n and -n, and no multiples of shorter vectors.
+    n = n[len(n) // 2 + 1 :]
+    n = n[np.gcd.reduce(n, axis=1) == 1]
+    vectors = n @ reduced
+    length = np.linalg.norm(vectors, axis=1)
+    order = np.argsort(np.round(length, 6), kind="stable")
+    n, vectors, length = n[order], vectors[order], length[order]
+    unit = vectors / length[:, None]
+    perpendicular = np.abs(unit @ unit.T) < ORTHOGONALITY_TOLERANCE
+
+    smallest = math.inf
+    found: list[tuple[float, float, float, tuple[int, int, int]]] = []
+    for i in range(len(n)):
+        if length[i] ** 3 > ALIGNED_VOLUME_RATIO * smallest:
+            break
+        partners = i + 1 + np.flatnonzero(perpendicular[i, i + 1 :])
+        for j in partners:
+            if length[i] * length[j] ** 2 > ALIGNED_VOLUME_RATIO * smallest:
+                break
+            third = partners[(partners > j) & perpendicular[j, partners]]
+            for k in third[:1]:  # Sorted by length: the first is the shortest.
+                volume = float(length[i] * length[j] * length[k])
+                smallest = min(smallest, volume)
+                _, rotation = _least_turn(unit[[i, j, k]])
+                turn = round(3 - float(np.trace(rotation)), 6)
+                found.append((round(volume, 4), round(float(length[k]), 4), turn, (i, int(j), int(k))))
+    if not found:
+        raise InputError(
+            f"no orthogonal supercell within {SEARCH_REACH} lattice vectors of the cell "
+            f"{np.round(atoms.cell.cellpar(), 3).tolist()}; "
+            "strain it slightly, or give an orthogonal supercell yourself"
+        )
+    least = min(found)[0]
+    aligned = [f for f in found if f[2] < 1e-3 and f[0] <= ALIGNED_VOLUME_RATIO * least * (1 + 1e-6)]
+    *_, chosen = min(aligned or found)
+    rows, rotation = _least_turn(unit[list(chosen)])
+    return np.rint(rows @ n[list(chosen)] @ reduction).astype(np.int64), rotation
+
+
+def _least_turn(unit: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the signed permutation of three unit vectors with the least turn to x, y, z, and that turn."""
+    best: tuple[float, NDArray[np.int64], NDArray[np.float64]] | None = None
+    for order in itertools.permutations(range(3)):
+        for signs in itertools.product((1, -1), repeat=3):
+            rows = np.eye(3, dtype=np.int64)[list(order)] * np.array(signs)[:, None]
+            axes = rows @ unit
+            if np.linalg.det(axes) < 0:
+                continue
+            trace = round(float(np.trace(axes)), 6)
+            if best is None or trace > best[0]:
+                best = (trace, rows, axes)
+    assert best is not None
+    # Nearest exact rotation to the nearly orthogonal axes.
+    u, _, vt = np.linalg.svd(best[2])
+    return best[1], np.asarray(u @ vt, dtype=np.float64)
+
+
+def _indexed(cell: Atoms, *, name: str) -> Atoms:
+    """Return an orthogonal constituent, its atoms inside it and numbered in `cell_index`."""
+    if _largest_cosine(cell.cell.array) > 1e-6 or not np.allclose(
+        cell.cell.array, np.diag(np.diag(cell.cell.array)), atol=1e-5
+    ):
+        raise InputError(
+            f"the cell {np.round(cell.cell.cellpar(), 3).tolist()} is not orthogonal along x, y, z; "
+            "relax its edges, not its angles"
+        )
+    result = Atoms(cell.get_chemical_symbols(), positions=cell.positions, cell=cell.cell.lengths(), pbc=True)
+    result.info["crystal_to_box"] = np.asarray(cell.info.get("crystal_to_box", np.eye(3)))
+    result.set_array("cell_index", np.arange(len(result)), dtype=np.int64)
+    scaled = result.get_scaled_positions(wrap=False)
+    # Atoms that rounding has put just below a face belong on it, not at the face opposite.
+    scaled = np.maximum(scaled - np.floor(scaled + 1e-7), 0.0)
+    result.set_scaled_positions(scaled)
+    _require_no_overlap(result, origin=f"cell of {name}")
+    return result
+
+
+def _bulk_box(spec: CrystalSpec, cell: Atoms) -> Atoms:
+    """Return the supercell of a bulk crystal."""
+    repeats = spec.repeats or repeats_for(cell, spec.minimum_atoms or 1)
+    box = cell.repeat(repeats)
+    box.set_array("region", np.full(len(box), REGION_BULK), dtype=np.int64)
+    return box
+
+
+def _film_box(spec: CrystalSpec, al: Atoms, si: Atoms) -> Atoms:
+    """Return the aluminium film on its substrate, strained laterally onto the lattice of silicon."""
+    film = spec.film or FilmSpec()
+    n_al, n_si = COINCIDENCE_CELLS
+    strain = n_si * si.cell.lengths()[:2] / (n_al * al.cell.lengths()[:2]) - 1
+    if np.abs(strain).max() > LARGEST_MISFIT:
+        misfit = 100 * strain[np.abs(strain).argmax()]
+        raise InputError(
+            f"{n_al} cells of Al do not fit on {n_si} of Si: misfit {misfit:.1f} %, at most "
+            f"{100 * LARGEST_MISFIT:g} % expected; check the lattice constants of the potential"
+        )
+    if film.held_A >= film.substrate_cells * si.cell.lengths()[2]:
+        raise InputError(
+            f"held_A = {film.held_A:g} holds the whole substrate of {film.substrate_cells} cells; "
+            "raise `substrate_cells`"
+        )
+    per_cell = n_al**2 * film.film_cells * len(al) + n_si**2 * film.substrate_cells * len(si)
+    n = math.ceil(math.sqrt((spec.minimum_atoms or 1) / per_cell))
+    n_x, n_y, _ = spec.repeats or (n, n, 1)
+
+    strained = al.copy()
+    stretch = np.array([*(1 + strain), 1 + FILM_STRAIN_RATIO * strain.mean()])
+    strained.set_cell(al.cell.lengths() * stretch, scale_atoms=True)
+    substrate = si.repeat((n_x * n_si, n_y * n_si, film.substrate_cells))
+    top = strained.repeat((n_x * n_al, n_y * n_al, film.film_cells))
+
+    # Half an atomic layer below the lowest plane, so that no atom lies on the face of the box.
+    substrate.positions[:, 2] += si.cell.lengths()[2] / 8 - substrate.positions[:, 2].min()
+    top.positions[:, 2] += substrate.positions[:, 2].max() + film.gap_A - top.positions[:, 2].min()
+    # The lateral edges of both agree but for rounding; those of the substrate count.
+    top.positions[:, :2] *= substrate.cell.lengths()[:2] / top.cell.lengths()[:2]
+
+    box = substrate + top
+    height_A = box.positions[:, 2].max() + film.vacuum_A
+    box.set_cell([*substrate.cell.lengths()[:2], height_A], scale_atoms=False)
+    box.pbc = (True, True, False)
+    region = np.where(np.arange(len(box)) < len(substrate), REGION_BULK, REGION_FILM)
+    box.set_array("region", region, dtype=np.int64)
+    held = (region == REGION_BULK) & (box.positions[:, 2] < box.positions[:, 2].min() + film.held_A)
+    box.set_constraint(FixAtoms(indices=np.flatnonzero(held)))
+    _require_no_overlap(box, origin="assembled film")
+    return box
