@@ -1,0 +1,151 @@
+"""The correction for stored energy: each element's recoils through the response of that element."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_driver.errors import InputError
+from cascade_driver.spectra.spectrum import UNRESOLVED, Spectrum, rebin
+
+#: Columns of a response may miss 1 by this much: more than rounding, less than anything physical.
+_COLUMN_TOLERANCE = 1e-9
+
+
+class ResponseOfSpecies(Protocol):
+    """What this module needs of a response: P(observed energy | recoil energy) for one recoiling species."""
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """(m, n) probabilities; columns sum to 1."""
+
+    @property
+    def recoil_edges_eV(self) -> NDArray[np.float64]:
+        """(n + 1,) edges of the recoil energy bins."""
+
+    @property
+    def observed_edges_eV(self) -> NDArray[np.float64]:
+        """(m + 1,) edges of the observed energy bins."""
+
+
+def correct(
+    spectrum: Spectrum, responses: Mapping[str, ResponseOfSpecies], *, fallback_species: str | None = None
+) -> Spectrum:
+    r"""Return the spectrum of observed energy, what remains of the recoils after the stored energy.
+
+    .. math:: n^\mathrm{obs}_{j} = \sum_\mathrm{species} \sum_i R^\mathrm{species}_{ji}\, n^\mathrm{species}_i
+
+    with n the counts in a bin. Elements stay apart in the result; they are added only by its total. Counts
+    are conserved. Where the spectrum has other bins than a response its counts are first brought into the
+    response's recoil bins, which must cover them.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        In recoil energy.
+    responses : mapping of str to response
+        For each recoiling species its response, all with the same observed bins.
+    fallback_species : str, optional
+        Species whose response stands for those that have none, and for a spectrum that is not resolved by
+        element. An approximation, named in the metadata of the result.
+
+    Raises
+    ------
+    InputError
+        If the spectrum is not in recoil energy, a species has no response, a response does not cover the
+        spectrum or does not conserve counts, or the responses have different observed bins.
+    """
+    if spectrum.energy_kind != "recoil":
+        raise InputError(
+            "The spectrum is already in observed energy, expected recoil energy; "
+            "a correction is applied once, take the spectrum from before it."
+        )
+    used = _assign(spectrum, responses, fallback_species)
+    observed = responses[next(iter(used.values()))].observed_edges_eV
+    counts: dict[str, NDArray[np.float64]] = {}
+    for element, species in used.items():
+        response = responses[species]
+        _check(species, response, observed)
+        counts[element] = response.matrix @ _counts_in_bins_of(spectrum, element, species, response)
+    metadata = dict(spectrum.metadata)
+    metadata["correction"] = "stored energy, response of each recoiling species"
+    borrowed = [element or "all elements" for element, species in used.items() if element != species]
+    if borrowed:
+        metadata["correction_fallback"] = f"response of {fallback_species} used for {', '.join(borrowed)}"
+    return Spectrum.from_counts(
+        energy_edges_eV=observed, counts_per_kg_day=counts, energy_kind="observed", metadata=metadata
+    )
+
+
+def _assign(
+    spectrum: Spectrum, responses: Mapping[str, ResponseOfSpecies], fallback_species: str | None
+) -> dict[str, str]:
+    """Return for each key of the spectrum the species whose response it goes through."""
+    have = ", ".join(responses) or "none"
+    if fallback_species is not None and fallback_species not in responses:
+        raise InputError(
+            f"fallback_species is {fallback_species!r} but there are responses only for: {have}."
+        )
+    missing = [element for element in spectrum.rate_per_kg_day_keV if element not in responses]
+    if missing and fallback_species is None:
+        if missing == [UNRESOLVED]:
+            raise InputError(
+                "The spectrum is not resolved by element, expected columns rate_<element>; responses: "
+                f"{have}. "
+                "Give the rates of the elements, or name a fallback_species whose response stands for all."
+            )
+        raise InputError(
+            f"No response for {', '.join(missing)}; there are: {have}. Simulate cascades of the missing "
+            "species, "
+            "or name a fallback_species whose response stands for them."
+        )
+    return {
+        element: element if element in responses else str(fallback_species)
+        for element in spectrum.rate_per_kg_day_keV
+    }
+
+
+def _check(species: str, response: ResponseOfSpecies, observed_edges_eV: NDArray[np.float64]) -> None:
+    shape = (len(response.observed_edges_eV) - 1, len(response.recoil_edges_eV) - 1)
+    if response.matrix.shape != shape:
+        raise InputError(
+            f"The response of {species} has shape {response.matrix.shape}, its edges say {shape}."
+        )
+    if not np.array_equal(response.observed_edges_eV, observed_edges_eV):
+        raise InputError(
+            f"The response of {species} has other observed bins than the others, expected the same for all."
+        )
+    worst = float(np.max(np.abs(response.matrix.sum(axis=0) - 1.0)))
+    if not worst <= _COLUMN_TOLERANCE or np.any(response.matrix < 0):
+        raise InputError(
+            f"The response of {species} does not conserve counts: a column misses the sum 1 by {worst:.3g} "
+            "or has a negative "
+            "element; widen its observed bins until they hold every event."
+        )
+
+
+def _counts_in_bins_of(
+    spectrum: Spectrum, element: str, species: str, response: ResponseOfSpecies
+) -> NDArray[np.float64]:
+    """Return the (n,) counts of one element in the recoil bins of a response."""
+    counts = spectrum.counts_per_kg_day[element]
+    edges, covered = spectrum.energy_edges_eV, response.recoil_edges_eV
+    if np.array_equal(edges, covered):
+        return counts
+    outside = (counts > 0) & ((edges[:-1] < covered[0]) | (edges[1:] > covered[-1]))
+    if np.any(outside):
+        index = int(np.argmax(outside))
+        raise InputError(
+            f"The response of {species} covers recoils from {covered[0]:g} to {covered[-1]:g} eV, the "
+            "spectrum of "
+            f"{element or 'all elements'} has counts between {edges[index]:g} and {edges[index + 1]:g} eV; "
+            "make the response on "
+            "the bins of the spectrum, or cut the spectrum."
+        )
+    part = Spectrum(
+        energy_edges_eV=edges, rate_per_kg_day_keV={element: spectrum.rate_per_kg_day_keV[element]}
+    )
+    return rebin(part, covered).counts_per_kg_day[element]

@@ -1,0 +1,271 @@
+"""Elastic scattering of galactic dark matter on nuclei: spin-independent, standard halo model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import constants
+from scipy.special import erf
+
+from cascade_driver.errors import InputError
+from cascade_driver.spectra.form_factor import helm_form_factor
+from cascade_driver.spectra.quadrature import integrate_over_bins
+from cascade_driver.spectra.spectrum import Spectrum, check_edges
+from cascade_driver.spectra.target import Isotope, parse_target
+from cascade_driver.units import SECONDS_PER_DAY, SPEED_OF_LIGHT_KM_S
+
+#: Velocity of the Sun in the galactic rest frame (towards the centre, along the rotation, to the north pole):
+#: local standard of rest (0, 238, 0) plus peculiar velocity (11.1, 12.2, 7.3) km/s,
+#: Baxter et al. 2021, doi:10.1140/epjc/s10052-021-09655-y, Table 1.
+SUN_VELOCITY_km_s = (11.1, 250.2, 7.3)
+
+_PROTON_MASS_GeV: float = constants.physical_constants["proton mass energy equivalent in MeV"][0] * 1e-3
+_CM_PER_KM = 1e5
+_eV_PER_GeV = 1e9
+
+#: Pieces, uniform in the least speed, over which a rate is smooth (Maxwellian and lobes of the form factor).
+_SPEED_PIECES = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class HaloModel:
+    """The standard halo: a Maxwellian in the galactic frame, cut sharply at the escape speed.
+
+    The defaults are the values recommended by Baxter et al. 2021, doi:10.1140/epjc/s10052-021-09655-y, Table
+    1. Older work has v0 = 220 km/s.
+
+    Attributes
+    ----------
+    density_GeV_cm3 : float
+        Local density of dark matter, rho.
+    most_probable_speed_km_s : float
+        v0 of the Maxwellian exp(-v^2/v0^2).
+    escape_speed_km_s : float
+        Cut of the distribution in the galactic frame, v_esc.
+    earth_speed_km_s : float
+        Speed of the detector in the galactic frame, v_E: by default that of the Sun, |`SUN_VELOCITY_km_s`|,
+        the mean over the year to first order in the orbital speed.
+
+    Raises
+    ------
+    InputError
+        If one of them is not positive (the speed of the Earth may be 0).
+    """
+
+    density_GeV_cm3: float = 0.3
+    most_probable_speed_km_s: float = 238.0
+    escape_speed_km_s: float = 544.0
+    earth_speed_km_s: float = math.hypot(*SUN_VELOCITY_km_s)
+
+    def __post_init__(self) -> None:
+        for name in ("density_GeV_cm3", "most_probable_speed_km_s", "escape_speed_km_s"):
+            _check_positive(name, getattr(self, name), "a halo model")
+        if not (math.isfinite(self.earth_speed_km_s) and self.earth_speed_km_s >= 0):
+            raise InputError(
+                f"earth_speed_km_s of a halo model is {self.earth_speed_km_s}, expected at least 0 km/s."
+            )
+
+    @property
+    def largest_speed_km_s(self) -> float:
+        """Speed of the fastest bound particle in the frame of the detector."""
+        return self.escape_speed_km_s + self.earth_speed_km_s
+
+
+def mean_inverse_speed_s_km(least_speed_km_s: ArrayLike, halo: HaloModel) -> NDArray[np.float64]:
+    r"""Return the mean inverse speed of the particles that are fast enough, in s/km.
+
+    .. math:: \eta(v_\mathrm{min}) = \int_{v > v_\mathrm{min}} \frac{f(\vec v + \vec v_E)}{v}\, d^3v
+
+    with f normalised to 1, in closed form: with x = v_min/v0, y = v_E/v0, z = v_esc/v0 and
+    N = erf z - 2 z exp(-z^2)/sqrt(pi),
+
+    .. math::
+        2 N v_0 y\, \eta = \begin{cases}
+            \mathrm{erf}(x+y) - \mathrm{erf}(x-y) - \frac{4}{\sqrt\pi} y e^{-z^2} & x < z - y \\
+            2 N & x < y - z \\
+            \mathrm{erf}(z) - \mathrm{erf}(x-y) - \frac{2}{\sqrt\pi} (z+y-x) e^{-z^2} & |z - y| < x < z + y \\
+            0 & x > z + y
+        \end{cases}
+
+    Savage, Freese & Gondolo 2006, doi:10.1103/PhysRevD.74.043531; Lewin & Smith 1996,
+    doi:10.1016/S0927-6505(96)00047-3, Sec. 3.
+
+    Parameters
+    ----------
+    least_speed_km_s : (...) array_like
+        v_min, at least 0.
+    halo : HaloModel
+        v0, v_esc, v_E.
+    """
+    v0 = halo.most_probable_speed_km_s
+    x = np.asarray(least_speed_km_s, dtype=np.float64) / v0
+    y = halo.earth_speed_km_s / v0
+    z = halo.escape_speed_km_s / v0
+    tail = math.exp(-z * z)
+    norm = math.erf(z) - 2.0 * z * tail / math.sqrt(math.pi)
+    if y < 1e-6:  # The limit y -> 0, exact to y^2 where the quotient below would lose its digits.
+        eta = 2.0 / (math.sqrt(math.pi) * norm * v0) * (np.exp(-x * x) - tail)
+    else:
+        slow = erf(x + y) - erf(x - y) - 4.0 / math.sqrt(math.pi) * y * tail
+        fast = math.erf(z) - erf(x - y) - 2.0 / math.sqrt(math.pi) * (z + y - x) * tail
+        eta = np.where(x < z - y, slow, np.where(x < y - z, 2.0 * norm, fast)) / (2.0 * norm * v0 * y)
+    # At the very end the differences round to either side of 0.
+    return np.where(x < z + y, np.maximum(eta, 0.0), 0.0)
+
+
+def reduced_mass_GeV(mass_GeV: ArrayLike, other_GeV: float) -> NDArray[np.float64]:
+    """Return m M / (m + M) of two particles, the shape of `mass_GeV`."""
+    mass = np.asarray(mass_GeV, dtype=np.float64)
+    return mass * other_GeV / (mass + other_GeV)
+
+
+def least_speed_km_s(
+    recoil_energy_eV: ArrayLike, *, mass_GeV: ArrayLike, isotope: Isotope
+) -> NDArray[np.float64]:
+    r"""Return the least speed that can give a recoil energy, the broadcast shape of energy and mass.
+
+    .. math:: v_\mathrm{min} = c \sqrt{\frac{M E_R}{2 \mu^2}}
+
+    with M the mass of the nucleus and mu its reduced mass with the particle.
+    """
+    mass_nucleus_GeV = isotope.mass_MeV * 1e-3
+    recoil_GeV = np.asarray(recoil_energy_eV, dtype=np.float64) / _eV_PER_GeV
+    reduced = reduced_mass_GeV(mass_GeV, mass_nucleus_GeV)
+    return np.sqrt(mass_nucleus_GeV * recoil_GeV / 2.0) / reduced * SPEED_OF_LIGHT_KM_S
+
+
+def largest_recoil_energy_eV(
+    speed_km_s: ArrayLike, *, mass_GeV: float, isotope: Isotope
+) -> NDArray[np.float64]:
+    """Return the recoil energy of a head-on collision, 2 mu^2 v^2 / M: the inverse of `least_speed_km_s`."""
+    mass_nucleus_GeV = isotope.mass_MeV * 1e-3
+    beta = np.asarray(speed_km_s, dtype=np.float64) / SPEED_OF_LIGHT_KM_S
+    reduced = reduced_mass_GeV(mass_GeV, mass_nucleus_GeV)
+    return 2.0 * (reduced * beta) ** 2 / mass_nucleus_GeV * _eV_PER_GeV
+
+
+def spin_independent_rate_per_kg_day_eV(
+    recoil_energy_eV: ArrayLike,
+    *,
+    isotope: Isotope,
+    mass_GeV: ArrayLike,
+    cross_section_cm2: ArrayLike,
+    halo: HaloModel,
+) -> NDArray[np.float64]:
+    r"""Return the differential rate on one isotope per kg of the whole target, day and eV.
+
+    .. math::
+        \frac{dR}{dE_R} = N_T\, M\, \frac{\rho}{2\, m_\chi\, \mu_p^2}\, \sigma_p\, A^2\, F^2(E_R)\,
+            \eta(v_\mathrm{min}(E_R))
+
+    with N_T the isotope's atoms per kg of target, M its mass, mu_p the reduced mass with the proton, sigma_p
+    the cross-section per nucleon and F the Helm form factor; Lewin & Smith 1996,
+    doi:10.1016/S0927-6505(96)00047-3, Eq. 3.13 and 4.7 with the coherent enhancement sigma_A = sigma_p A^2
+    mu_A^2 / mu_p^2.
+
+    Parameters
+    ----------
+    recoil_energy_eV, mass_GeV, cross_section_cm2 : array_like
+        E_R, m_chi and sigma_p; they broadcast against one another, e.g. (n,) energies with (k, 1) masses.
+    isotope : Isotope
+        The nucleus.
+    halo : HaloModel
+        Density and speeds.
+    """
+    mass = np.asarray(mass_GeV, dtype=np.float64)
+    recoil = np.asarray(recoil_energy_eV, dtype=np.float64)
+    eta_s_cm = (
+        mean_inverse_speed_s_km(least_speed_km_s(recoil, mass_GeV=mass, isotope=isotope), halo) / _CM_PER_KM
+    )
+    form = helm_form_factor(recoil, mass_number=isotope.mass_number, mass_MeV=isotope.mass_MeV)
+    number_per_cm3 = halo.density_GeV_cm3 / mass
+    # c^2 / (2 mu_p^2) in cm^2/s^2 per GeV: energies per c^2 are masses.
+    c_cm_s = SPEED_OF_LIGHT_KM_S * _CM_PER_KM
+    kinematic = (
+        np.asarray(cross_section_cm2, dtype=np.float64)
+        * isotope.mass_number**2
+        * (isotope.mass_MeV * 1e-3)
+        / (2.0 * reduced_mass_GeV(mass, _PROTON_MASS_GeV) ** 2)
+        * c_cm_s**2
+        / _eV_PER_GeV
+    )
+    return isotope.atoms_per_kg * SECONDS_PER_DAY * number_per_cm3 * kinematic * form**2 * eta_s_cm
+
+
+def dark_matter_spectrum(
+    *,
+    target: str,
+    mass_GeV: float,
+    cross_section_cm2: float,
+    energy_edges_eV: ArrayLike,
+    halo: HaloModel | None = None,
+) -> Spectrum:
+    """Return the recoil spectrum of dark matter that scatters elastically and spin-independently.
+
+    The sum over isotopes of `spin_independent_rate_per_kg_day_eV`, averaged over each bin; exact at the
+    kinematic end point of each isotope.
+
+    Parameters
+    ----------
+    target : str
+        Chemical formula.
+    mass_GeV : float
+        Mass of the particle in GeV/c^2.
+    cross_section_cm2 : float
+        Cross-section per nucleon at zero momentum transfer.
+    energy_edges_eV : (n + 1,) array_like
+        Edges of the recoil energy bins in eV, from 0 up.
+    halo : HaloModel, optional
+        Density and speeds; by default those recommended by Baxter et al. 2021.
+
+    Raises
+    ------
+    InputError
+        If the formula, the edges, the mass or the cross-section cannot be used.
+    """
+    edges = check_edges(energy_edges_eV, floor_eV=0.0)
+    _check_positive("mass_GeV", mass_GeV, "dark matter")
+    _check_positive("cross_section_cm2", cross_section_cm2, "dark matter")
+    halo = halo or HaloModel()
+    speeds_km_s = np.linspace(0.0, halo.largest_speed_km_s, _SPEED_PIECES + 1)
+    speeds_km_s = np.append(speeds_km_s, abs(halo.escape_speed_km_s - halo.earth_speed_km_s))
+    parsed = parse_target(target)
+    counts = {symbol: np.zeros(len(edges) - 1) for symbol in parsed.elements}
+    for isotope in parsed.isotopes:
+
+        def rate(recoil_energy_eV: NDArray[np.float64], isotope: Isotope = isotope) -> NDArray[np.float64]:
+            return spin_independent_rate_per_kg_day_eV(
+                recoil_energy_eV,
+                isotope=isotope,
+                mass_GeV=mass_GeV,
+                cross_section_cm2=cross_section_cm2,
+                halo=halo,
+            )
+
+        counts[isotope.symbol] += integrate_over_bins(
+            rate,
+            edges_eV=edges,
+            breakpoints_eV=largest_recoil_energy_eV(speeds_km_s, mass_GeV=mass_GeV, isotope=isotope),
+        )
+    return Spectrum.from_counts(
+        energy_edges_eV=edges,
+        counts_per_kg_day=counts,
+        metadata={
+            "source": "dark matter, spin-independent elastic scattering, Helm form factor",
+            "target": parsed.formula,
+            "mass_GeV": repr(float(mass_GeV)),
+            "cross_section_cm2": repr(float(cross_section_cm2)),
+            "density_GeV_cm3": repr(float(halo.density_GeV_cm3)),
+            "most_probable_speed_km_s": repr(float(halo.most_probable_speed_km_s)),
+            "escape_speed_km_s": repr(float(halo.escape_speed_km_s)),
+            "earth_speed_km_s": repr(float(halo.earth_speed_km_s)),
+        },
+    )
+
+
+def _check_positive(name: str, value: float, what: str) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"{name} of {what} is {value}, expected a finite number above 0.")

@@ -1,0 +1,269 @@
+"""What a detector makes of an observed energy: resolution, threshold, efficiency."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
+
+from cascade_driver.errors import InputError
+from cascade_driver.spectra.spectrum import Spectrum, check_edges, overlap_counts
+
+#: Into so many parts a bin is cut where the resolution varies with the energy.
+_PARTS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detector:
+    r"""A Gaussian resolution, a sharp threshold on the reconstructed energy, and an efficiency.
+
+    .. math:: \sigma^2(E) = \sigma_0^2 + b^2 E + c^2 E^2
+
+    The default is the neutral detector, which changes nothing.
+
+    Attributes
+    ----------
+    resolution_constant_eV : float
+        sigma_0: noise of the baseline, standard deviation.
+    resolution_stochastic_sqrt_eV : float
+        b, in eV^(1/2): statistics of the carriers.
+    resolution_linear : float
+        c: inhomogeneity of the response.
+    threshold_eV : float
+        Reconstructed energies below it are not recorded; -inf records all.
+    efficiency : float
+        Share of the events that survive triggers and cuts.
+    efficiency_points : tuple of (float, float)
+        Further factor as a function of reconstructed energy: (energy in eV, share) in increasing energy,
+        linear in between, constant outside.
+
+    Raises
+    ------
+    InputError
+        If one of them is not possible.
+    """
+
+    resolution_constant_eV: float = 0.0
+    resolution_stochastic_sqrt_eV: float = 0.0
+    resolution_linear: float = 0.0
+    threshold_eV: float = -math.inf
+    efficiency: float = 1.0
+    efficiency_points: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("resolution_constant_eV", "resolution_stochastic_sqrt_eV", "resolution_linear"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise InputError(f"{name} of a detector is {value}, expected a finite number of at least 0.")
+        if math.isnan(self.threshold_eV) or self.threshold_eV == math.inf:
+            raise InputError(f"threshold_eV of a detector is {self.threshold_eV}, expected an energy in eV.")
+        for share in (self.efficiency, *(share for _, share in self.efficiency_points)):
+            if not 0.0 <= share <= 1.0:
+                raise InputError(f"An efficiency of a detector is {share}, expected a share between 0 and 1.")
+        energies = [energy for energy, _ in self.efficiency_points]
+        if any(not low < high for low, high in itertools.pairwise(energies)):
+            raise InputError(
+                f"efficiency_points of a detector have energies {energies}, expected increasing ones in eV."
+            )
+
+    def resolution_eV(self, energy_eV: ArrayLike) -> NDArray[np.float64]:
+        """Return the standard deviation at each energy, the shape of the energies."""
+        energy = np.maximum(np.asarray(energy_eV, dtype=np.float64), 0.0)
+        return np.sqrt(
+            self.resolution_constant_eV**2
+            + self.resolution_stochastic_sqrt_eV**2 * energy
+            + (self.resolution_linear * energy) ** 2
+        )
+
+    @property
+    def has_constant_resolution(self) -> bool:
+        """Whether the resolution is the same at all energies."""
+        return self.resolution_stochastic_sqrt_eV == 0.0 and self.resolution_linear == 0.0
+
+
+def smearing_matrix(
+    detector: Detector, *, energy_edges_eV: ArrayLike, reconstructed_edges_eV: ArrayLike
+) -> NDArray[np.float64]:
+    r"""Return the probability that an event of each bin is reconstructed in each bin, (m, n).
+
+    .. math:: M_{ji} = \bar\Phi_i(e_{j+1}) - \bar\Phi_i(e_j), \qquad
+        \bar\Phi_i(e) = \frac{1}{b - a} \int_a^b \Phi\!\left(\frac{e - E}{\sigma}\right) dE
+
+    with Phi the normal distribution function and [a, b] bin i, in which events are uniform. The integral is
+    closed; where sigma varies it is taken in parts, each with the sigma of its middle. Being differences of a
+    cumulative distribution, columns sum to 1 less what falls out of the range. The threshold cuts, also
+    within a bin.
+
+    Parameters
+    ----------
+    detector : Detector
+        Its resolution and threshold.
+    energy_edges_eV : (n + 1,) array_like
+        Bins before the resolution.
+    reconstructed_edges_eV : (m + 1,) array_like
+        Bins after it.
+
+    Raises
+    ------
+    InputError
+        If the edges are not bin edges.
+    """
+    edges = check_edges(energy_edges_eV)
+    levels = np.maximum(
+        check_edges(reconstructed_edges_eV, name="reconstructed_edges_eV"), detector.threshold_eV
+    )
+    return np.maximum(np.diff(_mean_cumulative(levels, edges, detector), axis=0), 0.0)
+
+
+def _mean_cumulative(
+    levels_eV: NDArray[np.float64], edges_eV: NDArray[np.float64], detector: Detector
+) -> NDArray[np.float64]:
+    """Return the share of each bin's events that are reconstructed below each level, (levels, bins)."""
+    parts = 1 if detector.has_constant_resolution else _PARTS
+    width = np.diff(edges_eV) / parts
+    mean = np.zeros((len(levels_eV), len(width)))
+    for part in range(parts):
+        low = edges_eV[:-1] + part * width
+        distance = levels_eV[:, None] - low
+        mean += np.clip(distance / width, 0.0, 1.0) / parts
+        sigma = detector.resolution_eV(low + 0.5 * width)
+        if np.all(sigma == 0):
+            continue
+        safe = np.where(sigma > 0, sigma, 1.0)
+        # The integral of Phi is t Phi(t) + phi(t). Less max(t, 0), which gives the sharp share above, it is
+        # bounded, so that nothing is lost far from the level or in bins much narrower than sigma.
+        excess = _smoothed_ramp(distance / safe) - _smoothed_ramp((distance - width) / safe)
+        mean += sigma / width * excess / parts
+    return mean
+
+
+def _smoothed_ramp(t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the integral of Phi up to t, less max(t, 0)."""
+    magnitude = np.minimum(np.abs(t), 40.0)  # Beyond it is 0 in double precision, and the square overflows.
+    ramp = np.exp(-0.5 * magnitude**2) / math.sqrt(2.0 * math.pi) - magnitude * ndtr(-magnitude)
+    return np.asarray(ramp, dtype=np.float64)
+
+
+def apply_detector(
+    spectrum: Spectrum, detector: Detector, *, reconstructed_edges_eV: ArrayLike | None = None
+) -> Spectrum:
+    """Return what a detector records of a spectrum.
+
+    Counts are conserved, apart from the threshold, the efficiency, and what the resolution carries out of the
+    bins: the metadata `counts_out_of_range_per_kg_day` says how many those last are. What lies outside the
+    bins of the spectrum cannot be carried in: give a spectrum wider than the bins wanted (see
+    `padded_edges`).
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        In observed energy; one in recoil energy is taken as observed, as if no energy were stored.
+    detector : Detector
+        Resolution, threshold, efficiency.
+    reconstructed_edges_eV : (m + 1,) array_like, optional
+        Bins of the result, which may begin below 0; by default those of the spectrum.
+
+    Raises
+    ------
+    InputError
+        If the edges are not bin edges.
+    """
+    before = spectrum.energy_edges_eV
+    edges = (
+        before
+        if reconstructed_edges_eV is None
+        else check_edges(reconstructed_edges_eV, name="reconstructed_edges_eV")
+    )
+    if detector == Detector() and np.array_equal(edges, before):
+        return Spectrum(
+            energy_edges_eV=before,
+            rate_per_kg_day_keV=spectrum.rate_per_kg_day_keV,
+            energy_kind="observed",
+            metadata=spectrum.metadata,
+        )
+    matrix = smearing_matrix(detector, energy_edges_eV=before, reconstructed_edges_eV=edges)
+    everything = _share_above_threshold(detector, before)
+    share = _mean_efficiency(detector, edges)
+    recorded: dict[str, NDArray[np.float64]] = {}
+    lost = 0.0
+    for element, counts in spectrum.counts_per_kg_day.items():
+        smeared = matrix @ counts
+        lost += float(everything @ counts) - float(np.sum(smeared))
+        recorded[element] = share * smeared
+    metadata = dict(spectrum.metadata)
+    metadata["detector"] = repr(detector)
+    metadata["counts_out_of_range_per_kg_day"] = f"{max(lost, 0.0):.6g}"
+    return Spectrum.from_counts(
+        energy_edges_eV=edges, counts_per_kg_day=recorded, energy_kind="observed", metadata=metadata
+    )
+
+
+def padded_edges(
+    energy_edges_eV: ArrayLike, detector: Detector, *, standard_deviations: float = 6.0
+) -> NDArray[np.float64]:
+    """Return edges from 0 to so far above the given ones that the resolution carries nothing in from beyond.
+
+    A source computed on them and put through `apply_detector` with the given edges is complete there.
+
+    Parameters
+    ----------
+    energy_edges_eV : (n + 1,) array_like
+        Bins wanted after the detector.
+    detector : Detector
+        Its resolution sets the margins.
+    standard_deviations : float
+        Width of the upper margin.
+
+    Raises
+    ------
+    InputError
+        If the edges are not bin edges, or the last one is not above 0.
+    """
+    edges = check_edges(energy_edges_eV)
+    if edges[-1] <= 0:
+        raise InputError(f"energy_edges_eV end at {edges[-1]:g} eV, expected bins above 0.")
+    inside = edges[edges > 0]
+    first_width = inside[1] - inside[0] if len(inside) > 1 else inside[0]
+    below = np.linspace(0.0, inside[0], max(math.ceil(inside[0] / first_width - 1e-9), 1) + 1)
+    last_width = edges[-1] - edges[-2]
+    # The resolution above the last edge is a little larger than at it: the margin is found by stepping.
+    above = edges[-1] + last_width
+    while above - standard_deviations * float(detector.resolution_eV(above)) < edges[-1]:
+        if above > 1e3 * edges[-1]:
+            raise InputError(
+                f"A resolution of {detector.resolution_linear:g} E reaches across all energies, "
+                f"expected resolution_linear below {1.0 / standard_deviations:.3g}."
+            )
+        above += max(last_width, 0.1 * (above - edges[-1]))
+    steps = max(math.ceil((above - edges[-1]) / last_width), 1)
+    return np.concatenate([below[:-1], inside, np.linspace(edges[-1], above, steps + 1)[1:]])
+
+
+def _share_above_threshold(detector: Detector, edges_eV: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of each bin's events reconstructed above the threshold, in or out of range."""
+    if detector.threshold_eV == -math.inf:
+        return np.ones(len(edges_eV) - 1)
+    below = _mean_cumulative(np.array([detector.threshold_eV]), edges_eV, detector)
+    return np.asarray(1.0 - below[0], dtype=np.float64)
+
+
+def _mean_efficiency(detector: Detector, edges_eV: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean efficiency over the part of each bin that lies above the threshold, (m,)."""
+    if not detector.efficiency_points:
+        return np.full(len(edges_eV) - 1, detector.efficiency)
+    table = np.array(detector.efficiency_points)
+    levels = np.maximum(edges_eV, detector.threshold_eV)
+    width = np.diff(levels)
+    full = width > 0
+    if not np.any(full):
+        return np.zeros(len(width))
+    # Between neighbouring cuts the curve is linear, and its mean is that of the ends.
+    cuts = np.unique(np.concatenate([levels, table[:, 0]]))
+    mean = 0.5 * (np.interp(cuts[1:], *table.T) + np.interp(cuts[:-1], *table.T))
+    integral = np.zeros(len(width))
+    integral[full] = overlap_counts(mean, cuts, np.unique(levels))
+    return detector.efficiency * np.divide(integral, width, out=np.zeros(len(width)), where=full)

@@ -1,0 +1,236 @@
+"""Antineutrinos of nuclear reactors: spectra per fission, and the flux at a distance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import constants
+
+from cascade_driver.errors import InputError
+from cascade_driver.spectra.neutrino_flux import NeutrinoFlux
+
+#: What stands below 2 MeV, where the conversion spectra were not measured: `flat` holds each isotope's
+#: spectrum at its value at 2 MeV, `kopeikin` takes the tabulated spectrum of a whole reactor, `extrapolate`
+#: continues the polynomials, which give almost four times too many neutrinos and serve for comparison only.
+LowEnergyFlux = Literal["flat", "kopeikin", "extrapolate"]
+
+#: Coefficients a_k of ln(dN/dE) = sum_k a_k E^k, per fission and MeV, E in MeV. U235, Pu239, Pu241: Huber
+#: 2011, doi:10.1103/PhysRevC.84.024617, Table III; U238: Mueller et al. 2011, doi:10.1103/PhysRevC.83.054615,
+#: Table VI.
+HUBER_MUELLER: Mapping[str, tuple[float, ...]] = MappingProxyType(
+    {
+        "U235": (4.367, -4.577, 2.100, -0.5294, 0.06186, -0.002777),
+        "U238": (0.4833, 0.1927, -0.1283, -0.006762, 0.002233, -0.0001536),
+        "Pu239": (4.757, -5.392, 2.563, -0.6596, 0.07820, -0.003536),
+        "Pu241": (2.990, -2.882, 1.278, -0.3343, 0.03905, -0.001754),
+    }
+)
+
+#: Range in which those polynomials hold.
+HUBER_MUELLER_RANGE_MeV = (2.0, 8.0)
+
+#: Shares of the fissions in a power reactor, averaged over its cycles: Daya Bay,
+#: doi:10.1088/1674-1137/abfc38.
+PRESSURISED_WATER_FISSION_FRACTIONS: Mapping[str, float] = MappingProxyType(
+    {"U235": 0.564, "U238": 0.076, "Pu239": 0.304, "Pu241": 0.056}
+)
+
+#: Thermal energy released per fission: Ma et al. 2013, doi:10.1103/PhysRevC.88.014605.
+ENERGY_PER_FISSION_MeV: Mapping[str, float] = MappingProxyType(
+    {"U235": 202.36, "U238": 205.99, "Pu239": 211.12, "Pu241": 214.26}
+)
+
+#: The same by Kopeikin, Mikaelyan & Sinev 2004, doi:10.1134/1.1811196; 0.3 % lower.
+ENERGY_PER_FISSION_KOPEIKIN_2004_MeV: Mapping[str, float] = MappingProxyType(
+    {"U235": 201.92, "U238": 205.52, "Pu239": 209.99, "Pu241": 213.60}
+)
+
+#: (neutrino energy in MeV, antineutrinos per MeV and fission) of a power reactor of typical fuel, with those
+#: that follow neutron capture in U238: Kopeikin 2012, doi:10.1134/S1063778812020123. Close pairs such as
+#: 0.390 and 0.400 are the two sides of a step at the end point of a strong beta branch. Linear in between.
+KOPEIKIN_2012: tuple[tuple[float, float], ...] = (
+    (0.010, 0.0774), (0.020, 0.301), (0.035, 0.848), (0.040, 0.354), (0.070, 0.989), (0.100, 1.81),
+    (0.130, 2.74), (0.160, 3.85), (0.165, 3.26), (0.180, 3.74), (0.215, 4.66), (0.230, 4.08),
+    (0.280, 5.03), (0.330, 5.97), (0.335, 4.30), (0.350, 4.08), (0.390, 4.42), (0.400, 4.04),
+    (0.435, 4.39), (0.440, 2.84), (0.500, 3.03), (0.700, 3.14), (0.900, 3.23), (1.000, 3.11),
+    (1.185, 2.80), (1.190, 2.24), (1.250, 2.06), (1.300, 1.77), (1.500, 1.59), (1.700, 1.48),
+    (1.800, 1.42), (1.900, 1.36), (2.000, 1.30), (2.250, 1.08), (2.500, 0.882), (2.750, 0.733),
+    (3.000, 0.611), (3.250, 0.505), (3.500, 0.411), (4.000, 0.261), (4.500, 0.156), (5.000, 0.0928),
+    (5.500, 0.0549), (6.000, 0.0317), (6.500, 0.0174), (7.000, 0.00897), (7.500, 0.00366), (8.000, 0.00119),
+    (8.500, 0.000299), (9.000, 0.0000831),
+)  # fmt: skip
+
+_JOULE_PER_MeV = 1e6 * constants.e
+_WATT_PER_GW = 1e9
+_CM_PER_M = 100.0
+#: Pieces of this width on which the polynomials' exponentials are smooth.
+_STEP_MeV = 0.25
+
+
+def antineutrinos_per_fission_MeV(
+    neutrino_energy_MeV: ArrayLike,
+    *,
+    fission_fractions: Mapping[str, float] = PRESSURISED_WATER_FISSION_FRACTIONS,
+    low_energy_flux: LowEnergyFlux = "flat",
+) -> NDArray[np.float64]:
+    r"""Return the antineutrino spectrum of a reactor per fission and MeV, the shape of the energies.
+
+    .. math:: \frac{dN}{dE} = \sum_i f_i \exp\Big(\sum_{k=0}^5 a_{ik} E^k\Big), \qquad
+        2 \le E / \mathrm{MeV} \le 8
+
+    with f_i the fission fractions and a_ik the coefficients `HUBER_MUELLER` (Huber 2011,
+    doi:10.1103/PhysRevC.84.024617, Table III; Mueller et al. 2011, doi:10.1103/PhysRevC.83.054615, Table VI).
+    Above 8 MeV there is nothing. Below 2 MeV the polynomials do not hold; `low_energy_flux` says what stands
+    there.
+
+    Parameters
+    ----------
+    neutrino_energy_MeV : (...) array_like
+        E.
+    fission_fractions : mapping of str to float
+        Shares of U235, U238, Pu239, Pu241; sum 1.
+    low_energy_flux : {"flat", "kopeikin", "extrapolate"}
+        See `LowEnergyFlux`. The table of `kopeikin` has its own fuel and does not follow the fractions.
+
+    Raises
+    ------
+    InputError
+        If the fractions or the name cannot be used.
+    """
+    _check_fractions(fission_fractions)
+    if low_energy_flux not in get_args(LowEnergyFlux):
+        raise InputError(
+            f"low_energy_flux is {low_energy_flux!r}, expected one of {', '.join(get_args(LowEnergyFlux))}."
+        )
+    energy = np.asarray(neutrino_energy_MeV, dtype=np.float64)
+    low, high = HUBER_MUELLER_RANGE_MeV
+    inside = np.clip(energy, 0.0 if low_energy_flux == "extrapolate" else low, high)
+    density = np.zeros_like(energy)
+    for isotope, fraction in fission_fractions.items():
+        density = density + fraction * np.exp(
+            np.polynomial.polynomial.polyval(inside, HUBER_MUELLER[isotope])
+        )
+    if low_energy_flux == "kopeikin":
+        table = np.array(KOPEIKIN_2012)
+        density = np.where(energy < low, np.interp(energy, table[:, 0], table[:, 1], left=0.0), density)
+    return np.where((energy >= 0.0) & (energy <= high), density, 0.0)
+
+
+def fissions_per_cm2_s(
+    *,
+    power_GW: Sequence[float],
+    distance_m: Sequence[float],
+    fission_fractions: Mapping[str, float] = PRESSURISED_WATER_FISSION_FRACTIONS,
+    energy_per_fission_MeV: Mapping[str, float] = ENERGY_PER_FISSION_MeV,
+) -> float:
+    r"""Return the rate of fissions seen through a square centimetre at the detector.
+
+    .. math:: \sum_j \frac{P_j}{4 \pi d_j^2 \sum_i f_i E_i}
+
+    Parameters
+    ----------
+    power_GW : sequence of float
+        Thermal power P_j of each core.
+    distance_m : sequence of float
+        Distance d_j of each core.
+    fission_fractions : mapping of str to float
+        f_i.
+    energy_per_fission_MeV : mapping of str to float
+        E_i.
+
+    Raises
+    ------
+    InputError
+        If the numbers of powers and distances differ, or one of them is not positive.
+    """
+    if len(power_GW) != len(distance_m) or not len(power_GW):
+        raise InputError(
+            f"Found {len(power_GW)} reactor powers and {len(distance_m)} distances, expected one of each per "
+            "core."
+        )
+    _check_fractions(fission_fractions)
+    missing = [isotope for isotope in fission_fractions if isotope not in energy_per_fission_MeV]
+    if missing:
+        raise InputError(
+            f"energy_per_fission_MeV lacks {', '.join(missing)}, expected an energy for each fraction."
+        )
+    energy_J = _JOULE_PER_MeV * sum(
+        fraction * energy_per_fission_MeV[isotope] for isotope, fraction in fission_fractions.items()
+    )
+    total = 0.0
+    for power, distance in zip(power_GW, distance_m, strict=True):
+        if not (math.isfinite(power) and power >= 0):
+            raise InputError(f"The thermal power of a core is {power} GW, expected at least 0.")
+        if not (math.isfinite(distance) and distance > 0):
+            raise InputError(f"The distance of a core is {distance} m, expected more than 0.")
+        total += power * _WATT_PER_GW / energy_J / (4.0 * math.pi * (distance * _CM_PER_M) ** 2)
+    return total
+
+
+def reactor_flux(
+    *,
+    power_GW: Sequence[float],
+    distance_m: Sequence[float],
+    fission_fractions: Mapping[str, float] = PRESSURISED_WATER_FISSION_FRACTIONS,
+    energy_per_fission_MeV: Mapping[str, float] = ENERGY_PER_FISSION_MeV,
+    low_energy_flux: LowEnergyFlux = "flat",
+) -> NeutrinoFlux:
+    """Return the flux of one or more reactors: `fissions_per_cm2_s` times `antineutrinos_per_fission_MeV`.
+
+    Oscillations do not matter: coherent scattering counts all flavours.
+
+    Raises
+    ------
+    InputError
+        As those two.
+    """
+    fissions = fissions_per_cm2_s(
+        power_GW=power_GW,
+        distance_m=distance_m,
+        fission_fractions=fission_fractions,
+        energy_per_fission_MeV=energy_per_fission_MeV,
+    )
+    antineutrinos_per_fission_MeV(1.0, fission_fractions=fission_fractions, low_energy_flux=low_energy_flux)
+    low, high = HUBER_MUELLER_RANGE_MeV
+    steps = np.arange(0.0, high + 0.5 * _STEP_MeV, _STEP_MeV)
+    table = [energy for energy, _ in KOPEIKIN_2012 if energy < low and low_energy_flux == "kopeikin"]
+
+    def density(neutrino_energy_MeV: NDArray[np.float64]) -> NDArray[np.float64]:
+        return fissions * antineutrinos_per_fission_MeV(
+            neutrino_energy_MeV, fission_fractions=fission_fractions, low_energy_flux=low_energy_flux
+        )
+
+    return NeutrinoFlux(
+        density_per_cm2_s_MeV=density,
+        breakpoints_MeV=np.unique(np.concatenate([steps, table, [low, high]])),
+        metadata={
+            "flux": f"reactor antineutrinos, Huber-Mueller 2 to 8 MeV, below 2 MeV: {low_energy_flux}",
+            "power_GW": " ".join(repr(float(power)) for power in power_GW),
+            "distance_m": " ".join(repr(float(distance)) for distance in distance_m),
+            "fission_fractions": " ".join(
+                f"{name}={float(share)!r}" for name, share in fission_fractions.items()
+            ),
+            "energy_per_fission_MeV": " ".join(
+                f"{name}={float(energy_per_fission_MeV[name])!r}" for name in fission_fractions
+            ),
+        },
+    )
+
+
+def _check_fractions(fission_fractions: Mapping[str, float]) -> None:
+    unknown = [isotope for isotope in fission_fractions if isotope not in HUBER_MUELLER]
+    if unknown:
+        raise InputError(
+            f"fission_fractions names {', '.join(unknown)}, expected only {', '.join(HUBER_MUELLER)}; "
+            "there is no spectrum for others."
+        )
+    if any(not (math.isfinite(share) and share >= 0) for share in fission_fractions.values()):
+        raise InputError(f"fission_fractions are {dict(fission_fractions)}, expected shares of at least 0.")
+    total = sum(fission_fractions.values())
+    if abs(total - 1.0) > 1e-3:
+        raise InputError(f"fission_fractions sum to {total:g}, expected 1; divide them by their sum.")

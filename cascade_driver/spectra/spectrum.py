@@ -1,0 +1,538 @@
+"""The one type of this wing: a binned spectrum, resolved by the element that recoils, and its CSV file."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from ase.data import atomic_numbers
+from numpy.typing import ArrayLike, NDArray
+
+from cascade_driver.errors import InputError
+from cascade_driver.units import EV_PER_KEV
+
+#: Key of the only rate of a spectrum that is not resolved by element.
+UNRESOLVED = ""
+
+#: Which energy the bins are of: `recoil` is what the source gives to the nucleus, `observed` is what remains
+#: of it after the stored energy, with or without the resolution of a detector.
+EnergyKind = Literal["recoil", "observed"]
+
+_LOW = "energy_low_eV"
+_HIGH = "energy_high_eV"
+_TOTAL = "rate"
+_ENERGY_KIND = "energy"
+_UNIT_NOTE = "rates are bin averages per kg of target, day and keV"
+
+#: A file's `rate` may differ from the sum of its elements by this share: files are printed with few digits.
+_SUM_TOLERANCE = 1e-3
+
+#: Bin edges that differ by this share of the larger one are one edge.
+_EDGE_TOLERANCE = 1e-9
+
+
+def check_edges(
+    edges_eV: ArrayLike, *, name: str = "energy_edges_eV", floor_eV: float = -math.inf
+) -> NDArray[np.float64]:
+    """Return bin edges as an array, having made sure that they are bin edges.
+
+    Parameters
+    ----------
+    edges_eV : (n + 1,) array_like
+        Edges in eV, n >= 1.
+    name : str
+        What the message calls them.
+    floor_eV : float
+        Smallest allowed edge: a recoil energy cannot be negative, an observed one can.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two, if one is not finite or below the floor, or if they do not increase.
+    """
+    try:
+        edges = np.array(edges_eV, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: expected numbers in eV, got something else ({error}).") from error
+    if edges.ndim != 1 or len(edges) < 2:
+        raise InputError(
+            f"{name}: found shape {edges.shape}, expected one row of at least two bin edges in eV."
+        )
+    if not np.all(np.isfinite(edges)):
+        index = int(np.argmin(np.isfinite(edges)))
+        raise InputError(f"{name}: edge {index} is {edges[index]}, expected a finite energy in eV.")
+    if edges[0] < floor_eV:
+        raise InputError(f"{name}: the first edge is {edges[0]:g} eV, expected at least {floor_eV:g} eV.")
+    steps = np.diff(edges)
+    if np.any(steps <= 0):
+        index = int(np.argmax(steps <= 0))
+        raise InputError(
+            f"{name}: edge {index + 1} ({edges[index + 1]:g} eV) does not lie above edge {index} "
+            f"({edges[index]:g} eV); bin edges must increase, sort them and drop repeated ones."
+        )
+    return edges
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Spectrum:
+    """A differential rate in bins, one per recoiling element.
+
+    Attributes
+    ----------
+    energy_edges_eV : (n + 1,) float
+        Increasing bin edges.
+    rate_per_kg_day_keV : mapping of str to (n,) float
+        For each chemical symbol the average over each bin of its rate per kg of the whole target, day and
+        keV: the integral over the bin divided by its width. A spectrum that is not resolved has the only key
+        `UNRESOLVED`.
+    energy_kind : {"recoil", "observed"}
+        Which energy the bins are of.
+    metadata : mapping of str to str
+        Where the numbers come from; becomes the comment lines of the file.
+
+    Raises
+    ------
+    InputError
+        If edges or rates cannot be those of a spectrum.
+    """
+
+    energy_edges_eV: NDArray[np.float64]
+    rate_per_kg_day_keV: Mapping[str, NDArray[np.float64]]
+    energy_kind: EnergyKind = "recoil"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        edges = check_edges(self.energy_edges_eV)
+        if self.energy_kind not in ("recoil", "observed"):
+            raise InputError(f"energy_kind is {self.energy_kind!r}, expected 'recoil' or 'observed'.")
+        if not self.rate_per_kg_day_keV:
+            raise InputError("A spectrum without any rate: give at least one element, or the total as ''.")
+        if UNRESOLVED in self.rate_per_kg_day_keV and len(self.rate_per_kg_day_keV) > 1:
+            raise InputError(
+                "A spectrum has either rates of elements or one total under the key '', not both: "
+                "their sum would count events twice."
+            )
+        rates: dict[str, NDArray[np.float64]] = {}
+        for element, values in self.rate_per_kg_day_keV.items():
+            if element != UNRESOLVED and atomic_numbers.get(element, 0) == 0:
+                raise InputError(
+                    f"rate of {element!r}: not a chemical element.{_did_you_mean(element, atomic_numbers)}"
+                )
+            rate = np.array(values, dtype=np.float64)
+            if rate.shape != (len(edges) - 1,):
+                raise InputError(
+                    f"rate of {element or 'the total'}: found shape {rate.shape}, expected one value per "
+                    "bin, "
+                    f"({len(edges) - 1},)."
+                )
+            wrong = ~(np.isfinite(rate) & (rate >= 0))
+            if np.any(wrong):
+                index = int(np.argmax(wrong))
+                raise InputError(
+                    f"rate of {element or 'the total'} in bin {index} ({edges[index]:g} to "
+                    f"{edges[index + 1]:g} eV) is "
+                    f"{rate[index]:g}, expected a finite rate of at least 0."
+                )
+            rate.flags.writeable = False
+            rates[element] = rate
+        edges.flags.writeable = False
+        object.__setattr__(self, "energy_edges_eV", edges)
+        object.__setattr__(self, "rate_per_kg_day_keV", rates)
+        object.__setattr__(
+            self, "metadata", {_one_line(key): _one_line(value) for key, value in self.metadata.items()}
+        )
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """The recoiling elements, in the order given; empty if the spectrum is not resolved."""
+        return tuple(element for element in self.rate_per_kg_day_keV if element != UNRESOLVED)
+
+    @property
+    def energy_centers_eV(self) -> NDArray[np.float64]:
+        """(n,) middle of each bin."""
+        return 0.5 * (self.energy_edges_eV[1:] + self.energy_edges_eV[:-1])
+
+    @property
+    def bin_widths_keV(self) -> NDArray[np.float64]:
+        """(n,) width of each bin."""
+        return np.diff(self.energy_edges_eV) / EV_PER_KEV
+
+    @property
+    def total_rate_per_kg_day_keV(self) -> NDArray[np.float64]:
+        """(n,) sum over the elements."""
+        return np.asarray(np.sum(list(self.rate_per_kg_day_keV.values()), axis=0), dtype=np.float64)
+
+    @property
+    def counts_per_kg_day(self) -> dict[str, NDArray[np.float64]]:
+        """For each element the (n,) counts in each bin: rate times width."""
+        return {element: rate * self.bin_widths_keV for element, rate in self.rate_per_kg_day_keV.items()}
+
+    @property
+    def total_counts_per_kg_day(self) -> float:
+        """Counts of all elements in all bins."""
+        return float(np.sum(self.total_rate_per_kg_day_keV * self.bin_widths_keV))
+
+    @classmethod
+    def from_counts(
+        cls,
+        *,
+        energy_edges_eV: ArrayLike,
+        counts_per_kg_day: Mapping[str, NDArray[np.float64]],
+        energy_kind: EnergyKind = "recoil",
+        metadata: Mapping[str, str] | None = None,
+    ) -> Spectrum:
+        """Return the spectrum that has these counts, (n,) per element, in its bins.
+
+        Raises
+        ------
+        InputError
+            As `Spectrum`.
+        """
+        edges = check_edges(energy_edges_eV)
+        widths_keV = np.diff(edges) / EV_PER_KEV
+        return cls(
+            energy_edges_eV=edges,
+            rate_per_kg_day_keV={
+                element: counts / widths_keV for element, counts in counts_per_kg_day.items()
+            },
+            energy_kind=energy_kind,
+            metadata=metadata or {},
+        )
+
+
+def rebin(spectrum: Spectrum, energy_edges_eV: ArrayLike) -> Spectrum:
+    """Return the spectrum in other bins, with the same counts.
+
+    The rate is taken as constant within each old bin, so that a new bin gets the share of an old one's counts
+    by which they overlap. Counts outside the new range are left out; where the new range reaches beyond the
+    old one the rate is 0.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        What to rebin.
+    energy_edges_eV : (m + 1,) array_like
+        New edges in eV.
+
+    Raises
+    ------
+    InputError
+        If the new edges are not bin edges.
+    """
+    new = check_edges(energy_edges_eV)
+    counts = {
+        element: overlap_counts(rate, spectrum.energy_edges_eV, new) / EV_PER_KEV
+        for element, rate in spectrum.rate_per_kg_day_keV.items()
+    }
+    return Spectrum.from_counts(
+        energy_edges_eV=new,
+        counts_per_kg_day=counts,
+        energy_kind=spectrum.energy_kind,
+        metadata=spectrum.metadata,
+    )
+
+
+def overlap_counts(
+    density_per_eV: NDArray[np.float64], old_edges_eV: NDArray[np.float64], new_edges_eV: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the integral over each new bin, (m,), of a density that is constant in each old one, (n,).
+
+    Sums over the pieces that both sets of edges cut, rather than differences of a running sum: a tail many
+    decades below the peak keeps its digits.
+    """
+    low = max(old_edges_eV[0], new_edges_eV[0])
+    high = min(old_edges_eV[-1], new_edges_eV[-1])
+    if low >= high:
+        return np.zeros(len(new_edges_eV) - 1)
+    cuts = np.unique(np.concatenate([old_edges_eV, new_edges_eV]))
+    cuts = cuts[(cuts >= low) & (cuts <= high)]
+    # The left end of a piece decides its bins; a midpoint could round onto an edge.
+    old_index = np.searchsorted(old_edges_eV, cuts[:-1], side="right") - 1
+    new_index = np.searchsorted(new_edges_eV, cuts[:-1], side="right") - 1
+    pieces = density_per_eV[old_index] * np.diff(cuts)
+    counts = np.bincount(new_index, weights=pieces, minlength=len(new_edges_eV) - 1)
+    return np.asarray(counts, dtype=np.float64)
+
+
+def write_spectrum(spectrum: Spectrum, path: Path) -> None:
+    """Write a spectrum as CSV, all at once: a reader sees the old file or the new one, never a part.
+
+    The columns are `energy_low_eV,energy_high_eV,rate_<element>...,rate`; rates are per kg of target, day and
+    keV, averaged over the bin. Comment lines `# key: value` before them hold the metadata. Numbers have all
+    their digits, so that `read_spectrum` gives back the same ones. Folders that do not exist are made.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        What to write.
+    path : Path
+        The file; an existing one is replaced.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be made or written to.
+    """
+    text = io.StringIO()
+    text.write(f"# {_UNIT_NOTE}\n# {_ENERGY_KIND}: {spectrum.energy_kind}\n")
+    for key, value in spectrum.metadata.items():
+        text.write(f"# {key}: {value}\n")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow([_LOW, _HIGH, *(f"{_TOTAL}_{element}" for element in spectrum.elements), _TOTAL])
+    columns = [
+        spectrum.energy_edges_eV[:-1],
+        spectrum.energy_edges_eV[1:],
+        *(spectrum.rate_per_kg_day_keV[element] for element in spectrum.elements),
+        spectrum.total_rate_per_kg_day_keV,
+    ]
+    for row in zip(*columns, strict=True):
+        table.writerow([repr(float(value)) for value in row])
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        _remove(temporary)
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); expected a file name in a folder that "
+            "you may "
+            "write to, give another one."
+        ) from error
+
+
+def read_spectrum(path: Path) -> Spectrum:
+    """Return the spectrum that a CSV file holds.
+
+    The file needs the columns `energy_low_eV`, `energy_high_eV` and either `rate_<element>` for one or more
+    elements or `rate`; with both, `rate` must be their sum to 0.1 %. Rates are per kg of target, day and keV,
+    averaged over the bin. Bins touch and increase. Lines that begin with # are comments; those of the form `#
+    key: value` become metadata, and `# energy: observed` says that the bins are not of recoil energy.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or is not such a table; the message names the line, what was found, what
+        was expected and what to do.
+    """
+    metadata, lines = _split_comments(path, _read_text(path))
+    if not lines:
+        raise InputError(
+            f"{path}: no table found, expected a line {_LOW},{_HIGH},{_TOTAL} and one line per bin below it."
+        )
+    names = _check_header(path, lines[0])
+    if len(lines) == 1:
+        raise InputError(f"{path}, line {lines[0][0]}: the columns have no rows, expected one line per bin.")
+    table = np.array([_parse_row(path, line, names) for line in lines[1:]])
+    numbers = [number for number, _ in lines[1:]]
+    columns = {name: table[:, index] for index, name in enumerate(names)}
+    edges = _join_bins(path, numbers, columns[_LOW], columns[_HIGH])
+    rates = _check_rates(path, numbers, columns)
+    kind = metadata.pop(_ENERGY_KIND, "recoil")
+    if kind not in ("recoil", "observed"):
+        raise InputError(
+            f"{path}: the comment '# {_ENERGY_KIND}: {kind}' is not understood, expected recoil or observed "
+            "there."
+        )
+    return Spectrum(
+        energy_edges_eV=edges,
+        rate_per_kg_day_keV=rates,
+        energy_kind="observed" if kind == "observed" else "recoil",
+        metadata=metadata,
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(str(text).split())
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return  # Nothing was written: the error that led here says why.
+
+
+def _did_you_mean(found: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(found, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def _read_text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: there is no such file; expected a spectrum as CSV, check the name."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: not a text file, expected a spectrum as CSV in UTF-8; export it as such."
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}), expected a spectrum as CSV; "
+            "check its name and permissions."
+        ) from error
+    if "\0" in text:
+        raise InputError(f"{path}: not a text file, expected a spectrum as CSV in UTF-8; export it as such.")
+    if not text.strip():
+        raise InputError(
+            f"{path}: the file is empty, expected a line {_LOW},{_HIGH},{_TOTAL} and one line per bin."
+        )
+    return text
+
+
+def _split_comments(path: Path, text: str) -> tuple[dict[str, str], list[tuple[int, list[str]]]]:
+    """Return metadata, and the other lines with their numbers, cut into cells."""
+    metadata: dict[str, str] = {}
+    lines: list[tuple[int, list[str]]] = []
+    # Not splitlines: it also cuts at characters that are no line ends in a text file.
+    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
+        stripped = line.strip()
+        if stripped.startswith("#"):
+            key, colon, value = stripped.lstrip("#").strip().partition(":")
+            if colon and key.strip():
+                metadata[_one_line(key)] = _one_line(value)
+        elif stripped:
+            try:
+                cells = next(csv.reader([stripped]))
+            except csv.Error as error:
+                raise InputError(
+                    f"{path}, line {number}: not a line of CSV ({error}); correct it."
+                ) from error
+            lines.append((number, [cell.strip() for cell in cells]))
+    return metadata, lines
+
+
+def _check_header(path: Path, header: tuple[int, list[str]]) -> list[str]:
+    number, names = header
+    where = f"{path}, line {number}"
+    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
+        raise InputError(
+            f"{where}: columns are separated by semicolons or tabs, expected commas; replace them."
+        )
+    if _LOW not in names and all(_is_number(name) for name in names):
+        raise InputError(
+            f"{where}: found numbers, expected the names of the columns; "
+            f"put a line {_LOW},{_HIGH},{_TOTAL} above them."
+        )
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{where}: the column {name} stands there twice, expected once; drop one.")
+        element = name.removeprefix(f"{_TOTAL}_")
+        if name in (_LOW, _HIGH, _TOTAL) or (element != name and atomic_numbers.get(element, 0) > 0):
+            continue
+        known = [_LOW, _HIGH, _TOTAL, *(f"{_TOTAL}_{symbol}" for symbol in atomic_numbers)]
+        raise InputError(
+            f"{where}: the column {name!r} is unknown, expected {_LOW}, {_HIGH}, {_TOTAL}_<element> or "
+            f"{_TOTAL}."
+            f"{_did_you_mean(name, known)}"
+        )
+    missing = [name for name in (_LOW, _HIGH) if name not in names]
+    if not any(name.startswith(_TOTAL) for name in names):
+        missing.append(f"{_TOTAL} (or {_TOTAL}_<element>)")
+    if missing:
+        raise InputError(
+            f"{where}: found {', '.join(names)}; missing: {', '.join(missing)}. Add what is missing."
+        )
+    return names
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse_row(path: Path, line: tuple[int, list[str]], names: list[str]) -> list[float]:
+    number, cells = line
+    if len(cells) != len(names):
+        raise InputError(
+            f"{path}, line {number}: found {len(cells)} cells, expected {len(names)} ({', '.join(names)}); "
+            "numbers take a decimal point, not a comma."
+        )
+    values = []
+    for name, cell in zip(names, cells, strict=True):
+        if not _is_number(cell):
+            raise InputError(
+                f"{path}, line {number}: {name} is {cell!r}, expected a number; correct or remove the line."
+            )
+        value = float(cell)
+        if not math.isfinite(value):
+            raise InputError(
+                f"{path}, line {number}: {name} is {cell}, expected a finite number; correct it."
+            )
+        if value < 0 and name not in (_LOW, _HIGH):
+            raise InputError(
+                f"{path}, line {number}: {name} is {cell}, expected a rate of at least 0; "
+                "a spectrum with the background subtracted cannot be used."
+            )
+        values.append(value)
+    return values
+
+
+def _join_bins(
+    path: Path, numbers: list[int], low_eV: NDArray[np.float64], high_eV: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the (n + 1,) edges of bins that touch."""
+    for index, number in enumerate(numbers):
+        low, high = low_eV[index], high_eV[index]
+        if high <= low:
+            raise InputError(
+                f"{path}, line {number}: the bin goes from {low:g} to {high:g} eV, expected {_HIGH} above "
+                f"{_LOW}."
+            )
+        if index == 0:
+            continue
+        before = high_eV[index - 1]
+        if low < low_eV[index - 1]:
+            raise InputError(
+                f"{path}, line {number}: the bin begins at {low:g} eV, below the one before it "
+                f"({low_eV[index - 1]:g} eV); expected increasing energies, sort the lines."
+            )
+        if abs(low - before) > _EDGE_TOLERANCE * max(abs(low), abs(before)):
+            what = "overlaps the one before it" if low < before else "leaves a gap to the one before it"
+            raise InputError(
+                f"{path}, line {number}: the bin from {low:g} eV {what}, which ends at {before:g} eV; "
+                "expected bins that "
+                "touch" + (", put a line with rate 0 into the gap." if low > before else ".")
+            )
+    return check_edges(np.append(low_eV, high_eV[-1]), name=str(path))
+
+
+def _check_rates(
+    path: Path, numbers: list[int], columns: Mapping[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    """Return the rates by element, having compared their sum to the column `rate` if there are both."""
+    prefix = f"{_TOTAL}_"
+    rates = {name.removeprefix(prefix): column for name, column in columns.items() if name.startswith(prefix)}
+    if not rates:
+        return {UNRESOLVED: columns[_TOTAL]}
+    if _TOTAL in columns:
+        total = np.sum(list(rates.values()), axis=0)
+        wrong = np.abs(columns[_TOTAL] - total) > _SUM_TOLERANCE * np.maximum(total, columns[_TOTAL])
+        if np.any(wrong):
+            index = int(np.argmax(wrong))
+            raise InputError(
+                f"{path}, line {numbers[index]}: {_TOTAL} is {columns[_TOTAL][index]:g} but the elements sum "
+                "to "
+                f"{total[index]:g}; expected the same to 0.1 %, correct one of them or drop the column "
+                f"{_TOTAL}."
+            )
+    return rates
