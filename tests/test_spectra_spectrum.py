@@ -162,7 +162,7 @@ HEAD = "energy_low_eV,energy_high_eV,rate\n"
             "energy_low_ev,energy_high_eV,rate\n0,1,1\n",
             ["'energy_low_ev' is unknown", "Did you mean energy_low_eV?"],
         ),
-        ("energy_low_eV,energy_high_eV,rate_w\n0,1,1\n", ["'rate_w' is unknown", "Did you mean rate"]),
+        ("energy_low_eV,energy_high_eV,rate_w\n0,1,1\n", ["'rate_w' is unknown", "Did you mean rate_W?"]),
         ("energy_low_eV,energy_high_eV,rate,rate\n0,1,1,1\n", ["twice"]),
         (HEAD + "0,10,one\n", ["line 2", "rate is 'one'", "expected a number"]),
         (HEAD + "0,10,-1\n", ["line 2", "rate is -1", "at least 0"]),
@@ -229,6 +229,8 @@ def test_writing_where_it_cannot_is_refused(tmp_path: Path) -> None:
         ({"rate_per_kg_day_keV": {"": [np.nan]}}, "the total in bin 0"),
         ({"energy_kind": "stored"}, "'recoil' or 'observed'"),
         ({"energy_edges_eV": [1.0, 0.0]}, "must increase"),
+        ({"metadata": {"a:b": "c"}}, "without colon"),
+        ({"metadata": {"energy": "recoil"}}, "the key 'energy'"),
     ],
 )
 def test_impossible_spectrum_is_refused(arguments: dict[str, object], words: str) -> None:

@@ -94,13 +94,12 @@ def _assign(
         if missing == [UNRESOLVED]:
             raise InputError(
                 "The spectrum is not resolved by element, expected columns rate_<element>; responses: "
-                f"{have}. "
-                "Give the rates of the elements, or name a fallback_species whose response stands for all."
+                f"{have}. Give the rates of the elements, or name a fallback_species whose response stands "
+                "for all."
             )
         raise InputError(
             f"No response for {', '.join(missing)}; there are: {have}. Simulate cascades of the missing "
-            "species, "
-            "or name a fallback_species whose response stands for them."
+            "species, or name a fallback_species whose response stands for them."
         )
     return {
         element: element if element in responses else str(fallback_species)
@@ -122,8 +121,7 @@ def _check(species: str, response: ResponseOfSpecies, observed_edges_eV: NDArray
     if not worst <= _COLUMN_TOLERANCE or np.any(response.matrix < 0):
         raise InputError(
             f"The response of {species} does not conserve counts: a column misses the sum 1 by {worst:.3g} "
-            "or has a negative "
-            "element; widen its observed bins until they hold every event."
+            "or has a negative element; widen its observed bins until they hold every event."
         )
 
 
@@ -140,10 +138,8 @@ def _counts_in_bins_of(
         index = int(np.argmax(outside))
         raise InputError(
             f"The response of {species} covers recoils from {covered[0]:g} to {covered[-1]:g} eV, the "
-            "spectrum of "
-            f"{element or 'all elements'} has counts between {edges[index]:g} and {edges[index + 1]:g} eV; "
-            "make the response on "
-            "the bins of the spectrum, or cut the spectrum."
+            f"spectrum of {element or 'all elements'} has counts between {edges[index]:g} and "
+            f"{edges[index + 1]:g} eV; make the response on the bins of the spectrum, or cut the spectrum."
         )
     part = Spectrum(
         energy_edges_eV=edges, rate_per_kg_day_keV={element: spectrum.rate_per_kg_day_keV[element]}

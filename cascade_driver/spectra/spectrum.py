@@ -120,6 +120,12 @@ class Spectrum:
                 "A spectrum has either rates of elements or one total under the key '', not both: "
                 "their sum would count events twice."
             )
+        for key in self.metadata:
+            if not key.strip() or ":" in key or key.strip().startswith("#") or _one_line(key) == _ENERGY_KIND:
+                raise InputError(
+                    f"metadata has the key {key!r}, expected a name without colon or leading # other than "
+                    f"{_ENERGY_KIND!r}: it must come back from the comments of a file."
+                )
         rates: dict[str, NDArray[np.float64]] = {}
         for element, values in self.rate_per_kg_day_keV.items():
             if element != UNRESOLVED and atomic_numbers.get(element, 0) == 0:
@@ -130,16 +136,14 @@ class Spectrum:
             if rate.shape != (len(edges) - 1,):
                 raise InputError(
                     f"rate of {element or 'the total'}: found shape {rate.shape}, expected one value per "
-                    "bin, "
-                    f"({len(edges) - 1},)."
+                    f"bin, ({len(edges) - 1},)."
                 )
             wrong = ~(np.isfinite(rate) & (rate >= 0))
             if np.any(wrong):
                 index = int(np.argmax(wrong))
                 raise InputError(
                     f"rate of {element or 'the total'} in bin {index} ({edges[index]:g} to "
-                    f"{edges[index + 1]:g} eV) is "
-                    f"{rate[index]:g}, expected a finite rate of at least 0."
+                    f"{edges[index + 1]:g} eV) is {rate[index]:g}, expected a finite rate of at least 0."
                 )
             rate.flags.writeable = False
             rates[element] = rate
@@ -304,8 +308,7 @@ def write_spectrum(spectrum: Spectrum, path: Path) -> None:
         _remove(temporary)
         raise InputError(
             f"{path}: cannot be written ({error.strerror or error}); expected a file name in a folder that "
-            "you may "
-            "write to, give another one."
+            "you may write to, give another one."
         ) from error
 
 
@@ -367,7 +370,9 @@ def _remove(path: Path) -> None:
 
 
 def _did_you_mean(found: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(found, list(known), n=1, cutoff=0.6)
+    names = list(known)
+    same_letters = [name for name in names if name.casefold() == found.casefold()]
+    close = same_letters or difflib.get_close_matches(found, names, n=1, cutoff=0.6)
     return f" Did you mean {close[0]}?" if close else ""
 
 
@@ -439,8 +444,7 @@ def _check_header(path: Path, header: tuple[int, list[str]]) -> list[str]:
         known = [_LOW, _HIGH, _TOTAL, *(f"{_TOTAL}_{symbol}" for symbol in atomic_numbers)]
         raise InputError(
             f"{where}: the column {name!r} is unknown, expected {_LOW}, {_HIGH}, {_TOTAL}_<element> or "
-            f"{_TOTAL}."
-            f"{_did_you_mean(name, known)}"
+            f"{_TOTAL}.{_did_you_mean(name, known)}"
         )
     missing = [name for name in (_LOW, _HIGH) if name not in names]
     if not any(name.startswith(_TOTAL) for name in names):
@@ -530,9 +534,8 @@ def _check_rates(
         if np.any(wrong):
             index = int(np.argmax(wrong))
             raise InputError(
-                f"{path}, line {numbers[index]}: {_TOTAL} is {columns[_TOTAL][index]:g} but the elements sum "
-                "to "
-                f"{total[index]:g}; expected the same to 0.1 %, correct one of them or drop the column "
-                f"{_TOTAL}."
+                f"{path}, line {numbers[index]}: {_TOTAL} is {columns[_TOTAL][index]:g} but the elements "
+                f"sum to {total[index]:g}; expected the same to 0.1 %, correct one of them or drop the "
+                f"column {_TOTAL}."
             )
     return rates
