@@ -1,0 +1,314 @@
+"""What an analysed campaign hands on: defect probability and stored-energy distribution of every species."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cascade_driver.analysis.defect_probability import (
+    DefectProbabilityFit,
+    FermiProbability,
+    fit_defect_probability,
+)
+from cascade_driver.analysis.distribution import (
+    DistributionFit,
+    Shape,
+    StoredEnergyDistribution,
+    fit_stored_energy_distribution,
+)
+from cascade_driver.analysis.outcomes import usable_cascades
+from cascade_driver.errors import CascadeError, FitError, InputError, RecordError
+from cascade_driver.simulation.record import CascadeTable
+
+#: Version of the layout of a model file; a reader refuses what it does not know.
+MODEL_SCHEMA = 1
+
+#: Below the simulated range the Fermi function is used as it stands only if it has fallen to this at the
+#: lowest simulated energy: then no more than this share of the lower recoils can be displaced, and by less
+#: than their energy.
+SAFE_PROBABILITY_BELOW = 0.1
+
+Status = Literal["qualitative", "quantitative"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeciesModel:
+    """What one knocked-on species leaves in the crystal.
+
+    Attributes
+    ----------
+    defect_probability : FermiProbability
+    distribution : StoredEnergyDistribution
+    minimum_recoil_energy_eV, maximum_recoil_energy_eV : float
+        Range that was simulated.
+    defect_probability_fit, distribution_fit : optional
+        Where the numbers come from; none if they were put in by hand.
+    """
+
+    defect_probability: FermiProbability
+    distribution: StoredEnergyDistribution
+    minimum_recoil_energy_eV: float
+    maximum_recoil_energy_eV: float
+    defect_probability_fit: DefectProbabilityFit | None = None
+    distribution_fit: DistributionFit | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.minimum_recoil_energy_eV <= self.maximum_recoil_energy_eV < np.inf:
+            raise InputError(
+                f"simulated range from {self.minimum_recoil_energy_eV:g} to "
+                f"{self.maximum_recoil_energy_eV:g} eV: must "
+                "rise from zero or more"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredEnergyModel:
+    r"""The energy that recoils leave in the crystal, for every species that was simulated.
+
+    .. math:: P(E_s \mid E_R) = (1 - p_d(E_R))\, \delta(E_s) + p_d(E_R)\, f(E_s \mid E_R)
+
+    Attributes
+    ----------
+    species : dict
+        `SpeciesModel` by chemical symbol.
+    status : {'qualitative', 'quantitative'}
+        As the potential of the campaign declares itself.
+    provenance : dict
+        Where the campaign comes from: names to text.
+    notes : tuple of str
+        What a reader of any result of this model must know.
+    """
+
+    species: Mapping[str, SpeciesModel]
+    status: Status = "qualitative"
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, species: str) -> SpeciesModel:
+        """Return what is known of one species.
+
+        Raises
+        ------
+        InputError
+            If the model does not hold it.
+        """
+        if species not in self.species:
+            raise InputError(
+                f"the model knows nothing of {species!r}, only of "
+                f"{', '.join(sorted(self.species)) or 'nothing'}: "
+                "simulate this species first"
+            )
+        return self.species[species]
+
+    def check_range(
+        self, species: str, *, minimum_eV: float, maximum_eV: float, extrapolate: bool = False
+    ) -> SpeciesModel:
+        """Return the model of a species if it may be used from `minimum_eV` to `maximum_eV`.
+
+        Above the highest simulated energy nothing bounds the stored energy. Below the lowest the defect
+        probability only falls, and what is stored is at most the recoil energy: there the model may be used
+        if its probability has fallen to 0.1 at the lowest simulated energy.
+
+        Raises
+        ------
+        InputError
+            If the species is unknown or the range is left and `extrapolate` is false.
+        """
+        model = self[species]
+        if extrapolate:
+            return model
+        if maximum_eV > model.maximum_recoil_energy_eV * (1 + 1e-12):
+            raise InputError(
+                f"{species}: recoil energies up to {maximum_eV:g} eV wanted, simulated up to "
+                f"{model.maximum_recoil_energy_eV:g} eV: simulate higher, or ask for it by extrapolate=True"
+            )
+        lowest = model.minimum_recoil_energy_eV
+        if minimum_eV < lowest and float(model.defect_probability(lowest)) > SAFE_PROBABILITY_BELOW:
+            raise InputError(
+                f"{species}: recoil energies from {minimum_eV:g} eV wanted, simulated from {lowest:g} eV "
+                "where the defect "
+                f"probability is still {float(model.defect_probability(lowest)):.2f}: simulate lower, or ask "
+                "for it by "
+                "extrapolate=True"
+            )
+        return model
+
+    def sample(
+        self,
+        species: str,
+        recoil_energy_eV: ArrayLike,
+        *,
+        rng: np.random.Generator,
+        extrapolate: bool = False,
+    ) -> NDArray[np.float64]:
+        """Return stored energies (eV) drawn for recoil energies (eV) of any shape; zero where no defect is
+        left.
+
+        Raises
+        ------
+        InputError
+            If an energy is not positive and finite, the species unknown, or the simulated range is left.
+        """
+        energy = np.asarray(recoil_energy_eV, dtype=np.float64)
+        if not np.all(np.isfinite(energy) & (energy > 0)):
+            raise InputError("recoil energies to sample must be positive and finite")
+        if energy.size == 0:
+            return np.zeros_like(energy)
+        model = self.check_range(
+            species, minimum_eV=float(energy.min()), maximum_eV=float(energy.max()), extrapolate=extrapolate
+        )
+        stores = rng.random(energy.shape) < model.defect_probability(energy)
+        stored = model.distribution.quantile(rng.random(energy.shape), energy).reshape(energy.shape)
+        return np.where(stores, stored, 0.0)
+
+    def save(self, path: Path | str) -> Path:
+        """Write the model as JSON and return the path; a reader never sees half a file.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
+        path = Path(path)
+        text = _ModelFile(
+            schema_version=MODEL_SCHEMA,
+            species=dict(self.species),
+            status=self.status,
+            provenance=dict(self.provenance),
+            notes=self.notes,
+        ).model_dump_json(indent=2)
+        try:
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror}") from error
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text + "\n")
+            Path(temporary).chmod(0o644)  # mkstemp makes files that only their owner reads
+            Path(temporary).replace(path)
+        except OSError as error:
+            Path(temporary).unlink(missing_ok=True)
+            raise InputError(f"cannot write {path}: {error.strerror}") from error
+        return path
+
+    @classmethod
+    def load(cls, path: Path | str) -> StoredEnergyModel:
+        """Return the model in a file.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read.
+        RecordError
+            If it is damaged, of another schema, or no such file at all.
+        """
+        path = Path(path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}") from error
+        except ValueError as error:
+            raise RecordError(f"{path} is damaged: it is not JSON; fit the campaign again") from error
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if version is None:
+            raise RecordError(
+                f"{path} is not a stored-energy model: it has no schema_version; fit a campaign to make one"
+            )
+        if version != MODEL_SCHEMA:
+            raise RecordError(
+                f"{path} has schema version {version}, this program reads {MODEL_SCHEMA}: fit the campaign "
+                "again or use "
+                "the version that wrote it"
+            )
+        try:
+            file = _ModelFile.model_validate_json(json.dumps(content))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise RecordError(
+                f"{path} is damaged at {where}: {first['msg']}; fit the campaign again"
+            ) from error
+        except CascadeError as error:
+            raise RecordError(f"{path} is damaged: {error}") from error
+        return cls(species=file.species, status=file.status, provenance=file.provenance, notes=file.notes)
+
+
+class _ModelFile(BaseModel):
+    """Layout of a model file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    schema_version: Literal[1]
+    species: dict[str, SpeciesModel]
+    status: Status
+    provenance: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def fit_stored_energy_model(
+    table: CascadeTable,
+    *,
+    shape: Shape = "gaussian",
+    order: int = 1,
+    allow_failures: bool = False,
+    provenance: Mapping[str, str] | None = None,
+    n_bootstrap: int = 200,
+    rng: np.random.Generator | None = None,
+) -> StoredEnergyModel:
+    """Return the defect probability and the stored-energy distribution of every species in a table.
+
+    Parameters
+    ----------
+    table : CascadeTable
+    shape : {'gaussian', 'split_gaussian'}
+    order : int
+        Of the location of the stored energy as a polynomial in the recoil energy.
+    allow_failures : bool
+        Fit although more cascades failed than `usable_cascades` tolerates; the notes then say so.
+    provenance : dict, optional
+        Kept with the model: names to text.
+    n_bootstrap : int
+        Simulated campaigns for each p-value.
+    rng : numpy.random.Generator, optional
+        For those; by default a fixed seed.
+
+    Raises
+    ------
+    FitError
+        If the table is empty, too many cascades failed, or one of the fits is impossible.
+    InputError, RecordError
+        If weights, energies, shape or order are unfit.
+    """
+    if len(table) == 0:
+        raise FitError("the table holds no cascade: simulate some first")
+    models, notes = {}, []
+    for species in sorted({str(s) for s in table.species}):
+        cascades = usable_cascades(table, species=species, allow_failures=allow_failures)
+        probability = fit_defect_probability(cascades, n_bootstrap=n_bootstrap, rng=rng)
+        distribution = fit_stored_energy_distribution(
+            cascades, shape=shape, order=order, n_bootstrap=n_bootstrap, rng=rng
+        )
+        models[species] = SpeciesModel(
+            defect_probability=probability.probability,
+            distribution=distribution.distribution,
+            minimum_recoil_energy_eV=float(cascades.recoil_energy_eV.min()),
+            maximum_recoil_energy_eV=float(cascades.recoil_energy_eV.max()),
+            defect_probability_fit=probability,
+            distribution_fit=distribution,
+        )
+        notes += [f"{species}: {note}" for note in dict.fromkeys((*probability.notes, *distribution.notes))]
+    return StoredEnergyModel(
+        species=models,
+        status="quantitative" if table.potential_status == "quantitative" else "qualitative",
+        provenance=dict(provenance or {}),
+        notes=tuple(notes),
+    )

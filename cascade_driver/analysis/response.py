@@ -1,0 +1,224 @@
+"""From recoil energy to observed energy: the response matrix of one species."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
+from cascade_driver.errors import InputError
+
+#: Gauss-Legendre nodes per segment of a recoil bin; a segment is never longer than the sharpest width in
+#: play, over which four nodes integrate a cumulative normal law to better than 1e-6.
+NODES_PER_SEGMENT = 4
+
+#: More pieces than this per segment are not worth their time.
+MOST_PIECES = 64
+
+#: Recoil energies worked on at a time: bounds the memory at a few times this many times the observed bins.
+NODES_AT_A_TIME = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """Probability of an observed energy given a recoil energy, in bins.
+
+    Attributes
+    ----------
+    species : str
+        Chemical symbol of the knocked-on atom. Each species has its own response, applied before spectra are
+        added.
+    recoil_edges_eV : (n + 1,) float
+    observed_edges_eV : (m + 1,) float
+        From zero (or below) to the highest recoil energy (or above), so that no count is lost.
+    matrix : (m, n) float
+        `matrix[i, j]` is the probability of observing in bin i what recoils uniformly within bin j; columns
+        sum to 1, so that `matrix @ counts` conserves counts.
+
+    Raises
+    ------
+    InputError
+        If edges do not rise, shapes do not fit, or a column is not a probability.
+    """
+
+    species: str
+    recoil_edges_eV: NDArray[np.float64]
+    observed_edges_eV: NDArray[np.float64]
+    matrix: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        for name in ("recoil_edges_eV", "observed_edges_eV"):
+            _checked_edges(getattr(self, name), name=name)
+        shape = (len(self.observed_edges_eV) - 1, len(self.recoil_edges_eV) - 1)
+        if self.matrix.shape != shape:
+            raise InputError(
+                f"response of shape {self.matrix.shape} for {shape} bins: shape and edges must agree"
+            )
+        # 1e-9: far above rounding, far below any statistical use
+        if not (np.all(self.matrix >= 0) and np.allclose(self.matrix.sum(axis=0), 1, rtol=0, atol=1e-9)):
+            raise InputError("every column of a response must be a probability: not negative, with sum 1")
+
+
+def _checked_edges(edges: ArrayLike, *, name: str) -> NDArray[np.float64]:
+    array = np.array(edges, dtype=np.float64)
+    if array.ndim != 1 or len(array) < 2 or not np.all(np.isfinite(array)) or not np.all(np.diff(array) > 0):
+        raise InputError(f"{name} must be two or more finite energies in rising order")
+    return array
+
+
+def observed_edges(recoil_edges_eV: ArrayLike) -> NDArray[np.float64]:
+    """Return the recoil edges, extended down to zero by bins of the first width; the lowest bin may be
+    narrower.
+
+    A recoil above the lowest edge may be observed below it. The bins of the recoil edges are the last ones of
+    those returned, so `spectrum[-n:]` takes them back.
+
+    Parameters
+    ----------
+    recoil_edges_eV : (n + 1,) float
+
+    Raises
+    ------
+    InputError
+        If the edges do not rise from zero or more.
+
+    Examples
+    --------
+    >>> observed_edges([25.0, 35.0, 50.0])
+    array([ 0.,  5., 15., 25., 35., 50.])
+    """
+    edges = _checked_edges(recoil_edges_eV, name="recoil_edges_eV")
+    if edges[0] < 0:
+        raise InputError(f"recoil_edges_eV begin at {edges[0]:g} eV: recoil energies are not negative")
+    width = edges[1] - edges[0]
+    # 1e-9: a sliver that rounding leaves at zero is no bin
+    n_below = int(np.ceil(edges[0] / width - 1e-9))
+    below = edges[0] - width * np.arange(n_below, 0, -1)
+    if n_below:
+        below[0] = 0.0
+    return np.concatenate([below, edges])
+
+
+def identity_response(species: str, *, recoil_edges_eV: ArrayLike) -> Response:
+    """Return the response of a crystal in which no recoil ever leaves a defect.
+
+    Raises
+    ------
+    InputError
+        If the edges do not rise from zero or more.
+    """
+    edges = _checked_edges(recoil_edges_eV, name="recoil_edges_eV")
+    below = observed_edges(edges)
+    n = len(edges) - 1
+    return Response(
+        species=species,
+        recoil_edges_eV=edges,
+        observed_edges_eV=below,
+        matrix=np.eye(len(below) - 1, n, k=-(len(below) - 1 - n)),
+    )
+
+
+def _cut(
+    recoil: NDArray[np.float64], observed: NDArray[np.float64], model: SpeciesModel
+) -> NDArray[np.float64]:
+    """Return recoil energies between which everything is smooth and no bin border lies."""
+    kinks = np.concatenate(
+        [
+            recoil,
+            observed,
+            [model.distribution.lowest_energy_eV, model.defect_probability.half_energy_eV],
+        ]
+    )
+    cuts = np.unique(kinks[(kinks >= recoil[0]) & (kinks <= recoil[-1])])
+    width = model.defect_probability.width_eV
+    left, right = model.distribution.widths_at(cuts)
+    sharpest = np.minimum(left, right)
+    sharpest = np.minimum(sharpest[1:], sharpest[:-1])
+    if width > 0:
+        near = (cuts[1:] > model.defect_probability.half_energy_eV - 40 * width) & (
+            cuts[:-1] < model.defect_probability.half_energy_eV + 40 * width
+        )
+        sharpest = np.where(near, np.minimum(sharpest, width), sharpest)
+    pieces = np.clip(np.ceil(np.diff(cuts) / sharpest), 1, MOST_PIECES).astype(int)
+    return np.concatenate(
+        [np.linspace(cuts[i], cuts[i + 1], pieces[i] + 1)[:-1] for i in range(len(pieces))] + [cuts[-1:]]
+    )
+
+
+def response(
+    model: StoredEnergyModel,
+    species: str,
+    *,
+    recoil_edges_eV: ArrayLike,
+    observed_edges_eV: ArrayLike | None = None,
+    extrapolate: bool = False,
+) -> Response:
+    r"""Return the response of one species in bins.
+
+    .. math::
+        P(E_\mathrm{obs} \mid E_R) = (1 - p_d)\, \delta(E_\mathrm{obs} - E_R)
+        + p_d\, f(E_R - E_\mathrm{obs} \mid E_R)
+
+    averaged over recoil energies that are uniform within a bin (Soum-Sidikov et al. 2024). With :math:`F` the
+    cumulative distribution, the observed bin :math:`[a, b]` takes of each recoil energy
+
+    .. math:: p_d(E_R)\, [F(E_R - a \mid E_R) - F(E_R - b \mid E_R)]
+
+    by Gauss-Legendre nodes in :math:`E_R`, and :math:`1 - p_d` wherever :math:`E_R` itself lies in it. Recoil
+    bins are cut at every observed edge inside them, so that this part is exact and no node rule meets a kink.
+
+    Parameters
+    ----------
+    model : StoredEnergyModel
+    species : str
+    recoil_edges_eV : (n + 1,) float
+    observed_edges_eV : (m + 1,) float, optional
+        By default those of `observed_edges`: the recoil edges, extended down to zero. Others must begin at
+        zero or below and reach the last recoil edge: else counts would be lost.
+    extrapolate : bool
+        Use the model outside the simulated range; see `StoredEnergyModel.check_range`.
+
+    Raises
+    ------
+    InputError
+        If the species is unknown, edges are unfit, or the simulated range is left.
+    """
+    recoil = _checked_edges(recoil_edges_eV, name="recoil_edges_eV")
+    lowest = observed_edges(recoil)
+    observed = (
+        lowest if observed_edges_eV is None else _checked_edges(observed_edges_eV, name="observed_edges_eV")
+    )
+    if observed[0] > 0 or observed[-1] < recoil[-1]:
+        raise InputError(
+            f"observed_edges_eV from {observed[0]:g} to {observed[-1]:g} eV would lose counts: they must "
+            "begin at 0 and "
+            f"reach {recoil[-1]:g} eV, or be left out"
+        )
+    one = model.check_range(
+        species, minimum_eV=float(recoil[0]), maximum_eV=float(recoil[-1]), extrapolate=extrapolate
+    )
+    cuts = _cut(recoil, observed, one)
+    node, node_weight = np.polynomial.legendre.leggauss(NODES_PER_SEGMENT)
+    half = np.diff(cuts)[:, None] / 2
+    energy = (cuts[:-1, None] + half * (1 + node)).ravel()
+    column = np.searchsorted(recoil, energy, side="right") - 1
+    share = (half * node_weight).ravel() / np.diff(recoil)[column]
+    matrix = np.zeros((len(observed) - 1, len(recoil) - 1))
+    probability = one.defect_probability(energy)
+    row = np.searchsorted(observed, energy, side="right") - 1
+    np.add.at(matrix, (row, column), share * (1 - probability))
+    damaging = np.flatnonzero(probability > 0)
+    for start in range(0, len(damaging), NODES_AT_A_TIME):
+        at = damaging[start : start + NODES_AT_A_TIME]
+        reached = one.distribution.cumulative(energy[at] - observed[:, None], energy[at])
+        part = np.maximum(reached[:-1] - reached[1:], 0.0) * (share[at] * probability[at])
+        first = np.flatnonzero(np.diff(column[at], prepend=-1))
+        matrix[:, column[at][first]] += np.add.reduceat(part, first, axis=1)
+    return Response(
+        species=species,
+        recoil_edges_eV=recoil,
+        observed_edges_eV=observed,
+        matrix=matrix / matrix.sum(axis=0),
+    )
