@@ -1,8 +1,8 @@
 """Typed, frozen parameters: read from TOML with helpful errors, and named by their content.
 
-Every group of parameters that a user may write is a dataclass made by `parameters`: frozen, keyword-only,
-validated when made, unknown keys refused. `digest` turns such an object into a name: equal content gives equal
-names, so 50 and 50.0 are one energy. This is the one module that reads TOML.
+Each group of parameters that a user may write is a dataclass made by `parameters`: frozen, keyword-only,
+validated when made, unknown keys refused. `digest` turns such an object into a name: equal content gives
+equal names, so 50 and 50.0 are one energy. This is the one module that reads TOML.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class CrystalSpec:
     name : str, optional
         A built-in crystal: `CaWO4`, `Si`, `Al`, or `Al/Si`, the film.
     file : str, optional
-        Instead: a structure file that ASE reads (CIF, extxyz, POSCAR, ...).
+        Instead: a structure file that ASE reads (CIF, extxyz, POSCAR, ...); of several frames, the last.
     file_sha256 : str, optional
         SHA-256 of that file; `resolved` fills it in.
     minimum_atoms : int, optional
@@ -276,9 +276,7 @@ def orthogonal_cell(atoms: Atoms) -> Atoms:
         If there is no such cell within reach.
     """
     lengths = atoms.cell.lengths()
-    if _largest_cosine(atoms.cell.array) < 1e-12 and np.allclose(
-        atoms.cell.array, np.diag(lengths), atol=1e-9
-    ):
+    if _largest_cosine(atoms.cell.array) < 1e-12 and np.allclose(atoms.cell.array, np.diag(lengths), atol=1e-9):
         result = atoms.copy()
         result.info["crystal_to_box"] = np.eye(3)
         return result
@@ -491,20 +489,16 @@ def _orthogonal_vectors(atoms: Atoms) -> tuple[NDArray[np.int64], NDArray[np.flo
 
 def _least_turn(unit: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the signed permutation of three unit vectors with the least turn to x, y, z, and that turn."""
-    best: tuple[float, NDArray[np.int64], NDArray[np.float64]] | None = None
-    for order in itertools.permutations(range(3)):
-        for signs in itertools.product((1, -1), repeat=3):
-            rows = np.eye(3, dtype=np.int64)[list(order)] * np.array(signs)[:, None]
-            axes = rows @ unit
-            if np.linalg.det(axes) < 0:
-                continue
-            trace = round(float(np.trace(axes)), 6)
-            if best is None or trace > best[0]:
-                best = (trace, rows, axes)
-    assert best is not None
+    signed = [
+        np.eye(3, dtype=np.int64)[list(order)] * np.array(signs)[:, None]
+        for order in itertools.permutations(range(3))
+        for signs in itertools.product((1, -1), repeat=3)
+    ]
+    proper = [rows for rows in signed if np.linalg.det(rows @ unit) > 0]
+    rows = max(proper, key=lambda rows: round(float(np.trace(rows @ unit)), 6))
     # Nearest exact rotation to the nearly orthogonal axes.
-    u, _, vt = np.linalg.svd(best[2])
-    return best[1], np.asarray(u @ vt, dtype=np.float64)
+    u, _, vt = np.linalg.svd(rows @ unit)
+    return rows, np.asarray(u @ vt, dtype=np.float64)
 
 
 def _indexed(cell: Atoms, *, name: str) -> Atoms:

@@ -44,7 +44,7 @@ TIE_A = 1e-3
 #: regular arrangement, few enough for thousands of directions.
 REPULSION_REACH = 4.0
 #: Candidates per direction for the start of the repulsion.
-CANDIDATES_PER_DIRECTION = 20
+CANDIDATES_PER_DIRECTION = 10
 #: Points at which a degenerate arrangement (all on one circle) is weighed.
 DEGENERATE_POINTS = 100_000
 
@@ -90,9 +90,7 @@ class DirectionsSpec:
             if self.count is None:
                 raise ValueError(f"scheme `{self.scheme}` needs `count`, e.g. count = 32")
             if self.vectors is not None:
-                raise ValueError(
-                    f"scheme `{self.scheme}` has no `vectors`; use scheme = 'list' or remove them"
-                )
+                raise ValueError(f"scheme `{self.scheme}` has no `vectors`; use scheme = 'list' or remove them")
         return self
 
 
@@ -197,14 +195,8 @@ def site_rotations(
         raise InputError(f"spglib finds no symmetry within {symprec_A:g} A; check the structure for overlaps")
     lattice = np.asarray(cell[0], dtype=np.float64)
     to_scaled = np.linalg.inv(lattice)
-    # The primitive cell shares the origin of the crystal; moving to the nearest of its atoms removes
-    # rounding.
-    offsets = np.asarray(cell[1]) - site_A @ to_scaled
-    offsets -= np.round(offsets)
-    site = np.asarray(cell[1])[np.linalg.norm(offsets @ lattice, axis=1).argmin()]
-    if np.linalg.norm(offsets @ lattice, axis=1).min() > symprec_A:
-        raise InputError(f"atom {index} is not a site of the primitive cell within {symprec_A:g} A")
-
+    # The primitive cell lies in the crystal as the given one does: same origin, same orientation.
+    site = site_A @ to_scaled
     moved = found.rotations @ site + found.translations - site
     keeps_site = np.linalg.norm((moved - np.round(moved)) @ lattice, axis=1) < 2 * symprec_A
     # Positions are rows, x = s A: x' = x A^-1 R^T A, so the matrix on columns is A^T R A^-T.
@@ -340,9 +332,7 @@ def listed_directions(vectors: ArrayLike | Sequence[Sequence[float]]) -> Directi
     )
 
 
-def directions(
-    spec: DirectionsSpec, *, rotations: NDArray[np.float64], rng: np.random.Generator
-) -> Directions:
+def directions(spec: DirectionsSpec, *, rotations: NDArray[np.float64], rng: np.random.Generator) -> Directions:
     """Return the directions that `spec` asks for.
 
     Parameters
@@ -429,11 +419,12 @@ def _farthest_point_order(
     own = np.einsum("gij,nj,ni->gn", rotations[1:], vectors, vectors)
     # Largest cosine = smallest distance. Rounding breaks ties by index, not by the last digit.
     nearest = np.round(own.max(axis=0), 9) if len(own) else np.full(len(vectors), -1.0)
+    columns = np.ascontiguousarray(vectors.T)
     order = np.empty(count, dtype=np.int64)
     for k in range(count):
         order[k] = nearest.argmin()
         images = rotations @ vectors[order[k]]
-        nearest = np.maximum(nearest, np.round((vectors @ images.T).max(axis=1), 9))
+        nearest = np.maximum(nearest, np.round((images @ columns).max(axis=0), 9))
         nearest[order[k]] = np.inf
     return order
 
@@ -460,8 +451,6 @@ def _repelled(start: NDArray[np.float64], rotations: NDArray[np.float64]) -> NDA
         gradient = (gradient - (gradient * x).sum(axis=1, keepdims=True) * x) / length
         return float(phi.sum() / 2), gradient.ravel()
 
-    found = minimize(
-        energy, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 200, "ftol": 1e-12}
-    )
+    found = minimize(energy, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 200, "ftol": 1e-12})
     end = found.x.reshape(n, 3)
     return np.asarray(end / np.linalg.norm(end, axis=1, keepdims=True))

@@ -1,6 +1,6 @@
 """Potentials: a folder with `potential.toml`, one LAMMPS include, coefficient files and their checksums.
 
-A potential is a ZBL core plus any body that LAMMPS can evaluate, told as one include file that also works in a
+A potential is a ZBL core plus any body that LAMMPS can evaluate: one include file that also works in a
 bare LAMMPS script. The include may use two variables: `potential_dir`, the folder itself, and nothing else;
 coefficient files that ship with LAMMPS are named as they are and found through `LAMMPS_POTENTIALS`.
 """
@@ -21,7 +21,7 @@ from cascade_driver.schema import build, digest, file_sha256, parameters, read_t
 
 POTENTIAL_SCHEMA = 1
 
-#: `quantitative`: stored energies agree with first principles (see the folder's report). `qualitative`: they do
+#: `quantitative`: stored energies agree with first principles (see its report). `qualitative`: they do
 #: not, or nobody has looked; every number that comes from it carries the word.
 Status = Literal["qualitative", "quantitative"]
 

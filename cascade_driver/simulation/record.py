@@ -6,16 +6,24 @@ This module is the only meeting point of simulation and analysis.
 from __future__ import annotations
 
 import enum
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_driver.errors import RecordError
+from cascade_driver.schema import digest
+
 #: Version of the layout of `record.json`; a reader refuses what it does not know.
 RECORD_SCHEMA = 1
+
+RECORD_FILE = "record.json"
 
 #: Below this magnitude a stored energy is the noise of the minimiser, not a defect: cascades without a defect
 #: come back to the reference within 1e-8 eV, real defects store eV.
@@ -55,6 +63,89 @@ class Outcome(enum.Enum):
     def is_usable(self) -> bool:
         """Whether the stored energy of such a cascade means what it says."""
         return self is Outcome.COMPLETED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """All that is kept of one cascade besides its final structure; the content of `record.json`.
+
+    Attributes
+    ----------
+    id : str
+        Hash of the specification, and name of the cascade's folder.
+    spec : dict
+        The specification, complete.
+    outcome : Outcome
+        How it ended.
+    message : str
+        What the engine said, if it said something.
+    physics : dict
+        What was found: the same on every run of the same specification with the same build, to the bit.
+    cost : dict
+        CPU and wall time in s, memory in MiB: different on every run.
+    provenance : dict
+        Software, versions, machine, time.
+    """
+
+    id: str
+    spec: dict[str, Any]
+    outcome: Outcome
+    message: str = ""
+    physics: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def stored_energy_eV(self) -> float:
+        """Stored energy, nan where the outcome left none."""
+        value = self.physics.get("stored_energy_eV")
+        return math.nan if value is None else float(value)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the content of `record.json`, with a checksum over all of it."""
+        content = {
+            "schema_version": RECORD_SCHEMA,
+            "id": self.id,
+            "spec": self.spec,
+            "outcome": self.outcome.key,
+            "message": self.message,
+            "physics": self.physics,
+            "cost": self.cost,
+            "provenance": self.provenance,
+        }
+        return {**content, "checksum": digest(content, length=64)}
+
+
+def write_record(record: Record, folder: Path) -> None:
+    """Write `record.json` into `folder`, which nobody else knows yet."""
+    text = json.dumps(record.as_json(), indent=1, allow_nan=False)
+    (folder / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_record(folder: Path) -> Record:
+    """Return the record of a cascade's folder, its checksum verified.
+
+    Raises
+    ------
+    RecordError
+        If it is missing, damaged, of another schema, or not the record of this folder.
+    """
+    path = folder / RECORD_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        checksum = content.pop("checksum")
+        version = content.pop("schema_version")
+    except FileNotFoundError:
+        raise RecordError(f"{path}: missing; run the campaign again") from None
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise RecordError(f"{path}: damaged ({error}); `cascade run` repairs it") from None
+    if version != RECORD_SCHEMA:
+        raise RecordError(f"{path}: schema version {version}, this program reads {RECORD_SCHEMA}")
+    if digest({"schema_version": version, **content}, length=64) != checksum:
+        raise RecordError(f"{path}: content differs from its checksum; `cascade run` repairs it")
+    if content["id"] != folder.name:
+        raise RecordError(f"{path}: is the record of {content['id']}; `cascade run` repairs it")
+    return Record(**{**content, "outcome": Outcome.from_key(content["outcome"])})
 
 
 @dataclass(frozen=True, kw_only=True)

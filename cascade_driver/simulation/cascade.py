@@ -1,0 +1,248 @@
+"""One cascade: kick -> follow -> quench -> record."""
+
+# ASE annotates only part of what it offers:
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_masses, atomic_numbers
+from numpy.typing import NDArray
+
+from cascade_driver.schema import plain
+from cascade_driver.simulation.defects import Census, take_census
+from cascade_driver.simulation.engine import Engine, EngineAbortError, Flight, Minimum
+from cascade_driver.simulation.knock_on import choose_atom, kick_velocity
+from cascade_driver.simulation.provenance import provenance
+from cascade_driver.simulation.record import Outcome, Record, outcome_of_stored_energy
+from cascade_driver.simulation.spec import CascadeSpec
+from cascade_driver.simulation.start import Box, Snapshot, read_box, read_snapshot
+
+STRUCTURE_FILE = "final.extxyz.gz"
+
+#: Points of the knock-on's track that a record keeps: enough to draw it, about 10 kB.
+_TRACK_POINTS = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A record, and the final structure where there is one."""
+
+    record: Record
+    structure: Atoms | None
+
+
+def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], Engine]) -> Result:
+    """Run one cascade and return its record; whatever the engine does ends in an outcome.
+
+    Parameters
+    ----------
+    spec : CascadeSpec
+        The cascade.
+    starts : pathlib.Path
+        Folder of thermal starting states, with the box and the snapshot that `spec` names.
+    make_engine : callable
+        Makes an engine with the potential of `spec`.
+
+    Raises
+    ------
+    RecordError
+        If the starting state is missing or damaged.
+    InputError
+        If the species is not in the box.
+    """
+    clock = _Clock()
+    box = read_box(starts)
+    snapshot = read_snapshot(starts, spec.snapshot)
+    pka = choose_atom(box.atoms(), spec.knock_on.species, region=spec.knock_on.region)
+    engine = make_engine()
+    try:
+        engine.read(snapshot.state, periodic=box.periodic, held=box.held.tolist())
+        flight = _kick_and_follow(engine, spec, pka)
+        quench = spec.protocol.quench
+        end = engine.minimise(
+            force_tolerance_eV_A=quench.force_tolerance_eV_A, max_iterations=quench.max_iterations
+        )
+    except EngineAbortError as abort:
+        return Result(
+            record=_record(spec, abort.outcome, {}, clock=clock, engine=engine, message=str(abort)), structure=None
+        )
+    finally:
+        engine.close()
+    census = take_census(
+        symbols=box.symbols,
+        reference_A=snapshot.reference_positions_A,
+        final_A=end.positions_A,
+        lengths_A=box.lengths_A,
+        periodic=box.periodic,
+    )
+    physics = _physics(spec, pka=pka, snapshot=snapshot, flight=flight, end=end, census=census)
+    outcome = _outcome(spec, flight, end, physics, box)
+    record = _record(spec, outcome, physics, clock=clock, engine=engine)
+    return Result(record=record, structure=_structure(box, census, snapshot, pka))
+
+
+def _kick_and_follow(engine: Engine, spec: CascadeSpec, pka: int) -> Flight:
+    follow, knock_on = spec.protocol.follow, spec.knock_on
+    return engine.follow(
+        pka=pka,
+        velocity_A_ps=kick_velocity(
+            recoil_energy_eV=knock_on.recoil_energy_eV,
+            mass_amu=float(atomic_masses[atomic_numbers[knock_on.species]]),
+            direction=knock_on.direction,
+            kinetic_eV_per_amu_A2_ps2=engine.kinetic_eV_per_amu_A2_ps2,
+        ),
+        duration_ps=follow.duration_ps,
+        max_displacement_A=follow.max_displacement_A,
+        max_timestep_ps=follow.max_timestep_fs / 1e3,
+        border_width_A=follow.border.width_A if follow.border else 0.0,
+        border_temperature_K=spec.protocol.thermal.temperature_K,
+        border_damping_ps=follow.border.damping_ps if follow.border else 1.0,
+        seed=spec.seed,
+    )
+
+
+def _outcome(spec: CascadeSpec, flight: Flight, end: Minimum, physics: dict[str, Any], box: Box) -> Outcome:
+    """Return how the cascade ended; what makes the stored energy meaningless comes first."""
+    if not flight.finished:
+        return Outcome.TIMED_OUT
+    if _met_its_image(flight, box):
+        return Outcome.BOX_TOO_SMALL
+    if abs(flight.energy_drift_eV) > spec.protocol.follow.energy_drift_tolerance_eV:
+        return Outcome.ENERGY_DRIFT
+    if end.largest_force_eV_A > spec.protocol.quench.largest_force_eV_A:
+        return Outcome.NOT_QUENCHED
+    return outcome_of_stored_energy(physics["stored_energy_eV"])
+
+
+def _met_its_image(flight: Flight, box: Box) -> bool:
+    """Return whether the knock-on got farther than half a box from its start along a periodic axis."""
+    reach = np.abs(flight.pka_position_A - flight.pka_position_A[0]).max(axis=0)
+    return bool(np.any(np.asarray(box.periodic) & (reach > box.lengths_A / 2)))
+
+
+def _physics(
+    spec: CascadeSpec, *, pka: int, snapshot: Snapshot, flight: Flight, end: Minimum, census: Census
+) -> dict[str, Any]:
+    """Return what was found, JSON-ready; nothing in it depends on machine load or time."""
+    track = flight.pka_position_A
+    way = np.linalg.norm(track - track[0], axis=1)
+    return {
+        "stored_energy_eV": end.potential_energy_eV - snapshot.reference_energy_eV,
+        "reference_energy_eV": snapshot.reference_energy_eV,
+        "quenched_energy_eV": end.potential_energy_eV,
+        "largest_force_eV_A": end.largest_force_eV_A,
+        "start_sha256": snapshot.state_sha256,
+        "given_energy_eV": float(flight.pka_kinetic_energy_eV[0]),
+        "energy_drift_eV": flight.energy_drift_eV,
+        "temperature_start_K": flight.temperature_start_K,
+        "temperature_end_K": flight.temperature_end_K,
+        "temperature_rise_K": flight.temperature_end_K - flight.temperature_start_K,
+        "least_distance_A": float(flight.least_distance_A.min()),
+        "followed_ps": float(flight.time_ps[-1]),
+        "steps": len(flight.time_ps) - 1,
+        "defects": {
+            "vacancies": census.vacancies,
+            "interstitials": census.interstitials,
+            "antisites": census.antisites,
+            "clusters": census.clusters,
+        },
+        "displaced_atoms": census.displaced_atoms,
+        "pka": {
+            "index": pka,
+            "species": spec.knock_on.species,
+            "end_displacement_A": float(np.linalg.norm(census.displacement_A[pka])),
+            "largest_displacement_A": float(way.max()),
+            "path_length_A": float(np.linalg.norm(np.diff(track, axis=0), axis=1).sum()),
+            "track": _thinned_track(flight),
+        },
+    }
+
+
+def _thinned_track(flight: Flight) -> dict[str, list[Any]]:
+    """Return at most `_TRACK_POINTS` points, evenly spread over the path rather than over time."""
+    steps = np.linalg.norm(np.diff(flight.pka_position_A, axis=0), axis=1)
+    way = np.concatenate([[0.0], np.cumsum(steps)])
+    wanted = np.linspace(0.0, way[-1], _TRACK_POINTS)
+    keep = np.unique(np.concatenate([[0], np.searchsorted(way, wanted).clip(max=len(way) - 1)]))
+    return {
+        "time_ps": _rounded(flight.time_ps[keep], 6),
+        "position_A": [_rounded(p, 4) for p in flight.pka_position_A[keep]],
+        "kinetic_energy_eV": _rounded(flight.pka_kinetic_energy_eV[keep], 4),
+    }
+
+
+def _rounded(values: NDArray[np.float64], digits: int) -> list[float]:
+    return [round(float(v), digits) for v in values]
+
+
+def _record(
+    spec: CascadeSpec,
+    outcome: Outcome,
+    physics: dict[str, Any],
+    *,
+    clock: _Clock,
+    engine: Engine,
+    message: str = "",
+) -> Record:
+    if any(isinstance(v, float) and not math.isfinite(v) for v in physics.values()):
+        outcome, physics, message = Outcome.NON_FINITE_ENERGY, {}, "a result is not finite"
+    return Record(
+        id=spec.id,
+        spec=plain(spec),
+        outcome=outcome,
+        message=message,
+        physics=physics,
+        cost=clock.cost(),
+        provenance=provenance(engine=engine.version),
+    )
+
+
+def _structure(box: Box, census: Census, snapshot: Snapshot, pka: int) -> Atoms:
+    """Return the final structure with displacements and defect flags, drift removed."""
+    atoms = box.atoms()
+    atoms.set_constraint()
+    atoms.set_positions(snapshot.reference_positions_A + census.displacement_A)
+    atoms.set_array("displacement", census.displacement_A)
+    atoms.set_array("defect", census.flag)
+    atoms.set_array("is_pka", (np.arange(len(atoms)) == pka).astype(np.int64))
+    atoms.info["comment"] = "defect: 0 on site, 1 interstitial, 2 antisite; displacement from the quenched start"
+    return atoms
+
+
+def write_structure(atoms: Atoms, folder: Path) -> None:
+    """Write the final structure as compressed extxyz; the same atoms give the same bytes."""
+    text = io.StringIO()
+    ase.io.write(text, atoms, format="extxyz")
+    with (
+        (folder / STRUCTURE_FILE).open("wb") as stream,
+        gzip.GzipFile(fileobj=stream, mode="wb", mtime=0) as packed,
+    ):
+        packed.write(text.getvalue().encode())
+
+
+class _Clock:
+    """CPU and wall time of this process since the clock was made, and its peak memory."""
+
+    def __init__(self) -> None:
+        self._cpu = time.process_time()
+        self._wall = time.perf_counter()
+
+    def cost(self) -> dict[str, float]:
+        return {
+            "cpu_s": round(time.process_time() - self._cpu, 3),
+            "wall_s": round(time.perf_counter() - self._wall, 3),
+            "peak_memory_MiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        }

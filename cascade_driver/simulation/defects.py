@@ -1,0 +1,158 @@
+"""What a cascade did to the crystal: displaced atoms, and a Wigner-Seitz census of defects.
+
+An atom belongs to the reference site that it is nearest to. A site without an atom is a vacancy; of several atoms
+at one site all but one are interstitials; a lone atom at a site of another species is an antisite. Displaced
+atoms are not defects: atoms may have exchanged places.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
+
+#: An atom is displaced when it ends farther than this from where it started, the usual mark of cascade pictures
+#: (slides of Soum-Sidikov et al. 2024); thermal motion reaches 0.3 angstrom, the next site is 1.8 away.
+DISPLACED_BEYOND_A = 0.8
+
+#: Vacancies and interstitials closer than this belong to one cluster: beyond the nearest, within the second
+#: neighbours of like species in the crystals at hand.
+CLUSTER_LINK_A = 4.0
+
+#: Flags of an atom in the final structure.
+ON_SITE, INTERSTITIAL, ANTISITE = 0, 1, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Census:
+    """Defects of one quenched state against its reference.
+
+    Attributes
+    ----------
+    vacancies, interstitials, antisites : dict
+        Counts per species (of the site; of the atom; of the atom).
+    displaced_atoms : dict
+        Atoms beyond `DISPLACED_BEYOND_A`, per species.
+    clusters : list of int
+        Number of vacancies and interstitials in each cluster, largest first.
+    displacement_A : (n, 3) float
+        From the reference to the final position, drift of the box removed.
+    flag : (n,) int
+        `ON_SITE`, `INTERSTITIAL` or `ANTISITE` for each atom.
+    vacancy_positions_A : (m, 3) float
+        Reference sites left empty.
+    vacancy_species : (m,) str
+        Their species.
+    """
+
+    vacancies: dict[str, int]
+    interstitials: dict[str, int]
+    antisites: dict[str, int]
+    displaced_atoms: dict[str, int]
+    clusters: list[int]
+    displacement_A: NDArray[np.float64]
+    flag: NDArray[np.int64]
+    vacancy_positions_A: NDArray[np.float64]
+    vacancy_species: NDArray[np.str_]
+
+    @property
+    def is_perfect(self) -> bool:
+        """Whether each site holds one atom of its own species."""
+        return not (self.vacancies or self.interstitials or self.antisites)
+
+
+def take_census(
+    *,
+    symbols: Sequence[str],
+    reference_A: NDArray[np.float64],
+    final_A: NDArray[np.float64],
+    lengths_A: NDArray[np.float64],
+    periodic: Sequence[bool],
+) -> Census:
+    """Return the defects of `final_A` against `reference_A`.
+
+    The median displacement is taken out first: the kick sets the whole box in motion, and a census without this
+    would count drifted sites as vacancies.
+
+    Parameters
+    ----------
+    symbols : n str
+        Species of the atoms, and of the sites where they started.
+    reference_A, final_A : (n, 3) float
+        Unwrapped quenched positions before and after.
+    lengths_A : (3,) float
+        Edges of the orthogonal box.
+    periodic : three bool
+        Along which axes it repeats.
+    """
+    names = np.asarray(symbols)
+    period = np.where(np.asarray(periodic, dtype=bool), lengths_A, 0.0)
+    moved = final_A - reference_A
+    displacement = _nearest_image(moved - np.median(moved, axis=0), period)
+    sites = _wrap(reference_A, period)
+    atoms = _wrap(reference_A + displacement, period)
+    tree = KDTree(sites, boxsize=period)
+    distance, site = (np.asarray(found) for found in tree.query(atoms))
+
+    occupancy = np.bincount(site, minlength=len(names))
+    flag = np.zeros(len(names), dtype=np.int64)
+    flag[names != names[site]] = ANTISITE
+    for crowded in np.flatnonzero(occupancy > 1).tolist():
+        flag[_guests(crowded, site=site, distance=distance, names=names)] = INTERSTITIAL
+    empty = np.flatnonzero(occupancy == 0)
+    defects = np.concatenate([sites[empty], atoms[flag == INTERSTITIAL]])
+    far = np.linalg.norm(displacement, axis=1) > DISPLACED_BEYOND_A
+    return Census(
+        vacancies=_count(names[empty]),
+        interstitials=_count(names[flag == INTERSTITIAL]),
+        antisites=_count(names[flag == ANTISITE]),
+        displaced_atoms=_count(names[far]),
+        clusters=_cluster_sizes(defects, period),
+        displacement_A=displacement,
+        flag=flag,
+        vacancy_positions_A=sites[empty],
+        vacancy_species=names[empty],
+    )
+
+
+def _guests(
+    crowded: int, *, site: NDArray[np.int64], distance: NDArray[np.float64], names: NDArray[np.str_]
+) -> NDArray[np.int64]:
+    """Return the atoms at a crowded site that do not own it: the owner is of its species, then the nearest."""
+    here = np.flatnonzero(site == crowded)
+    order = np.lexsort((distance[here], names[here] != names[crowded]))
+    return here[order[1:]]
+
+
+def _cluster_sizes(points: NDArray[np.float64], period: NDArray[np.float64]) -> list[int]:
+    if len(points) == 0:
+        return []
+    pairs = KDTree(points, boxsize=period).query_pairs(CLUSTER_LINK_A, output_type="ndarray")
+    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(points), len(points)))
+    _, label = connected_components(links, directed=False)
+    return sorted((int(n) for n in np.bincount(label)), reverse=True)
+
+
+def _nearest_image(vectors: NDArray[np.float64], period: NDArray[np.float64]) -> NDArray[np.float64]:
+    span = np.where(period > 0, period, np.inf)
+    shift = np.where(period > 0, np.round(vectors / span) * period, 0.0)
+    image: NDArray[np.float64] = vectors - shift
+    return image
+
+
+def _wrap(points: NDArray[np.float64], period: NDArray[np.float64]) -> NDArray[np.float64]:
+    span = np.where(period > 0, period, np.inf)
+    wrapped = points - np.where(period > 0, np.floor(points / span) * period, 0.0)
+    # A tiny negative coordinate wraps to the period itself, which the tree would refuse.
+    inside: NDArray[np.float64] = np.where((period > 0) & (wrapped >= period), 0.0, wrapped)
+    return inside
+
+
+def _count(names: NDArray[np.str_]) -> dict[str, int]:
+    return dict(sorted(Counter(str(n) for n in names).items()))

@@ -1,0 +1,147 @@
+"""The few things that a molecular-dynamics backend must do, and what it answers.
+
+A backend holds one box at a time. Atoms are numbered 0, 1, ... in the order in which they were given, whatever
+the backend does inside. Units: eV, angstrom, ps, K, amu.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import ase
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_driver.errors import EngineError
+from cascade_driver.simulation.record import Outcome
+
+
+class EngineAbortError(EngineError):
+    """The engine gave up on a cascade; `outcome` says how."""
+
+    def __init__(self, outcome: Outcome, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Minimum:
+    """A local minimum of the potential energy.
+
+    Attributes
+    ----------
+    potential_energy_eV : float
+        Energy of the box.
+    largest_force_eV_A : float
+        Largest force component left.
+    positions_A : (n, 3) float
+        Unwrapped positions.
+    """
+
+    potential_energy_eV: float
+    largest_force_eV_A: float
+    positions_A: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flight:
+    """What was seen while a cascade was followed; one row per time step, the first is the kick.
+
+    Attributes
+    ----------
+    time_ps : (k,) float
+        Time since the kick.
+    pka_position_A : (k, 3) float
+        Unwrapped position of the primary knock-on atom.
+    pka_kinetic_energy_eV : (k,) float
+        Its kinetic energy.
+    least_distance_A : (k,) float
+        Smallest distance between any two atoms.
+    temperature_start_K, temperature_end_K : float
+        Kinetic temperature of the mobile atoms just before the kick and at the end.
+    energy_drift_eV : float
+        Change of the total energy, what a border thermostat took out added back.
+    finished : bool
+        False if the time limit came first.
+    """
+
+    time_ps: NDArray[np.float64]
+    pka_position_A: NDArray[np.float64]
+    pka_kinetic_energy_eV: NDArray[np.float64]
+    least_distance_A: NDArray[np.float64]
+    temperature_start_K: float
+    temperature_end_K: float
+    energy_drift_eV: float
+    finished: bool
+
+
+class Engine(Protocol):
+    """A molecular-dynamics backend with one potential and one box."""
+
+    @property
+    def version(self) -> str:
+        """Name and version of the backend, for provenance."""
+
+    @property
+    def kinetic_eV_per_amu_A2_ps2(self) -> float:
+        """The backend's own value of 1 amu (angstrom/ps)^2 in eV."""
+
+    def build(self, atoms: ase.Atoms) -> None:
+        """Make a box of `atoms`: positions, orthogonal cell, periodicity, held atoms; velocities zero."""
+
+    def read(self, state: Path, *, periodic: Sequence[bool], held: Sequence[int]) -> None:
+        """Make a box of a state that `write` wrote, holding the atoms `held`."""
+
+    def write(self, state: Path) -> None:
+        """Write positions, velocities and the box, exactly."""
+
+    def minimise(self, *, force_tolerance_eV_A: float, max_iterations: int) -> Minimum:
+        """Descend into the nearest local minimum at fixed box."""
+
+    def potential_energy_eV(self) -> float:
+        """Return the potential energy of the box as it is."""
+
+    def forces_eV_A(self) -> NDArray[np.float64]:
+        """Return the forces (n, 3) of the last evaluation."""
+
+    def set_position(self, index: int, position_A: NDArray[np.float64]) -> None:
+        """Move one atom."""
+
+    def relax_box(self, *, force_tolerance_eV_A: float) -> NDArray[np.float64]:
+        """Relax atoms and the three box lengths to zero pressure; return the lengths (3,) in angstrom."""
+
+    def heat(
+        self, *, temperature_K: float, duration_ps: float, damping_ps: float, timestep_ps: float, seed: int
+    ) -> None:
+        """Bring a minimised box to a temperature by velocities of 2 T and a Langevin thermostat."""
+
+    def run(self, *, duration_ps: float, timestep_ps: float) -> float:
+        """Run at constant energy; return the mean kinetic temperature in K."""
+
+    def follow(
+        self,
+        *,
+        pka: int,
+        velocity_A_ps: NDArray[np.float64],
+        duration_ps: float,
+        max_displacement_A: float,
+        max_timestep_ps: float,
+        border_width_A: float,
+        border_temperature_K: float,
+        border_damping_ps: float,
+        seed: int,
+    ) -> Flight:
+        """Replace the velocity of atom `pka` and follow what happens.
+
+        The step is as long as `max_timestep_ps` and a displacement of `max_displacement_A` of the fastest atom
+        allow. Atoms within `border_width_A` of a periodic face feel a Langevin thermostat; zero for none.
+        """
+
+    def state(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return unwrapped positions (n, 3) in angstrom and velocities (n, 3) in angstrom/ps."""
+
+    def close(self) -> None:
+        """Give everything back."""

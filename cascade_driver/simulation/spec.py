@@ -1,0 +1,214 @@
+"""Everything that defines one cascade, and its id.
+
+A cascade is a protocol (crystal, potential, temperature, how it is followed and quenched), which a campaign's
+cascades share, and what is its own: the thermal starting state, the knock-on and the seed.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from pydantic import Field
+
+from cascade_driver.schema import digest, parameters, plain
+from cascade_driver.simulation.crystal import CrystalSpec, identity
+
+#: 3/8 of the Debye temperature of CaWO4 (354 K, doi:10.1103/PhysRevB.70.214306): the classical temperature whose
+#: vibrations are as wide as the quantum zero-point motion (Soum-Sidikov et al. 2024, refs. 32 and 34).
+ZERO_POINT_TEMPERATURE_CAWO4_K = 133.0
+
+
+@parameters
+class ThermalSpec:
+    """The thermal starting states: the section `[thermal]`.
+
+    Attributes
+    ----------
+    temperature_K : float
+        Classical temperature; the default mimics the zero-point motion of CaWO4.
+    equilibration_ps : float
+        Time under a Langevin thermostat before the first snapshot.
+    damping_ps : float
+        Its damping time.
+    snapshot_interval_ps : float
+        Time at constant energy between one snapshot and the next.
+    timestep_fs : float
+        Time step of it all; 1 fs is 1/37 of the period of the fastest W-O vibration.
+    """
+
+    temperature_K: float = Field(default=ZERO_POINT_TEMPERATURE_CAWO4_K, gt=0, le=5000)
+    equilibration_ps: float = Field(default=5.0, gt=0)
+    damping_ps: float = Field(default=0.1, gt=0)
+    snapshot_interval_ps: float = Field(default=1.0, gt=0)
+    timestep_fs: float = Field(default=1.0, gt=0, le=5)
+
+
+@parameters
+class BorderThermostat:
+    """A Langevin thermostat on the atoms near the periodic faces, which takes the heat of the recoil away.
+
+    Attributes
+    ----------
+    width_A : float
+        Thickness of the thermostatted layer inside each face.
+    damping_ps : float
+        Damping time.
+    """
+
+    width_A: float = Field(default=4.0, gt=0)
+    damping_ps: float = Field(default=0.1, gt=0)
+
+
+@parameters
+class FollowSpec:
+    """How a cascade is followed: the section `[follow]`.
+
+    Attributes
+    ----------
+    duration_ps : float
+        Time from the kick to the quench.
+    max_displacement_A : float
+        No atom moves farther in a step.
+    max_timestep_fs : float
+        No step is longer.
+    border : BorderThermostat, optional
+        Without it the box is closed and its energy conserved.
+    energy_drift_tolerance_eV : float
+        A larger change of the total energy (what the border took out added back) is an outcome of its own.
+    """
+
+    duration_ps: float = Field(default=8.0, gt=0)
+    max_displacement_A: float = Field(default=0.01, gt=0, le=0.1)
+    max_timestep_fs: float = Field(default=1.0, gt=0, le=5)
+    border: BorderThermostat | None = None
+    energy_drift_tolerance_eV: float = Field(default=0.5, gt=0)
+
+
+@parameters
+class QuenchSpec:
+    """How states are quenched: the section `[quench]`.
+
+    Attributes
+    ----------
+    force_tolerance_eV_A : float
+        The minimiser stops when the norm of all forces is below it.
+    max_iterations : int
+        Or after this many iterations.
+    largest_force_eV_A : float
+        If a force component is larger than this in the end, the state was not quenched: an outcome of its own.
+    """
+
+    force_tolerance_eV_A: float = Field(default=1e-4, gt=0)
+    max_iterations: int = Field(default=5000, ge=1)
+    largest_force_eV_A: float = Field(default=1e-2, gt=0)
+
+
+@parameters
+class KnockOn:
+    """A primary knock-on atom: which, where to, how fast.
+
+    Attributes
+    ----------
+    species : str
+        Its chemical symbol; of that species, the atom nearest the centre.
+    region : int, optional
+        0 for a bulk crystal or a substrate, 1 for a film; None for anywhere.
+    direction : three float
+        Unit vector in the crystal frame.
+    recoil_energy_eV : float
+        Kinetic energy that replaces its thermal one.
+    """
+
+    species: str
+    region: int | None = None
+    direction: tuple[float, float, float]
+    recoil_energy_eV: float = Field(gt=0)
+
+
+@parameters
+class Protocol:
+    """What the cascades of a campaign have in common.
+
+    Attributes
+    ----------
+    crystal, thermal, follow, quench
+        As in the input.
+    potential_name : str
+        For people.
+    potential_digest : str
+        What counts: the hash of the potential's content.
+    campaign_seed : int
+        Root of all random numbers.
+    """
+
+    crystal: CrystalSpec
+    potential_name: str
+    potential_digest: str
+    thermal: ThermalSpec = ThermalSpec()
+    follow: FollowSpec = FollowSpec()
+    quench: QuenchSpec = QuenchSpec()
+    campaign_seed: int = Field(default=1, ge=0)
+
+    @cached_property
+    def start_id(self) -> str:
+        """Name of the set of thermal starting states that this protocol needs."""
+        return digest(self._start_content)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the whole protocol."""
+        return digest({"start": self._start_content, "follow": plain(self.follow)})
+
+    @cached_property
+    def _start_content(self) -> dict[str, Any]:
+        return {
+            "crystal": identity(self.crystal),
+            "potential": self.potential_digest,
+            "thermal": plain(self.thermal),
+            "quench": plain(self.quench),
+            "seed": self.campaign_seed,
+        }
+
+
+@parameters
+class CascadeSpec:
+    """Everything that defines one cascade.
+
+    Attributes
+    ----------
+    protocol : Protocol
+        What it shares with its campaign.
+    snapshot : int
+        Index of the thermal starting state.
+    knock_on : KnockOn
+        The kick.
+    seed : int
+        Of the border thermostat; in the range of LAMMPS.
+    """
+
+    protocol: Protocol
+    snapshot: int = Field(ge=0)
+    knock_on: KnockOn
+    seed: int = Field(ge=1, le=900_000_000)
+
+    @cached_property
+    def id(self) -> str:
+        """The cascade's name: the hash of its content."""
+        return cascade_id(
+            protocol_digest=self.protocol.digest,
+            snapshot=self.snapshot,
+            knock_on=self.knock_on,
+            seed=self.seed,
+        )
+
+
+def cascade_id(*, protocol_digest: str, snapshot: int, knock_on: KnockOn, seed: int) -> str:
+    """Return the id of a cascade; 16 hexadecimal digits, among 1e5 cascades a collision is a 1e-9 chance."""
+    kick = [
+        knock_on.species,
+        -1 if knock_on.region is None else knock_on.region,
+        *knock_on.direction,
+        knock_on.recoil_energy_eV,
+    ]
+    return digest([protocol_digest, snapshot, kick, seed])

@@ -1,0 +1,326 @@
+"""Thermal starting states: made once per crystal, potential and temperature, shared by all cascades.
+
+A folder `starts/<id>/` holds the quenched reference box and a chain of snapshots. Each snapshot is made from the
+file of the one before, so that asking for more of them later only lengthens the chain: what exists stays the same
+to the bit. Files appear by renaming, complete or not at all.
+"""
+
+# ASE annotates only part of what it offers:
+# mypy: disallow-untyped-calls=False, warn-return-any=False
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from cascade_driver.errors import EngineError, InputError, RecordError
+from cascade_driver.schema import file_sha256, seed_from
+from cascade_driver.simulation.crystal import assemble, constituents, held_atoms
+from cascade_driver.simulation.engine import Engine, Minimum
+from cascade_driver.simulation.spec import Protocol
+
+#: A snapshot that does not quench back to the reference within this was no vibrating crystal but a changed one.
+REFERENCE_TOLERANCE_eV = 1e-4
+
+#: Force tolerance of the small cells whose lattice constants are relaxed; they cost nothing.
+_CELL_FORCE_TOLERANCE_eV_A = 1e-8
+
+#: Edges that agree to this were equal before rounding: a = b of a tetragonal crystal.
+_EQUAL_EDGES_A = 1e-4
+
+MakeEngine = Callable[[], Engine]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """The simulation box at rest in its local minimum.
+
+    Attributes
+    ----------
+    symbols : n str
+        Species of the atoms.
+    positions_A : (n, 3) float
+        Quenched positions.
+    lengths_A : (3,) float
+        Edges of the box.
+    periodic : three bool
+        Along which axes it repeats.
+    held : (m,) int
+        Atoms that never move.
+    region : (n,) int
+        0 bulk or substrate, 1 film.
+    potential_energy_eV : float
+        Energy of the box.
+    cells_A : dict
+        Relaxed edges of the constituent unit cells, by name.
+    """
+
+    symbols: tuple[str, ...]
+    positions_A: NDArray[np.float64]
+    lengths_A: NDArray[np.float64]
+    periodic: tuple[bool, bool, bool]
+    held: NDArray[np.int64]
+    region: NDArray[np.int64]
+    potential_energy_eV: float
+    cells_A: dict[str, list[float]]
+
+    def atoms(self) -> Atoms:
+        """Return the box as `ase.Atoms`, with the array `region`."""
+        from ase.constraints import FixAtoms
+
+        atoms = Atoms(list(self.symbols), positions=self.positions_A, cell=self.lengths_A, pbc=list(self.periodic))
+        atoms.set_array("region", self.region)
+        if len(self.held):
+            atoms.set_constraint(FixAtoms(indices=self.held))
+        return atoms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One thermal starting state and the minimum under it.
+
+    Attributes
+    ----------
+    index : int
+        Its place in the chain.
+    state : pathlib.Path
+        The engine's file of positions and velocities.
+    state_sha256 : str
+        Checksum of that file.
+    reference_energy_eV : float
+        Potential energy of the state, quenched.
+    reference_positions_A : (n, 3) float
+        Positions of the state, quenched.
+    temperature_K : float
+        Mean kinetic temperature of the interval that ended in it.
+    """
+
+    index: int
+    state: Path
+    state_sha256: str
+    reference_energy_eV: float
+    reference_positions_A: NDArray[np.float64]
+    temperature_K: float
+
+
+def relaxed_constituents(protocol: Protocol, make_engine: MakeEngine) -> dict[str, Atoms]:
+    """Return the unit cells of the crystal with the lattice constants of the potential.
+
+    With `relax_cell = false` the edges stay as given and only the atoms relax.
+    """
+    cells = constituents(protocol.crystal)
+    return {name: _relaxed(cell, protocol.crystal.relax_cell, make_engine) for name, cell in cells.items()}
+
+
+def _relaxed(cell: Atoms, relax_box: bool, make_engine: MakeEngine) -> Atoms:
+    before = cell.cell.lengths()
+    engine = make_engine()
+    try:
+        engine.build(cell)
+        if relax_box:
+            after = engine.relax_box(force_tolerance_eV_A=_CELL_FORCE_TOLERANCE_eV_A)
+            # The crystal's symmetry, which the minimiser keeps only to its tolerance.
+            for axis in range(3):
+                same = np.abs(before - before[axis]) < _EQUAL_EDGES_A
+                after[same] = after[same].mean()
+            cell = cell.copy()
+            cell.set_cell(after, scale_atoms=True)
+            engine.build(cell)
+        minimum = engine.minimise(force_tolerance_eV_A=_CELL_FORCE_TOLERANCE_eV_A, max_iterations=5000)
+    finally:
+        engine.close()
+    relaxed = cell.copy()
+    relaxed.set_positions(minimum.positions_A)
+    return relaxed
+
+
+def make_box(protocol: Protocol, folder: Path, make_engine: MakeEngine) -> Box:
+    """Relax the crystal, build the box, bring it to rest, and keep it in `folder` (or read what is there).
+
+    Raises
+    ------
+    InputError
+        If the crystal cannot be built.
+    EngineError
+        If it cannot be relaxed.
+    """
+    file = folder / "box.npz"
+    if file.is_file():
+        return read_box(folder)
+    cells = relaxed_constituents(protocol, make_engine)
+    atoms = assemble(protocol.crystal, cells)
+    engine = make_engine()
+    try:
+        engine.build(atoms)
+        minimum = _quench(engine, protocol)
+    finally:
+        engine.close()
+    box = Box(
+        symbols=tuple(atoms.get_chemical_symbols()),
+        positions_A=minimum.positions_A,
+        lengths_A=np.asarray(atoms.cell.lengths(), dtype=np.float64),
+        periodic=(bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2])),
+        held=held_atoms(atoms),
+        region=np.asarray(atoms.get_array("region"), dtype=np.int64),
+        potential_energy_eV=minimum.potential_energy_eV,
+        cells_A={name: [float(x) for x in cell.cell.lengths()] for name, cell in cells.items()},
+    )
+    _save_arrays(
+        file,
+        symbols=np.array(box.symbols),
+        positions_A=box.positions_A,
+        lengths_A=box.lengths_A,
+        periodic=np.array(box.periodic),
+        held=box.held,
+        region=box.region,
+        potential_energy_eV=np.array(box.potential_energy_eV),
+        cells_A=np.array(json.dumps(box.cells_A)),
+    )
+    return box
+
+
+def read_box(folder: Path) -> Box:
+    """Return the box of a folder of starts.
+
+    Raises
+    ------
+    RecordError
+        If it is missing or damaged.
+    """
+    data = _load_arrays(folder / "box.npz")
+    periodic = [bool(p) for p in data["periodic"]]
+    return Box(
+        symbols=tuple(str(s) for s in data["symbols"]),
+        positions_A=data["positions_A"],
+        lengths_A=data["lengths_A"],
+        periodic=(periodic[0], periodic[1], periodic[2]),
+        held=data["held"],
+        region=data["region"],
+        potential_energy_eV=float(data["potential_energy_eV"]),
+        cells_A=json.loads(str(data["cells_A"])),
+    )
+
+
+def make_snapshot(protocol: Protocol, index: int, folder: Path, make_engine: MakeEngine) -> None:
+    """Make snapshot `index` in `folder`, which holds the box and all earlier snapshots; do nothing if it exists.
+
+    Snapshot 0 follows the equilibration; each later one `snapshot_interval_ps` at constant energy after the one
+    before.
+    """
+    if (folder / _name(index, "npz")).is_file():
+        return
+    thermal = protocol.thermal
+    box = read_box(folder)
+    state = folder / _name(index, "data")
+    partial = folder / f".{os.getpid()}-{state.name}"
+    engine = make_engine()
+    try:
+        if index == 0:
+            engine.build(box.atoms())
+            engine.heat(
+                temperature_K=thermal.temperature_K,
+                duration_ps=thermal.equilibration_ps,
+                damping_ps=thermal.damping_ps,
+                timestep_ps=thermal.timestep_fs / 1e3,
+                seed=seed_from(protocol.campaign_seed, 0),
+            )
+        else:
+            engine.read(folder / _name(index - 1, "data"), periodic=box.periodic, held=box.held.tolist())
+        temperature = engine.run(duration_ps=thermal.snapshot_interval_ps, timestep_ps=thermal.timestep_fs / 1e3)
+        engine.write(partial)
+        minimum = _quench(engine, protocol)
+    finally:
+        engine.close()
+    _require_same_crystal(minimum, box, index)
+    partial.replace(state)
+    _save_arrays(
+        folder / _name(index, "npz"),
+        state_sha256=np.array(file_sha256(state)),
+        reference_energy_eV=np.array(minimum.potential_energy_eV),
+        reference_positions_A=minimum.positions_A,
+        temperature_K=np.array(temperature),
+    )
+
+
+def read_snapshot(folder: Path, index: int) -> Snapshot:
+    """Return a snapshot of a folder of starts, its checksum verified.
+
+    Raises
+    ------
+    RecordError
+        If it is missing or damaged.
+    """
+    data = _load_arrays(folder / _name(index, "npz"))
+    state = folder / _name(index, "data")
+    expected = str(data["state_sha256"])
+    if not state.is_file() or file_sha256(state) != expected:
+        raise RecordError(f"{state}: thermal starting state is missing or altered; remove {folder} and run again")
+    return Snapshot(
+        index=index,
+        state=state,
+        state_sha256=expected,
+        reference_energy_eV=float(data["reference_energy_eV"]),
+        reference_positions_A=data["reference_positions_A"],
+        temperature_K=float(data["temperature_K"]),
+    )
+
+
+def has_snapshot(folder: Path, index: int) -> bool:
+    """Return whether snapshot `index` is complete in `folder`."""
+    return (folder / _name(index, "npz")).is_file()
+
+
+def _quench(engine: Engine, protocol: Protocol) -> Minimum:
+    quench = protocol.quench
+    minimum = engine.minimise(
+        force_tolerance_eV_A=quench.force_tolerance_eV_A, max_iterations=quench.max_iterations
+    )
+    if minimum.largest_force_eV_A > quench.largest_force_eV_A:
+        raise EngineError(
+            f"the crystal cannot be brought to rest: a force of {minimum.largest_force_eV_A:.3g} eV/A is left; "
+            "raise [quench] max_iterations or check the potential with `cascade potential check`"
+        )
+    return minimum
+
+
+def _require_same_crystal(minimum: Minimum, box: Box, index: int) -> None:
+    """Refuse a thermal state of a bulk crystal that does not quench back to it; a film may find a better place."""
+    if not all(box.periodic):
+        return
+    change = minimum.potential_energy_eV - box.potential_energy_eV
+    if abs(change) > REFERENCE_TOLERANCE_eV:
+        raise InputError(
+            f"thermal snapshot {index} quenches to {change:+.4f} eV from the perfect crystal: the crystal is not "
+            "stable at this temperature in this potential; lower [thermal] temperature_K or use another potential"
+        )
+
+
+def _name(index: int, suffix: str) -> str:
+    return f"{index:03d}.{suffix}"
+
+
+def _save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    with partial.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+    except FileNotFoundError:
+        raise RecordError(f"{path}: missing; run the campaign again to make it") from None
+    except Exception as error:  # zip, zlib, numpy and OS all have their own words for a damaged file
+        raise RecordError(f"{path}: damaged ({error}); remove it and run the campaign again") from None
