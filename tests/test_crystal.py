@@ -63,8 +63,8 @@ def quartz() -> Atoms:
     # Alpha quartz, Levien, Prewitt & Weidner, Am. Mineral. 65, 920 (1980), rounded.
     return crystal(
         ["Si", "O"],
-        [(0.4697, 0, 0), (0.4135, 0.2669, 0.1191)],
-        spacegroup=152,
+        [(0.4697, 0, 2 / 3), (0.4135, 0.2669, 0.1191 + 2 / 3)],
+        spacegroup=154,
         cellpar=[4.916, 4.916, 5.405, 90, 90, 120],
     )
 
@@ -84,9 +84,7 @@ class TestUnitCells:
         cell = unit_cell("CaWO4")
         assert cell.get_chemical_formula() == "Ca4O16W4"
         assert shell_A(cell, "W", "O", 4) == pytest.approx(np.full((4, 4), 1.783), abs=0.004)
-        assert shell_A(cell, "Ca", "O", 8) == pytest.approx(
-            np.tile([2.44] * 4 + [2.48] * 4, (4, 1)), abs=0.005
-        )
+        assert shell_A(cell, "Ca", "O", 8) == pytest.approx(np.tile([2.44] * 4 + [2.48] * 4, (4, 1)), abs=0.005)
 
     @pytest.mark.parametrize(
         ("name", "density_g_cm3"),
@@ -189,7 +187,7 @@ class TestOrthogonalSearch:
             pytest.param(bulk("Ti", a=2.95, c=4.68), 2, [2.95, 2.95 * np.sqrt(3), 4.68], id="hcp"),
             pytest.param(bulk("Al", a=4.05), 4, [4.05] * 3, id="primitive fcc"),
             pytest.param(bulk("Fe", a=2.87), 2, [2.87] * 3, id="primitive bcc"),
-            # cos(beta) = -1/3: 2 c + a (4/..) is perpendicular to a; c sin(beta) * 2 = 11.314.
+            # cos(beta) = -1/3: a + 2 c is perpendicular to a, its length 2 c sin(beta).
             pytest.param(
                 Atoms("Na", cell=[4, 5, 6, 90, np.degrees(np.arccos(-1 / 3)), 90], pbc=True),
                 2,
@@ -206,9 +204,13 @@ class TestOrthogonalSearch:
         assert found.info["crystal_to_box"] == pytest.approx(np.eye(3), abs=1e-9)
 
     def test_environments_survive_the_change_of_cell(self):
+        # Levien et al.: Si-O 1.605 and 1.614 angstrom.
+        assert shell_A(orthogonal_cell(quartz()), "Si", "O", 4) == pytest.approx(
+            np.tile([1.605, 1.605, 1.614, 1.614], (6, 1)), abs=1e-3
+        )
         for atoms in (quartz(), corundum(primitive=True)):
             found = orthogonal_cell(atoms)
-            before = np.sort(neighbor_list("d", atoms, 5.0)) / 1.0
+            before = np.sort(neighbor_list("d", atoms, 5.0))
             after = np.sort(neighbor_list("d", found, 5.0))
             copies = len(found) // len(atoms)
             assert after == pytest.approx(np.repeat(before, copies), abs=1e-8)
@@ -433,9 +435,7 @@ class TestRoom:
     @pytest.mark.parametrize("border_A", [3.0, 4.0])
     @pytest.mark.parametrize("recoil_energy_eV", [20, 81, 112, 160])
     def test_768_atoms_with_a_border_have_room_for_the_calibration_lines(self, border_A, recoil_energy_eV):
-        require_room(
-            self.cawo4((4, 4, 2)), recoil_energy_eV=recoil_energy_eV, border_A=border_A, cutoff_A=6.0
-        )
+        require_room(self.cawo4((4, 4, 2)), recoil_energy_eV=recoil_energy_eV, border_A=border_A, cutoff_A=6.0)
 
     def test_the_published_box_needs_no_border(self):
         require_room(self.cawo4((16, 16, 8)), recoil_energy_eV=160, border_A=0, cutoff_A=4.8)
