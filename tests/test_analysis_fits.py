@@ -194,9 +194,7 @@ def test_free_maximum_finds_a_plateau_below_one():
 def test_free_maximum_at_its_border_is_refused():
     with pytest.raises(FitError, match="keep the maximum at 1"):
         fit_defect_probability(
-            yes_no(
-                [(20.0, 40, 1), (40.0, 30, 10), (60.0, 10, 30), (81.0, 1, 40), (112.0, 0, 40), (160.0, 0, 40)]
-            ),
+            yes_no([(20.0, 40, 1), (40.0, 30, 10), (60.0, 10, 30), (81.0, 1, 40), (112.0, 0, 40), (160.0, 0, 40)]),
             fit_maximum=True,
         )
 
@@ -264,9 +262,7 @@ def test_pulls_that_ignore_the_spread_of_the_weights_are_not():
 @pytest.mark.parametrize("spread", [0, 0.5, 1.5])
 def test_pulls_of_the_fermi_function_over_many_campaigns(spread):
     # 100 directions: with the bare paper-size campaign the width is biased low by a twentieth of its error
-    assert pulls_are_standard_normal(
-        fermi_pulls(np.random.default_rng(22), 600, spread=spread, n_directions=100)
-    )
+    assert pulls_are_standard_normal(fermi_pulls(np.random.default_rng(22), 600, spread=spread, n_directions=100))
 
 
 # --- stored-energy distribution ---------------------------------------------------------------------------
@@ -280,9 +276,7 @@ def test_truncated_gaussian_agrees_with_scipy(energy):
     np.testing.assert_allclose(GAUSSIAN.cumulative(x, energy), law.cdf(x), atol=1e-12)
     np.testing.assert_allclose(GAUSSIAN.log_density(x, energy), law.logpdf(x), rtol=1e-9)
     np.testing.assert_allclose(GAUSSIAN.mean_eV(energy), law.mean(), rtol=1e-9)
-    np.testing.assert_allclose(
-        GAUSSIAN.quantile([0.1, 0.5, 0.9], energy), law.ppf([0.1, 0.5, 0.9]), rtol=1e-9
-    )
+    np.testing.assert_allclose(GAUSSIAN.quantile([0.1, 0.5, 0.9], energy), law.ppf([0.1, 0.5, 0.9]), rtol=1e-9)
 
 
 @pytest.mark.parametrize("location", [-200.0, -5.0, 9.0, 300.0])
@@ -297,6 +291,14 @@ def test_density_mean_and_quantiles_of_the_split_gaussian_agree(location):
     np.testing.assert_allclose(law.cumulative(law.quantile(u, 81.0), 81.0), u, atol=1e-9)
     assert law.cumulative([-1.0, 0.0, 81.0, 90.0], 81.0).tolist() == [0, 0, 1, 1]
     assert np.isneginf(law.log_density([-0.1, 81.1], 81.0)).all()
+
+
+def test_far_below_the_width_the_density_is_flat():
+    tiny = 1e-12
+    assert float(SPLIT.mean_eV(tiny)) == pytest.approx(tiny / 2, rel=1e-6)
+    np.testing.assert_allclose(SPLIT.cumulative([0, tiny / 4, tiny], tiny), [0, 0.25, 1], rtol=1e-6)
+    np.testing.assert_allclose(SPLIT.log_density(tiny / 3, tiny), -np.log(tiny), rtol=1e-6)
+    np.testing.assert_allclose(SPLIT.quantile([0.2, 0.7], tiny) / tiny, [0.2, 0.7], atol=0.01)
 
 
 def test_below_the_data_the_location_is_proportional_to_the_recoil_energy():
@@ -314,9 +316,7 @@ def test_untruncated_gaussian_gives_mean_and_scatter_in_closed_form():
     assert fit.values == pytest.approx((stored.mean(), np.log(sigma)), rel=1e-4)
     expected = np.sqrt([sigma**2 / n, (kurtosis - 1) / (4 * n)]) * np.sqrt(n / (n - 2))
     assert fit.errors == pytest.approx(expected, rel=1e-2)
-    assert fit.log_likelihood == pytest.approx(
-        stats.norm(stored.mean(), sigma).logpdf(stored).sum(), rel=1e-6
-    )
+    assert fit.log_likelihood == pytest.approx(stats.norm(stored.mean(), sigma).logpdf(stored).sum(), rel=1e-6)
     assert fit.akaike == pytest.approx(4 - 2 * fit.log_likelihood)
     assert fit.bayes == pytest.approx(2 * np.log(n) - 2 * fit.log_likelihood)
 

@@ -49,9 +49,7 @@ def test_many_failures_are_refused_in_one_line_that_counts_them():
     outcome = ["completed"] * (n - 12) + ["energy_drift"] * 8 + ["timed_out"] * 4
     stored = np.r_[np.full(n - 12, 3.0), np.full(12, np.nan)]
     table = make_table(stored, np.full(n, 81.0), outcome=outcome)
-    with pytest.raises(
-        FitError, match=r"81 eV: 12 of 400 .*8 energy_drift, 4 timed_out; 3\.0%.*2\.5%"
-    ) as caught:
+    with pytest.raises(FitError, match=r"81 eV: 12 of 400 .*8 energy_drift, 4 timed_out; 3\.0%.*2\.5%") as caught:
         usable_cascades(table, species="W")
     assert "\n" not in str(caught.value)
     forced = usable_cascades(table, species="W", allow_failures=True)
@@ -72,9 +70,7 @@ def test_one_failure_among_32_does_not_stop_the_work_but_a_heavy_direction_does(
     assert len(usable_cascades(table, species="W")) == 31
     weight = np.r_[np.ones(31), 6.0]
     with pytest.raises(FitError, match="1 of 32"):
-        usable_cascades(
-            make_table(np.zeros(32), np.full(32, 20.0), outcome=outcome, weight=weight), species="W"
-        )
+        usable_cascades(make_table(np.zeros(32), np.full(32, 20.0), outcome=outcome, weight=weight), species="W")
 
 
 def test_negative_stored_energies_are_counted_noted_and_left_out():

@@ -16,9 +16,7 @@ from cascade_driver.errors import FitError, InputError, RecordError
 from cascade_driver.simulation.record import CascadeTable
 
 
-def make_model(
-    *, half=50.0, width=10.0, maximum=1.0, location=(8.0, 3.0), sigma=3.0, lowest=20.0, asymmetry=()
-):
+def make_model(*, half=50.0, width=10.0, maximum=1.0, location=(8.0, 3.0), sigma=3.0, lowest=20.0, asymmetry=()):
     return StoredEnergyModel(
         species={
             "W": SpeciesModel(
@@ -76,9 +74,7 @@ def test_no_defect_is_exactly_the_identity():
 
 
 def test_no_defect_spreads_a_uniform_bin_over_the_observed_bins_it_overlaps():
-    r = response(
-        make_model(maximum=0.0), "W", recoil_edges_eV=[20.0, 40.0], observed_edges_eV=[0, 25, 32, 50]
-    )
+    r = response(make_model(maximum=0.0), "W", recoil_edges_eV=[20.0, 40.0], observed_edges_eV=[0, 25, 32, 50])
     np.testing.assert_allclose(r.matrix[:, 0], [0.25, 0.35, 0.4], rtol=1e-14)
 
 
@@ -135,9 +131,9 @@ def test_response_agrees_with_sampled_cascades():
     expected = r.matrix[:, 0] * len(energy)
     known = expected > 10
     chi2 = np.sum((seen - expected)[known] ** 2 / expected[known])
-    wrong = response(
-        make_model(sigma=3.2), "W", recoil_edges_eV=[60.0, 70.0], observed_edges_eV=edges
-    ).matrix[:, 0]
+    wrong = response(make_model(sigma=3.2), "W", recoil_edges_eV=[60.0, 70.0], observed_edges_eV=edges).matrix[
+        :, 0
+    ]
     assert chi2 < 35  # at most 14 bins: 1e-3 quantile 36
     assert np.sum((seen - wrong * len(energy))[known] ** 2 / expected[known]) > 100  # negative control
 
@@ -207,9 +203,7 @@ def make_table(rng, *, species="W", n=200):
 @pytest.fixture(scope="module")
 def fitted():
     table = make_table(np.random.default_rng(1))
-    return fit_stored_energy_model(
-        table, shape="split_gaussian", provenance={"potential": "abc"}, n_bootstrap=20
-    )
+    return fit_stored_energy_model(table, shape="split_gaussian", provenance={"potential": "abc"}, n_bootstrap=20)
 
 
 def test_a_fitted_model_survives_the_round_trip(fitted, tmp_path):
@@ -271,9 +265,7 @@ def test_damaged_model_files_are_refused_in_one_line(fitted, tmp_path):
     refused(lambda c: c.pop("schema_version"), RecordError, "not a stored-energy model")
     refused(lambda c: c.pop("status"), RecordError, "damaged at status: Field required")
     refused(lambda c: c.update(extra=1), RecordError, "damaged at extra")
-    refused(
-        lambda c: c[w]["W"]["distribution"].update(shape="cauchy"), RecordError, r"W\.distribution\.shape"
-    )
+    refused(lambda c: c[w]["W"]["distribution"].update(shape="cauchy"), RecordError, r"W\.distribution\.shape")
     refused(lambda c: c[w]["W"]["distribution"].update(log_sigma=[]), RecordError, "0 log_sigma")
     refused(lambda c: c[w]["W"]["defect_probability"].update(width_eV=-1), RecordError, "not negative")
     refused(lambda c: c[w]["W"]["defect_probability"].update(unknown=-1), RecordError, "unknown")

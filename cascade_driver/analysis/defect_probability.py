@@ -59,9 +59,8 @@ class FermiProbability:
     def __post_init__(self) -> None:
         if not (np.isfinite([self.half_energy_eV, self.width_eV]).all() and self.width_eV >= 0):
             raise InputError(
-                f"Fermi function with half energy {self.half_energy_eV:g} eV and width {self.width_eV:g} eV: "
-                "both must "
-                "be finite and the width not negative"
+                f"Fermi function with half energy {self.half_energy_eV:g} eV and width {self.width_eV:g} "
+                "eV: both must be finite and the width not negative"
             )
         if not 0 <= self.maximum <= 1:
             raise InputError(f"maximum defect probability {self.maximum:g}: must lie between 0 and 1")
@@ -71,7 +70,8 @@ class FermiProbability:
         distance = np.asarray(recoil_energy_eV, dtype=np.float64) - self.half_energy_eV
         if self.width_eV == 0:
             return np.asarray(self.maximum * np.heaviside(distance, 0.5))
-        return np.asarray(self.maximum * special.expit(distance / self.width_eV))
+        with np.errstate(over="ignore"):  # infinitely many widths away: zero or the maximum
+            return np.asarray(self.maximum * special.expit(distance / self.width_eV))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,9 +157,7 @@ class DefectProbabilityFit:
             If the data are separated, so that there is no covariance.
         """
         if self.is_separated:
-            raise FitError(
-                "the defect probability has only an upper limit on its width: there is no error band"
-            )
+            raise FitError("the defect probability has only an upper limit on its width: there is no error band")
         energy = np.asarray(recoil_energy_eV, dtype=np.float64)
         slope = _derivatives(self.probability, energy)[..., : len(self.parameters)]
         return np.asarray(np.sqrt(np.einsum("...i,ij,...j", slope, np.array(self.covariance), slope)))
@@ -293,9 +291,7 @@ def _goodness(
     deviance = _deviance(g, g.defects, p)
     dof = len(g.energy) - (3 if fit_maximum else 2)
     if dof <= 0:
-        return Goodness(
-            name="deviance", statistic=deviance, degrees_of_freedom=dof, p_value=None, method="none"
-        )
+        return Goodness(name="deviance", statistic=deviance, degrees_of_freedom=dof, p_value=None, method="none")
     if n_bootstrap == 0 or np.min(g.effective * np.minimum(p, 1 - p)) >= SMALLEST_EXPECTED_COUNT:
         value = float(stats.chi2.sf(deviance, dof))
         return Goodness(
@@ -343,8 +339,7 @@ def _width_limit(g: _Groups, *, bracket: tuple[float, float], confidence: float,
     if excess(highest) < 0:
         raise FitError(
             f"{species}: {len(g.of_cascade)} cascades are too few to limit the width of the defect "
-            "probability: "
-            "simulate more"
+            "probability: simulate more"
         )
     return float(np.exp(optimize.brentq(excess, lowest, highest, xtol=1e-6)))
 
@@ -352,32 +347,28 @@ def _width_limit(g: _Groups, *, bracket: tuple[float, float], confidence: float,
 def _check(cascades: UsableCascades, g: _Groups) -> None:
     k = cascades.stores_energy
     low, high = g.energy[0], g.energy[-1]
-    limit = f"{1 - 0.1 ** (1 / max(g.effective.sum(), 1.0)):.2g}"
+    none, every = 1 - 0.1 ** (1 / g.effective[-1]), 0.1 ** (1 / g.effective[0])  # exact, at the far energy
     if len(g.energy) == 1:
         raise FitError(
-            f"{cascades.species}: a single recoil energy ({low:g} eV) cannot fix the defect probability as a "
-            "function "
-            "of it: simulate at least two"
+            f"{cascades.species}: a single recoil energy ({low:g} eV) cannot fix the defect probability as "
+            "a function of it: simulate at least two"
         )
     if not k.any():
         raise FitError(
             f"{cascades.species}: none of {len(k)} cascades up to {high:g} eV stored energy (p_d below "
-            f"{limit} at 90 % "
-            "confidence): simulate higher recoil energies"
+            f"{none:.2g} there at 90 % confidence): simulate higher recoil energies"
         )
     if k.all():
         raise FitError(
-            f"{cascades.species}: every one of {len(k)} cascades from {low:g} eV on stored energy (p_d above "
-            f"1 - {limit} "
-            "at 90 % confidence): simulate lower recoil energies"
+            f"{cascades.species}: every one of {len(k)} cascades from {low:g} eV on stored energy (p_d "
+            f"above {every:.2g} there at 90 % confidence): simulate lower recoil energies"
         )
     # the sign of the slope at the maximum is that of the covariance: the likelihood is concave in it
     mean = np.average(cascades.recoil_energy_eV, weights=cascades.weight)
     if float(cascades.weight @ ((cascades.recoil_energy_eV - mean) * k)) <= 0:
         raise FitError(
             f"{cascades.species}: the share of cascades that store energy does not rise from {low:g} to "
-            f"{high:g} eV: a "
-            "Fermi function cannot describe it; look at the outcomes and the potential"
+            f"{high:g} eV: a Fermi function cannot describe it; look at the outcomes and the potential"
         )
 
 
@@ -393,13 +384,11 @@ def _separated_fit(
     lower, upper = bracket
     note = (
         f"the data are separated (no defect up to {lower:g} eV, only defects from {upper:g} eV on): the "
-        "width has an "
-        f"upper limit of {limit:.3g} eV at {confidence:.0%} confidence and no error; the half energy is only "
-        "bracketed; simulate energies in between"
+        f"width has an upper limit of {limit:.3g} eV at {confidence:.0%} confidence and no error; the half "
+        "energy is only bracketed; simulate energies in between"
         if lower < upper
         else f"all energies but {lower:g} eV are all or nothing: the width has an upper limit of {limit:.3g} "
-        "eV at "
-        f"{confidence:.0%} confidence and no error; simulate energies around it"
+        f"eV at {confidence:.0%} confidence and no error; simulate energies around it"
     )
     return DefectProbabilityFit(
         probability=FermiProbability(half_energy_eV=(lower + upper) / 2, width_eV=0.0),
@@ -519,8 +508,7 @@ def fit_defect_probability(
     if independent == "cascade" and ratio > NOTABLE_RATIO:
         notes.append(
             "cascades of one direction resemble each other: with directions as the independent units the "
-            "errors of "
-            f"the defect probability grow up to {ratio:.2g} times"
+            f"errors of the defect probability grow up to {ratio:.2g} times"
         )
     return DefectProbabilityFit(
         probability=model,

@@ -31,6 +31,8 @@ ASYMMETRY_RANGE = 1.5
 _SQRT_2PI = float(np.sqrt(2 * np.pi))
 #: Below this a normalisation is recomputed with logarithms: the location is more than 30 widths outside.
 _SMALL = 1e-200
+#: Over so small a part of a width the density is constant to this precision, and differences of tails are noise.
+_FLAT = 1e-7
 #: Reached only on a side of the location that holds nothing, where two equal terms cancel.
 _LARGEST_EXPONENT = 600.0
 
@@ -54,22 +56,20 @@ def _mass(lower: Array, upper: Array, location: Array, left: Array, right: Array
 
 def _log_mass(lower: Array, upper: Array, location: Array, left: Array, right: Array) -> Array:
     """Return the logarithm of `_mass`, also where that is too small for a float."""
+    sides = (
+        (left, np.minimum(lower, location) - location, np.minimum(upper, location) - location),
+        (right, location - np.maximum(upper, location), location - np.maximum(lower, location)),
+    )
+    parts = []
     with np.errstate(divide="ignore"):
-        parts = [
-            np.log(_SQRT_2PI * side) + near + np.log1p(-np.exp(np.minimum(far - near, 0.0)))
-            for side, far, near in (
-                (
-                    left,
-                    special.log_ndtr((np.minimum(lower, location) - location) / left),
-                    special.log_ndtr((np.minimum(upper, location) - location) / left),
-                ),
-                (
-                    right,
-                    special.log_ndtr((location - np.maximum(upper, location)) / right),
-                    special.log_ndtr((location - np.maximum(lower, location)) / right),
-                ),
-            )
-        ]
+        for side, outer, inner in sides:
+            far, near = outer / side, inner / side
+            between = near - far
+            log_near = special.log_ndtr(near)
+            log_tails = log_near + np.log1p(-np.exp(np.minimum(special.log_ndtr(far) - log_near, 0.0)))
+            log_flat = np.log(between) - 0.5 * near * near - np.log(_SQRT_2PI)
+            flat = between * (1 + np.abs(near)) < _FLAT
+            parts.append(np.log(_SQRT_2PI * side) + np.where(flat, log_flat, log_tails))
     return np.asarray(np.logaddexp(*parts))
 
 
@@ -132,19 +132,12 @@ class StoredEnergyDistribution:
 
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
-            raise InputError(
-                f"unknown shape {self.shape!r} of a stored-energy distribution: use one of {SHAPES}"
-            )
-        if (
-            not self.location_eV
-            or not self.log_sigma
-            or bool(self.asymmetry) != (self.shape == "split_gaussian")
-        ):
+            raise InputError(f"unknown shape {self.shape!r} of a stored-energy distribution: use one of {SHAPES}")
+        if not self.location_eV or not self.log_sigma or bool(self.asymmetry) != (self.shape == "split_gaussian"):
             raise InputError(
                 f"{self.shape} with {len(self.location_eV)} location, {len(self.log_sigma)} log_sigma and "
                 f"{len(self.asymmetry)} asymmetry coefficients: location and log_sigma need one or more, "
-                "asymmetry "
-                "one or more for a split_gaussian and none for a gaussian"
+                "asymmetry one or more for a split_gaussian and none for a gaussian"
             )
         numbers = (
             *self.location_eV,
@@ -153,13 +146,10 @@ class StoredEnergyDistribution:
             self.reference_energy_eV,
             self.lowest_energy_eV,
         )
-        if not (
-            np.isfinite(numbers).all() and 0 < self.energy_scale_eV < np.inf and self.lowest_energy_eV > 0
-        ):
+        if not (np.isfinite(numbers).all() and 0 < self.energy_scale_eV < np.inf and self.lowest_energy_eV > 0):
             raise InputError(
                 "stored-energy distribution with a coefficient that is not finite, or a scale or lowest "
-                "energy that "
-                "is not positive: mend the input"
+                "energy that is not positive: mend the input"
             )
 
     def _parameters(self, recoil_energy_eV: ArrayLike) -> tuple[Array, Array, Array]:
@@ -206,9 +196,7 @@ class StoredEnergyDistribution:
         stored, energy = np.broadcast_arrays(*np.atleast_1d(stored_energy_eV, recoil_energy_eV))
         location, left, right = self._parameters(energy)
         z = (stored - location) / np.where(stored < location, left, right)
-        value = -0.5 * z * z - _log_mass(
-            np.zeros_like(location), energy.astype(np.float64), location, left, right
-        )
+        value = -0.5 * z * z - _log_mass(np.zeros_like(location), energy.astype(np.float64), location, left, right)
         return np.where((stored >= 0) & (stored <= energy), value, -np.inf)
 
     def cumulative(self, stored_energy_eV: ArrayLike, recoil_energy_eV: ArrayLike) -> Array:
@@ -224,10 +212,14 @@ class StoredEnergyDistribution:
         zero = np.zeros_like(energy)
         whole = _mass(zero, energy, location, left, right)
         stored = np.clip(np.asarray(stored_energy_eV, dtype=np.float64), 0.0, energy)
-        if np.all(whole > _SMALL):
-            return np.asarray(_mass(zero, stored, location, left, right) / whole)
+        sharpest = np.minimum(left, right)
+        flat = energy * (1 + np.abs(location) / sharpest) < _FLAT * sharpest
+        if np.all(flat | (whole > _SMALL)):
+            share = _mass(zero, stored, location, left, right) / np.where(flat, 1.0, whole)
+            return np.where(flat, stored / energy, share)
         log_part = _log_mass(zero, stored, location, left, right)
-        return np.asarray(np.exp(log_part - _log_mass(zero, energy, location, left, right)))
+        share = np.exp(log_part - _log_mass(zero, energy, location, left, right))
+        return np.where(flat, stored / energy, share)
 
     def quantile(self, probability: ArrayLike, recoil_energy_eV: ArrayLike) -> Array:
         """Return the stored energy (eV) below which this share of damaging recoils lies; broadcasts."""
@@ -507,9 +499,7 @@ def _goodness(
     for _ in range(n_bootstrap):
         values = model.quantile(rng.random(len(energy)), energy)
         step = inverse_hessian @ (weight @ layout.score(theta, values, energy))
-        simulated = distances(
-            values, layout.distribution(theta + np.clip(step, -LOG_RANGE * 10, LOG_RANGE * 10))
-        )
+        simulated = distances(values, layout.distribution(theta + np.clip(step, -LOG_RANGE * 10, LOG_RANGE * 10)))
         worse += simulated >= observed
         worse_sum += int(simulated.sum() >= observed.sum())
     n = n_bootstrap + 1
@@ -549,26 +539,23 @@ def _layout(
         log_sigma_order = min(1, max(well_known - 1, 0))
         if log_sigma_order == 0:
             notes = (
-                f"fewer than two recoil energies have {SMALLEST_GROUP_FOR_A_WIDTH} non-zero stored energies: "
-                "the width "
-                "of their distribution is taken as constant",
+                f"fewer than two recoil energies have {SMALLEST_GROUP_FOR_A_WIDTH} non-zero stored "
+                "energies: the width of their distribution is taken as constant",
             )
     if log_sigma_order >= max(well_known, 1):
         raise FitError(
             f"{cascades.species}: a width of order {log_sigma_order} needs {log_sigma_order + 1} recoil "
-            "energies with at "
-            f"least {SMALLEST_GROUP_FOR_A_WIDTH} non-zero stored energies, there are {well_known}: simulate "
-            "more or "
-            "lower log_sigma_order"
+            f"energies with at least {SMALLEST_GROUP_FOR_A_WIDTH} non-zero stored energies, there are "
+            f"{well_known}: simulate more or lower log_sigma_order"
         )
     n_asymmetry = asymmetry_order + 1 if shape == "split_gaussian" else 0
     n_parameters = order + 1 + log_sigma_order + 1 + n_asymmetry
     if len(energies) < order + 1 or n_asymmetry > len(energies) or hit.sum() < 2 * n_parameters:
         raise FitError(
             f"{cascades.species}: {hit.sum()} non-zero stored energies at {len(energies)} recoil energies "
-            "cannot fix the "
-            f"{n_parameters} parameters of a {shape} of order {order}: at least {2 * n_parameters} events at "
-            f"{max(order + 1, n_asymmetry)} energies are needed; simulate more or lower the order"
+            f"cannot fix the {n_parameters} parameters of a {shape} of order {order}: at least "
+            f"{2 * n_parameters} events at {max(order + 1, n_asymmetry)} energies are needed; simulate more "
+            "or lower the order"
         )
     spread = (energies[-1] - energies[0]) / 2
     return (

@@ -135,10 +135,8 @@ class StoredEnergyModel:
         if minimum_eV < lowest and float(model.defect_probability(lowest)) > SAFE_PROBABILITY_BELOW:
             raise InputError(
                 f"{species}: recoil energies from {minimum_eV:g} eV wanted, simulated from {lowest:g} eV "
-                "where the defect "
-                f"probability is still {float(model.defect_probability(lowest)):.2f}: simulate lower, or ask "
-                "for it by "
-                "extrapolate=True"
+                f"where the defect probability is still {float(model.defect_probability(lowest)):.2f}: "
+                "simulate lower, or ask for it by extrapolate=True"
             )
         return model
 
@@ -226,17 +224,14 @@ class StoredEnergyModel:
         if version != MODEL_SCHEMA:
             raise RecordError(
                 f"{path} has schema version {version}, this program reads {MODEL_SCHEMA}: fit the campaign "
-                "again or use "
-                "the version that wrote it"
+                "again or use the version that wrote it"
             )
         try:
             file = _ModelFile.model_validate_json(json.dumps(content))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise RecordError(
-                f"{path} is damaged at {where}: {first['msg']}; fit the campaign again"
-            ) from error
+            raise RecordError(f"{path} is damaged at {where}: {first['msg']}; fit the campaign again") from error
         except CascadeError as error:
             raise RecordError(f"{path} is damaged: {error}") from error
         return cls(species=file.species, status=file.status, provenance=file.provenance, notes=file.notes)

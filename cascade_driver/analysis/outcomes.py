@@ -60,9 +60,8 @@ class GroupOutcomes:
         failures = ", ".join(f"{n} {key}" for key, n in self.counts.items() if key != Outcome.COMPLETED.key)
         return (
             f"{self.species} at {self.recoil_energy_eV:g} eV: {self.n_unusable} of {self.n_cascades} "
-            "cascades "
-            f"unusable ({failures}; {self.unusable_share:.1%} of the solid angle, {self.tolerated_share:.1%} "
-            "tolerated)"
+            f"cascades unusable ({failures}; {self.unusable_share:.1%} of the solid angle, "
+            f"{self.tolerated_share:.1%} tolerated)"
         )
 
 
@@ -175,8 +174,7 @@ def _notes(groups: tuple[GroupOutcomes, ...], *, forced: bool) -> tuple[str, ...
     if forced:
         notes.append(
             "fitted with allow_failures=True although more cascades are unusable than is tolerated: the "
-            "defect "
-            "probability may be off by their share"
+            "defect probability may be off by their share"
         )
     return tuple(notes)
 
@@ -216,9 +214,8 @@ def usable_cascades(table: CascadeTable, *, species: str, allow_failures: bool =
     if intolerable and not allow_failures:
         more = f" (and {len(intolerable) - 1} more energies)" if len(intolerable) > 1 else ""
         raise FitError(
-            f"{intolerable[0]}{more}: without them the fit could be biased; rerun or mend these cascades, or "
-            "pass "
-            "allow_failures=True"
+            f"{intolerable[0]}{more}: without them the fit could be biased; rerun or mend these cascades, "
+            "or pass allow_failures=True"
         )
     directions = np.round(table.direction, 9) + 0.0  # -0.0 and 0.0 are one direction
     index = np.unique(directions, axis=0, return_inverse=True)[1].reshape(-1)

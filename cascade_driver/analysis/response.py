@@ -53,9 +53,7 @@ class Response:
             _checked_edges(getattr(self, name), name=name)
         shape = (len(self.observed_edges_eV) - 1, len(self.recoil_edges_eV) - 1)
         if self.matrix.shape != shape:
-            raise InputError(
-                f"response of shape {self.matrix.shape} for {shape} bins: shape and edges must agree"
-            )
+            raise InputError(f"response of shape {self.matrix.shape} for {shape} bins: shape and edges must agree")
         # 1e-9: far above rounding, far below any statistical use
         if not (np.all(self.matrix >= 0) and np.allclose(self.matrix.sum(axis=0), 1, rtol=0, atol=1e-9)):
             raise InputError("every column of a response must be a probability: not negative, with sum 1")
@@ -120,17 +118,13 @@ def identity_response(species: str, *, recoil_edges_eV: ArrayLike) -> Response:
     )
 
 
-def _cut(
-    recoil: NDArray[np.float64], observed: NDArray[np.float64], model: SpeciesModel
-) -> NDArray[np.float64]:
+def _cut(recoil: NDArray[np.float64], observed: NDArray[np.float64], model: SpeciesModel) -> NDArray[np.float64]:
     """Return recoil energies between which everything is smooth and no bin border lies."""
-    kinks = np.concatenate(
-        [
-            recoil,
-            observed,
-            [model.distribution.lowest_energy_eV, model.defect_probability.half_energy_eV],
-        ]
-    )
+    edges = np.concatenate([recoil, observed])
+    kinks = np.array([model.distribution.lowest_energy_eV, model.defect_probability.half_energy_eV])
+    # 1e-9: a kink this close to an edge makes no segment of its own
+    apart = np.abs(kinks[:, None] - edges).min(axis=1) > 1e-9 * recoil[-1]
+    kinks = np.concatenate([edges, kinks[apart]])
     cuts = np.unique(kinks[(kinks >= recoil[0]) & (kinks <= recoil[-1])])
     width = model.defect_probability.width_eV
     left, right = model.distribution.widths_at(cuts)
@@ -141,7 +135,7 @@ def _cut(
             cuts[:-1] < model.defect_probability.half_energy_eV + 40 * width
         )
         sharpest = np.where(near, np.minimum(sharpest, width), sharpest)
-    pieces = np.clip(np.ceil(np.diff(cuts) / sharpest), 1, MOST_PIECES).astype(int)
+    pieces = np.ceil(np.minimum(np.diff(cuts), MOST_PIECES * sharpest) / sharpest).astype(int)
     return np.concatenate(
         [np.linspace(cuts[i], cuts[i + 1], pieces[i] + 1)[:-1] for i in range(len(pieces))] + [cuts[-1:]]
     )
@@ -187,14 +181,11 @@ def response(
     """
     recoil = _checked_edges(recoil_edges_eV, name="recoil_edges_eV")
     lowest = observed_edges(recoil)
-    observed = (
-        lowest if observed_edges_eV is None else _checked_edges(observed_edges_eV, name="observed_edges_eV")
-    )
+    observed = lowest if observed_edges_eV is None else _checked_edges(observed_edges_eV, name="observed_edges_eV")
     if observed[0] > 0 or observed[-1] < recoil[-1]:
         raise InputError(
             f"observed_edges_eV from {observed[0]:g} to {observed[-1]:g} eV would lose counts: they must "
-            "begin at 0 and "
-            f"reach {recoil[-1]:g} eV, or be left out"
+            f"begin at 0 and reach {recoil[-1]:g} eV, or be left out"
         )
     one = model.check_range(
         species, minimum_eV=float(recoil[0]), maximum_eV=float(recoil[-1]), extrapolate=extrapolate
