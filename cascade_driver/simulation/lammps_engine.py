@@ -257,6 +257,8 @@ class LammpsEngine:
     def run(self, *, duration_ps: float, timestep_ps: float) -> float:
         """Run at constant energy; see `Engine.run`."""
         steps = max(1, round(duration_ps / timestep_ps))
+        # The average is complete at multiples of its length only.
+        self._do("reset_timestep 0")
         self._do(f"timestep {timestep_ps:.17g}")
         self._do("fix move mobile nve")
         self._do(f"fix mean all ave/time 1 {steps} {steps} c_mobile_temperature")
