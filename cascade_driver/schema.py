@@ -58,6 +58,25 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not valid TOML: {error}") from None
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file that holds an object.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, unreadable or something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}, expected an object")
+    return content
+
+
 def build(kind: type[T], content: Mapping[str, Any], *, origin: str) -> T:
     """Return `content` as a `parameters` object of type `kind`.
 

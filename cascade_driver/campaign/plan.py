@@ -1,0 +1,287 @@
+"""The plan of a campaign: energies x directions x thermal starting states, each cascade named by its content."""
+
+# ASE annotates only part of what it offers:
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from cascade_driver.errors import InputError
+from cascade_driver.schema import digest, parameters, plain, seed_from
+from cascade_driver.simulation.crystal import (
+    REGION_BULK,
+    REGION_FILM,
+    assemble,
+    constituents,
+    identity,
+    require_room,
+)
+from cascade_driver.simulation.knock_on import DirectionsSpec, choose_atom, directions, site_rotations
+from cascade_driver.simulation.potential import Potential
+from cascade_driver.simulation.spec import CascadeSpec, KnockOn, Protocol, cascade_id
+
+#: Digits kept of a direction: beyond the noise of any minimiser, far below any physics.
+_DIGITS = 9
+
+_REGIONS = {"film": REGION_FILM, "substrate": REGION_BULK}
+
+
+@parameters
+class RecoilsSpec:
+    """A group of recoils: one table `[[recoils]]`.
+
+    Attributes
+    ----------
+    species : str
+        Chemical symbol of the primary knock-on atom: the atom of that species nearest the centre is kicked.
+    recoil_energies_eV : list of float
+        Kinetic energies given to it.
+    directions : DirectionsSpec
+        Where to, e.g. `{ scheme = "symmetry", count = 32 }`.
+    snapshots : int
+        Thermal starting states per energy and direction.
+    region : str, optional
+        `film` or `substrate`, for a species that is in both.
+    """
+
+    species: str
+    recoil_energies_eV: tuple[float, ...] = Field(min_length=1)
+    directions: DirectionsSpec
+    snapshots: int = Field(default=10, ge=1, le=1000)
+    region: Literal["film", "substrate"] | None = None
+
+    @field_validator("recoil_energies_eV")
+    @classmethod
+    def _are_positive(cls, energies: tuple[float, ...]) -> tuple[float, ...]:
+        for energy in energies:
+            if energy <= 0:
+                raise ValueError(f"a recoil energy must be above 0 eV, found {energy:g}")
+        if len(set(energies)) != len(energies):
+            raise ValueError("an energy is named twice; remove one")
+        return energies
+
+
+@parameters
+class RecoilGroup:
+    """A group of recoils with its directions worked out.
+
+    Attributes
+    ----------
+    species, region, recoil_energies_eV, snapshots
+        As asked for; the region as the number that boxes carry.
+    sampling : str
+        Hash of what the directions follow from: the same sampling keeps its directions when a campaign is
+        extended, also on a machine whose minimiser rounds differently.
+    vectors : (n, 3) float
+        Unit vectors in the crystal frame.
+    weights : (n,) float
+        Shares of the solid angle.
+    """
+
+    species: str
+    region: int | None = None
+    recoil_energies_eV: tuple[float, ...]
+    snapshots: int
+    sampling: str
+    vectors: tuple[tuple[float, float, float], ...]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedCascade:
+    """A cascade of the plan: its name, and what makes it differ from its neighbours."""
+
+    id: str
+    snapshot: int
+    knock_on: KnockOn
+    seed: int
+    direction_weight: float
+
+
+@parameters
+class Campaign:
+    """A campaign with everything worked out; the content of `campaign.json`.
+
+    Attributes
+    ----------
+    title : str
+        For people.
+    potential_status : str
+        `qualitative` or `quantitative`.
+    protocol : Protocol
+        What all cascades share.
+    groups : list of RecoilGroup
+        The recoils.
+    """
+
+    title: str
+    potential_status: str
+    protocol: Protocol
+    groups: tuple[RecoilGroup, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of cascades."""
+        return sum(len(g.recoil_energies_eV) * len(g.vectors) * g.snapshots for g in self.groups)
+
+    @property
+    def snapshots(self) -> int:
+        """Number of thermal starting states that are needed."""
+        return max(g.snapshots for g in self.groups)
+
+    def cascades(self) -> Iterator[PlannedCascade]:
+        """Yield the cascades in the order in which they should run.
+
+        Snapshots are outermost, then directions, which are well spread from the first one on, then energies:
+        whatever is finished when somebody looks covers all energies evenly.
+        """
+        protocol_digest = self.protocol.digest
+        seen: set[str] = set()
+        for snapshot in range(self.snapshots):
+            for group in self.groups:
+                if snapshot < group.snapshots:
+                    for planned in self._of_group(group, snapshot, protocol_digest):
+                        # Two groups may ask for the same cascade; it is run once.
+                        if planned.id not in seen:
+                            seen.add(planned.id)
+                            yield planned
+
+    def _of_group(self, group: RecoilGroup, snapshot: int, protocol_digest: str) -> Iterator[PlannedCascade]:
+        for vector, weight in zip(group.vectors, group.weights, strict=True):
+            for energy in group.recoil_energies_eV:
+                knock_on = KnockOn(
+                    species=group.species, region=group.region, direction=vector, recoil_energy_eV=energy
+                )
+                seed = _seed(self.protocol.campaign_seed, snapshot, knock_on)
+                yield PlannedCascade(
+                    id=cascade_id(
+                        protocol_digest=protocol_digest, snapshot=snapshot, knock_on=knock_on, seed=seed
+                    ),
+                    snapshot=snapshot,
+                    knock_on=knock_on,
+                    seed=seed,
+                    direction_weight=weight,
+                )
+
+    def spec(self, planned: PlannedCascade) -> CascadeSpec:
+        """Return the full specification of a planned cascade."""
+        return CascadeSpec(
+            protocol=self.protocol,
+            snapshot=planned.snapshot,
+            knock_on=planned.knock_on,
+            seed=planned.seed,
+        )
+
+
+def _seed(campaign_seed: int, snapshot: int, knock_on: KnockOn) -> int:
+    """Return a seed that depends on what a cascade is and not on its place: extended plans keep theirs."""
+    content = [snapshot, knock_on.species, *knock_on.direction, knock_on.recoil_energy_eV]
+    return seed_from(campaign_seed, int(digest(content, length=8), 16))
+
+
+def make_campaign(
+    *,
+    title: str,
+    protocol: Protocol,
+    potential: Potential,
+    recoils: tuple[RecoilsSpec, ...],
+    known_groups: Mapping[str, RecoilGroup] | None = None,
+) -> Campaign:
+    """Work out the atoms, their site symmetries and the directions, and check that the recoils fit the box.
+
+    Parameters
+    ----------
+    title : str
+        For people.
+    protocol : Protocol
+        With a resolved crystal.
+    potential : Potential
+        The one that the protocol names.
+    recoils : tuple of RecoilsSpec
+        As asked for.
+    known_groups : mapping, optional
+        Groups of an earlier plan by `sampling`, whose directions are kept.
+
+    Raises
+    ------
+    InputError
+        If a species is not in the crystal or not in the potential, or the box is too small for a recoil.
+    """
+    cells = constituents(protocol.crystal)
+    box = assemble(protocol.crystal, cells)
+    _require_species(sorted(set(box.get_chemical_symbols())), potential)
+    border = protocol.follow.border
+    for energy in sorted({e for group in recoils for e in group.recoil_energies_eV}, reverse=True):
+        require_room(
+            box,
+            recoil_energy_eV=energy,
+            border_A=border.width_A if border else 0.0,
+            cutoff_A=potential.about.cutoff_A,
+        )
+    groups = []
+    for number, wanted in enumerate(recoils):
+        region = _REGIONS[wanted.region] if wanted.region else None
+        sampling = digest(
+            {
+                "crystal": identity(protocol.crystal),
+                "species": wanted.species,
+                "region": wanted.region,
+                "directions": plain(wanted.directions),
+                "random": [protocol.campaign_seed, number] if wanted.directions.scheme == "random" else None,
+            }
+        )
+        known = (known_groups or {}).get(sampling)
+        if known is not None:
+            vectors, weights = known.vectors, known.weights
+        else:
+            rng = np.random.default_rng(np.random.SeedSequence(protocol.campaign_seed, spawn_key=(1, number)))
+            index = choose_atom(box, wanted.species, region=region)
+            if protocol.crystal.is_film:
+                rotations = site_rotations(box, index) if wanted.directions.scheme == "symmetry" else _IDENTITY
+            else:
+                (cell,) = cells.values()
+                rotations = site_rotations(cell, int(box.get_array("cell_index")[index]))
+            sampled = directions(wanted.directions, rotations=rotations, rng=rng)
+            vectors, weights = _as_tuples(sampled.vectors), tuple(float(w) for w in sampled.weights)
+        groups.append(
+            RecoilGroup(
+                species=wanted.species,
+                region=region,
+                recoil_energies_eV=wanted.recoil_energies_eV,
+                snapshots=wanted.snapshots,
+                sampling=sampling,
+                vectors=vectors,
+                weights=weights,
+            )
+        )
+    return Campaign(title=title, potential_status=potential.about.status, protocol=protocol, groups=tuple(groups))
+
+
+_IDENTITY: NDArray[np.float64] = np.eye(3)[None]
+
+
+def _as_tuples(vectors: NDArray[np.float64]) -> tuple[tuple[float, float, float], ...]:
+    return tuple(
+        (
+            round(float(x), _DIGITS),
+            round(float(y), _DIGITS),
+            round(float(z), _DIGITS),
+        )
+        for x, y, z in vectors
+    )
+
+
+def _require_species(symbols: list[str], potential: Potential) -> None:
+    missing = [s for s in symbols if s not in potential.species]
+    if missing:
+        raise InputError(
+            f"potential `{potential.name}` is for {', '.join(potential.species)} and the crystal holds "
+            f"{', '.join(missing)} too; choose another [potential] or another [crystal]"
+        )

@@ -1,0 +1,188 @@
+"""How far a run is: one look at the files, while it runs or afterwards."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cascade_driver.campaign.claims import is_alive
+from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.errors import RecordError
+from cascade_driver.simulation.record import Outcome, Record, STORED_ENERGY_FLOOR_eV
+
+#: The rate is that of the last so many cascades: machines come and go.
+_RECENT = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyStatus:
+    """One recoil energy of one species.
+
+    Attributes
+    ----------
+    species : str
+    recoil_energy_eV : float
+    planned, finished, usable : int
+        Cascades.
+    defect_share : float
+        Solid-angle-weighted share of usable cascades that stored energy; nan without any.
+    mean_stored_energy_eV : float
+        Weighted mean of the non-zero stored energies; nan without any.
+    """
+
+    species: str
+    recoil_energy_eV: float
+    planned: int
+    finished: int
+    usable: int
+    defect_share: float
+    mean_stored_energy_eV: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStatus:
+    """What `cascade status` shows.
+
+    Attributes
+    ----------
+    title : str
+    potential, potential_status : str
+    planned, finished, in_progress : int
+        Cascades.
+    outcomes : dict
+        Finished cascades by outcome.
+    damaged : dict
+        Cascades whose record cannot be read, with the reason.
+    energies : tuple of EnergyStatus
+    cpu_hours : float
+        Spent on finished cascades.
+    cpu_s_per_cascade : float
+        Mean.
+    peak_memory_MiB : float
+        Largest of any worker.
+    cascades_per_hour : float
+        Recent rate; nan if it cannot be told.
+    hours_left : float
+        At that rate; 0 when done, nan if it cannot be told.
+    other : int
+        Finished cascades that are not in the present plan.
+    """
+
+    title: str
+    potential: str
+    potential_status: str
+    planned: int
+    finished: int
+    in_progress: int
+    outcomes: dict[str, int]
+    damaged: dict[str, str]
+    energies: tuple[EnergyStatus, ...]
+    cpu_hours: float
+    cpu_s_per_cascade: float
+    peak_memory_MiB: float
+    cascades_per_hour: float
+    hours_left: float
+    other: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON-ready content; what cannot be told is null."""
+        return json.loads(json.dumps(_without_nan(self)))  # type: ignore[no-any-return]
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, RunStatus | EnergyStatus):
+        return {name: _without_nan(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, tuple | list):
+        return [_without_nan(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _without_nan(v) for k, v in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def run_status(run: RunDirectory) -> RunStatus:
+    """Return how far a run is.
+
+    Raises
+    ------
+    InputError
+        If this is no run directory.
+    """
+    campaign = run.load()
+    finished = run.finished()
+    rows: dict[tuple[str, float], list[tuple[float, Record]]] = defaultdict(list)
+    planned: dict[tuple[str, float], int] = defaultdict(int)
+    damaged: dict[str, str] = {}
+    ids = set()
+    for cascade in campaign.cascades():
+        key = (cascade.knock_on.species, cascade.knock_on.recoil_energy_eV)
+        planned[key] += 1
+        ids.add(cascade.id)
+        if cascade.id in finished:
+            try:
+                rows[key].append((cascade.direction_weight, run.record(cascade.id)))
+            except RecordError as error:
+                damaged[cascade.id] = str(error)
+    records = [record for group in rows.values() for _, record in group]
+    outcomes: dict[str, int] = defaultdict(int)
+    for record in records:
+        outcomes[record.outcome.key] += 1
+    cpu_s = [float(r.cost.get("cpu_s", 0.0)) for r in records]
+    rate, left = _rate(run, ids & finished, total=len(ids))
+    return RunStatus(
+        title=campaign.title,
+        potential=campaign.protocol.potential_name,
+        potential_status=campaign.potential_status,
+        planned=len(ids),
+        finished=len(records),
+        in_progress=sum(1 for path in run.claims.glob("[!.]*.json") if is_alive(path)),
+        outcomes=dict(sorted(outcomes.items(), key=lambda item: -item[1])),
+        damaged=damaged,
+        energies=tuple(_energy(key, planned[key], rows[key]) for key in sorted(planned)),
+        cpu_hours=sum(cpu_s) / 3600,
+        cpu_s_per_cascade=float(np.mean(cpu_s)) if cpu_s else math.nan,
+        peak_memory_MiB=max((float(r.cost.get("peak_memory_MiB", 0.0)) for r in records), default=math.nan),
+        cascades_per_hour=rate,
+        hours_left=left,
+        other=len(finished - ids),
+    )
+
+
+def _energy(key: tuple[str, float], planned: int, rows: list[tuple[float, Record]]) -> EnergyStatus:
+    usable = [(w, r.stored_energy_eV) for w, r in rows if r.outcome is Outcome.COMPLETED]
+    weight = np.array([w for w, _ in usable])
+    stored = np.array([e for _, e in usable])
+    damaging = stored > STORED_ENERGY_FLOOR_eV
+    return EnergyStatus(
+        species=key[0],
+        recoil_energy_eV=key[1],
+        planned=planned,
+        finished=len(rows),
+        usable=len(usable),
+        defect_share=float(weight[damaging].sum() / weight.sum()) if usable else math.nan,
+        mean_stored_energy_eV=(
+            float(np.average(stored[damaging], weights=weight[damaging])) if damaging.any() else math.nan
+        ),
+    )
+
+
+def _rate(run: RunDirectory, finished: Iterable[str], *, total: int) -> tuple[float, float]:
+    """Return cascades per hour among the last ones, and the hours that are left at that rate."""
+    times = sorted((run.cascades / cascade).stat().st_mtime for cascade in finished)
+    left = total - len(times)
+    recent = times[-_RECENT:]
+    if len(recent) < 2:
+        return math.nan, 0.0 if left == 0 else math.nan
+    # While work goes on, time since the last one counts: a stalled run slows down visibly.
+    end = recent[-1] if left == 0 else max(time.time(), recent[-1])
+    span = end - recent[0]
+    rate = 3600 * (len(recent) - 1) / span if span > 0 else math.nan
+    return rate, left / rate if left else 0.0

@@ -1,0 +1,206 @@
+"""The input file of a run: a TOML file, typed, unknown keys refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from cascade_driver.campaign.plan import RecoilsSpec
+from cascade_driver.errors import InputError
+from cascade_driver.schema import build, parameters, read_toml
+from cascade_driver.simulation.crystal import CrystalSpec
+from cascade_driver.simulation.potential import data_folder
+from cascade_driver.simulation.spec import FollowSpec, QuenchSpec, ThermalSpec
+
+
+@parameters
+class PotentialChoice:
+    """Which potential: the section `[potential]`.
+
+    Attributes
+    ----------
+    name : str, optional
+        One that ships with the package; `cascade potential list` names them.
+    folder : str, optional
+        Instead: the path of any potential folder, relative to the input file.
+    """
+
+    name: str | None = None
+    folder: str | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> PotentialChoice:
+        if (self.name is None) == (self.folder is None):
+            raise ValueError("give either `name` or `folder`")
+        return self
+
+    def locate(self, base_folder: Path) -> str | Path:
+        """Return what `load_potential` wants."""
+        return (base_folder / self.folder).resolve() if self.folder else str(self.name)
+
+
+@parameters
+class WorkSpec:
+    """How the work is done; nothing here changes a result: the section `[work]`.
+
+    Attributes
+    ----------
+    workers : int, optional
+        Processes at a time; all cores by default.
+    attempts : int
+        Tries of a cascade whose process crashed or hung.
+    time_limit_s : float
+        Wall time of one cascade.
+    """
+
+    workers: int | None = Field(default=None, ge=1)
+    attempts: int = Field(default=2, ge=1)
+    time_limit_s: float = Field(default=6 * 3600.0, gt=0)
+
+
+@parameters
+class AnalysisSpec:
+    """What is fitted to the records: the section `[analysis]`.
+
+    Attributes
+    ----------
+    shape : str
+        `gaussian` or `split_gaussian`, the distribution of the non-zero stored energies.
+    order : int
+        Of its location as a polynomial in the recoil energy.
+    allow_failures : bool
+        Fit although more cascades failed than could be tolerated.
+    fallback_species : str, optional
+        Whose response stands for elements that were not simulated.
+    extrapolate : bool
+        Use the model above the highest simulated energy.
+    """
+
+    shape: Literal["gaussian", "split_gaussian"] = "gaussian"
+    order: Literal[1, 2] = 1
+    allow_failures: bool = False
+    fallback_species: str | None = None
+    extrapolate: bool = False
+
+
+@parameters
+class DetectorSpec:
+    """What the detector does to observed energies: the section `[detector]`.
+
+    Attributes
+    ----------
+    resolution_eV : float
+        Standard deviation of its Gaussian resolution.
+    threshold_eV : float
+        Reconstructed energies below it are not recorded.
+    """
+
+    resolution_eV: float = Field(default=0.0, ge=0)
+    threshold_eV: float = Field(default=0.0, ge=0)
+
+
+def _rising(energy_eV: tuple[float, float]) -> tuple[float, float]:
+    low, high = energy_eV
+    if not 0 <= low < high:
+        raise ValueError(f"expected two rising energies [low, high] in eV, found [{low:g}, {high:g}]")
+    return energy_eV
+
+
+@parameters
+class DarkMatterRequest:
+    """A dark-matter spectrum: a table `[[spectra]]` with `kind = "dm"`."""
+
+    kind: Literal["dm"]
+    target: str
+    mass_GeV: float = Field(gt=0)
+    cross_section_cm2: float = Field(gt=0)
+    energy_eV: tuple[float, float]
+    bins: int = Field(ge=1, le=100_000)
+
+    _range = field_validator("energy_eV")(_rising)
+
+
+@parameters
+class CevnsRequest:
+    """A spectrum of coherent scattering of reactor neutrinos: a table `[[spectra]]` with `kind = "cevns"`."""
+
+    kind: Literal["cevns"]
+    target: str
+    power_GW: tuple[float, ...] = Field(min_length=1)
+    distance_m: tuple[float, ...] = Field(min_length=1)
+    low_energy_flux: Literal["flat", "kopeikin", "extrapolate"] = "flat"
+    energy_eV: tuple[float, float]
+    bins: int = Field(ge=1, le=100_000)
+
+    _range = field_validator("energy_eV")(_rising)
+
+
+SpectrumRequest = Annotated[DarkMatterRequest | CevnsRequest, Field(discriminator="kind")]
+
+
+@parameters
+class RunInput:
+    """The whole input file of `cascade run`.
+
+    Attributes
+    ----------
+    title : str
+        For people.
+    seed : int
+        Root of all random numbers.
+    crystal, potential, thermal, follow, quench, recoils
+        The campaign.
+    work
+        How it is run.
+    analysis, detector, spectra
+        What is done with it afterwards; without `analysis` nothing is.
+    """
+
+    title: str = ""
+    seed: int = Field(default=1, ge=0)
+    crystal: CrystalSpec
+    potential: PotentialChoice
+    thermal: ThermalSpec = ThermalSpec()
+    follow: FollowSpec = FollowSpec()
+    quench: QuenchSpec = QuenchSpec()
+    recoils: tuple[RecoilsSpec, ...] = Field(min_length=1)
+    work: WorkSpec = WorkSpec()
+    analysis: AnalysisSpec | None = None
+    detector: DetectorSpec | None = None
+    spectra: tuple[SpectrumRequest, ...] = ()
+
+    @model_validator(mode="after")
+    def _spectra_need_a_model(self) -> RunInput:
+        if self.spectra and self.analysis is None:
+            raise ValueError("[[spectra]] are corrected by a fitted model: add a section [analysis]")
+        return self
+
+
+def read_input(path: Path) -> RunInput:
+    """Return the content of an input file.
+
+    Raises
+    ------
+    InputError
+        With one line for the first thing that is wrong.
+    """
+    return build(RunInput, read_toml(path), origin=str(path))
+
+
+def find_input(given: Path) -> Path:
+    """Return the path of an input file; a shipped one is found by its name from anywhere.
+
+    Raises
+    ------
+    InputError
+        If there is none, naming those that ship.
+    """
+    if given.is_file():
+        return given
+    shipped = data_folder("inputs")
+    if given.suffix == ".toml" and (shipped / given.name).is_file() and given.parent.name in {"", "inputs"}:
+        return shipped / given.name
+    names = ", ".join(sorted(p.name for p in shipped.glob("*.toml")))
+    raise InputError(f"{given}: no such input file; shipped with the package are {names}")
