@@ -1,0 +1,542 @@
+"""The universal screened-nuclear (ZBL) core, and how it is joined to a body that has none.
+
+The body is whatever LAMMPS can evaluate. The join adds one table per pair of elements,
+
+    E_table(r) = s(r) [E_ZBL(r) - E_dimer(r)],
+
+where E_dimer is the energy of two atoms in vacuum, sampled from the body by the engine itself, and s falls from 1
+at `inner_A` to 0 at `outer_A` with two continuous derivatives. Two atoms in vacuum then are ZBL below `inner_A` and
+the body above `outer_A`, whatever the body is made of.
+
+Inside a crystal a many-body term does not see the pair alone. An embedding energy F(rho_0 + rho(r)) has been
+corrected by that of the dimer, F(rho(r)): what is left of it in the force is [F'(rho_0 + rho) - F'(rho)] rho'(r), with
+rho_0 the density of the surroundings. It vanishes where F is linear, and it is small beside ZBL where the pair is
+close, since there rho(r) exceeds rho_0 and F flattens. It cannot be removed by any pair term for all surroundings at
+once; the vacuum is the one choice without a parameter, and the one that makes the two-body limit exact. How much is
+left in the crystal is measured by the contract tests (`contract.py`), which refuse a body where it is not small.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+
+from cascade_driver.errors import InputError, PotentialError
+from cascade_driver.schema import file_sha256
+from cascade_driver.simulation.engine import Engine
+from cascade_driver.simulation.potential import (
+    Potential,
+    ZblSwitch,
+    distribution_folder,
+    element_pairs,
+    load_potential,
+)
+
+# The constants of LAMMPS' `pair_style zbl` (src/pair_zbl_const.h and `units metal`), so that tables and that style
+# are one function: Ziegler, Biersack & Littmark, The Stopping and Range of Ions in Matter, Pergamon (1985), eqs. 2-60
+# to 2-62; doi:10.1007/978-1-4615-8103-1_3.
+COULOMB_eV_A = 14.399645
+SCREENING_LENGTH_A = 0.46850
+SCREENING_EXPONENT = 0.23
+SCREENING_COEFFICIENTS = (0.02817, 0.28022, 0.50986, 0.18175)
+SCREENING_DECAYS = (0.20162, 0.40290, 0.94229, 3.19980)
+
+#: Tables begin here: 240 keV between two aluminium nuclei, which nothing in this project reaches.
+TABLE_START_A = 0.01
+
+#: Points of the file, equidistant in ln r: neighbours differ by 0.3 %, which a cubic spline bridges to 1e-10.
+FILE_POINTS = 2000
+
+#: LAMMPS carries the file over to a grid equidistant in r^2. With so many points and an outer radius of 2.5 A the
+#: spacing at 0.1 A is 3 % of r^2, and the force there is good to 1e-6 (the error falls with the fourth power).
+TABLE_POINTS = 20_000
+
+#: From here outwards a table must be good: below, two atoms meet at tens of keV.
+CLOSEST_APPROACH_A = 0.1
+
+#: A body that exceeds ZBL by this factor leaves its own rounding errors (1e-16) behind in place of ZBL.
+LARGEST_BODY_RATIO = 1e8
+
+#: Beyond this distance no body is looked for.
+_FARTHEST_A = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairCurve:
+    """Energy and force of two atoms in vacuum.
+
+    Attributes
+    ----------
+    distance_A : (n,) float
+        Distances r.
+    energy_eV : (n,) float
+        Energy relative to the atoms far apart.
+    force_eV_A : (n,) float
+        -dE/dr; positive repels.
+    """
+
+    distance_A: NDArray[np.float64]
+    energy_eV: NDArray[np.float64]
+    force_eV_A: NDArray[np.float64]
+
+
+def zbl(
+    distance_A: NDArray[np.float64] | float, *, numbers: tuple[int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    r"""Return the universal ZBL energy in eV and its first two derivatives in eV/A and eV/A^2.
+
+    .. math:: E(r) = \frac{e^2 Z_1 Z_2}{4 \pi \epsilon_0 r} \sum_i c_i \exp(-d_i r / a), \quad
+              a = 0.4685 / (Z_1^{0.23} + Z_2^{0.23})
+
+    Parameters
+    ----------
+    distance_A : (n,) float
+        Distance r > 0.
+    numbers : two int
+        Atomic numbers Z_1 and Z_2.
+
+    Notes
+    -----
+    Ziegler, Biersack & Littmark (1985), eqs. 2-60 to 2-62, doi:10.1007/978-1-4615-8103-1_3; constants as in LAMMPS'
+    `pair_style zbl`.
+
+    Examples
+    --------
+    >>> E, dE, _ = zbl(np.array([1.0]), numbers=(14, 14))
+    >>> print(round(float(E[0]), 3), round(float(dE[0]), 2))
+    74.961 -298.03
+    """
+    r = np.asarray(distance_A, dtype=np.float64)
+    z1, z2 = numbers
+    a = SCREENING_LENGTH_A / (z1**SCREENING_EXPONENT + z2**SCREENING_EXPONENT)
+    decay = np.array(SCREENING_DECAYS) / a
+    terms = np.array(SCREENING_COEFFICIENTS) * np.exp(-r[..., None] * decay)
+    phi = terms.sum(axis=-1)
+    phi1 = -(terms * decay).sum(axis=-1)
+    phi2 = (terms * decay**2).sum(axis=-1)
+    coulomb = COULOMB_eV_A * z1 * z2
+    energy = coulomb * phi / r
+    first = coulomb * (phi1 / r - phi / r**2)
+    second = coulomb * (phi2 / r - 2 * phi1 / r**2 + 2 * phi / r**3)
+    return energy, first, second
+
+
+def switch(
+    distance_A: NDArray[np.float64] | float, *, inner_A: float, outer_A: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return s(r), 1 up to `inner_A` and 0 from `outer_A`, and its first two derivatives in 1/A and 1/A^2.
+
+    s = 1 - 10 t^3 + 15 t^4 - 6 t^5 with t = (r - inner)/(outer - inner): both derivatives vanish at both ends.
+
+    Examples
+    --------
+    >>> [float(v) for v in switch(1.5, inner_A=1.0, outer_A=2.0)]
+    [0.5, -1.875, -0.0]
+    """
+    width = outer_A - inner_A
+    t = np.clip((np.asarray(distance_A, dtype=np.float64) - inner_A) / width, 0.0, 1.0)
+    value = 1 - t**3 * (10 - 15 * t + 6 * t**2)
+    first = -30 * t**2 * (1 - t) ** 2 / width
+    second = -60 * t * (1 - t) * (1 - 2 * t) / width**2
+    return value, first, second
+
+
+def numbers_of(pair: Iterable[str]) -> tuple[int, int]:
+    """Return the atomic numbers of a pair of chemical symbols."""
+    first, second = pair
+    return int(atomic_numbers[first]), int(atomic_numbers[second])
+
+
+def dimer(
+    engine: Engine, pair: tuple[str, str], distance_A: Sequence[float] | NDArray[np.float64], *, reach_A: float
+) -> PairCurve:
+    """Return energy and force of two atoms in vacuum, as the engine evaluates them.
+
+    Parameters
+    ----------
+    engine : Engine
+        Its box is replaced.
+    pair : two str
+        Chemical symbols.
+    distance_A : (n,) float
+        Distances to be sampled.
+    reach_A : float
+        Cutoff of the potential; the box is so large that images are out of reach.
+    """
+    r = np.asarray(distance_A, dtype=np.float64)
+    edge = 2 * reach_A + float(r.max()) + 4.0
+    # Off the middle, so that no distance puts an atom on a face of the box.
+    origin = np.array([1.0, edge / 2, edge / 2])
+    apart = [0.0, edge / 2, 0.0]
+    engine.build(Atoms(pair, positions=[origin, origin + apart], cell=[edge] * 3, pbc=True))
+    far = engine.potential_energy_eV()
+    energy, force = np.empty(len(r)), np.empty(len(r))
+    for k, distance in enumerate(r):
+        engine.set_position(1, origin + [distance, 0.0, 0.0])
+        energy[k] = engine.potential_energy_eV() - far
+        force[k] = engine.forces_eV_A()[1, 0]
+    return PairCurve(distance_A=r, energy_eV=energy, force_eV_A=force)
+
+
+def core_table(body: PairCurve, *, numbers: tuple[int, int], switch_A: ZblSwitch) -> PairCurve:
+    """Return what must be added to a body whose dimer is `body`: s(r) [E_ZBL(r) - E_dimer(r)] and its force.
+
+    Raises
+    ------
+    PotentialError
+        If the body is not finite, or so large that rounding would spoil the difference.
+    """
+    r = body.distance_A
+    energy, first, _ = zbl(r, numbers=numbers)
+    s, s1, _ = switch(r, inner_A=switch_A.inner_A, outer_A=switch_A.outer_A)
+    bad = ~(np.isfinite(body.energy_eV) & np.isfinite(body.force_eV_A))
+    bad |= np.abs(body.energy_eV) > LARGEST_BODY_RATIO * energy
+    bad &= s > 0
+    if bad.any():
+        raise PotentialError(
+            f"the body is not finite, or beyond {LARGEST_BODY_RATIO:g} times ZBL, at {r[bad].max():.3f} A: rounding "
+            "errors would be left instead of ZBL; use a body with a softer core"
+        )
+    difference = energy - body.energy_eV
+    return PairCurve(
+        distance_A=r,
+        energy_eV=s * difference,
+        force_eV_A=-s1 * difference + s * (-first - body.force_eV_A),
+    )
+
+
+def table_text(curves: Mapping[str, PairCurve], *, comment: str) -> str:
+    """Return a file for LAMMPS' `pair_style table`: one section per pair, named like `Al_Si`."""
+    lines = [f"# {line}" for line in comment.splitlines()]
+    for name, curve in curves.items():
+        r, force = curve.distance_A, curve.force_eV_A
+        # Slopes of the force at both ends, for the splines; without them LAMMPS takes differences.
+        slopes = np.gradient(force, r, edge_order=2)
+        lines += ["", name.replace("-", "_"), f"N {len(r)} FPRIME {slopes[0]:.12e} {slopes[-1]:.12e}", ""]
+        rows = zip(r, curve.energy_eV, force, strict=True)
+        lines += [f"{k} {x:.15e} {e:.15e} {f:.15e}" for k, (x, e, f) in enumerate(rows, start=1)]
+    return "\n".join(lines) + "\n"
+
+
+def join_core(
+    body: Path,
+    *,
+    species: tuple[str, ...],
+    switches: Mapping[str, ZblSwitch],
+    out: Path,
+    make_engine: Callable[[Potential], Engine],
+    title: str = "",
+    description: str = "",
+    origin: str = "",
+    license: str = "",  # noqa: A002  the word of potential.toml
+    crystals: Sequence[str] = (),
+    cutoff_A: float | None = None,
+) -> Potential:
+    """Write the folder of a potential that is `body` with a ZBL core, and return it.
+
+    Parameters
+    ----------
+    body : pathlib.Path
+        A LAMMPS include with one `pair_style` (any style, or `hybrid/overlay`) and its `pair_coeff` lines. Files that
+        it names lie beside it, with or without `${potential_dir}/`, or come with LAMMPS.
+    species : tuple of str
+        Chemical symbols of the atom types 1, 2, ...
+    switches : mapping of str to ZblSwitch
+        Per pair such as `Al-Si`: pure ZBL below `inner_A`, pure body above `outer_A`.
+    out : pathlib.Path
+        The folder to be made; its name is the potential's name.
+    make_engine : callable
+        Returns an engine for a potential.
+    title, description, origin, license, crystals
+        For `potential.toml`.
+    cutoff_A : float, optional
+        Largest interaction distance of the body; measured on dimers if not given.
+
+    Raises
+    ------
+    InputError
+        If the folder exists, or the body cannot be understood.
+    PotentialError
+        If the body cannot be joined.
+    """
+    if out.exists():
+        raise InputError(f"{out}: exists; give the name of a new folder")
+    pairs = {"-".join(pair): pair for pair in element_pairs(species)}
+    if set(switches) != set(pairs):
+        raise InputError(f"inner and outer radii are needed for the pairs {sorted(pairs)}, found {sorted(switches)}")
+    commands = _read_body(body)
+    about = _About(
+        title=title or f"{body.stem} with a ZBL core",
+        description=description,
+        origin=origin or f"joined from {body.name} by `cascade potential join`",
+        license=license or "that of the body",
+        species=species,
+        crystals=tuple(crystals),
+        switches=dict(switches),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".join-") as scratch:
+        bare = Path(scratch) / "body"
+        made = Path(scratch) / out.name
+        commands = _collect(commands, body.parent, [bare, made])
+        # A body of its own, for the engine to sample; its reach is not known yet.
+        _write_folder(bare, commands.lines(), about=about, commands=commands, cutoff_A=_FARTHEST_A)
+        engine = make_engine(load_potential(bare))
+        try:
+            reach = cutoff_A or max(_reach(engine, pair) for pair in pairs.values())
+            curves = {
+                name: core_table(
+                    dimer(engine, pair, _grid(switches[name].outer_A), reach_A=reach),
+                    numbers=numbers_of(pair),
+                    switch_A=switches[name],
+                )
+                for name, pair in pairs.items()
+            }
+        finally:
+            engine.close()
+        (made / "core.table").write_text(
+            table_text(curves, comment=f"ZBL core joined to {body.name}; LAMMPS units metal"), encoding="utf-8"
+        )
+        reach = max(reach, *(s.outer_A for s in switches.values()))
+        _write_folder(made, commands.joined(species, switches), about=about, commands=commands, cutoff_A=reach)
+        shutil.copy(body, made / "body.lmp")
+        made.rename(out)
+    return load_potential(out)
+
+
+def extrapolate_pair_term(setfl: str, *, below_A: float) -> str:
+    """Return a DYNAMO `setfl` file (eam/alloy, eam/fs) whose pair terms are smooth at short range.
+
+    Some files hold a filler there (1e12 in Al_mm.eam.fs), from which no table can recover ZBL. Below `below_A` the
+    tabulated r phi(r) goes on linearly, with the value and slope it has there: a bare Coulomb core.
+
+    Raises
+    ------
+    PotentialError
+        If the file is not of that format.
+    """
+    lines = setfl.splitlines()
+    try:
+        elements = int(lines[3].split()[0])
+        points, spacing = int(lines[4].split()[2]), float(lines[4].split()[3])
+        n_pairs = elements * (elements + 1) // 2
+        kept, backwards = len(lines), list[float]()
+        while len(backwards) < n_pairs * points:
+            kept -= 1
+            backwards += [float(w) for w in reversed(lines[kept].split())]
+        values = backwards[::-1]
+    except (IndexError, ValueError):
+        raise PotentialError("not a DYNAMO setfl file; give one of eam/alloy or eam/fs") from None
+    if len(values) != n_pairs * points or kept < 5:
+        raise PotentialError("the pair terms of the setfl file do not begin on a line of their own")
+    terms = np.array(values).reshape(n_pairs, points)
+    first = math.ceil(below_A / spacing)
+    slope = (terms[:, first + 1] - terms[:, first]) / spacing
+    steps = (np.arange(first) - first) * spacing
+    terms[:, :first] = terms[:, first, None] + slope[:, None] * steps
+    text = [" ".join(f"{v:.12e}" for v in row) for row in terms.reshape(-1, 5)] if points % 5 == 0 else []
+    text = text or [f"{v:.12e}" for v in terms.ravel()]
+    return "\n".join([*lines[:kept], *text]) + "\n"
+
+
+def _grid(outer_A: float) -> NDArray[np.float64]:
+    """Return the distances of a table, equidistant in ln r."""
+    r = np.geomspace(TABLE_START_A, outer_A, FILE_POINTS)
+    r[0], r[-1] = TABLE_START_A, outer_A
+    return r
+
+
+def _reach(engine: Engine, pair: tuple[str, str]) -> float:
+    """Return the distance beyond which two atoms do not feel each other, rounded up to 0.1 A."""
+    r = np.arange(0.1, _FARTHEST_A, 0.1)
+    felt = np.flatnonzero(dimer(engine, pair, r, reach_A=_FARTHEST_A).force_eV_A)
+    return round(float(r[felt[-1]]) + 0.1, 1) if len(felt) else 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _About:
+    """The part of potential.toml that does not depend on files."""
+
+    title: str
+    description: str
+    origin: str
+    license: str
+    species: tuple[str, ...]
+    crystals: tuple[str, ...]
+    switches: dict[str, ZblSwitch]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Body:
+    """A body's LAMMPS commands, taken apart.
+
+    Attributes
+    ----------
+    before, after : list of str
+        Commands around `pair_style` and the `pair_coeff` lines.
+    style : list of str
+        Words after `pair_style`.
+    coefficients : list of list of str
+        Words after each `pair_coeff`.
+    files, distribution : tuple of str
+        Names of files in the folder, and of files that come with LAMMPS.
+    """
+
+    before: list[str]
+    style: list[str]
+    coefficients: list[list[str]]
+    after: list[str]
+    files: tuple[str, ...] = ()
+    distribution: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return the commands as they were."""
+        coefficients = ["pair_coeff " + " ".join(words) for words in self.coefficients]
+        return [*self.before, "pair_style " + " ".join(self.style), *coefficients, *self.after]
+
+    def joined(self, species: tuple[str, ...], switches: Mapping[str, ZblSwitch]) -> list[str]:
+        """Return the commands with the table of the core added."""
+        style, coefficients = self.style, self.coefficients
+        if style[0] == "hybrid/overlay":
+            style = style[1:]
+        else:
+            # LAMMPS knows the coefficients' style by name only.
+            coefficients = [[*words[:2], style[0], *words[2:]] for words in coefficients]
+        tables = style.count("table")
+        if tables == 1:
+            coefficients = [
+                [*words[:3], "1", *words[3:]] if words[2] == "table" else words for words in coefficients
+            ]
+        core = f"table {tables + 1}" if tables else "table"
+        lines = [*self.before, f"pair_style hybrid/overlay {' '.join(style)} table spline {TABLE_POINTS}"]
+        lines += ["pair_coeff " + " ".join(words) for words in coefficients]
+        for i, first in enumerate(species, start=1):
+            for j, second in enumerate(species[i - 1 :], start=i):
+                outer = switches[f"{first}-{second}"].outer_A
+                lines.append(f"pair_coeff {i} {j} {core} ${{potential_dir}}/core.table {first}_{second} {outer}")
+        return lines + self.after
+
+
+def _read_body(path: Path) -> _Body:
+    """Return the commands of a LAMMPS include."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give a LAMMPS include") from None
+    before: list[str] = []
+    after: list[str] = []
+    style: list[str] = []
+    coefficients: list[list[str]] = []
+    for line in text.replace("&\n", " ").splitlines():
+        words = line.split("#")[0].split()
+        if not words or words[:2] == ["variable", "potential_dir"]:
+            continue
+        if words[0] == "pair_style":
+            if style:
+                raise InputError(f"{path}: two `pair_style` commands; combine them by hybrid/overlay")
+            style = words[1:]
+        elif words[0] == "pair_coeff":
+            coefficients.append(words[1:])
+        else:
+            (after if style else before).append(" ".join(words))
+    if not style or not coefficients:
+        raise InputError(f"{path}: needs a `pair_style` and its `pair_coeff` lines")
+    if style[0] in {"hybrid", "hybrid/scaled", "none"}:
+        raise InputError(f"{path}: `pair_style {style[0]}` cannot be joined; write the body as hybrid/overlay")
+    return _Body(before=before, style=style, coefficients=coefficients, after=after)
+
+
+def _collect(body: _Body, beside: Path, folders: Sequence[Path]) -> _Body:
+    """Copy the files that a body names into new `folders`, and return it with their new names."""
+    for folder in folders:
+        folder.mkdir()
+    files: list[str] = []
+    distribution: list[str] = []
+
+    def settle(word: str) -> str:
+        name = word.removeprefix("${potential_dir}/")
+        source = beside / name
+        if source.is_file():
+            for folder in folders:
+                shutil.copy(source, folder / source.name)
+            files.append(source.name)
+            return f"${{potential_dir}}/{source.name}"
+        if word != name:
+            raise InputError(f"{source}: named by the body, but missing; put it beside the body")
+        if (distribution_folder() / name).is_file():
+            distribution.append(name)
+        return word
+
+    coefficients = [[*words[:2], *(settle(w) for w in words[2:])] for words in body.coefficients]
+    return _Body(
+        before=body.before,
+        style=body.style,
+        coefficients=coefficients,
+        after=body.after,
+        files=tuple(dict.fromkeys(files)),
+        distribution=tuple(dict.fromkeys(distribution)),
+    )
+
+
+def _write_folder(folder: Path, lines: list[str], *, about: _About, commands: _Body, cutoff_A: float) -> None:
+    """Write `potential.lmp` and `potential.toml` into `folder`, which holds all other files."""
+    types = ", ".join(f"{i} {s}" for i, s in enumerate(about.species, start=1))
+    head = [
+        f"# {about.title}",
+        f"# LAMMPS units metal; atom types {types}. The table is the ZBL core joined to the body.",
+        "# In a bare script: lmp -var potential_dir <this folder> -in script, and",
+        "# `include ${potential_dir}/potential.lmp`.",
+        "variable potential_dir index .",
+    ]
+    (folder / "potential.lmp").write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")
+    names = ["potential.lmp", *commands.files, *(["core.table"] if (folder / "core.table").is_file() else [])]
+    (folder / "potential.toml").write_text(
+        _toml(
+            about,
+            cutoff_A=cutoff_A,
+            files={name: file_sha256(folder / name) for name in names},
+            distribution={name: file_sha256(distribution_folder() / name) for name in commands.distribution},
+        ),
+        encoding="utf-8",
+    )
+
+
+def _toml(about: _About, *, cutoff_A: float, files: Mapping[str, str], distribution: Mapping[str, str]) -> str:
+    def quoted(text: str) -> str:
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+    def listed(values: Iterable[str]) -> str:
+        return "[" + ", ".join(quoted(v) for v in values) + "]"
+
+    if not math.isfinite(cutoff_A):
+        raise PotentialError(f"the cutoff of the body is {cutoff_A}; give a finite one")
+    lines = [
+        "schema_version = 1",
+        f"title = {quoted(about.title)}",
+        f'description = """\n{about.description.strip()}\n"""' if about.description else 'description = ""',
+        f"origin = {quoted(about.origin)}",
+        f"license = {quoted(about.license)}",
+        'status = "qualitative"',
+        f"species = {listed(about.species)}",
+        'include = "potential.lmp"',
+        f"cutoff_A = {cutoff_A}",
+        f"crystals = {listed(about.crystals)}",
+        "",
+        "[zbl]",
+    ]
+    lines += [
+        f'"{name}" = {{ inner_A = {s.inner_A}, outer_A = {s.outer_A} }}' for name, s in about.switches.items()
+    ]
+    lines += ["", "[files]", *(f"{quoted(k)} = {quoted(v)}" for k, v in files.items())]
+    if distribution:
+        lines += ["", "[distribution_files]", *(f"{quoted(k)} = {quoted(v)}" for k, v in distribution.items())]
+    return "\n".join(lines) + "\n"
