@@ -16,6 +16,7 @@ import errno
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +151,15 @@ class RunDirectory:
             pid = partial.name.rsplit("-", 1)[1]
             if pid.isdigit() and not Path(f"/proc/{pid}").exists():
                 shutil.rmtree(partial, ignore_errors=True)
+
+    def set_damaged_aside(self) -> dict[str, str]:
+        """Move damaged records out of the way, so that their cascades run again; return what was wrong."""
+        wrong = self.damaged(self.finished())
+        for cascade in wrong:
+            aside = self.path / "damaged"
+            aside.mkdir(exist_ok=True)
+            (self.cascades / cascade).rename(aside / f"{cascade}-{time.time_ns()}")
+        return wrong
 
     def record(self, cascade: str) -> Record:
         """Return the record of a finished cascade.

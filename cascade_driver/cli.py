@@ -1,0 +1,378 @@
+"""The command `cascade`: one verb, one library call.
+
+Exit codes: 0 done, 1 an error of ours (with its traceback), 2 something that the user can mend (one line),
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cascade_driver import __version__
+from cascade_driver.errors import CascadeError, InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_EXIT_USER, _EXIT_INTERRUPTED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    # One thread per process: a cascade per core is faster than a cascade on all cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if not hasattr(chosen, "command"):
+        parser.print_help()
+        return _EXIT_USER
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        result: int = chosen.command(chosen)
+    except CascadeError as error:
+        print(f"cascade: {error}", file=sys.stderr)
+        return _EXIT_USER
+    except KeyboardInterrupt:
+        print("cascade: interrupted; the same command continues where it stopped", file=sys.stderr)
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+# -- the parser ---------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cascade",
+        description="From a knocked-on atom to the spectrum that a cryogenic detector really records.",
+    )
+    parser.add_argument("--version", action="version", version=f"cascade_driver {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
+    _add_run(verbs)
+    _add_status(verbs)
+    _add_show(verbs)
+    _add_fit(verbs)
+    _add_report(verbs)
+    _add_spectrum(verbs)
+    _add_correct(verbs)
+    _add_potential(verbs)
+    return parser
+
+
+def _verb(verbs: Any, name: str, command: Any, summary: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=summary, description=summary)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_run(verbs: Any) -> None:
+    verb = _verb(verbs, "run", _run, "Run a campaign, or what is missing of it, and what its input asks for.")
+    verb.add_argument("input", type=Path, help="input file (TOML), or the name of a shipped one")
+    verb.add_argument("--out", type=Path, metavar="RUN", help="run directory (default: runs/<input's name>)")
+    verb.add_argument("--workers", type=_positive, metavar="N", help="processes at a time (default: all cores)")
+    verb.add_argument("--plan-only", action="store_true", help="write the plan and stop")
+
+
+def _add_status(verbs: Any) -> None:
+    verb = _verb(verbs, "status", _status, "Show how far a run is and what it has found so far.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_show(verbs: Any) -> None:
+    verb = _verb(verbs, "show", _show, "Show one cascade of a run.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("id", help="its id, or the beginning of it")
+    verb.add_argument("--json", action="store_true", help="the whole record")
+
+
+def _add_fit(verbs: Any) -> None:
+    verb = _verb(verbs, "fit", _fit, "Fit the stored-energy model to the finished cascades of a run.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("--out", type=Path, metavar="MODEL.json", help="model file (default: RUN/model.json)")
+    verb.add_argument("--shape", choices=["gaussian", "split_gaussian"], help="of the stored energies")
+    verb.add_argument("--order", type=int, choices=[1, 2], help="of their dependence on the recoil energy")
+    verb.add_argument("--allow-failures", action="store_true", help="fit in spite of many failed cascades")
+
+
+def _add_report(verbs: Any) -> None:
+    verb = _verb(verbs, "report", _report, "Fit, correct, draw and write the report of a run again.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("--allow-failures", action="store_true", help="fit in spite of many failed cascades")
+
+
+def _add_spectrum(verbs: Any) -> None:
+    verb = _verb(verbs, "spectrum", _no_kind, "Make a recoil spectrum.")
+    kinds = verb.add_subparsers(title="kinds", metavar="KIND")
+    dm = _verb(kinds, "dm", _spectrum_dm, "Spin-independent dark-matter scattering in the standard halo.")
+    dm.add_argument("--mass-GeV", type=float, required=True, dest="mass_GeV", metavar="M")
+    dm.add_argument(
+        "--cross-section-cm2", type=float, required=True, dest="cross_section_cm2", metavar="S", help="per nucleon"
+    )
+    _add_binning(dm)
+    cevns = _verb(kinds, "cevns", _spectrum_cevns, "Coherent scattering of reactor antineutrinos.")
+    cevns.add_argument(
+        "--power-GW", type=float, nargs="+", required=True, dest="power_GW", metavar="P", help="thermal, per core"
+    )
+    cevns.add_argument(
+        "--distance-m", type=float, nargs="+", required=True, dest="distance_m", metavar="D", help="per core"
+    )
+    cevns.add_argument(
+        "--low-energy-flux",
+        choices=["flat", "kopeikin", "extrapolate"],
+        default="flat",
+        help="antineutrinos below 2 MeV (default: flat, the value at 2 MeV)",
+    )
+    _add_binning(cevns)
+
+
+def _add_binning(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--target", required=True, metavar="FORMULA", help="e.g. CaWO4, Si, Ge, Al2O3")
+    verb.add_argument("--energy-eV", type=float, nargs=2, required=True, dest="energy_eV", metavar=("LOW", "HIGH"))
+    verb.add_argument("--bins", type=_positive, required=True, metavar="N")
+    verb.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
+
+
+def _add_correct(verbs: Any) -> None:
+    verb = _verb(verbs, "correct", _correct, "Correct a recoil spectrum for the energy stored in defects.")
+    verb.add_argument("model", type=Path, metavar="MODEL", help="model file of `cascade fit`")
+    verb.add_argument("spectrum", type=Path, metavar="SPECTRUM.csv")
+    verb.add_argument("--out", type=Path, required=True, metavar="OBSERVED.csv")
+    verb.add_argument("--species", metavar="X", help="whose response stands for elements that have none")
+    verb.add_argument("--extrapolate", action="store_true", help="use the model above the simulated energies")
+    verb.add_argument("--resolution-eV", type=float, default=0.0, dest="resolution_eV", metavar="SIGMA")
+    verb.add_argument("--threshold-eV", type=float, default=0.0, dest="threshold_eV", metavar="E")
+
+
+def _add_potential(verbs: Any) -> None:
+    verb = _verb(verbs, "potential", _no_kind, "List, show or check potentials.")
+    kinds = verb.add_subparsers(title="actions", metavar="ACTION")
+    _verb(kinds, "list", _potential_list, "List the potentials that ship with the package.")
+    show = _verb(kinds, "show", _potential_show, "Show one potential.")
+    show.add_argument("name", metavar="NAME", help="a shipped potential, or the path of a folder")
+    check = _verb(kinds, "check", _potential_check, "Put a potential through the contract tests.")
+    check.add_argument("name", metavar="NAME", help="a shipped potential, or the path of a folder")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 1")
+    return value
+
+
+def _no_kind(chosen: argparse.Namespace) -> int:
+    del chosen
+    raise InputError("say what to do; `cascade spectrum --help` and `cascade potential --help` list it")
+
+
+# -- campaigns ----------------------------------------------------------------------------------------------
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    from cascade_driver.terminal import watched_work
+    from cascade_driver.workflow import plan_run
+
+    planned = plan_run(chosen.input, out=chosen.out)
+    console = _console()
+    campaign = planned.campaign
+    console.print(
+        f"[bold]{campaign.title}[/bold]: {campaign.size} cascades in {planned.directory.path}\n"
+        f"potential {planned.potential.name} ({campaign.potential_status})",
+        highlight=False,
+    )
+    if chosen.plan_only:
+        return 0
+    watched_work(planned, workers=chosen.workers, console=console)
+    if planned.wanted.analysis is None:
+        _print_status(planned.directory.path)
+        return 0
+    return _conclude(planned.directory.path, allow_failures=False)
+
+
+def _conclude(path: Path, *, allow_failures: bool) -> int:
+    """Fit, correct, draw, report; end with the table and the paths."""
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.terminal import print_energies
+    from cascade_driver.workflow import conclude
+
+    console = _console()
+    conclusion = conclude(RunDirectory(path), allow_failures=allow_failures)
+    print_energies(conclusion.table, console=console)
+    for note in conclusion.notes:
+        console.print(f"note: {note}", highlight=False)
+    console.print("written:", highlight=False)
+    for file in conclusion.files:
+        console.print(f"  {file}", highlight=False, soft_wrap=True)
+    if conclusion.failure:
+        raise CascadeError(conclusion.failure)
+    return 0
+
+
+def _report(chosen: argparse.Namespace) -> int:
+    return _conclude(chosen.run.resolve(), allow_failures=chosen.allow_failures)
+
+
+def _status(chosen: argparse.Namespace) -> int:
+    if chosen.json:
+        import json
+
+        from cascade_driver.campaign.rundir import RunDirectory
+        from cascade_driver.campaign.status import run_status
+
+        print(json.dumps(run_status(RunDirectory(chosen.run.resolve())).as_json(), indent=1))
+        return 0
+    _print_status(chosen.run)
+    return 0
+
+
+def _print_status(path: Path) -> None:
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.campaign.status import run_status
+    from cascade_driver.terminal import print_status
+
+    print_status(run_status(RunDirectory(path.resolve())), console=_console())
+
+
+def _show(chosen: argparse.Namespace) -> int:
+    import json
+
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.terminal import print_record
+
+    run = RunDirectory(chosen.run.resolve())
+    run.load()
+    matches = sorted(c for c in run.finished() if c.startswith(chosen.id))
+    if len(matches) != 1:
+        found = "no finished cascade" if not matches else f"{len(matches)} cascades"
+        raise InputError(f"{chosen.run}: {found} with an id that begins with `{chosen.id}`; see its cascades/")
+    record = run.record(matches[0])
+    if chosen.json:
+        print(json.dumps(record.as_json(), indent=1))
+    else:
+        print_record(record, folder=run.cascades / record.id, console=_console())
+    return 0
+
+
+def _fit(chosen: argparse.Namespace) -> int:
+    import dataclasses
+
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.config import AnalysisSpec
+    from cascade_driver.terminal import print_energies, print_model
+    from cascade_driver.workflow import analysis_of, fit_run
+
+    run = RunDirectory(chosen.run.resolve())
+    run.load()
+    analysis = analysis_of(run).analysis or AnalysisSpec()
+    changes = {name: getattr(chosen, name) for name in ("shape", "order") if getattr(chosen, name) is not None}
+    if chosen.allow_failures:
+        changes["allow_failures"] = True
+    table, model, path = fit_run(run, analysis=dataclasses.replace(analysis, **changes), out=chosen.out)
+    console = _console()
+    print_energies(table, console=console)
+    print_model(model, console=console)
+    console.print(f"written: {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+# -- spectra ------------------------------------------------------------------------------------------------
+
+
+def _spectrum_dm(chosen: argparse.Namespace) -> int:
+    return _write_requested(chosen, ("mass_GeV", "cross_section_cm2"), kind="dm")
+
+
+def _spectrum_cevns(chosen: argparse.Namespace) -> int:
+    return _write_requested(chosen, ("power_GW", "distance_m", "low_energy_flux"), kind="cevns")
+
+
+def _write_requested(chosen: argparse.Namespace, names: tuple[str, ...], *, kind: str) -> int:
+    from cascade_driver.config import CevnsRequest, DarkMatterRequest
+    from cascade_driver.schema import build
+    from cascade_driver.spectra.spectrum import write_spectrum
+    from cascade_driver.workflow import requested_spectrum
+
+    content = {"kind": kind} | {n: getattr(chosen, n) for n in (*names, "target", "energy_eV", "bins")}
+    request = build(DarkMatterRequest if kind == "dm" else CevnsRequest, content, origin="arguments")
+    spectrum = requested_spectrum(request)
+    write_spectrum(spectrum, chosen.out)
+    total = float(spectrum.total_counts_per_kg_day)
+    low, high = chosen.energy_eV
+    print(f"{chosen.out}: {total:.6g} counts per kg and day between {low:g} and {high:g} eV")
+    return 0
+
+
+def _correct(chosen: argparse.Namespace) -> int:
+    from cascade_driver.analysis.model import StoredEnergyModel
+    from cascade_driver.config import DetectorSpec
+    from cascade_driver.schema import build
+    from cascade_driver.spectra.spectrum import read_spectrum, write_spectrum
+    from cascade_driver.workflow import correct_spectrum
+
+    content = {"resolution_eV": chosen.resolution_eV, "threshold_eV": chosen.threshold_eV}
+    detector = build(DetectorSpec, content, origin="arguments") if any(content.values()) else None
+    model = StoredEnergyModel.load(chosen.model)
+    observed = correct_spectrum(
+        read_spectrum(chosen.spectrum),
+        model,
+        fallback_species=chosen.species,
+        extrapolate=chosen.extrapolate,
+        detector=detector,
+    )
+    write_spectrum(observed, chosen.out)
+    for key in ("correction_fallback", "counts_out_of_range_per_kg_day"):
+        if key in observed.metadata:
+            print(f"note: {key.replace('_', ' ')}: {observed.metadata[key]}", file=sys.stderr)
+    if model.status == "qualitative":
+        print("note: the model comes from a qualitative potential", file=sys.stderr)
+    print(f"{chosen.out}: {float(observed.total_counts_per_kg_day):.6g} counts per kg and day")
+    return 0
+
+
+# -- potentials ---------------------------------------------------------------------------------------------
+
+
+def _potential_list(chosen: argparse.Namespace) -> int:
+    del chosen
+    from cascade_driver.simulation.potential import load_potential, shipped_potentials
+    from cascade_driver.terminal import print_potentials
+
+    print_potentials([load_potential(name) for name in shipped_potentials()], console=_console())
+    return 0
+
+
+def _potential_show(chosen: argparse.Namespace) -> int:
+    from cascade_driver.simulation.potential import load_potential
+    from cascade_driver.terminal import print_potential
+
+    print_potential(load_potential(chosen.name), console=_console())
+    return 0
+
+
+def _potential_check(chosen: argparse.Namespace) -> int:
+    from cascade_driver.simulation.potential import load_potential
+    from cascade_driver.terminal import watched_check
+
+    return watched_check(load_potential(chosen.name), console=_console())
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(soft_wrap=False)

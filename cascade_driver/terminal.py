@@ -1,0 +1,244 @@
+"""What people see in a terminal: tables, and a progress bar that tells the time left."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from cascade_driver.analysis.defect_probability import defect_points
+from cascade_driver.analysis.distribution import summarise_stored_energies
+from cascade_driver.analysis.outcomes import usable_cascades
+from cascade_driver.errors import CascadeError
+from cascade_driver.simulation.record import Outcome
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cascade_driver.analysis.model import StoredEnergyModel
+    from cascade_driver.campaign.status import RunStatus
+    from cascade_driver.campaign.supervise import Progress as WorkProgress
+    from cascade_driver.simulation.potential import Potential
+    from cascade_driver.simulation.record import CascadeTable, Record
+    from cascade_driver.workflow import PlannedRun
+
+
+def watched_work(planned: PlannedRun, *, workers: int | None, console: Console) -> None:
+    """Work on a run under a progress bar."""
+    from cascade_driver.workflow import work_on
+
+    bar = Progress(
+        TextColumn("cascades"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+        # A log file gets no bar, only the lines around it.
+        disable=not console.is_terminal,
+        refresh_per_second=2,
+    )
+    began = time.monotonic()
+    with bar:
+        task = bar.add_task("", total=planned.campaign.size, left="making the starting states")
+
+        def observe(progress: WorkProgress) -> None:
+            slots = max(1, len(progress.running))
+            left = _time_left(progress, slots=slots)
+            failed = f", {progress.failures} not usable" if progress.failures else ""
+            bar.update(task, total=progress.total, completed=progress.done, left=left + failed)
+
+        progress = work_on(planned, workers=workers, observe=observe)
+    seconds = time.monotonic() - began
+    console.print(
+        f"{progress.done} of {progress.total} cascades finished, {progress.done_here} of them now, "
+        f"in {duration(seconds)}",
+        highlight=False,
+    )
+
+
+def _time_left(progress: WorkProgress, *, slots: int) -> str:
+    """Return how long what is left takes at the mean time of the cascades of this session."""
+    if progress.done == progress.total:
+        return "done"
+    if not progress.done_here:
+        return "time left unknown until the first one is done"
+    each = progress.busy_s / progress.done_here
+    # Those in progress are half done on average.
+    left = max(0.5, progress.total - progress.done - slots / 2)
+    return f"about {duration(each * left / slots)} left"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: 45 s, 5 min 20 s, 3 h 12 min, 4 d 2 h."""
+    if not math.isfinite(seconds):
+        return "unknown"
+    s = round(seconds)
+    if s < 60:
+        return f"{s} s"
+    if s < 3600:
+        return f"{s // 60} min {s % 60} s"
+    if s < 48 * 3600:
+        return f"{s // 3600} h {s % 3600 // 60} min"
+    return f"{s // 86400} d {s % 86400 // 3600} h"
+
+
+def print_energies(table: CascadeTable, *, console: Console) -> None:
+    """Print the small table of results: energy, cascades, p_d, mean stored energy with its error."""
+    title = "stored energies" + (" (qualitative potential)" if table.potential_status == "qualitative" else "")
+    shown = Table(title=title, title_justify="left")
+    for heading in ("recoil", "E_R / eV", "cascades", "usable", "p_d", "mean E_s > 0 / eV", "rms / eV"):
+        shown.add_column(heading, justify="right")
+    for species in sorted(set(table.species.tolist())):
+        of_species = table.select(table.species == species)
+        cascades = usable_cascades(of_species, species=species, allow_failures=True)
+        points = {p.recoil_energy_eV: p for p in defect_points(cascades)}
+        sums = {s.recoil_energy_eV: s for s in summarise_stored_energies(cascades)}
+        for energy in sorted(set(of_species.recoil_energy_eV.tolist())):
+            n = int((of_species.recoil_energy_eV == energy).sum())
+            row = [species, f"{energy:g}", str(n)]
+            if energy in points:
+                p = points[energy]
+                row += [str(p.n_cascades), f"{p.probability:.2f} [{p.lower:.2f}, {p.upper:.2f}]"]
+                row += _mean_and_rms(sums.get(energy))
+            else:
+                row += ["0", "-", "-", "-"]
+            shown.add_row(*row)
+    console.print(shown)
+    failures = {k: n for k, n in table.outcome_counts().items() if k != Outcome.COMPLETED.key}
+    for key, n in failures.items():
+        console.print(f"[bold]{n} not usable[/bold]: {Outcome.from_key(key).value}", highlight=False)
+
+
+def _mean_and_rms(summary: object) -> list[str]:
+    mean = getattr(summary, "mean_eV", None)
+    error = getattr(summary, "standard_error_eV", None)
+    rms = getattr(summary, "rms_eV", None)
+    if mean is None:
+        return ["-", "-"]
+    return [
+        f"{mean:.2f}" + (f" ± {error:.2f}" if error is not None else " (one event)"),
+        f"{rms:.2f}" if rms is not None else "-",
+    ]
+
+
+def print_model(model: StoredEnergyModel, *, console: Console) -> None:
+    """Print the fitted parameters of a model with errors, goodness and health."""
+    for name, species in model.species.items():
+        shown = Table(title=f"fit of {name} recoils", title_justify="left")
+        for heading in ("parameter", "value", "error"):
+            shown.add_column(heading, justify="right")
+        for fit in (species.defect_probability_fit, species.distribution_fit):
+            if fit is None:
+                continue
+            for parameter, value, error in zip(fit.parameters, fit.values, fit.errors, strict=True):
+                shown.add_row(parameter, f"{value:.4g}", "-" if error is None else f"{error:.2g}")
+        console.print(shown)
+        for fit in (species.defect_probability_fit, species.distribution_fit):
+            if fit is not None and fit.goodness is not None:
+                good = fit.goodness
+                p = "-" if good.p_value is None else f"{good.p_value:.3g}"
+                console.print(f"goodness: {good.name} p = {p} ({good.method})", highlight=False)
+    for note in model.notes:
+        console.print(f"note: {note}", highlight=False)
+
+
+def print_status(status: RunStatus, *, console: Console) -> None:
+    """Print how far a run is."""
+    share = status.finished / status.planned if status.planned else 0.0
+    console.print(
+        f"[bold]{status.title}[/bold]  potential {status.potential} ({status.potential_status})", highlight=False
+    )
+    console.print(
+        f"{status.finished} of {status.planned} cascades finished ({share:.0%}), {status.in_progress} tasks in "
+        f"progress, {len(status.damaged)} damaged, {status.other} of earlier plans",
+        highlight=False,
+    )
+    rate = "-" if math.isnan(status.cascades_per_hour) else f"{status.cascades_per_hour:.3g} cascades per hour"
+    left = "" if status.finished == status.planned else f", {duration(3600 * status.hours_left)} left"
+    console.print(f"{rate}{left}; {status.cpu_hours:.3g} CPU hours spent", end="", highlight=False)
+    if not math.isnan(status.cpu_s_per_cascade):
+        console.print(
+            f", {status.cpu_s_per_cascade:.3g} CPU s per cascade, at most {status.peak_memory_MiB:.0f} MiB each",
+            end="",
+            highlight=False,
+        )
+    console.print()
+    shown = Table()
+    for heading in ("recoil", "E_R / eV", "planned", "finished", "usable", "p_d", "mean E_s > 0 / eV"):
+        shown.add_column(heading, justify="right")
+    for e in status.energies:
+        shown.add_row(
+            e.species,
+            f"{e.recoil_energy_eV:g}",
+            str(e.planned),
+            str(e.finished),
+            str(e.usable),
+            "-" if math.isnan(e.defect_share) else f"{e.defect_share:.2f}",
+            "-" if math.isnan(e.mean_stored_energy_eV) else f"{e.mean_stored_energy_eV:.2f}",
+        )
+    console.print(shown)
+    for key, n in status.outcomes.items():
+        console.print(f"{n:6d} {Outcome.from_key(key).value}", highlight=False)
+    for message in status.damaged.values():
+        console.print(message, highlight=False, soft_wrap=True)
+
+
+def print_record(record: Record, *, folder: Path, console: Console) -> None:
+    """Print one cascade."""
+    kick = record.spec["knock_on"]
+    console.print(
+        f"[bold]{record.id}[/bold]  {kick['recoil_energy_eV']:g} eV {kick['species']} along "
+        f"({', '.join(f'{x:.3f}' for x in kick['direction'])}), snapshot {record.spec['snapshot']}",
+        highlight=False,
+    )
+    console.print(f"outcome: {record.outcome.value} {record.message}".rstrip(), highlight=False)
+    shown = Table(show_header=False)
+    for key, value in record.physics.items():
+        if key == "pka":
+            value = {k: v for k, v in value.items() if k != "track"}  # noqa: PLW2901
+        shown.add_row(key, f"{value:.6g}" if isinstance(value, float) else str(value))
+    for key, value in record.cost.items():
+        shown.add_row(key, str(value))
+    console.print(shown)
+    console.print(f"files: {folder}", highlight=False, soft_wrap=True)
+
+
+def print_potentials(potentials: list[Potential], *, console: Console) -> None:
+    """Print a line per potential."""
+    shown = Table()
+    for heading in ("name", "species", "status", "what"):
+        shown.add_column(heading)
+    for p in potentials:
+        shown.add_row(p.name, " ".join(p.species), p.about.status, p.about.title)
+    console.print(shown)
+
+
+def print_potential(potential: Potential, *, console: Console) -> None:
+    """Print what a potential says of itself, and how to use it in a bare LAMMPS script."""
+    about = potential.about
+    console.print(f"[bold]{potential.name}[/bold]  {about.title}", highlight=False)
+    console.print(f"status    {about.status}", highlight=False)
+    types = ", ".join(f"{i} {s}" for i, s in enumerate(about.species, start=1))
+    console.print(f"types     {types}; LAMMPS units metal; cutoff {about.cutoff_A:g} A", highlight=False)
+    for pair, switch in about.zbl.items():
+        console.print(
+            f"ZBL       {pair} up to {switch.inner_A:g} A, body from {switch.outer_A:g} A", highlight=False
+        )
+    console.print(f"digest    {potential.digest}", highlight=False)
+    console.print(f"origin    {about.origin}", highlight=False)
+    console.print(f"license   {about.license}", highlight=False)
+    console.print(about.description.strip(), highlight=False)
+    console.print("in a bare LAMMPS script, after the box exists:", highlight=False)
+    for command in potential.lammps_commands():
+        console.print(f"    {command}", highlight=False, soft_wrap=True)
+
+
+def watched_check(potential: Potential, *, console: Console) -> int:
+    """Put a potential through the contract tests, a line for each; return 0, or 1 if one fails."""
+    del potential, console
+    raise CascadeError("not there yet")
