@@ -1,0 +1,617 @@
+"""One page about a campaign, complete in itself: what was run, what came out, how far to trust it."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import functools
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from cascade_driver import plot
+from cascade_driver.analysis.defect_probability import DefectPoint, DefectProbabilityFit, defect_points
+from cascade_driver.analysis.distribution import (
+    DistributionFit,
+    StoredEnergySummary,
+    summarise_stored_energies,
+)
+from cascade_driver.analysis.estimation import FitHealth, Goodness
+from cascade_driver.analysis.model import SpeciesModel, Status, StoredEnergyModel
+from cascade_driver.analysis.outcomes import EXCESS_ENERGY, GroupOutcomes, count_outcomes, usable_cascades
+from cascade_driver.campaign.rundir import write_atomically
+from cascade_driver.errors import FitError, InputError
+from cascade_driver.plot import CaptionedFigure, CorrectedPair, value_with_error
+from cascade_driver.simulation.record import CascadeTable, Outcome
+from cascade_driver.spectra.spectrum import Spectrum, rebin
+
+REPORT_FILE = "report.html"
+
+_TEMPLATE = "report.html.jinja"
+
+#: Failed cascades named one by one; the others are only counted.
+MOST_FAILURES_NAMED = 40
+
+#: Of the figures in the page: sharp on a screen of twice the usual density.
+FIGURE_RESOLUTION_dpi = 200
+
+#: Share of the recoils at the upper end of a spectrum that may store more than is allowed for.
+INCOMPLETE_SHARE = 1e-3
+
+#: A spectrum has ended where its rate has fallen to this share of its largest: below what a figure shows.
+ENDED_SHARE = 10.0**-plot.RATE_DECADES
+
+_DASH = "–"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportContent:
+    """All that a report tells; what is left at its default is left out, or said to be missing.
+
+    Attributes
+    ----------
+    title : str
+    table : CascadeTable
+        The finished cascades, however many there are; may be empty.
+    facts : mapping
+        What was run, in the order in which it is to be read: names to anything that prints well (crystal,
+        temperature, duration, largest displacement, border thermostat, seed, ...).
+    potential_name, potential_digest : str
+        Its status is that of the table.
+    planned : mapping
+        Planned cascades by (species, recoil energy in eV); without it nobody can tell what is missing.
+    damaged : mapping
+        Cascades whose record cannot be read: id to what is wrong.
+    model : StoredEnergyModel, optional
+    model_problem : str
+        Why there is no model.
+    pairs : sequence of CorrectedPair
+    spectra_problem : str
+        Why there are no spectra, where some were asked for.
+    files : mapping
+        What was written: path to what it is.
+    cpu_hours, cpu_s_per_cascade, peak_memory_MiB : float, optional
+        Of the finished cascades; nan counts as unknown.
+    provenance : mapping
+        Software, versions, machine, time, seed; mappings within it are laid flat.
+    command : str
+        How to make all this again.
+    notes : sequence of str
+        What else a reader must know.
+    """
+
+    title: str
+    table: CascadeTable
+    facts: Mapping[str, object] = field(default_factory=dict)
+    potential_name: str = ""
+    potential_digest: str = ""
+    planned: Mapping[tuple[str, float], int] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    model: StoredEnergyModel | None = None
+    model_problem: str = ""
+    pairs: Sequence[CorrectedPair] = ()
+    spectra_problem: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    cpu_hours: float | None = None
+    cpu_s_per_cascade: float | None = None
+    peak_memory_MiB: float | None = None
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    command: str = ""
+    notes: Sequence[str] = ()
+
+    @property
+    def status(self) -> Status:
+        """The weaker of what table and model say of the potential."""
+        statuses = {self.table.potential_status} | ({self.model.status} if self.model else set())
+        return "quantitative" if statuses == {"quantitative"} else "qualitative"
+
+    @property
+    def n_planned(self) -> int | None:
+        """Planned cascades; none if nobody said."""
+        return sum(self.planned.values()) if self.planned else None
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Every species with a finished cascade."""
+        return tuple(sorted({str(s) for s in self.table.species}))
+
+
+def write_report(path: Path, content: ReportContent, *, figures: Sequence[CaptionedFigure] | None = None) -> Path:
+    """Write the report as one HTML file that needs nothing else, all at once, and return its path.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or a folder that there is: then `report.html` in it.
+    content : ReportContent
+    figures : sequence of CaptionedFigure, optional
+        By default those of `report_figures`; give them if they are made already.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written, or the direction weights of the table are unfit.
+    RecordError
+        If a completed cascade of the table has no stored energy.
+    """
+    path = path / REPORT_FILE if path.is_dir() else path
+    html = report_html(content, figures=report_figures(content) if figures is None else figures)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, html)
+    except OSError as error:
+        raise InputError(
+            f"{path}: the report cannot be written ({error.strerror or error}); choose another place"
+        ) from error
+    return path
+
+
+def report_html(content: ReportContent, *, figures: Sequence[CaptionedFigure] = ()) -> str:
+    """Return the report as the text of an HTML page; see `write_report`."""
+    groups = count_outcomes(content.table) if len(content.table) else ()
+    pairs = _with_limits(content)
+    return _template().render(
+        content=content,
+        attention=_attention(content, groups),
+        cascade_rows=_cascade_rows(content, groups),
+        outcomes=_outcome_rows(groups),
+        failing_groups=[str(group) for group in groups if group.n_unusable],
+        failures=_failures(content.table),
+        n_failures=sum(group.n_unusable for group in groups),
+        fits=_fit_views(content.model),
+        figures=[(figure, _embedded(figure)) for figure in figures],
+        spectra=[_spectrum_row(pair) for pair in pairs],
+        cost=_cost(content),
+        provenance=_flat(content.provenance),
+    )
+
+
+def report_figures(content: ReportContent) -> tuple[CaptionedFigure, ...]:
+    """Return all figures that the content allows, with captions: three per species, one of the spectra."""
+    table, model = content.table, content.model
+    made = []
+    for species in content.species:
+        try:
+            usable_cascades(table, species=species, allow_failures=True)
+        except FitError:  # not one usable cascade: nothing to draw, and the tables say so
+            continue
+        known = model if model is not None and species in model.species else None
+        for name, caption, draw in (
+            ("defect-probability", _probability_caption(known, species), plot.defect_probability_figure),
+            ("stored-energy", _distribution_caption(known, species), plot.stored_energy_figure),
+            ("stored-energy-trend", _trend_caption(known, species), plot.stored_energy_trend_figure),
+        ):
+            made.append(
+                CaptionedFigure(name=f"{name}-{species}", caption=caption, figure=draw(table, known, species))
+            )
+    pairs = [pair for pair in _with_limits(content) if pair.expected.total_counts_per_kg_day > 0]
+    if pairs:
+        made.append(
+            CaptionedFigure(
+                name="spectra",
+                caption=_spectra_caption(pairs),
+                figure=plot.spectra_figure(pairs, potential_status=content.status),
+            )
+        )
+    return tuple(made)
+
+
+def complete_below_eV(expected: Spectrum, model: StoredEnergyModel) -> float | None:
+    """Return the observed energy above which a spectrum lacks what recoils beyond its last bin would bring.
+
+    None where the spectrum has ended before its last bin. Elsewhere the last edge less the stored energy that
+    only a share of `INCOMPLETE_SHARE` of the recoils exceed there.
+
+    Parameters
+    ----------
+    expected : Spectrum
+        Without the loss.
+    model : StoredEnergyModel
+    """
+    rate, top = expected.total_rate_per_kg_day_keV, float(expected.energy_edges_eV[-1])
+    if not model.species or top <= 0 or rate[-1] <= ENDED_SHARE * rate.max():
+        return None
+    stored = [float(one.distribution.quantile(1 - INCOMPLETE_SHARE, top)[0]) for one in model.species.values()]
+    return top - max(stored)
+
+
+def _with_limits(content: ReportContent) -> list[CorrectedPair]:
+    """Return the pairs, each with the energy up to which it is complete."""
+    if content.model is None:
+        return list(content.pairs)
+    return [
+        pair
+        if pair.complete_below_eV is not None
+        else dataclasses.replace(pair, complete_below_eV=complete_below_eV(pair.expected, content.model))
+        for pair in content.pairs
+    ]
+
+
+# -- what a reader must see first ------------------------------------------------------------------------------
+
+
+def _attention(content: ReportContent, groups: Sequence[GroupOutcomes]) -> list[str]:
+    """Return in words what limits the use of the results."""
+    said = []
+    if content.status == "qualitative":
+        said.append(
+            "The potential calls itself qualitative: shapes and trends can be looked at, the energies are not to "
+            "be quoted as those of the crystal."
+        )
+    finished = len(content.table)
+    if content.n_planned is not None and finished < content.n_planned:
+        missing = content.n_planned - finished
+        said.append(
+            f"The campaign is not finished: {missing} of {content.n_planned} planned cascades are missing, and "
+            "all numbers are those of the finished ones."
+        )
+    if finished == 0:
+        said.append("No cascade has finished yet.")
+    if content.damaged:
+        said.append(f"{_count(len(content.damaged), 'record')} cannot be read and left out.")
+    unusable = sum(group.n_unusable for group in groups)
+    if unusable:
+        said.append(
+            f"{_count(unusable, 'cascade')} of {finished} failed or ended where the stored energy means nothing. "
+            "They are counted below and enter no average."
+        )
+    negative = sum(group.counts.get(Outcome.NEGATIVE_STORED_ENERGY.key, 0) for group in groups)
+    if negative:
+        said.append(
+            f"{_count(negative, 'cascade')} ended with a negative stored energy, below the perfect crystal: the "
+            "potential has spurious minima and needs training there."
+        )
+    for group in groups:
+        if not group.is_tolerable:
+            said.append(f"Too many failures to rule out a bias: {group}.")
+    if content.model is None:
+        said.append("There is no stored-energy model: " + (content.model_problem or "none was fitted") + ".")
+    else:
+        said += [text for species, one in sorted(content.model.species.items()) for text in _ill(species, one)]
+    if content.spectra_problem:
+        said.append(f"There are no corrected spectra: {content.spectra_problem}.")
+    return [text.replace("..", ".") for text in (*said, *content.notes)]
+
+
+def _ill(species: str, model: SpeciesModel) -> list[str]:
+    """Return in words which fits are not to be trusted as they stand."""
+    said = []
+    probability, distribution = model.defect_probability_fit, model.distribution_fit
+    if probability is not None and probability.is_separated:
+        said.append(f"{species}: the width of the defect probability has an upper limit only.")
+    elif probability is not None and not probability.health.is_good:
+        said.append(f"{species}: the fit of the defect probability is not healthy.")
+    if distribution is not None and not distribution.health.is_good:
+        said.append(f"{species}: the fit of the stored energies is not healthy.")
+    for name, fit in (("defect probability", probability), ("stored energies", distribution)):
+        if fit is not None and fit.goodness.p_value is not None and fit.goodness.p_value < 0.01:
+            said.append(
+                f"{species}: the fitted {name} describe the data badly (p = {fit.goodness.p_value:.2g})."
+                if name.endswith("s")
+                else f"{species}: the fitted {name} describes the data badly (p = {fit.goodness.p_value:.2g})."
+            )
+    return said
+
+
+# -- tables ----------------------------------------------------------------------------------------------------
+
+
+def _cascade_rows(content: ReportContent, groups: Sequence[GroupOutcomes]) -> list[dict[str, str]]:
+    """Return one row per species and recoil energy, planned or finished."""
+    by_key = {(group.species, group.recoil_energy_eV): group for group in groups}
+    points: dict[tuple[str, float], tuple[DefectPoint, StoredEnergySummary]] = {}
+    for species in content.species:
+        try:
+            cascades = usable_cascades(content.table, species=species, allow_failures=True)
+        except FitError:  # not one usable cascade: the row says so
+            continue
+        both = zip(defect_points(cascades), summarise_stored_energies(cascades), strict=True)
+        points |= {(species, point.recoil_energy_eV): (point, summary) for point, summary in both}
+    return [
+        _cascade_row(key, content.planned.get(key), by_key.get(key), *points.get(key, (None, None)))
+        for key in sorted({*by_key, *content.planned})
+    ]
+
+
+def _cascade_row(
+    key: tuple[str, float],
+    planned: int | None,
+    group: GroupOutcomes | None,
+    point: DefectPoint | None,
+    summary: StoredEnergySummary | None,
+) -> dict[str, str]:
+    finished = group.n_cascades if group else 0
+    mean = None if summary is None else summary.mean_eV
+    return {
+        "species": key[0],
+        "recoil_energy": f"{key[1]:g}",
+        "planned": _DASH if planned is None else str(planned),
+        "finished": str(finished),
+        "is_short": "yes" if planned is not None and finished < planned else "",
+        "unusable": str(group.n_unusable) if group else _DASH,
+        "has_failures": "yes" if group and group.n_unusable else "",
+        "defects": str(point.n_defects) if point else _DASH,
+        "probability": f"{point.probability:.3f}" if point else _DASH,
+        "interval": f"{point.lower:.3f} to {point.upper:.3f}" if point else _DASH,
+        "mean": _DASH if summary is None or mean is None else value_with_error(mean, summary.standard_error_eV),
+        "rms": _DASH if summary is None or summary.rms_eV is None else f"{summary.rms_eV:.3g}",
+        "share": _DASH if mean is None else f"{100 * mean / key[1]:.1f}",
+    }
+
+
+def _outcome_rows(groups: Sequence[GroupOutcomes]) -> list[tuple[str, str, int, bool]]:
+    """Return key, message, number and whether it is a failure, for every way in which cascades ended."""
+    counts: Counter[str] = Counter()
+    for group in groups:
+        counts.update(group.counts)
+    return [(key, _message(key), n, key != Outcome.COMPLETED.key) for key, n in counts.most_common()]
+
+
+def _message(key: str) -> str:
+    if key == EXCESS_ENERGY:
+        return "more energy stored than the recoil had"
+    try:
+        return Outcome.from_key(key).value
+    except KeyError:
+        return key
+
+
+def _failures(table: CascadeTable) -> list[tuple[str, str, str, str]]:
+    """Return id, species, recoil energy and outcome of the first failed cascades."""
+    rows = np.flatnonzero(~table.is_usable)[:MOST_FAILURES_NAMED]
+    return [
+        (
+            str(table.id[i]),
+            str(table.species[i]),
+            f"{table.recoil_energy_eV[i]:g}",
+            _message(str(table.outcome[i])),
+        )
+        for i in rows
+    ]
+
+
+def _spectrum_row(pair: CorrectedPair) -> dict[str, str]:
+    """Return total counts without and with the loss, in the range in which both are complete."""
+    low, high = (float(pair.expected.energy_edges_eV[i]) for i in (0, -1))
+    if pair.threshold_eV is not None:
+        low = max(low, pair.threshold_eV)
+    if pair.complete_below_eV is not None:
+        high = min(high, pair.complete_below_eV)
+    row = {
+        "title": pair.title,
+        "name": pair.name,
+        "threshold": "none" if pair.threshold_eV is None else f"{pair.threshold_eV:g}",
+        "range": f"{low:.4g} to {high:.4g}" if low < high else "empty",
+        "expected": _DASH,
+        "observed": _DASH,
+        "ratio": _DASH,
+        "remark": pair.observed.metadata.get("correction_fallback", ""),
+    }
+    if low < high:
+        expected, observed = (
+            rebin(s, [low, high]).total_counts_per_kg_day for s in (pair.expected, pair.observed)
+        )
+        row |= {"expected": f"{expected:.4g}", "observed": f"{observed:.4g}"}
+        if expected > 0:
+            row["ratio"] = f"{observed / expected:.4f}"
+    return row
+
+
+# -- fits ------------------------------------------------------------------------------------------------------
+
+
+def _fit_views(model: StoredEnergyModel | None) -> list[dict[str, Any]]:
+    """Return per species and fit what there is to say of it, as text."""
+    if model is None:
+        return []
+    return [
+        {
+            "species": species,
+            "range": f"{one.minimum_recoil_energy_eV:g} to {one.maximum_recoil_energy_eV:g}",
+            "fits": [_probability_view(one), _distribution_view(one)],
+        }
+        for species, one in sorted(model.species.items())
+    ]
+
+
+def _probability_view(model: SpeciesModel) -> dict[str, Any]:
+    fit, law = model.defect_probability_fit, model.defect_probability
+    name = "Defect probability, Fermi function"
+    if fit is None:
+        values = (("half_energy_eV", law.half_energy_eV), ("width_eV", law.width_eV), ("maximum", law.maximum))
+        return _view(name, values=[(key, f"{value:.5g}") for key, value in values], source="put in by hand")
+    if fit.is_separated:
+        low, high = fit.half_energy_bracket_eV or (law.half_energy_eV, law.half_energy_eV)
+        values_text = [
+            ("half_energy_eV", f"between {low:g} and {high:g}" if low < high else f"near {low:g}"),
+            ("width_eV", f"below {fit.width_upper_limit_eV:.3g} ({fit.width_confidence:.0%} confidence)"),
+        ]
+        return _view(name, values=values_text, fit=fit, source=_source(fit))
+    return _view(name, values=_values(fit), fit=fit, source=_source(fit))
+
+
+def _distribution_view(model: SpeciesModel) -> dict[str, Any]:
+    fit, law = model.distribution_fit, model.distribution
+    shape = {"gaussian": "Gaussian", "split_gaussian": "two half Gaussians"}[law.shape]
+    name = f"Stored energies, {shape} truncated to [0, E_R]"
+    variable = (
+        f"coefficients of polynomials in u = (E_R − {law.reference_energy_eV:g} eV) / {law.energy_scale_eV:g} eV"
+    )
+    if fit is None:
+        values = [
+            *((f"location_{k}_eV", f"{c:.5g}") for k, c in enumerate(law.location_eV)),
+            *((f"log_sigma_{k}", f"{c:.5g}") for k, c in enumerate(law.log_sigma)),
+            *((f"asymmetry_{k}", f"{c:.5g}") for k, c in enumerate(law.asymmetry)),
+        ]
+        return _view(name, values=values, source=f"put in by hand; {variable}")
+    source = (
+        f"{_count(fit.n_events, 'non-zero stored energy', 'non-zero stored energies')} (effective number "
+        f"{fit.effective_number:.4g}); independent unit: {fit.independent}; {variable}; "
+        f"AIC {fit.akaike:.1f}, BIC {fit.bayes:.1f}"
+    )
+    each = [
+        (f"{e.recoil_energy_eV:g}", str(e.n_nonzero), f"{e.statistic:.3g}", _p_value(e.p_value))
+        for e in fit.energies
+    ]
+    return _view(name, values=_values(fit), fit=fit, source=source, energies=each)
+
+
+def _view(
+    name: str,
+    *,
+    values: Sequence[tuple[str, str]],
+    source: str,
+    fit: DefectProbabilityFit | DistributionFit | None = None,
+    energies: Sequence[tuple[str, str, str, str]] = (),
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "values": values,
+        "source": source,
+        "parameters": fit.parameters if fit else (),
+        "covariance": [[f"{c:.3g}" for c in row] for row in fit.covariance] if fit else [],
+        "goodness": _goodness(fit.goodness) if fit else "",
+        "health": _health(fit) if fit else "",
+        "is_healthy": fit is None or fit.health.is_good,
+        "energies": energies,
+    }
+
+
+def _source(fit: DefectProbabilityFit) -> str:
+    return (
+        f"{_count(fit.n_cascades, 'cascade')}, {fit.n_defects} of them with a defect; independent unit: "
+        f"{fit.independent}"
+    )
+
+
+def _values(fit: DefectProbabilityFit | DistributionFit) -> list[tuple[str, str]]:
+    return [
+        (name, value_with_error(value, error))
+        for name, value, error in zip(fit.parameters, fit.values, fit.errors, strict=True)
+    ]
+
+
+def _goodness(goodness: Goodness) -> str:
+    text = f"{goodness.name} {goodness.statistic:.3g}"
+    if goodness.degrees_of_freedom is not None:
+        text += f", {_count(goodness.degrees_of_freedom, 'degree of freedom', 'degrees of freedom')}"
+    if goodness.p_value is None:
+        return text + ": nothing left to test"
+    return text + f": p = {_p_value(goodness.p_value)} ({goodness.method})"
+
+
+def _p_value(p_value: float | None) -> str:
+    return _DASH if p_value is None else f"{p_value:.2g}"
+
+
+def _health(fit: DefectProbabilityFit | DistributionFit) -> str:
+    health: FitHealth = fit.health
+    if health.is_good:
+        return "good: minimum found, covariance accurate, no parameter at its limit"
+    if isinstance(fit, DefectProbabilityFit) and fit.is_separated:
+        return "separated data: a limit, no error"
+    wrong = [
+        *([] if health.is_valid else ["no valid minimum"]),
+        *([] if health.has_accurate_covariance else ["covariance not accurate"]),
+        *([f"at the limit: {', '.join(health.at_limit)}"] if health.at_limit else []),
+    ]
+    return "not good: " + "; ".join(wrong)
+
+
+# -- captions --------------------------------------------------------------------------------------------------
+
+
+def _probability_caption(model: StoredEnergyModel | None, species: str) -> str:
+    text = (
+        f"Defect probability of {species} recoils. Points: weighted share of cascades that stored energy, with "
+        "68 % Wilson intervals; above them defects/cascades."
+    )
+    if model is None:
+        return text + " No fit."
+    fit = model[species].defect_probability_fit
+    if fit is not None and fit.is_separated:
+        return text + " The data are separated: the half energy is bracketed and the width limited from above."
+    return text + " Curve: Fermi function" + (", band: one standard error." if fit else ", put in by hand.")
+
+
+def _distribution_caption(model: StoredEnergyModel | None, species: str) -> str:
+    text = (
+        f"Non-zero energies stored by {species} recoils, weighted by direction and normalised to 1; dashed: "
+        "their mean, with its standard error in the text."
+    )
+    return text + (" No fit." if model is None else " Curves: the fitted density at each recoil energy.")
+
+
+def _trend_caption(model: StoredEnergyModel | None, species: str) -> str:
+    text = (
+        f"Mean of the non-zero stored energies of {species} recoils with its standard error (above), and its "
+        "share of the recoil energy (below)."
+    )
+    if model is None:
+        return text + " No fit."
+    return text + " Curves: fitted distribution; dashed: including recoils that store nothing."
+
+
+def _spectra_caption(pairs: Sequence[CorrectedPair]) -> str:
+    text = (
+        "Spectra without (dashed) and with (plain) the loss to stored energy; below their ratio, with 10 % on "
+        "either side of 1 marked."
+    )
+    if all(pair.is_complete.all() for pair in pairs):
+        return text
+    return text + (
+        " Pale: near the upper end of the range the observed rate lacks what recoils from above it would bring."
+    )
+
+
+# -- the page --------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = files("cascade_driver").joinpath(_TEMPLATE).read_text(encoding="utf-8")
+    return environment.from_string(source)
+
+
+def _embedded(figure: CaptionedFigure) -> str:
+    """Return a figure as the address of an image that holds its own data."""
+    content = plot.png_bytes(figure.figure, resolution_dpi=FIGURE_RESOLUTION_dpi)
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+
+
+def _cost(content: ReportContent) -> list[tuple[str, str]]:
+    rows = (
+        ("CPU time of the finished cascades", content.cpu_hours, "{:.3g} h"),
+        ("CPU time per cascade", content.cpu_s_per_cascade, "{:.3g} s"),
+        ("largest memory of a worker", content.peak_memory_MiB, "{:.0f} MiB"),
+    )
+    return [(name, form.format(value)) for name, value, form in rows if value is not None and math.isfinite(value)]
+
+
+def _flat(values: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return names and text; a mapping within becomes one line of `name value` pairs."""
+    rows = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            text = ", ".join(f"{key} {inner}" for key, inner in value.items())
+        elif isinstance(value, list | tuple):
+            text = ", ".join(str(inner) for inner in value)
+        else:
+            text = str(value)
+        if text:
+            rows.append((str(name).replace("_", " "), text))
+    return rows
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
