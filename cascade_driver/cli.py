@@ -309,7 +309,11 @@ def _write_requested(chosen: argparse.Namespace, names: tuple[str, ...], *, kind
     from cascade_driver.workflow import requested_spectrum
 
     content = {"kind": kind} | {n: getattr(chosen, n) for n in (*names, "target", "energy_eV", "bins")}
-    request = build(DarkMatterRequest if kind == "dm" else CevnsRequest, content, origin="arguments")
+    request: DarkMatterRequest | CevnsRequest = (
+        build(DarkMatterRequest, content, origin="arguments")
+        if kind == "dm"
+        else build(CevnsRequest, content, origin="arguments")
+    )
     spectrum = requested_spectrum(request)
     write_spectrum(spectrum, chosen.out)
     total = float(spectrum.total_counts_per_kg_day)
@@ -375,4 +379,6 @@ def _potential_check(chosen: argparse.Namespace) -> int:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(soft_wrap=False)
+    console = Console()
+    # A pipe or a file has no width of its own; 80 columns would break the tables.
+    return console if console.is_terminal else Console(width=120)

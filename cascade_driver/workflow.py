@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cascade_driver.analysis.model import StoredEnergyModel, fit_stored_energy_model
+from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.analysis.response import response
 from cascade_driver.campaign.plan import Campaign, make_campaign
 from cascade_driver.campaign.rundir import RunDirectory, write_atomically
+from cascade_driver.campaign.status import run_status
 from cascade_driver.campaign.supervise import Progress, Supervisor, WorkSettings
 from cascade_driver.config import (
     AnalysisSpec,
@@ -25,15 +28,19 @@ from cascade_driver.config import (
     read_input,
 )
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.plot import CorrectedPair, save_figure
+from cascade_driver.report import ReportContent, report_figures, write_report
 from cascade_driver.simulation.crystal import resolved
 from cascade_driver.simulation.potential import Potential, load_potential
+from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import CascadeTable
 from cascade_driver.simulation.spec import Protocol
+from cascade_driver.simulation.start import read_box
 from cascade_driver.spectra.cevns import cevns_spectrum
 from cascade_driver.spectra.correction import correct
 from cascade_driver.spectra.dark_matter import dark_matter_spectrum
 from cascade_driver.spectra.detector import Detector, apply_detector
-from cascade_driver.spectra.spectrum import Spectrum, write_spectrum
+from cascade_driver.spectra.spectrum import Spectrum, rebin, write_spectrum
 
 INPUT_FILE = "input.toml"
 MODEL_FILE = "model.json"
@@ -47,16 +54,6 @@ class PlannedRun:
     campaign: Campaign
     potential: Potential
     wanted: RunInput
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorrectedPair:
-    """A spectrum as expected without loss and as observed with it, through the same detector."""
-
-    name: str
-    title: str
-    expected: Spectrum
-    observed: Spectrum
 
 
 def plan_run(given: Path, *, out: Path | None) -> PlannedRun:
@@ -163,9 +160,14 @@ def fit_run(
     return table, model, model.save(path)
 
 
-def requested_spectrum(request: DarkMatterRequest | CevnsRequest) -> Spectrum:
-    """Return the recoil spectrum that a `[[spectra]]` table asks for."""
-    edges = np.linspace(*request.energy_eV, request.bins + 1)
+def requested_spectrum(request: DarkMatterRequest | CevnsRequest, *, up_to_eV: float | None = None) -> Spectrum:
+    """Return the recoil spectrum that a `[[spectra]]` table asks for, or more of it in bins of the same width."""
+    low, high = request.energy_eV
+    width = (high - low) / request.bins
+    more = 0 if up_to_eV is None else math.ceil((up_to_eV - high) / width - 1e-9)
+    bins = request.bins + max(0, more)
+    edges = low + width * np.arange(bins + 1)
+    edges[request.bins] = high
     if isinstance(request, DarkMatterRequest):
         return dark_matter_spectrum(
             target=request.target,
@@ -238,44 +240,58 @@ def detected(spectrum: Spectrum, detector: DetectorSpec | None) -> Spectrum:
     )
 
 
-def corrected_pairs(
-    requests: tuple[DarkMatterRequest | CevnsRequest, ...],
+def corrected_pair(
+    request: DarkMatterRequest | CevnsRequest,
     model: StoredEnergyModel,
     *,
     analysis: AnalysisSpec,
     detector: DetectorSpec | None,
-    folder: Path,
-) -> tuple[list[CorrectedPair], list[Path]]:
-    """Make, correct and write the requested spectra; return the pairs and the files.
+    name: str,
+) -> CorrectedPair:
+    """Return a requested spectrum without and with the loss.
+
+    Recoils above the requested range come to lie in it by what they lose: the recoil spectrum is made so much
+    longer, as far as the model reaches, and what is observed of it cut back to the range.
 
     Raises
     ------
     InputError
-        If a spectrum cannot be corrected by the model.
+        If the spectrum cannot be corrected by the model.
     """
-    pairs, files = [], []
-    for number, request in enumerate(requests, start=1):
-        name = f"{number}-{request.kind}"
-        recoil = requested_spectrum(request)
-        observed = correct_spectrum(
-            recoil,
-            model,
-            fallback_species=analysis.fallback_species,
-            extrapolate=analysis.extrapolate,
-            detector=detector,
-        )
-        pairs.append(
-            CorrectedPair(
-                name=name,
-                title=request_title(request),
-                expected=detected(recoil, detector),
-                observed=observed,
-            )
-        )
-        for suffix, spectrum in (("recoil", recoil), ("observed", observed)):
-            files.append(folder / f"{name}-{suffix}.csv")
-            write_spectrum(spectrum, files[-1])
-    return pairs, files
+    top = request.energy_eV[1]
+    known = list(model.species.values())
+    reach = max((_most_stored_eV(m, top) for m in known), default=0.0)
+    model_end = math.inf if analysis.extrapolate else min(m.maximum_recoil_energy_eV for m in known)
+    end = max(top, min(top + reach, model_end))
+    recoil = requested_spectrum(request, up_to_eV=end)
+    observed = correct_spectrum(
+        recoil,
+        model,
+        fallback_species=analysis.fallback_species,
+        extrapolate=analysis.extrapolate,
+        detector=detector,
+    )
+    edges = observed.energy_edges_eV
+    expected = detected(recoil, detector)
+    return CorrectedPair(
+        name=name,
+        title=request_title(request),
+        expected=rebin(expected, _up_to(expected.energy_edges_eV, top)),
+        observed=rebin(observed, _up_to(edges, top)),
+        threshold_eV=detector.threshold_eV if detector else None,
+        complete_below_eV=min(top, end - reach),
+    )
+
+
+def _most_stored_eV(model: SpeciesModel, recoil_energy_eV: float) -> float:
+    """Return the stored energy that a share of 1e-4 of the recoils a little above an energy exceeds."""
+    first = float(model.distribution.quantile(1 - 1e-4, recoil_energy_eV).item())
+    return float(model.distribution.quantile(1 - 1e-4, recoil_energy_eV + first).item())
+
+
+def _up_to(edges_eV: NDArray[np.float64], top_eV: float) -> NDArray[np.float64]:
+    kept: NDArray[np.float64] = edges_eV[edges_eV <= top_eV * (1 + 1e-12)]
+    return kept
 
 
 def analysis_of(directory: RunDirectory) -> RunInput:
@@ -317,10 +333,13 @@ class Conclusion:
 def conclude(directory: RunDirectory, *, allow_failures: bool = False) -> Conclusion:
     """Fit, correct, draw and report what a run has so far.
 
+    Where no model can be fitted, or a spectrum cannot be corrected, the report is written all the same and says
+    why; `Conclusion.failure` says it, too.
+
     Raises
     ------
     InputError
-        If a requested spectrum cannot be made or corrected.
+        If there is no run, or its folder cannot be written.
     RecordError
         If a record is damaged.
     """
@@ -328,8 +347,104 @@ def conclude(directory: RunDirectory, *, allow_failures: bool = False) -> Conclu
     analysis = wanted.analysis or AnalysisSpec()
     if allow_failures:
         analysis = dataclasses.replace(analysis, allow_failures=True)
-    table, model, model_path = fit_run(directory, analysis=analysis)
-    pairs, files = corrected_pairs(
-        wanted.spectra, model, analysis=analysis, detector=wanted.detector, folder=directory.path / "spectra"
+    files: dict[Path, str] = {}
+    model, pairs, problems = None, [], {"model": "", "spectra": ""}
+    table = directory.table(directory.load())
+    try:
+        table, model, path = fit_run(directory, analysis=analysis)
+        files[path] = "stored-energy model"
+    except FitError as error:
+        problems["model"] = str(error)
+    if model is not None:
+        try:
+            pairs = _write_pairs(wanted, model, analysis=analysis, folder=directory.path / "spectra", files=files)
+        except InputError as error:
+            problems["spectra"] = str(error)
+    elif wanted.spectra:
+        problems["spectra"] = "there is no model to correct them by"
+    content = _report_content(directory, wanted, table, model, pairs=pairs, problems=problems)
+    figures = report_figures(content)
+    for figure in figures:
+        for file in save_figure(figure.figure, directory.path / "figures" / figure.name):
+            files[file] = figure.caption.split(". ")[0]
+    content = dataclasses.replace(content, files={str(f.relative_to(directory.path)): w for f, w in files.items()})
+    files[write_report(directory.path / "report.html", content, figures=figures)] = "report"
+    return Conclusion(
+        table=table,
+        files=tuple(files),
+        notes=model.notes if model else (),
+        failure=problems["model"] or problems["spectra"],
     )
-    return Conclusion(table=table, files=(model_path, *files), notes=model.notes)
+
+
+def _write_pairs(
+    wanted: RunInput,
+    model: StoredEnergyModel,
+    *,
+    analysis: AnalysisSpec,
+    folder: Path,
+    files: dict[Path, str],
+) -> list[CorrectedPair]:
+    """Make and write the requested spectra, as expected and as observed."""
+    pairs = []
+    for number, request in enumerate(wanted.spectra, start=1):
+        name = f"{number}-{request.kind}"
+        pair = corrected_pair(request, model, analysis=analysis, detector=wanted.detector, name=name)
+        pairs.append(pair)
+        for suffix, spectrum in (("expected", pair.expected), ("observed", pair.observed)):
+            file = folder / f"{name}-{suffix}.csv"
+            write_spectrum(spectrum, file)
+            files[file] = f"{pair.title}, {suffix}"
+    return pairs
+
+
+def _report_content(
+    directory: RunDirectory,
+    wanted: RunInput,
+    table: CascadeTable,
+    model: StoredEnergyModel | None,
+    *,
+    pairs: list[CorrectedPair],
+    problems: dict[str, str],
+) -> ReportContent:
+    status = run_status(directory)
+    campaign = directory.load()
+    protocol = campaign.protocol
+    box = read_box(directory.starts(campaign)) if len(table) else None
+    border = protocol.follow.border
+    facts = {
+        "crystal": protocol.crystal.name or str(protocol.crystal.file),
+        "atoms in the box": len(box.symbols) if box else "-",
+        "box": " × ".join(f"{x:.3f}" for x in box.lengths_A) + " Å" if box else "-",
+        "temperature": f"{protocol.thermal.temperature_K:g} K",
+        "followed for": f"{protocol.follow.duration_ps:g} ps",
+        "largest displacement per step": f"{protocol.follow.max_displacement_A:g} Å",
+        "border thermostat": f"{border.width_A:g} Å, damping {border.damping_ps:g} ps" if border else "none",
+        "seed": protocol.campaign_seed,
+        "protocol": protocol.digest,
+    }
+    return ReportContent(
+        title=campaign.title,
+        table=table,
+        facts=facts,
+        potential_name=protocol.potential_name,
+        potential_digest=protocol.potential_digest,
+        planned={(e.species, e.recoil_energy_eV): e.planned for e in status.energies},
+        damaged=status.damaged,
+        model=model,
+        model_problem=problems["model"],
+        pairs=pairs,
+        spectra_problem=problems["spectra"] if wanted.spectra else "",
+        cpu_hours=status.cpu_hours,
+        cpu_s_per_cascade=status.cpu_s_per_cascade,
+        peak_memory_MiB=status.peak_memory_MiB,
+        provenance=provenance(engine=_engine_of(directory, table)),
+        command=f"cascade run {INPUT_FILE} --out RUN",
+    )
+
+
+def _engine_of(directory: RunDirectory, table: CascadeTable) -> str:
+    """Return the engine that the records name."""
+    if len(table) == 0:
+        return ""
+    return str(directory.record(str(table.id[0])).provenance.get("engine", ""))

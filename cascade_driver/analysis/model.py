@@ -129,14 +129,15 @@ class StoredEnergyModel:
         if maximum_eV > model.maximum_recoil_energy_eV * (1 + 1e-12):
             raise InputError(
                 f"{species}: recoil energies up to {maximum_eV:g} eV wanted, simulated up to "
-                f"{model.maximum_recoil_energy_eV:g} eV: simulate higher, or ask for it by extrapolate=True"
+                f"{model.maximum_recoil_energy_eV:g} eV: simulate higher, or ask for it "
+                "(--extrapolate; extrapolate = true)"
             )
         lowest = model.minimum_recoil_energy_eV
         if minimum_eV < lowest and float(model.defect_probability(lowest)) > SAFE_PROBABILITY_BELOW:
             raise InputError(
                 f"{species}: recoil energies from {minimum_eV:g} eV wanted, simulated from {lowest:g} eV "
                 f"where the defect probability is still {float(model.defect_probability(lowest)):.2f}: "
-                "simulate lower, or ask for it by extrapolate=True"
+                "simulate lower, or ask for it (--extrapolate; extrapolate = true)"
             )
         return model
 

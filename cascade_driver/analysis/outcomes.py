@@ -173,7 +173,7 @@ def _notes(groups: tuple[GroupOutcomes, ...], *, forced: bool) -> tuple[str, ...
         )
     if forced:
         notes.append(
-            "fitted with allow_failures=True although more cascades are unusable than is tolerated: the "
+            "fitted all the same (allow_failures) although more cascades are unusable than is tolerated: the "
             "defect probability may be off by their share"
         )
     return tuple(notes)
@@ -215,7 +215,7 @@ def usable_cascades(table: CascadeTable, *, species: str, allow_failures: bool =
         more = f" (and {len(intolerable) - 1} more energies)" if len(intolerable) > 1 else ""
         raise FitError(
             f"{intolerable[0]}{more}: without them the fit could be biased; rerun or mend these cascades, "
-            "or pass allow_failures=True"
+            "or allow it (--allow-failures; allow_failures = true)"
         )
     directions = np.round(table.direction, 9) + 0.0  # -0.0 and 0.0 are one direction
     index = np.unique(directions, axis=0, return_inverse=True)[1].reshape(-1)
