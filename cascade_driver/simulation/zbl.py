@@ -4,16 +4,18 @@ The body is whatever LAMMPS can evaluate. The join adds one table per pair of el
 
     E_table(r) = s(r) [E_ZBL(r) - E_dimer(r)],
 
-where E_dimer is the energy of two atoms in vacuum, sampled from the body by the engine itself, and s falls from 1
-at `inner_A` to 0 at `outer_A` with two continuous derivatives. Two atoms in vacuum then are ZBL below `inner_A` and
-the body above `outer_A`, whatever the body is made of.
+where E_dimer is the energy of two atoms in vacuum, sampled from the body by the engine itself, and s falls from
+1 at `inner_A` to 0 at `outer_A` with two continuous derivatives. Two atoms in vacuum then are ZBL below
+`inner_A` and the body above `outer_A`, whatever the body is made of.
 
 Inside a crystal a many-body term does not see the pair alone. An embedding energy F(rho_0 + rho(r)) has been
-corrected by that of the dimer, F(rho(r)): what is left of it in the force is [F'(rho_0 + rho) - F'(rho)] rho'(r), with
-rho_0 the density of the surroundings. It vanishes where F is linear, and it is small beside ZBL where the pair is
-close, since there rho(r) exceeds rho_0 and F flattens. It cannot be removed by any pair term for all surroundings at
-once; the vacuum is the one choice without a parameter, and the one that makes the two-body limit exact. How much is
-left in the crystal is measured by the contract tests (`contract.py`), which refuse a body where it is not small.
+corrected by that of the dimer, F(rho(r)): what is left of it in the force is
+[F'(rho_0 + rho) - F'(rho)] rho'(r), with rho_0 the density of the surroundings. It vanishes where F is linear
+and is small beside ZBL where F flattens at high density, as it should. No pair term can remove it for all
+surroundings at once; the vacuum is the choice without a parameter, and the one that makes the two-body limit
+exact. How much is left in the crystal is measured by the contract (`contract.py`), which refuses a body where it
+is not small: the F of Al_mm.eam.fs, for one, rises so steeply beyond one and a half times the density of the
+crystal that two atoms at 0.5 A repel each other three times as much as by ZBL.
 """
 
 from __future__ import annotations
@@ -41,9 +43,9 @@ from cascade_driver.simulation.potential import (
     load_potential,
 )
 
-# The constants of LAMMPS' `pair_style zbl` (src/pair_zbl_const.h and `units metal`), so that tables and that style
-# are one function: Ziegler, Biersack & Littmark, The Stopping and Range of Ions in Matter, Pergamon (1985), eqs. 2-60
-# to 2-62; doi:10.1007/978-1-4615-8103-1_3.
+# The constants of LAMMPS' `pair_style zbl` (src/pair_zbl_const.h and `units metal`), so that tables and that
+# style are one function: Ziegler, Biersack & Littmark, The Stopping and Range of Ions in Matter, Pergamon (1985);
+# doi:10.1007/978-1-4615-8103-1_3.
 COULOMB_eV_A = 14.399645
 SCREENING_LENGTH_A = 0.46850
 SCREENING_EXPONENT = 0.23
@@ -54,7 +56,7 @@ SCREENING_DECAYS = (0.20162, 0.40290, 0.94229, 3.19980)
 TABLE_START_A = 0.01
 
 #: Points of the file, equidistant in ln r: neighbours differ by 0.3 %, which a cubic spline bridges to 1e-10.
-FILE_POINTS = 2000
+FILE_POINTS = 4000
 
 #: LAMMPS carries the file over to a grid equidistant in r^2. With so many points and an outer radius of 2.5 A the
 #: spacing at 0.1 A is 3 % of r^2, and the force there is good to 1e-6 (the error falls with the fourth power).
@@ -63,8 +65,9 @@ TABLE_POINTS = 20_000
 #: From here outwards a table must be good: below, two atoms meet at tens of keV.
 CLOSEST_APPROACH_A = 0.1
 
-#: A body that exceeds ZBL by this factor leaves its own rounding errors (1e-16) behind in place of ZBL.
-LARGEST_BODY_RATIO = 1e8
+#: A table follows the body to about 1e-6 of it: one that exceeds ZBL by this factor would leave errors beyond 1e-4
+#: of ZBL behind. Fillers of 1e12 at short range, as in Al_mm.eam.fs, are such bodies.
+LARGEST_BODY_RATIO = 100.0
 
 #: Beyond this distance no body is looked for.
 _FARTHEST_A = 15.0
@@ -106,8 +109,7 @@ def zbl(
 
     Notes
     -----
-    Ziegler, Biersack & Littmark (1985), eqs. 2-60 to 2-62, doi:10.1007/978-1-4615-8103-1_3; constants as in LAMMPS'
-    `pair_style zbl`.
+    Ziegler, Biersack & Littmark (1985), doi:10.1007/978-1-4615-8103-1_3; constants as in LAMMPS' `pair_style zbl`.
 
     Examples
     --------
@@ -181,7 +183,7 @@ def dimer(
     far = engine.potential_energy_eV()
     energy, force = np.empty(len(r)), np.empty(len(r))
     for k, distance in enumerate(r):
-        engine.set_position(1, origin + [distance, 0.0, 0.0])
+        engine.set_position(1, origin + np.array([distance, 0.0, 0.0]))
         energy[k] = engine.potential_energy_eV() - far
         force[k] = engine.forces_eV_A()[1, 0]
     return PairCurve(distance_A=r, energy_eV=energy, force_eV_A=force)
@@ -203,8 +205,8 @@ def core_table(body: PairCurve, *, numbers: tuple[int, int], switch_A: ZblSwitch
     bad &= s > 0
     if bad.any():
         raise PotentialError(
-            f"the body is not finite, or beyond {LARGEST_BODY_RATIO:g} times ZBL, at {r[bad].max():.3f} A: rounding "
-            "errors would be left instead of ZBL; use a body with a softer core"
+            f"the body is not finite, or beyond {LARGEST_BODY_RATIO:g} times ZBL, at {r[bad].max():.3f} A: the "
+            "errors of their difference would be left instead of ZBL; use a body with a softer core"
         )
     difference = energy - body.energy_eV
     return PairCurve(
@@ -246,8 +248,8 @@ def join_core(
     Parameters
     ----------
     body : pathlib.Path
-        A LAMMPS include with one `pair_style` (any style, or `hybrid/overlay`) and its `pair_coeff` lines. Files that
-        it names lie beside it, with or without `${potential_dir}/`, or come with LAMMPS.
+        A LAMMPS include with one `pair_style` (any style, or `hybrid/overlay`) and its `pair_coeff` lines. Files
+        that it names lie beside it, with or without `${potential_dir}/`, or come with LAMMPS.
     species : tuple of str
         Chemical symbols of the atom types 1, 2, ...
     switches : mapping of str to ZblSwitch
@@ -272,7 +274,7 @@ def join_core(
         raise InputError(f"{out}: exists; give the name of a new folder")
     pairs = {"-".join(pair): pair for pair in element_pairs(species)}
     if set(switches) != set(pairs):
-        raise InputError(f"inner and outer radii are needed for the pairs {sorted(pairs)}, found {sorted(switches)}")
+        raise InputError(f"inner and outer radii are needed for {sorted(pairs)}, found {sorted(switches)}")
     commands = _read_body(body)
     about = _About(
         title=title or f"{body.stem} with a ZBL core",
@@ -311,41 +313,6 @@ def join_core(
         shutil.copy(body, made / "body.lmp")
         made.rename(out)
     return load_potential(out)
-
-
-def extrapolate_pair_term(setfl: str, *, below_A: float) -> str:
-    """Return a DYNAMO `setfl` file (eam/alloy, eam/fs) whose pair terms are smooth at short range.
-
-    Some files hold a filler there (1e12 in Al_mm.eam.fs), from which no table can recover ZBL. Below `below_A` the
-    tabulated r phi(r) goes on linearly, with the value and slope it has there: a bare Coulomb core.
-
-    Raises
-    ------
-    PotentialError
-        If the file is not of that format.
-    """
-    lines = setfl.splitlines()
-    try:
-        elements = int(lines[3].split()[0])
-        points, spacing = int(lines[4].split()[2]), float(lines[4].split()[3])
-        n_pairs = elements * (elements + 1) // 2
-        kept, backwards = len(lines), list[float]()
-        while len(backwards) < n_pairs * points:
-            kept -= 1
-            backwards += [float(w) for w in reversed(lines[kept].split())]
-        values = backwards[::-1]
-    except (IndexError, ValueError):
-        raise PotentialError("not a DYNAMO setfl file; give one of eam/alloy or eam/fs") from None
-    if len(values) != n_pairs * points or kept < 5:
-        raise PotentialError("the pair terms of the setfl file do not begin on a line of their own")
-    terms = np.array(values).reshape(n_pairs, points)
-    first = math.ceil(below_A / spacing)
-    slope = (terms[:, first + 1] - terms[:, first]) / spacing
-    steps = (np.arange(first) - first) * spacing
-    terms[:, :first] = terms[:, first, None] + slope[:, None] * steps
-    text = [" ".join(f"{v:.12e}" for v in row) for row in terms.reshape(-1, 5)] if points % 5 == 0 else []
-    text = text or [f"{v:.12e}" for v in terms.ravel()]
-    return "\n".join([*lines[:kept], *text]) + "\n"
 
 
 def _grid(outer_A: float) -> NDArray[np.float64]:
