@@ -132,7 +132,7 @@ class CorrectedPair:
     def is_complete(self) -> NDArray[np.bool_]:
         """(n,) which bins of `expected` lie below `complete_below_eV`; all if that is not set."""
         limit = math.inf if self.complete_below_eV is None else self.complete_below_eV
-        return self.expected.energy_edges_eV[1:] <= limit
+        return self.expected.energy_edges_eV[1:] <= limit * (1 + 1e-9)  # an edge that rounding puts a hair above
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,10 +207,14 @@ def _draw_points(axes: Axes, points: Sequence[DefectPoint]) -> float:
         zorder=4,
         clip_on=False,
     )
-    crowded = len(energy) > 1 and np.diff(np.sort(energy)).min() < 0.09 * energy.max()
-    for point in points:
+    numbers = [f"{p.n_defects}/{p.n_cascades}" for p in points]
+    length_pt = 3.6 * max(len(number) for number in numbers)  # of the longest, in the font of 6 pt
+    # of the column the axes take some 0.85, of which the highest energy leaves a little free
+    closest_pt = np.diff(np.sort(energy)).min(initial=np.inf) / energy.max() * 0.8 * 72 * COLUMN_WIDTH_in
+    crowded = closest_pt < length_pt + 3
+    for point, number in zip(points, numbers, strict=True):
         axes.annotate(
-            f"{point.n_defects}/{point.n_cascades}",
+            number,
             (point.recoil_energy_eV, 1),
             xycoords=("data", "axes fraction"),
             xytext=(0, 3),
@@ -222,7 +226,7 @@ def _draw_points(axes: Axes, points: Sequence[DefectPoint]) -> float:
             color=QUIET_COLOUR,
             annotation_clip=False,
         )
-    return 6.0 + (4.0 * max(len(f"{p.n_defects}/{p.n_cascades}") for p in points) if crowded else 6.0)
+    return 6.0 + (length_pt if crowded else 6.0)
 
 
 def _draw_fermi(axes: Axes, model: SpeciesModel, *, highest_eV: float) -> None:

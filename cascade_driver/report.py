@@ -166,7 +166,7 @@ def report_html(content: ReportContent, *, figures: Sequence[CaptionedFigure] = 
         failures=_failures(content.table),
         n_failures=sum(group.n_unusable for group in groups),
         fits=_fit_views(content.model),
-        figures=[(figure, _embedded(figure)) for figure in figures],
+        figures=[(f, _embedded(f), f.figure.get_figwidth() > 1.5 * plot.COLUMN_WIDTH_in) for f in figures],
         spectra=[_spectrum_row(pair) for pair in pairs],
         cost=_cost(content),
         provenance=_flat(content.provenance),
@@ -272,12 +272,17 @@ def _attention(content: ReportContent, groups: Sequence[GroupOutcomes]) -> list[
         if not group.is_tolerable:
             said.append(f"Too many failures to rule out a bias: {group}.")
     if content.model is None:
-        said.append("There is no stored-energy model: " + (content.model_problem or "none was fitted") + ".")
+        said.append("There is no stored-energy model: " + _sentence(content.model_problem or "none was fitted"))
     else:
         said += [text for species, one in sorted(content.model.species.items()) for text in _ill(species, one)]
     if content.spectra_problem:
-        said.append(f"There are no corrected spectra: {content.spectra_problem}.")
-    return [text.replace("..", ".") for text in (*said, *content.notes)]
+        said.append(f"There are no corrected spectra: {_sentence(content.spectra_problem)}")
+    return [*said, *content.notes]
+
+
+def _sentence(text: str) -> str:
+    """Return a text with a full stop at its end, if it has none."""
+    return text if text.endswith((".", "!", "?")) else text + "."
 
 
 def _ill(species: str, model: SpeciesModel) -> list[str]:
@@ -290,12 +295,10 @@ def _ill(species: str, model: SpeciesModel) -> list[str]:
         said.append(f"{species}: the fit of the defect probability is not healthy.")
     if distribution is not None and not distribution.health.is_good:
         said.append(f"{species}: the fit of the stored energies is not healthy.")
-    for name, fit in (("defect probability", probability), ("stored energies", distribution)):
+    for name, fit in (("defect probability", probability), ("stored-energy distribution", distribution)):
         if fit is not None and fit.goodness.p_value is not None and fit.goodness.p_value < 0.01:
             said.append(
-                f"{species}: the fitted {name} describe the data badly (p = {fit.goodness.p_value:.2g})."
-                if name.endswith("s")
-                else f"{species}: the fitted {name} describes the data badly (p = {fit.goodness.p_value:.2g})."
+                f"{species}: the data do not look like the fitted {name} (p = {fit.goodness.p_value:.2g})."
             )
     return said
 

@@ -1,6 +1,7 @@
 """Figures hold what they claim: their artists are looked at, not their pixels."""
 
 import dataclasses
+import subprocess
 import sys
 from pathlib import Path
 
@@ -149,8 +150,6 @@ def test_figures_leave_no_state_behind(table, model):
 
 
 def test_drawing_does_not_import_pyplot():
-    import subprocess
-
     code = "import sys, cascade_driver.plot; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -14,7 +14,7 @@ from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.errors import InputError, RecordError
 from cascade_driver.report import CorrectedPair, ReportContent, report_figures, report_html, write_report
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.record import CascadeTable, concatenate
 from cascade_driver.spectra.spectrum import Spectrum
 
 ENERGIES = (20.0, 40.0, 60.0, 81.0, 160.0)
@@ -331,13 +331,13 @@ def test_report_of_nothing_says_so(content):
 
 
 def test_report_without_a_model_gives_the_reason_and_the_points(content):
-    bare = dataclasses.replace(content, model=None, model_problem="too few <b>cascades</b>.", pairs=())
+    bare = dataclasses.replace(content, model=None, model_problem="too few <b>cascades</b> in ../runs.", pairs=())
     bare = dataclasses.replace(bare, spectra_problem="no model to correct them with")
     figures = report_figures(bare)
     assert len(figures) == 3
     assert all(figure.caption.endswith("No fit.") for figure in figures)
     html = report_html(bare)
-    assert "There is no stored-energy model: too few <b>cascades</b>." in attention(html)
+    assert "There is no stored-energy model: too few <b>cascades</b> in ../runs. There are" in attention(html)
     assert "There are no corrected spectra: no model to correct them with." in attention(html)
     assert "<b>" not in html
 
@@ -345,15 +345,9 @@ def test_report_without_a_model_gives_the_reason_and_the_points(content):
 def test_species_whose_cascades_all_failed_stay_in_the_tables(content):
     oxygen = cascades(energies=(81.0,), species="O", n_snapshots=1)
     oxygen = with_failures(oxygen, dict.fromkeys(range(12), ("timed_out", np.nan)))
-    both = dataclasses.replace(content, table=report_concatenate(content.table, oxygen))
+    both = dataclasses.replace(content, table=concatenate([content.table, oxygen]))
     assert not any(figure.name.endswith("-O") for figure in report_figures(dataclasses.replace(both, pairs=())))
     assert "O 81 – 12 12 – – – – – –" in Page(report_html(both)).text
-
-
-def report_concatenate(*tables):
-    from cascade_driver.simulation.record import concatenate
-
-    return concatenate(tables)
 
 
 def test_separated_data_are_a_limit_in_the_report(content):
@@ -392,7 +386,7 @@ def test_unhealthy_and_bad_fits_are_flagged(content):
         dataclasses.replace(content, model=dataclasses.replace(content.model, species={"W": species}))
     )
     assert "W: the fit of the stored energies is not healthy." in attention(html)
-    assert "the fitted defect probability describes the data badly (p = 0.0001)" in attention(html)
+    assert "the data do not look like the fitted defect probability (p = 0.0001)" in attention(html)
     assert "not good: no valid minimum; at the limit: log_sigma_0" in Page(html).text
 
 
