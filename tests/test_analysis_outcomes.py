@@ -54,7 +54,7 @@ def test_many_failures_are_refused_in_one_line_that_counts_them():
     assert "\n" not in str(caught.value)
     forced = usable_cascades(table, species="W", allow_failures=True)
     assert len(forced) == n - 12
-    assert any("allow_failures=True" in note for note in forced.notes)
+    assert any("allow_failures" in note for note in forced.notes)
 
 
 def test_two_energies_with_failures_are_both_mentioned():

@@ -157,7 +157,7 @@ def test_unfit_edges_and_ranges_are_refused():
     for lost in ([5.0, 80.0], [0.0, 70.0]):
         with pytest.raises(InputError, match="would lose counts"):
             response(model, "W", recoil_edges_eV=[60.0, 80.0], observed_edges_eV=lost)
-    with pytest.raises(InputError, match=r"up to 200 eV wanted, simulated up to 160 eV.*extrapolate=True"):
+    with pytest.raises(InputError, match=r"up to 200 eV wanted, simulated up to 160 eV.*--extrapolate"):
         response(model, "W", recoil_edges_eV=[60.0, 200.0])
     assert response(model, "W", recoil_edges_eV=[60.0, 200.0], extrapolate=True).matrix.shape[1] == 1
     with pytest.raises(InputError, match=r"from 0 eV wanted, simulated from 20 eV .* still 0\.50"):
