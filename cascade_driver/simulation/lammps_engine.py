@@ -37,6 +37,9 @@ _SKIN_A = 1.0
 #: A flight stops on elapsed time, not on this number of steps.
 _MOST_STEPS = 2_000_000_000
 
+#: First step of the damped minimiser; it adapts it.
+_FIRE_TIMESTEP_ps = 0.001
+
 #: The elapsed time is looked at every so many steps; a flight ends that much late at most.
 _STEPS_BETWEEN_LOOKS = 10
 
@@ -197,10 +200,16 @@ class LammpsEngine:
     def minimise(self, *, force_tolerance_eV_A: float, max_iterations: int) -> Minimum:
         """Descend by conjugate gradients on the force alone; see `Engine.minimise`.
 
-        An energy tolerance would stop up to 3e-4 eV too high.
+        An energy tolerance would stop up to 3e-4 eV too high. Where a potential's force jumps at its cutoff (Tersoff)
+        a line search may find no step downhill; a damped run (FIRE) gets past such a place.
         """
+        stop = f"0 {force_tolerance_eV_A:.17g} {max_iterations} {10 * max_iterations}"
         self._do("min_style cg")
-        self._do(f"minimize 0 {force_tolerance_eV_A:.17g} {max_iterations} {10 * max_iterations}")
+        self._do(f"minimize {stop}")
+        if self._thermo("fmax") > force_tolerance_eV_A:
+            self._do("min_style fire")
+            self._do(f"timestep {_FIRE_TIMESTEP_ps}")
+            self._do(f"minimize {stop}")
         energy = self._thermo("pe")
         largest = self._thermo("fmax")
         if not (math.isfinite(energy) and math.isfinite(largest)):
