@@ -1,0 +1,107 @@
+"""What several test files need: a small crystal with its thermal starting states, and cascades in it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cascade_driver.schema import build
+from cascade_driver.simulation.cascade import Result, run_cascade
+from cascade_driver.simulation.lammps_engine import LammpsEngine
+from cascade_driver.simulation.potential import Potential, load_potential
+from cascade_driver.simulation.spec import CascadeSpec, KnockOn, Protocol
+from cascade_driver.simulation.start import make_box, make_snapshot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Laboratory:
+    """A protocol, its potential, and the folder of its starting states."""
+
+    protocol: Protocol
+    potential: Potential
+    starts: Path
+
+    def engine(self, **settings: Any) -> LammpsEngine:
+        return LammpsEngine(potential=self.potential, **settings)
+
+    def prepare(self, *, snapshots: int) -> None:
+        make_box(self.protocol, self.starts, self.engine)
+        for index in range(snapshots):
+            make_snapshot(self.protocol, index, self.starts, self.engine)
+
+    def spec(
+        self,
+        *,
+        species: str,
+        recoil_energy_eV: float,
+        direction: tuple[float, float, float] = (0.6, 0.0, 0.8),
+        snapshot: int = 0,
+        seed: int = 1,
+        region: int | None = None,
+        follow: dict[str, Any] | None = None,
+    ) -> CascadeSpec:
+        """A cascade of this laboratory; what `follow` names replaces what its protocol has."""
+        knock_on = KnockOn(species=species, region=region, direction=direction, recoil_energy_eV=recoil_energy_eV)
+        return CascadeSpec(
+            protocol=with_follow(self.protocol, follow), snapshot=snapshot, knock_on=knock_on, seed=seed
+        )
+
+    def run(self, spec: CascadeSpec, *, make_engine: Callable[[], Any] | None = None) -> Result:
+        return run_cascade(spec, starts=self.starts, make_engine=make_engine or self.engine)
+
+
+def with_follow(protocol: Protocol, follow: dict[str, Any] | None) -> Protocol:
+    import dataclasses
+
+    if not follow:
+        return protocol
+    return dataclasses.replace(protocol, follow=dataclasses.replace(protocol.follow, **follow))
+
+
+MakeLaboratory = Callable[..., Laboratory]
+
+
+@pytest.fixture(scope="session")
+def make_laboratory(tmp_path_factory: pytest.TempPathFactory) -> MakeLaboratory:
+    """Returns a function that makes a laboratory, with as many snapshots as asked for."""
+
+    def make(*, potential: str, snapshots: int = 1, seed: int = 1, **sections: Any) -> Laboratory:
+        loaded = load_potential(potential)
+        content = {
+            "potential_name": loaded.name,
+            "potential_digest": loaded.digest,
+            "campaign_seed": seed,
+            **sections,
+        }
+        protocol = build(Protocol, content, origin="laboratory")
+        starts = tmp_path_factory.mktemp("starts")
+        laboratory = Laboratory(protocol=protocol, potential=loaded, starts=starts)
+        laboratory.prepare(snapshots=snapshots)
+        return laboratory
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def silicon(make_laboratory: MakeLaboratory) -> Laboratory:
+    """216 atoms of silicon at 133 K: the cheapest crystal on the real engine."""
+    return make_laboratory(
+        potential="si-tersoff-zbl",
+        snapshots=2,
+        crystal={"name": "Si", "repeats": [3, 3, 3]},
+        thermal={"equilibration_ps": 0.3, "snapshot_interval_ps": 0.1},
+        follow={"duration_ps": 0.3, "max_displacement_A": 0.02, "max_timestep_fs": 2},
+    )
+
+
+@pytest.fixture(scope="session")
+def scheelite(make_laboratory: MakeLaboratory) -> Laboratory:
+    """192 atoms of CaWO4 at 133 K, the crystal of the project."""
+    return make_laboratory(
+        potential="cawo4-spline",
+        crystal={"name": "CaWO4", "repeats": [2, 2, 2]},
+        thermal={"equilibration_ps": 0.2, "snapshot_interval_ps": 0.1},
+        follow={"duration_ps": 0.3, "max_displacement_A": 0.03, "max_timestep_fs": 2},
+    )
