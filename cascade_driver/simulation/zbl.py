@@ -115,7 +115,7 @@ def zbl(
     --------
     >>> E, dE, _ = zbl(np.array([1.0]), numbers=(14, 14))
     >>> print(round(float(E[0]), 3), round(float(dE[0]), 2))
-    74.961 -298.03
+    50.974 -189.8
     """
     r = np.asarray(distance_A, dtype=np.float64)
     z1, z2 = numbers
