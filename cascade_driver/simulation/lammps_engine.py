@@ -37,6 +37,9 @@ _SKIN_A = 1.0
 #: A flight stops on elapsed time, not on this number of steps.
 _MOST_STEPS = 2_000_000_000
 
+#: Conjugate gradients take 200 to 300 steps, or get stuck and take any number.
+_CONJUGATE_GRADIENT_STEPS = 1000
+
 #: First step of the damped minimiser; it adapts it.
 _FIRE_TIMESTEP_ps = 0.001
 
@@ -203,13 +206,13 @@ class LammpsEngine:
         An energy tolerance would stop up to 3e-4 eV too high. Where a potential's force jumps at its cutoff (Tersoff)
         a line search may find no step downhill; a damped run (FIRE) gets past such a place.
         """
-        stop = f"0 {force_tolerance_eV_A:.17g} {max_iterations} {10 * max_iterations}"
+        first = min(max_iterations, _CONJUGATE_GRADIENT_STEPS)
         self._do("min_style cg")
-        self._do(f"minimize {stop}")
+        self._do(f"minimize 0 {force_tolerance_eV_A:.17g} {first} {10 * first}")
         if self._thermo("fmax") > force_tolerance_eV_A:
             self._do("min_style fire")
             self._do(f"timestep {_FIRE_TIMESTEP_ps}")
-            self._do(f"minimize {stop}")
+            self._do(f"minimize 0 {force_tolerance_eV_A:.17g} {max_iterations} {10 * max_iterations}")
         energy = self._thermo("pe")
         largest = self._thermo("fmax")
         if not (math.isfinite(energy) and math.isfinite(largest)):
