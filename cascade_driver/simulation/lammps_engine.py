@@ -203,8 +203,8 @@ class LammpsEngine:
     def minimise(self, *, force_tolerance_eV_A: float, max_iterations: int) -> Minimum:
         """Descend by conjugate gradients on the force alone; see `Engine.minimise`.
 
-        An energy tolerance would stop up to 3e-4 eV too high. Where a potential's force jumps at its cutoff (Tersoff)
-        a line search may find no step downhill; a damped run (FIRE) gets past such a place.
+        An energy tolerance would stop up to 3e-4 eV too high. Where a potential's force jumps at its cutoff
+        (Tersoff) a line search may find no step downhill; a damped run (FIRE) gets past such a place.
         """
         first = min(max_iterations, _CONJUGATE_GRADIENT_STEPS)
         self._do("min_style cg")
