@@ -167,6 +167,18 @@ def _add_potential(verbs: Any) -> None:
     show.add_argument("name", metavar="NAME", help="a shipped potential, or the path of a folder")
     check = _verb(kinds, "check", _potential_check, "Put a potential through the contract tests.")
     check.add_argument("name", metavar="NAME", help="a shipped potential, or the path of a folder")
+    join = _verb(kinds, "join", _potential_join, "Make a potential folder: a ZBL core joined to any LAMMPS body.")
+    join.add_argument("body", type=Path, metavar="BODY.lmp", help="include with pair_style and pair_coeff")
+    join.add_argument("--species", nargs="+", required=True, metavar="X", help="of the atom types 1, 2, ...")
+    join.add_argument(
+        "--inner", type=_lengths, required=True, metavar="A", help="pure ZBL below: 0.9, or Al-Si=0.9,..."
+    )
+    join.add_argument("--outer", type=_lengths, required=True, metavar="A", help="pure body above, likewise")
+    join.add_argument("--crystals", nargs="*", default=[], metavar="NAME", help="that the contract must hold for")
+    join.add_argument("--title", default="")
+    join.add_argument("--origin", default="")
+    join.add_argument("--license", default="")
+    join.add_argument("--out", type=Path, required=True, metavar="DIR")
 
 
 def _positive(text: str) -> int:
@@ -174,6 +186,13 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number of at least 1")
     return value
+
+
+def _lengths(text: str) -> dict[str, float] | float:
+    """Return one length for all pairs, or lengths by pair: `0.9` or `Al-Al=0.9,Al-Si=0.9,Si-Si=1.6`."""
+    if "=" not in text:
+        return float(text)
+    return {pair: float(value) for pair, value in (item.split("=") for item in text.split(","))}
 
 
 def _no_kind(chosen: argparse.Namespace) -> int:
@@ -374,6 +393,46 @@ def _potential_check(chosen: argparse.Namespace) -> int:
     from cascade_driver.terminal import watched_check
 
     return watched_check(load_potential(chosen.name), console=_console())
+
+
+def _potential_join(chosen: argparse.Namespace) -> int:
+    from cascade_driver.schema import build
+    from cascade_driver.simulation.lammps_engine import LammpsEngine
+    from cascade_driver.simulation.potential import ZblSwitch, element_pairs
+    from cascade_driver.simulation.zbl import join_core
+
+    def length(given: dict[str, float] | float, pair: str, option: str) -> float:
+        if isinstance(given, float):
+            return given
+        if pair not in given:
+            raise InputError(f"{option} names no length for the pair {pair}; add {pair}=... to it")
+        return given[pair]
+
+    pairs = ["-".join(pair) for pair in element_pairs(tuple(chosen.species))]
+    switches = {
+        pair: build(
+            ZblSwitch,
+            {
+                "inner_A": length(chosen.inner, pair, "--inner"),
+                "outer_A": length(chosen.outer, pair, "--outer"),
+            },
+            origin=f"pair {pair}",
+        )
+        for pair in pairs
+    }
+    potential = join_core(
+        chosen.body,
+        species=tuple(chosen.species),
+        switches=switches,
+        out=chosen.out,
+        make_engine=lambda made: LammpsEngine(potential=made),
+        title=chosen.title,
+        origin=chosen.origin,
+        license=chosen.license,
+        crystals=tuple(chosen.crystals),
+    )
+    print(f"{potential.folder}: written; try `cascade potential check {chosen.out}`")
+    return 0
 
 
 def _console() -> Console:

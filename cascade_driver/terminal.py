@@ -13,7 +13,6 @@ from rich.table import Table
 from cascade_driver.analysis.defect_probability import defect_points
 from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.outcomes import usable_cascades
-from cascade_driver.errors import CascadeError
 from cascade_driver.simulation.record import Outcome
 
 if TYPE_CHECKING:
@@ -239,6 +238,25 @@ def print_potential(potential: Potential, *, console: Console) -> None:
 
 
 def watched_check(potential: Potential, *, console: Console) -> int:
-    """Put a potential through the contract tests, a line for each; return 0, or 1 if one fails."""
-    del potential, console
-    raise CascadeError("not there yet")
+    """Put a potential through the contract tests, a line for each as it comes; return 0, or 1 if one fails."""
+    from functools import partial
+
+    from cascade_driver.simulation.contract import ContractResult, check_potential
+    from cascade_driver.simulation.lammps_engine import LammpsEngine
+
+    def show(result: ContractResult) -> None:
+        verdict = "[green]passed[/green]" if result.passed else "[bold red]FAILED[/bold red]"
+        value = "-" if math.isnan(result.measured) else f"{result.measured:.3g} {result.unit}".rstrip()
+        console.print(
+            f"{verdict}  {result.name}, {result.subject}: {value} ({result.requirement})", highlight=False
+        )
+        if not result.passed:
+            console.print(f"        {result.remedy}", highlight=False)
+
+    console.print(f"[bold]{potential.name}[/bold] ({potential.about.status})", highlight=False)
+    results = check_potential(potential, make_engine=partial(LammpsEngine, potential=potential), progress=show)
+    failed = sum(not r.passed for r in results)
+    console.print(
+        f"{len(results) - failed} checks passed" + (f", {failed} failed" if failed else ""), highlight=False
+    )
+    return 1 if failed else 0
