@@ -408,7 +408,8 @@ def _potential_join(chosen: argparse.Namespace) -> int:
             raise InputError(f"{option} names no length for the pair {pair}; add {pair}=... to it")
         return given[pair]
 
-    pairs = ["-".join(pair) for pair in element_pairs(tuple(chosen.species))]
+    species = tuple(symbol for word in chosen.species for symbol in word.split(","))
+    pairs = ["-".join(pair) for pair in element_pairs(species)]
     switches = {
         pair: build(
             ZblSwitch,
@@ -422,7 +423,7 @@ def _potential_join(chosen: argparse.Namespace) -> int:
     }
     potential = join_core(
         chosen.body,
-        species=tuple(chosen.species),
+        species=species,
         switches=switches,
         out=chosen.out,
         make_engine=lambda made: LammpsEngine(potential=made),
