@@ -135,9 +135,13 @@ def plain(value: Any) -> Any:
     return TypeAdapter(type(value)).dump_python(value, mode="json", exclude_none=True)
 
 
+#: Made once: `json.dumps` makes one per call, which costs more than encoding the few numbers of an id.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def canonical_json(value: Any) -> str:
     """Return the one JSON text of `value`: sorted keys, no spaces, shortest exact numbers."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def digest(value: Any, *, length: int = 16) -> str:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.analysis.response import response
+from cascade_driver.campaign.executors import Processes, Work
 from cascade_driver.campaign.plan import Campaign, make_campaign
 from cascade_driver.campaign.rundir import RunDirectory, write_atomically
 from cascade_driver.campaign.status import run_status
-from cascade_driver.campaign.supervise import Progress, Supervisor, WorkSettings
+from cascade_driver.campaign.supervise import Progress
 from cascade_driver.config import (
     AnalysisSpec,
     CevnsRequest,
@@ -108,18 +109,17 @@ def work_on(planned: PlannedRun, *, workers: int | None, observe: Callable[[Prog
     work = planned.wanted.work
     planned.directory.sweep()
     planned.directory.set_damaged_aside()
-    settings = WorkSettings(
-        slots=workers or work.workers or len(os.sched_getaffinity(0)),
-        attempts=work.attempts,
-        time_limit_s=work.time_limit_s,
+    return Processes().work(
+        Work(
+            run=planned.directory,
+            campaign=planned.campaign,
+            potential=planned.potential.folder,
+            workers=workers or work.workers or len(os.sched_getaffinity(0)),
+            attempts=work.attempts,
+            time_limit_s=work.time_limit_s,
+        ),
+        observe,
     )
-    return Supervisor(
-        planned.directory,
-        planned.campaign,
-        potential=planned.potential.folder,
-        settings=settings,
-        observe=observe,
-    ).work()
 
 
 def fit_run(

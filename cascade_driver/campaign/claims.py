@@ -1,100 +1,255 @@
 """Claims: which worker is at which task, so that many workers share one run directory without a server.
 
-A claim is a file that one worker managed to create exclusively. Its owner touches it while it works. A claim whose
-process is gone (same host), or whose file nobody has touched for a while (another host), is taken over by
-renaming it away, which only one of several takers manages.
+A claim is a file that one worker managed to create exclusively, and touches while it works. A claim is dead when
+its process is gone (same machine) or when nobody has touched it for a while (another machine). To take a dead
+claim over is itself a task that must be claimed, so that of several takers exactly one gets it.
+
+A wrong judgement costs time and nothing else: results are stored whole or not at all, and the second copy of a
+result is dropped.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import json
 import os
 import socket
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
+
+from cascade_driver.schema import digest
 
 #: Owners touch their claims this often.
 HEARTBEAT_s = 15.0
 
-#: A claim of another host that was not touched for so long is dead: file systems of clusters show a change to
+#: A claim of another machine that was not touched for so long is dead: file systems of clusters show a change to
 #: other nodes within about a minute.
 DEAD_AFTER_s = 300.0
+
+#: The clock of the file system is asked again after so long.
+_CLOCK_GOOD_FOR_s = 60.0
+
+_count = itertools.count()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A task that this process may work on."""
+    """A task that this process may work on.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The claim's file.
+    text : str
+        What this process wrote into it.
+    """
 
     path: Path
+    text: str
 
     def touch(self) -> None:
-        """Show that the owner is alive; harmless if the claim is gone."""
-        with contextlib.suppress(FileNotFoundError):
+        """Show that the owner is alive; harmless if the claim is gone or the disk is in trouble."""
+        with contextlib.suppress(OSError):
             os.utime(self.path)
 
     def release(self) -> None:
-        """Give the task back."""
-        with contextlib.suppress(FileNotFoundError):
-            self.path.unlink()
+        """Give the task back, unless somebody has taken it over."""
+        with contextlib.suppress(OSError):
+            if self.path.read_text(encoding="utf-8") == self.text:
+                self.path.unlink()
 
 
-def claim(folder: Path, task: str) -> Claim | None:
-    """Return a claim on `task`, or None if another living worker has it.
+class Claims:
+    """The claims of a run, as one worker sees them.
 
     Parameters
     ----------
     folder : pathlib.Path
         Where the claims of a run lie.
-    task : str
-        Name of the task, usable as a file name.
     """
-    path = folder / f"{task}.json"
-    for _ in range(2):
-        with contextlib.suppress(FileExistsError):
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                json.dump(_owner(), stream)
-            return Claim(path=path)
-        if not _is_dead(path):
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        #: When a claim was first seen in its present state, by our own clock.
+        self._seen: dict[Path, tuple[int, float]] = {}
+        self._clock: tuple[float, float] | None = None
+
+    def take(self, task: str) -> Claim | None:
+        """Return a claim on `task`, or None if another living worker has it.
+
+        Parameters
+        ----------
+        task : str
+            Name of the task, usable as a file name.
+
+        Raises
+        ------
+        OSError
+            If the claim cannot be written.
+        """
+        path = self._folder / f"{task}.json"
+        mine = _owner_text()
+        for _ in range(2):
+            if _create(path, mine):
+                return Claim(path=path, text=mine)
+            try:
+                theirs = path.read_text(encoding="utf-8")
+            except FileNotFoundError:
+                continue  # released just now
+            return self._take_over(path, theirs, mine) if self._is_dead(path, theirs) else None
+        return None
+
+    def _take_over(self, path: Path, theirs: str, mine: str) -> Claim | None:
+        right = self.take(f".takeover-{digest([path.name, theirs])}")
+        if right is None:
             return None
-        grave = folder / f".dead-{task}-{os.getpid()}-{time.monotonic_ns()}"
         try:
-            path.rename(grave)
+            # Somebody may have been faster before the right was ours; while it is, nobody is.
+            if path.read_text(encoding="utf-8") != theirs:
+                return None
+            partial = path.with_name(f".{path.name}-{digest(mine)}")
+            partial.write_text(mine, encoding="utf-8")
+            partial.replace(path)
         except FileNotFoundError:
-            continue
-        grave.unlink()
-    return None
+            return None
+        finally:
+            right.release()
+        return Claim(path=path, text=mine)
+
+    def living(self) -> list[str]:
+        """Return the names of the tasks whose owners are at work."""
+        alive = []
+        for path in self._folder.glob("[!.]*.json"):
+            with contextlib.suppress(FileNotFoundError):
+                if not self._is_dead(path, path.read_text(encoding="utf-8")):
+                    alive.append(path.stem)
+        return alive
+
+    def _is_dead(self, path: Path, text: str) -> bool:
+        """Return whether the owner of a claim is gone."""
+        try:
+            owner = json.loads(text)
+            place, pid, start = str(owner["place"]), int(owner["pid"]), str(owner["process_start"])
+        except (ValueError, KeyError, TypeError):
+            return self._quiet_s(path) > HEARTBEAT_s  # its owner died between creating and writing it
+        if place == this_place():
+            return _process_start(pid) != start
+        return self._quiet_s(path) > DEAD_AFTER_s
+
+    def _quiet_s(self, path: Path) -> float:
+        """Return for how long nobody has touched a claim, by the file system's clock or by our own watching.
+
+        The second needs no clock that agrees with anyone's: a clock that was set back only delays.
+        """
+        try:
+            stamp = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0.0
+        now = time.monotonic()
+        known = self._seen.get(path)
+        if known is None or known[0] != stamp:
+            known = self._seen[path] = (stamp, now)
+        return max(now - known[1], self._now_of_file_system() - stamp / 1e9)
+
+    def _now_of_file_system(self) -> float:
+        """Return the time by the clock that stamps files here: the clock of a node may be off."""
+        now = time.monotonic()
+        if self._clock is None or now - self._clock[0] > _CLOCK_GOOD_FOR_s:
+            probe = self._folder / f".clock-{this_place()}-{os.getpid()}"
+            try:
+                probe.touch()
+                self._clock = (now, probe.stat().st_mtime)
+                probe.unlink(missing_ok=True)
+            except OSError:  # somebody who may only look
+                self._clock = (now, time.time())
+        return self._clock[1] + now - self._clock[0]
 
 
-def is_alive(path: Path) -> bool:
-    """Return whether the owner of the claim file `path` is at work."""
-    return path.is_file() and not _is_dead(path)
+class Heartbeat:
+    """Touches the claims in it until they are taken out, in a thread of its own: `with Heartbeat() as beat`."""
+
+    def __init__(self) -> None:
+        self._claims: set[Claim] = set()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def add(self, claim: Claim) -> None:
+        """Keep `claim` alive."""
+        with self._lock:
+            self._claims.add(claim)
+
+    def release(self, claim: Claim) -> None:
+        """Release `claim`."""
+        with self._lock:
+            self._claims.discard(claim)
+        claim.release()
+
+    def _beat(self) -> None:
+        while not self._over.wait(HEARTBEAT_s):
+            with self._lock:
+                claims = list(self._claims)
+            for claim in claims:
+                claim.touch()
 
 
-def _owner() -> dict[str, Any]:
-    return {
+def _create(path: Path, text: str) -> bool:
+    """Return whether the file was made here and now."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    except FileExistsError:
+        return False
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def _owner_text() -> str:
+    owner: dict[str, Any] = {
         "host": socket.gethostname(),
+        "place": this_place(),
         "pid": os.getpid(),
         "process_start": _process_start(os.getpid()),
-        "job": os.environ.get("SLURM_JOB_ID", ""),
+        "job": "_".join(os.environ[k] for k in ("SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID") if os.environ.get(k)),
+        "number": next(_count),
     }
+    return json.dumps(owner)
 
 
-def _is_dead(path: Path) -> bool:
-    """Return whether the owner of a claim is gone."""
-    try:
-        age = _now_of_file_system(path.parent) - path.stat().st_mtime
-        owner = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return True
-    except ValueError:
-        return age > HEARTBEAT_s  # its owner died, or is, between creating and writing it
-    if owner.get("host") == socket.gethostname():
-        return _process_start(int(owner.get("pid", -1))) != str(owner.get("process_start"))
-    return age > DEAD_AFTER_s
+@functools.cache
+def this_place() -> str:
+    """Return a name of where process numbers mean what they say: host, boot and process namespace."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+    with contextlib.suppress(OSError):
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return digest(parts)
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process of this place is there."""
+    return _process_start(pid) != "gone"
 
 
 def _process_start(pid: int) -> str:
@@ -105,13 +260,3 @@ def _process_start(pid: int) -> str:
         return "gone"
     fields = text[text.rindex(")") + 2 :].split()
     return "gone" if fields[0] == "Z" else fields[19]
-
-
-def _now_of_file_system(folder: Path) -> float:
-    """Return the time by the clock that stamps files here: the clock of a node may be off."""
-    probe = folder / f".clock-{os.getpid()}"
-    probe.touch()
-    try:
-        return probe.stat().st_mtime
-    finally:
-        probe.unlink(missing_ok=True)

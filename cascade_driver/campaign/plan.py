@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -94,15 +95,31 @@ class RecoilGroup:
     weights: tuple[float, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class PlannedCascade:
-    """A cascade of the plan: its name, and what makes it differ from its neighbours."""
+    """A cascade of the plan: its name, and what makes it differ from its neighbours.
+
+    There may be 1e5 of them: plain, cheap objects.
+    """
 
     id: str
     snapshot: int
-    knock_on: KnockOn
+    species: str
+    region: int | None
+    direction: tuple[float, float, float]
+    recoil_energy_eV: float
     seed: int
     direction_weight: float
+
+    @property
+    def knock_on(self) -> KnockOn:
+        """The kick."""
+        return KnockOn(
+            species=self.species,
+            region=self.region,
+            direction=self.direction,
+            recoil_energy_eV=self.recoil_energy_eV,
+        )
 
 
 @parameters
@@ -126,9 +143,11 @@ class Campaign:
     protocol: Protocol
     groups: tuple[RecoilGroup, ...]
 
-    @property
+    @cached_property
     def size(self) -> int:
-        """Number of cascades."""
+        """Number of cascades; what two groups ask for counts once."""
+        if len(self.groups) > 1:
+            return sum(1 for _ in self.cascades())
         return sum(len(g.recoil_energies_eV) * len(g.vectors) * g.snapshots for g in self.groups)
 
     @property
@@ -156,19 +175,23 @@ class Campaign:
     def _of_group(self, group: RecoilGroup, snapshot: int, protocol_digest: str) -> Iterator[PlannedCascade]:
         for vector, weight in zip(group.vectors, group.weights, strict=True):
             for energy in group.recoil_energies_eV:
-                knock_on = KnockOn(
-                    species=group.species, region=group.region, direction=vector, recoil_energy_eV=energy
-                )
-                seed = _seed(self.protocol.campaign_seed, snapshot, knock_on)
-                yield PlannedCascade(
-                    id=cascade_id(
-                        protocol_digest=protocol_digest, snapshot=snapshot, knock_on=knock_on, seed=seed
-                    ),
+                seed = _seed(
+                    self.protocol.campaign_seed,
                     snapshot=snapshot,
-                    knock_on=knock_on,
-                    seed=seed,
-                    direction_weight=weight,
+                    species=group.species,
+                    direction=vector,
+                    recoil_energy_eV=energy,
                 )
+                name = cascade_id(
+                    protocol_digest=protocol_digest,
+                    snapshot=snapshot,
+                    species=group.species,
+                    region=group.region,
+                    direction=vector,
+                    recoil_energy_eV=energy,
+                    seed=seed,
+                )
+                yield PlannedCascade(name, snapshot, group.species, group.region, vector, energy, seed, weight)
 
     def spec(self, planned: PlannedCascade) -> CascadeSpec:
         """Return the full specification of a planned cascade."""
@@ -180,10 +203,16 @@ class Campaign:
         )
 
 
-def _seed(campaign_seed: int, snapshot: int, knock_on: KnockOn) -> int:
+def _seed(
+    campaign_seed: int,
+    *,
+    snapshot: int,
+    species: str,
+    direction: tuple[float, float, float],
+    recoil_energy_eV: float,
+) -> int:
     """Return a seed that depends on what a cascade is and not on its place: extended plans keep theirs."""
-    content = [snapshot, knock_on.species, *knock_on.direction, knock_on.recoil_energy_eV]
-    return seed_from(campaign_seed, int(digest(content, length=8), 16))
+    return seed_from(campaign_seed, int(digest([snapshot, species, *direction, recoil_energy_eV], length=8), 16))
 
 
 def make_campaign(

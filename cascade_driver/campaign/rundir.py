@@ -5,32 +5,45 @@
     RUN/cascades/<id>/            one finished cascade: record.json and final.extxyz.gz
     RUN/claims/                   who is at work on what
     RUN/logs/                     what crashed workers said
+    RUN/index/                    rows of the records, to be made again at any moment
+    RUN/damaged/                  what was found damaged and made again
 
 A cascade is finished when its folder exists: the folder is written under another name and renamed, complete or not
-at all. Nothing here deletes a finished cascade.
+at all. Nothing here deletes or overwrites a finished cascade.
 """
 
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
-import socket
 import time
-from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cascade_driver.campaign.claims import is_running, this_place
+from cascade_driver.campaign.index import Index, Row, number, row_of
 from cascade_driver.campaign.plan import Campaign, RecoilGroup
-from cascade_driver.errors import InputError, RecordError
+from cascade_driver.errors import CascadeError, InputError, RecordError
 from cascade_driver.schema import build, canonical_json, plain, read_json
 from cascade_driver.simulation.cascade import Result, write_structure
 from cascade_driver.simulation.record import CascadeTable, Record, read_record, write_record
+from cascade_driver.simulation.start import read_box, read_snapshot
 
 CAMPAIGN_FILE = "campaign.json"
 CAMPAIGN_SCHEMA = 1
+
+#: What a disk says that is full or closed to us.
+DISK_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
+
+#: Half-written files of another machine are swept when they are this old; a cascade is stored within seconds.
+_SWEEP_AFTER_s = 24 * 3600.0
+
+_count = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,11 @@ class RunDirectory:
     def logs(self) -> Path:
         """Folder of logs."""
         return self.path / "logs"
+
+    @property
+    def index(self) -> Index:
+        """The index of the records, opened anew."""
+        return Index(self.path / "index", self.cascades)
 
     def starts(self, campaign: Campaign) -> Path:
         """Folder of the starting states of a campaign."""
@@ -122,8 +140,13 @@ class RunDirectory:
         """Return whether a cascade is finished."""
         return (self.cascades / cascade).is_dir()
 
-    def store(self, result: Result) -> None:
+    def store(self, result: Result) -> Row:
         """Keep a finished cascade, complete or not at all; if another worker was faster, its result stays.
+
+        Returns
+        -------
+        Row
+            What the index should know.
 
         Raises
         ------
@@ -131,35 +154,94 @@ class RunDirectory:
             If the disk is full or cannot be written; nothing half-written is left.
         """
         record = result.record
-        partial = self.cascades / f".{record.id}-{socket.gethostname()}-{os.getpid()}"
+        place = self.cascades / record.id
+        partial = self.cascades / f".{record.id}-{this_place()}-{os.getpid()}-{next(_count)}"
+        shutil.rmtree(partial, ignore_errors=True)  # of a process with our number that lives no more
         try:
             partial.mkdir()
             write_record(record, partial)
             if result.structure is not None:
                 write_structure(result.structure, partial)
             _flush(partial)
-            partial.rename(self.cascades / record.id)
-        except OSError as error:
+            row = row_of(record, partial)
+            try:
+                partial.rename(place)
+            except OSError as error:
+                if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+                    raise
+                return row_of(self.record(record.id), place)
+            _flush_folder(self.cascades)
+            return row
+        finally:
             shutil.rmtree(partial, ignore_errors=True)
-            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
-                raise
 
     def sweep(self) -> None:
-        """Remove what workers of this host that no longer live left half-written."""
-        host = socket.gethostname()
-        for partial in self.cascades.glob(f".*-{host}-*"):
-            pid = partial.name.rsplit("-", 1)[1]
-            if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-                shutil.rmtree(partial, ignore_errors=True)
+        """Remove what workers that no longer live left half-written."""
+        for partial in [*self.cascades.glob(".*-*-*-*"), *self.claims.glob(".*-*")]:
+            with suppress(OSError):
+                if not self._is_at_work(partial):
+                    shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
+
+    def _is_at_work(self, partial: Path) -> bool:
+        match partial.name.split("-"):
+            case [_, place, pid, _] if place == this_place() and pid.isdigit():
+                return is_running(int(pid))
+        return time.time() - partial.stat().st_mtime < _SWEEP_AFTER_s
 
     def set_damaged_aside(self) -> dict[str, str]:
         """Move damaged records out of the way, so that their cascades run again; return what was wrong."""
-        wrong = self.damaged(self.finished())
+        wrong = self.index.read()[1]
         for cascade in wrong:
-            aside = self.path / "damaged"
-            aside.mkdir(exist_ok=True)
-            (self.cascades / cascade).rename(aside / f"{cascade}-{time.time_ns()}")
+            self.set_aside(self.cascades / cascade)
         return wrong
+
+    def set_aside(self, path: Path) -> None:
+        """Move something damaged to RUN/damaged; nothing is deleted."""
+        aside = self.path / "damaged"
+        aside.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # another worker was faster
+            path.rename(aside / f"{path.name}-{time.time_ns()}")
+
+    def damaged_starts(self, campaign: Campaign) -> dict[Path, str]:
+        """Return the damaged files among the starting states of a campaign, with what is wrong."""
+        folder = self.starts(campaign)
+        wrong = {}
+        for file in sorted(folder.glob("[!.]*.npz")):
+            try:
+                if file.stem.isdigit():
+                    read_snapshot(folder, int(file.stem))
+                else:
+                    read_box(folder)
+            except (RecordError, KeyError, ValueError) as error:
+                if file.exists():
+                    wrong[file] = str(error)
+        return wrong
+
+    def set_damaged_starts_aside(self, campaign: Campaign) -> dict[Path, str]:
+        """Move damaged starting states out of the way, so that they are made again; return what was wrong."""
+        wrong = self.damaged_starts(campaign)
+        for file in wrong:
+            if file.stem.isdigit():
+                checksum = self._checksum_before(campaign, file)
+                if checksum:
+                    write_atomically(expected_checksum(file.parent, int(file.stem)), checksum + "\n")
+            # First the file whose presence says that the snapshot is there.
+            self.set_aside(file)
+            if file.stem.isdigit():
+                self.set_aside(file.with_suffix(".data"))
+        return wrong
+
+    def _checksum_before(self, campaign: Campaign, snapshot: Path) -> str:
+        """Return the SHA-256 that a damaged snapshot had: as it says itself, or a cascade that started from it."""
+        with suppress(Exception), np.load(snapshot, allow_pickle=False) as data:
+            return str(data["state_sha256"])
+        finished = self.finished()
+        for planned in campaign.cascades():
+            if planned.snapshot == int(snapshot.stem) and planned.id in finished:
+                with suppress(RecordError):
+                    if checksum := self.record(planned.id).physics.get("start_sha256"):
+                        return str(checksum)
+        return ""
 
     def record(self, cascade: str) -> Record:
         """Return the record of a finished cascade.
@@ -179,34 +261,48 @@ class RunDirectory:
         RecordError
             If a record is damaged.
         """
-        finished = self.finished()
-        rows = [(p, self.record(p.id)) for p in campaign.cascades() if p.id in finished]
+        rows, damaged = self.index.read()
+        planned = list(campaign.cascades())
+        for p in planned:
+            if p.id in damaged:
+                raise RecordError(damaged[p.id])
+        pairs = [(p, rows[p.id]) for p in planned if p.id in rows]
         return CascadeTable(
-            id=np.array([p.id for p, _ in rows], dtype=np.str_),
-            species=np.array([p.knock_on.species for p, _ in rows], dtype=np.str_),
-            recoil_energy_eV=np.array([p.knock_on.recoil_energy_eV for p, _ in rows], dtype=np.float64),
-            direction=np.array([p.knock_on.direction for p, _ in rows], dtype=np.float64).reshape(-1, 3),
-            direction_weight=np.array([p.direction_weight for p, _ in rows], dtype=np.float64),
-            snapshot=np.array([p.snapshot for p, _ in rows], dtype=np.int64),
-            outcome=np.array([r.outcome.key for _, r in rows], dtype=np.str_),
-            stored_energy_eV=np.array([r.stored_energy_eV for _, r in rows], dtype=np.float64),
+            id=np.array([p.id for p, _ in pairs], dtype=np.str_),
+            species=np.array([p.species for p, _ in pairs], dtype=np.str_),
+            recoil_energy_eV=np.array([p.recoil_energy_eV for p, _ in pairs], dtype=np.float64),
+            direction=np.array([p.direction for p, _ in pairs], dtype=np.float64).reshape(-1, 3),
+            direction_weight=np.array([p.direction_weight for p, _ in pairs], dtype=np.float64),
+            snapshot=np.array([p.snapshot for p, _ in pairs], dtype=np.int64),
+            outcome=np.array([r.outcome for _, r in pairs], dtype=np.str_),
+            stored_energy_eV=np.array([number(r.stored_energy_eV) for _, r in pairs], dtype=np.float64),
             potential_status=campaign.potential_status,
         )
 
-    def damaged(self, cascades: Iterable[str]) -> dict[str, str]:
-        """Return those of the finished `cascades` whose record is damaged, with what is wrong."""
-        wrong = {}
-        for cascade in cascades:
-            try:
-                self.record(cascade)
-            except RecordError as error:
-                wrong[cascade] = str(error)
-        return wrong
+
+def expected_checksum(starts: Path, index: int) -> Path:
+    """Return the file that holds the SHA-256 that a snapshot had before it was damaged."""
+    return starts / f"{index:03d}.sha256"
+
+
+def disk_error(path: Path, error: OSError) -> CascadeError:
+    """Return what to say when a run directory cannot be written any more.
+
+    Raises
+    ------
+    OSError
+        `error` itself, if it is of another kind.
+    """
+    if error.errno not in DISK_TROUBLE:
+        raise error
+    return CascadeError(
+        f"{path}: cannot be written ({error.strerror}); what is finished is safe: make room and run again"
+    )
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file under another name and rename it: readers see the old or the new one, never half."""
-    partial = path.with_name(f".{path.name}-{os.getpid()}")
+    partial = path.with_name(f".{path.name}-{this_place()}-{os.getpid()}-{next(_count)}")
     try:
         with partial.open("w", encoding="utf-8") as stream:
             stream.write(text)
@@ -225,3 +321,12 @@ def _flush(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Bring a renaming in `folder` to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

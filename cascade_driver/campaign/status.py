@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cascade_driver.campaign.claims import is_alive
+from cascade_driver.campaign.claims import Claims
+from cascade_driver.campaign.index import Row, number
 from cascade_driver.campaign.rundir import RunDirectory
-from cascade_driver.errors import RecordError
-from cascade_driver.simulation.record import Outcome, Record, STORED_ENERGY_FLOOR_eV
+from cascade_driver.simulation.record import Outcome, STORED_ENERGY_FLOOR_eV
 
 #: The rate is that of the last so many cascades: machines come and go.
 _RECENT = 50
@@ -67,6 +66,8 @@ class RunStatus:
         Mean.
     peak_memory_MiB : float
         Largest of any worker.
+    kept_bytes : int
+        Records and final structures on disk.
     cascades_per_hour : float
         Recent rate; nan if it cannot be told.
     hours_left : float
@@ -87,6 +88,7 @@ class RunStatus:
     cpu_hours: float
     cpu_s_per_cascade: float
     peak_memory_MiB: float
+    kept_bytes: int
     cascades_per_hour: float
     hours_left: float
     other: int
@@ -117,47 +119,43 @@ def run_status(run: RunDirectory) -> RunStatus:
         If this is no run directory.
     """
     campaign = run.load()
-    finished = run.finished()
-    rows: dict[tuple[str, float], list[tuple[float, Record]]] = defaultdict(list)
+    known, wrong = run.index.read()
+    rows: dict[tuple[str, float], list[tuple[float, Row]]] = defaultdict(list)
     planned: dict[tuple[str, float], int] = defaultdict(int)
     damaged: dict[str, str] = {}
-    ids = set()
     for cascade in campaign.cascades():
-        key = (cascade.knock_on.species, cascade.knock_on.recoil_energy_eV)
+        key = (cascade.species, cascade.recoil_energy_eV)
         planned[key] += 1
-        ids.add(cascade.id)
-        if cascade.id in finished:
-            try:
-                rows[key].append((cascade.direction_weight, run.record(cascade.id)))
-            except RecordError as error:
-                damaged[cascade.id] = str(error)
-    records = [record for group in rows.values() for _, record in group]
-    outcomes: dict[str, int] = defaultdict(int)
-    for record in records:
-        outcomes[record.outcome.key] += 1
-    cpu_s = [float(r.cost.get("cpu_s", 0.0)) for r in records]
-    rate, left = _rate(run, ids & finished, total=len(ids))
+        if cascade.id in known:
+            rows[key].append((cascade.direction_weight, known[cascade.id]))
+        elif cascade.id in wrong:
+            damaged[cascade.id] = wrong[cascade.id]
+    total = sum(planned.values())
+    found = [row for group in rows.values() for _, row in group]
+    rate, left = _rate([row.stamp_ns / 1e9 for row in found], total=total)
+    n = len(found)
     return RunStatus(
         title=campaign.title,
         potential=campaign.protocol.potential_name,
         potential_status=campaign.potential_status,
-        planned=len(ids),
-        finished=len(records),
-        in_progress=sum(1 for path in run.claims.glob("[!.]*.json") if is_alive(path)),
-        outcomes=dict(sorted(outcomes.items(), key=lambda item: -item[1])),
+        planned=total,
+        finished=n,
+        in_progress=len(Claims(run.claims).living()),
+        outcomes=dict(Counter(row.outcome for row in found).most_common()),
         damaged=damaged,
         energies=tuple(_energy(key, planned[key], rows[key]) for key in sorted(planned)),
-        cpu_hours=sum(cpu_s) / 3600,
-        cpu_s_per_cascade=float(np.mean(cpu_s)) if cpu_s else math.nan,
-        peak_memory_MiB=max((float(r.cost.get("peak_memory_MiB", 0.0)) for r in records), default=math.nan),
+        cpu_hours=sum(row.cpu_s for row in found) / 3600,
+        cpu_s_per_cascade=sum(row.cpu_s for row in found) / n if n else math.nan,
+        peak_memory_MiB=max((row.peak_memory_MiB for row in found), default=math.nan),
+        kept_bytes=sum(row.kept_bytes for row in found),
         cascades_per_hour=rate,
         hours_left=left,
-        other=len(finished - ids),
+        other=len(known) + len(wrong) - n - len(damaged),
     )
 
 
-def _energy(key: tuple[str, float], planned: int, rows: list[tuple[float, Record]]) -> EnergyStatus:
-    usable = [(w, r.stored_energy_eV) for w, r in rows if r.outcome is Outcome.COMPLETED]
+def _energy(key: tuple[str, float], planned: int, rows: list[tuple[float, Row]]) -> EnergyStatus:
+    usable = [(w, number(r.stored_energy_eV)) for w, r in rows if r.outcome == Outcome.COMPLETED.key]
     weight = np.array([w for w, _ in usable])
     stored = np.array([e for _, e in usable])
     damaging = stored > STORED_ENERGY_FLOOR_eV
@@ -174,11 +172,10 @@ def _energy(key: tuple[str, float], planned: int, rows: list[tuple[float, Record
     )
 
 
-def _rate(run: RunDirectory, finished: Iterable[str], *, total: int) -> tuple[float, float]:
+def _rate(times_s: list[float], *, total: int) -> tuple[float, float]:
     """Return cascades per hour among the last ones, and the hours that are left at that rate."""
-    times = sorted((run.cascades / cascade).stat().st_mtime for cascade in finished)
-    left = total - len(times)
-    recent = times[-_RECENT:]
+    left = total - len(times_s)
+    recent = sorted(times_s)[-_RECENT:]
     if len(recent) < 2:
         return math.nan, 0.0 if left == 0 else math.nan
     # While work goes on, time since the last one counts: a stalled run slows down visibly.

@@ -1,88 +1,41 @@
-"""Running a plan: one supervised process per task, any number of workers on one run directory.
+"""Running a plan: any number of workers on one run directory.
 
-    while there are tasks:
-        start ready and unclaimed ones in free slots   (box -> snapshots -> cascades)
-        wait for a process to end, or a moment
-        reap: stored, failed (try again, then record the failure), or fatal (stop with its message)
-        touch the claims
-
-An engine that aborts, hangs or crashes costs one attempt of one cascade. The parent never imports the engine: a
-fork server does, once, and each task forks from it.
+while there are tasks:
+start ready and unclaimed ones in free slots   (box -> snapshots -> cascades)
+wait for one to end, or a moment
+reap: stored, failed (try again, then record the failure), or fatal (stop with its message)
 """
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import multiprocessing
-import os
-import signal
-import socket
-import sys
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext
-from multiprocessing.process import BaseProcess
-from pathlib import Path
-from typing import Any
 
-from cascade_driver.campaign.claims import Claim, HEARTBEAT_s, claim
+from cascade_driver.campaign.claims import Claim, Claims, Heartbeat
 from cascade_driver.campaign.plan import Campaign, PlannedCascade
-from cascade_driver.campaign.rundir import RunDirectory
-from cascade_driver.errors import CascadeError, EngineError
+from cascade_driver.campaign.rundir import RunDirectory, disk_error
+from cascade_driver.campaign.slots import Ending, Slots
+from cascade_driver.campaign.task import Task
+from cascade_driver.errors import CascadeError, EngineError, RecordError
 from cascade_driver.schema import plain
 from cascade_driver.simulation.cascade import Result
 from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import Outcome, Record
 from cascade_driver.simulation.start import has_snapshot
 
-#: Modules that the fork server imports before it forks: what costs 0.6 s is paid once.
-_PRELOAD = ["cascade_driver.campaign.task"]
-
-#: A task gets this much longer than its time limit to stop of itself before it is killed.
-_GRACE_s = 60.0
-
 #: Cascades that are tried at one look; others may be at work on all of them.
-_MOST_TRIES = 64
+_MOST_TRIES = 256
 
-#: The longest wait between two looks at the run directory.
+#: Starting states are repaired so often for one task; then something else is wrong.
+_MOST_REPAIRS = 3
+
+#: The longest wait between two looks at what ended here.
 _LOOK_EVERY_s = 0.5
 
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One thing for one process: the box, a snapshot, or a cascade."""
-
-    name: str
-    snapshot: int | None = None
-    cascade: PlannedCascade | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkSettings:
-    """How a worker works; nothing of it changes a result.
-
-    Attributes
-    ----------
-    slots : int
-        Processes at a time.
-    attempts : int
-        How often a cascade whose process crashed or hung is tried before that is recorded.
-    time_limit_s : float
-        Wall time of one cascade.
-    stop_at : float, optional
-        `time.monotonic()` after which no new task is started.
-    """
-
-    slots: int
-    attempts: int = 2
-    time_limit_s: float = 6 * 3600.0
-    stop_at: float | None = None
+#: The wait between two looks at what others are at.
+_LOOK_AT_OTHERS_EVERY_s = 1.0
 
 
 @dataclass(kw_only=True)
@@ -111,17 +64,6 @@ class Progress:
     running: list[str] = field(default_factory=list)
 
 
-@dataclass(kw_only=True)
-class _Job:
-    task: Task
-    process: BaseProcess
-    answer: Connection
-    claim: Claim
-    log: Path
-    started: float
-    kill_at: float
-
-
 class Supervisor:
     """Works on a campaign in a run directory until nothing is left for it to do.
 
@@ -131,12 +73,14 @@ class Supervisor:
         Prepared, with the campaign saved in it.
     campaign : Campaign
         The plan.
-    potential : pathlib.Path
-        Folder of the potential.
-    settings : WorkSettings
-        How to work.
+    slots : Slots
+        Where tasks are done.
+    attempts : int
+        How often a cascade whose process crashed or hung is tried before that is recorded.
     observe : callable
         Called with the `Progress` about every half second.
+    until_s : float, optional
+        No new task is started so long after now.
     """
 
     def __init__(
@@ -144,34 +88,37 @@ class Supervisor:
         run: RunDirectory,
         campaign: Campaign,
         *,
-        potential: Path,
-        settings: WorkSettings,
+        slots: Slots,
+        attempts: int,
         observe: Callable[[Progress], None],
+        until_s: float | None = None,
     ) -> None:
         self._run = run
         self._campaign = campaign
-        self._settings = settings
+        self._slots = slots
+        self._attempts = attempts
         self._observe = observe
+        self._stop_at = None if until_s is None else time.monotonic() + until_s
         self._starts = run.starts(campaign)
-        self._child = partial(
-            _in_child,
-            run=run.path,
-            protocol=plain(campaign.protocol),
-            potential=potential,
-            time_limit_s=settings.time_limit_s,
-        )
-        self._jobs: dict[int, _Job] = {}
+        self._claims = Claims(run.claims)
+        self._beat = Heartbeat()
+        self._index = run.index
+        self._jobs: dict[str, Claim] = {}
         self._failed_attempts: dict[str, int] = {}
-        self._snapshots_made = 0
+        self._repairs: dict[str, int] = {}
+        self._has_snapshot: set[int] = set()
+        #: Cascades to start, by snapshot; those that others are at.
+        self._waiting: dict[int, deque[PlannedCascade]] = {}
+        self._elsewhere: deque[PlannedCascade] = deque()
+        self._look_at_others_at = 0.0
         finished = run.finished()
-        self._waiting: deque[PlannedCascade] = deque()
         self.progress = Progress(total=0)
         for planned in campaign.cascades():
             self.progress.total += 1
             if planned.id in finished:
                 self.progress.done += 1
             else:
-                self._waiting.append(planned)
+                self._waiting.setdefault(planned.snapshot, deque()).append(planned)
 
     def work(self) -> Progress:
         """Work until the plan is done, or the time is up.
@@ -184,205 +131,178 @@ class Supervisor:
         KeyboardInterrupt
             After stopping the tasks in progress.
         """
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_PRELOAD)
-        last_touch = time.monotonic()
         try:
-            while True:
-                self._fill_slots(context)
-                self._report()
-                if not self._jobs and (not self._waiting or self._time_is_up()):
-                    return self.progress
-                self._await_and_reap()
-                if time.monotonic() - last_touch > HEARTBEAT_s:
-                    last_touch = time.monotonic()
-                    for job in self._jobs.values():
-                        job.claim.touch()
-        finally:
-            self._stop_all()
+            with self._beat:
+                try:
+                    self._work()
+                finally:
+                    self._stop_all()
+        except OSError as error:
+            raise disk_error(self._run.path, error) from None
+        return self.progress
+
+    def _work(self) -> None:
+        while True:
+            self._fill_slots()
+            self._report()
+            if not self._jobs and (not self._is_anything_left() or self._is_time_up()):
+                return
+            for ending in self._slots.ended(_LOOK_EVERY_s):
+                self._reap(ending)
+
+    def _is_anything_left(self) -> bool:
+        return bool(self._elsewhere) or any(self._waiting.values())
+
+    def _is_time_up(self) -> bool:
+        return self._stop_at is not None and time.monotonic() > self._stop_at
 
     # -- starting ------------------------------------------------------------------------------------------
 
-    def _fill_slots(self, context: ForkServerContext) -> None:
-        while len(self._jobs) < self._settings.slots and self._waiting and not self._time_is_up():
-            job = self._start_prerequisite(context) or self._start_cascade(context)
-            if job is None:
+    def _fill_slots(self) -> None:
+        while self._slots.free > 0 and self._is_anything_left() and not self._is_time_up():
+            if not (self._start_prerequisite() or self._start_cascade()):
                 return
-            self._jobs[job.process.sentinel] = job
 
-    def _start_prerequisite(self, context: ForkServerContext) -> _Job | None:
+    def _start_prerequisite(self) -> bool:
         """Start what cascades wait for: the box, then one snapshot after the other."""
         if not (self._starts / "box.npz").is_file():
-            return self._start(context, Task(name="box"))
-        while has_snapshot(self._starts, self._snapshots_made):
-            self._snapshots_made += 1
-        if self._snapshots_made >= self._campaign.snapshots:
-            return None
-        name = f"snapshot-{self._snapshots_made:03d}"
-        return self._start(context, Task(name=name, snapshot=self._snapshots_made))
+            return self._start(Task(name="box"))
+        for index in range(self._campaign.snapshots):
+            if index in self._has_snapshot or has_snapshot(self._starts, index):
+                self._has_snapshot.add(index)
+            elif index > 0 and not has_snapshot(self._starts, index - 1):
+                return False
+            else:
+                return self._start(Task(name=f"snapshot-{index:03d}", snapshot=index))
+        return False
 
-    def _start_cascade(self, context: ForkServerContext) -> _Job | None:
-        """Start the next cascade that is ready and that nobody else is at; those go to the end of the queue."""
-        for _ in range(min(len(self._waiting), _MOST_TRIES)):
-            planned = self._waiting.popleft()
+    def _start_cascade(self) -> bool:
+        """Start the next cascade that is ready and that nobody else is at."""
+        for _ in range(_MOST_TRIES):
+            planned = self._next()
+            if planned is None:
+                return False
+            task = Task(name=planned.id, snapshot=planned.snapshot, cascade=planned)
             if self._run.is_finished(planned.id):
                 self.progress.done += 1
-                continue
-            if planned.snapshot < self._snapshots_made:
-                task = Task(name=planned.id, snapshot=planned.snapshot, cascade=planned)
-                if job := self._start(context, task):
-                    return job
-            self._waiting.append(planned)
+            elif self._start(task):
+                return True
+            elif not self._run.is_finished(planned.id):
+                self._elsewhere.append(planned)
+            else:
+                self.progress.done += 1
+        return False
+
+    def _next(self) -> PlannedCascade | None:
+        """Return a cascade whose snapshot is there, in the order of the plan; at times one that others are at."""
+        for snapshot in sorted(self._waiting):
+            if snapshot in self._has_snapshot and self._waiting[snapshot]:
+                return self._waiting[snapshot].popleft()
+        now = time.monotonic()
+        if self._elsewhere and now > self._look_at_others_at:
+            self._look_at_others_at = now + _LOOK_AT_OTHERS_EVERY_s
+            # One round: each of them is either ours, finished, or back here.
+            for planned in self._elsewhere:
+                self._waiting.setdefault(planned.snapshot, deque()).append(planned)
+            self._elsewhere.clear()
+            return self._next()
         return None
 
-    def _start(self, context: ForkServerContext, task: Task) -> _Job | None:
-        if any(job.task.name == task.name for job in self._jobs.values()):
-            return None
-        mine = claim(self._run.claims, f"{self._campaign.protocol.start_id}-{task.name}")
-        if mine is None:
-            return None
-        answer, child_end = context.Pipe(duplex=False)
-        log = self._run.logs / f"{task.name}.log"
-        process = context.Process(target=self._child, kwargs={"task": task, "answer": child_end, "log": log})
-        process.start()
-        child_end.close()
-        now = time.monotonic()
-        limit = self._settings.time_limit_s + _GRACE_s
-        return _Job(
-            task=task, process=process, answer=answer, claim=mine, log=log, started=now, kill_at=now + limit
-        )
+    def _start(self, task: Task) -> bool:
+        """Start a task, unless somebody is at it, or has done it in the meantime."""
+        if task.name in self._jobs:
+            return False
+        claim = self._claims.take(f"{self._campaign.protocol.start_id}-{task.name}")
+        if claim is None:
+            return False
+        if self._is_done(task):
+            claim.release()
+            return False
+        self._jobs[task.name] = claim
+        self._beat.add(claim)
+        self._slots.start(task, self._run.logs / f"{task.name}.log")
+        return True
+
+    def _is_done(self, task: Task) -> bool:
+        if task.cascade is not None:
+            return self._run.is_finished(task.name)
+        if task.snapshot is not None:
+            return has_snapshot(self._starts, task.snapshot)
+        return (self._starts / "box.npz").is_file()
 
     # -- ending --------------------------------------------------------------------------------------------
 
-    def _await_and_reap(self) -> None:
-        if not self._jobs:
-            time.sleep(_LOOK_EVERY_s)  # all that is left is claimed by other workers
-            return
-        ended = {s for s in wait(list(self._jobs), timeout=_LOOK_EVERY_s) if isinstance(s, int)}
-        now = time.monotonic()
-        for sentinel, job in list(self._jobs.items()):
-            if sentinel not in ended and now > job.kill_at:
-                job.process.kill()
-                job.process.join()
-                ended.add(sentinel)
-        for sentinel in ended:
-            self._reap(self._jobs.pop(sentinel), now)
-
-    def _reap(self, job: _Job, now: float) -> None:
-        job.process.join()
-        try:
-            said: tuple[str, str] | None = job.answer.recv() if job.answer.poll() else None
-        except EOFError:
-            said = None
-        job.answer.close()
-        kind, message = said or ("crashed", self._last_words(job, timed_out=now > job.kill_at))
+    def _reap(self, ending: Ending) -> None:
+        task, kind = ending.task, ending.kind
         try:
             if kind == "fatal":
-                raise CascadeError(message)
+                raise CascadeError(ending.message)
             if kind == "bug":
-                raise RuntimeError(message)
-            if kind == "crashed":
-                self._after_crash(job, message, timed_out=now > job.kill_at)
-            if job.task.cascade and (kind == "done" or self._run.is_finished(job.task.name)):
-                self.progress.done += 1
-                self.progress.done_here += 1
-                self.progress.busy_s += now - job.started
-                self.progress.failures += message not in {"", Outcome.COMPLETED.key}
+                raise RuntimeError(ending.message)
+            if kind == "damaged":
+                self._repair_starts(ending)
+            elif kind != "done" and not self._is_done(task):
+                self._after_failure(ending)
+            if task.cascade is not None and self._is_done(task):
+                self._count(ending)
         finally:
-            job.claim.release()
+            if claim := self._jobs.pop(task.name, None):
+                self._beat.release(claim)
         if kind == "done":
-            job.log.unlink(missing_ok=True)
+            (self._run.logs / f"{task.name}.log").unlink(missing_ok=True)
 
-    def _last_words(self, job: _Job, *, timed_out: bool) -> str:
-        if timed_out:
-            return f"killed after {self._settings.time_limit_s:g} s and a grace of {_GRACE_s:g} s"
-        code = job.process.exitcode or 0
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        try:
-            tail = " ".join(job.log.read_text(encoding="utf-8", errors="replace").split())[-500:]
-        except OSError:
-            tail = ""
-        return f"the process ended with {how}" + (f": {tail}" if tail else "")
+    def _count(self, ending: Ending) -> None:
+        self.progress.done += 1
+        self.progress.done_here += 1
+        self.progress.busy_s += ending.wall_s
+        self.progress.failures += ending.row is None or ending.row.outcome != Outcome.COMPLETED.key
+        if ending.row is not None:
+            self._index.add(ending.row)
 
-    def _after_crash(self, job: _Job, message: str, *, timed_out: bool) -> None:
+    def _again(self, task: Task) -> None:
+        if task.cascade is not None:
+            self._waiting.setdefault(task.cascade.snapshot, deque()).appendleft(task.cascade)
+
+    def _repair_starts(self, ending: Ending) -> None:
+        """Set damaged starting states aside, to be made again, and then do what met them."""
+        name = ending.task.name
+        self._repairs[name] = self._repairs.get(name, 0) + 1
+        if self._repairs[name] > _MOST_REPAIRS:
+            raise RecordError(ending.message)
+        self._run.set_damaged_starts_aside(self._campaign)
+        self._has_snapshot.clear()
+        self._again(ending.task)
+
+    def _after_failure(self, ending: Ending) -> None:
         """Try again; when the attempts are used up, record the failure of a cascade, or stop for a start."""
-        attempts = self._failed_attempts.get(job.task.name, 0) + 1
-        self._failed_attempts[job.task.name] = attempts
-        if attempts < self._settings.attempts:
-            if job.task.cascade:
-                self._waiting.appendleft(job.task.cascade)
+        task = ending.task
+        failed = self._failed_attempts[task.name] = self._failed_attempts.get(task.name, 0) + 1
+        if failed < self._attempts:
+            self._again(task)
             return
-        if job.task.cascade is None:
-            raise EngineError(
-                f"{job.task.name} could not be made in {attempts} attempts: {message}; see {job.log}"
-            )
-        spec = self._campaign.spec(job.task.cascade)
+        log = self._run.logs / f"{task.name}.log"
+        if task.cascade is None:
+            raise EngineError(f"{task.name} could not be made in {failed} attempts: {ending.message}; see {log}")
+        spec = self._campaign.spec(task.cascade)
         record = Record(
             id=spec.id,
             spec=plain(spec),
-            outcome=Outcome.TIMED_OUT if timed_out else Outcome.ENGINE_ERROR,
-            message=message,
-            cost={"attempts": attempts},
+            outcome=Outcome.TIMED_OUT if ending.kind == "timed_out" else Outcome.ENGINE_ERROR,
+            message=ending.message,
+            cost={"attempts": failed, "wall_s": round(ending.wall_s, 3)},
             provenance=provenance(),
         )
-        self._run.store(Result(record=record, structure=None))
+        self._index.add(self._run.store(Result(record=record, structure=None)))
 
     def _stop_all(self) -> None:
-        for job in self._jobs.values():
-            job.process.kill()
-        for job in self._jobs.values():
-            job.process.join()
-            job.answer.close()
-            job.claim.release()
-            if job.task.cascade:
-                self._waiting.append(job.task.cascade)
+        for task in self._slots.stop():
+            self._again(task)
+        for claim in self._jobs.values():
+            self._beat.release(claim)
         self._jobs.clear()
+        self._index.close()
         self._run.sweep()
 
-    def _time_is_up(self) -> bool:
-        return self._settings.stop_at is not None and time.monotonic() > self._settings.stop_at
-
     def _report(self) -> None:
-        self.progress.running = [job.task.name for job in self._jobs.values()]
+        self.progress.running = list(self._jobs)
         self._observe(self.progress)
-
-
-def _in_child(
-    *,
-    run: Path,
-    protocol: dict[str, Any],
-    potential: Path,
-    time_limit_s: float,
-    task: Task,
-    answer: Connection,
-    log: Path,
-) -> None:
-    """Do one task in a process of its own and answer (kind, message); the entry point of every child."""
-    _become_a_child(log)
-    from cascade_driver.campaign.task import perform
-
-    try:
-        message = perform(run=run, protocol=protocol, potential=potential, time_limit_s=time_limit_s, task=task)
-        answer.send(("done", message))
-    except CascadeError as error:
-        answer.send(("fatal", str(error)))
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
-            raise
-        answer.send(("fatal", f"{run}: cannot be written ({error.strerror}); free space and run again"))
-    except Exception:
-        answer.send(("bug", f"on {socket.gethostname()}, task {task.name}:\n{traceback.format_exc()}"))
-
-
-def _become_a_child(log: Path) -> None:
-    """Leave Ctrl-C to the parent, die with it, and write what the engine prints to the log."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    descriptor = os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o644)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)

@@ -2,56 +2,110 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cascade_driver.campaign.rundir import RunDirectory
-from cascade_driver.errors import EngineError, PotentialError
+from cascade_driver.campaign.index import Row
+from cascade_driver.campaign.plan import PlannedCascade
+from cascade_driver.campaign.rundir import RunDirectory, expected_checksum
+from cascade_driver.errors import PotentialError
 from cascade_driver.schema import build
 from cascade_driver.simulation.cascade import run_cascade
-from cascade_driver.simulation.lammps_engine import LammpsEngine, import_lammps
+from cascade_driver.simulation.engine import Engine
+from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.spec import CascadeSpec, Protocol
-from cascade_driver.simulation.start import make_box, make_snapshot
+from cascade_driver.simulation.start import make_box, make_snapshot, read_snapshot
 
-if TYPE_CHECKING:
-    from cascade_driver.campaign.supervise import Task
-
-# The fork server imports this module: what costs time is imported here, once, for all children.
-# Where it cannot be loaded, the first task says so; a fork server that dies would not.
-with suppress(EngineError):
-    import_lammps()
+#: Makes an engine of `potential` and `time_limit_s`, keywords both; named by its module, so that any process
+#: can import it.
+EngineFactory = Callable[..., Engine]
 
 
-def perform(*, run: Path, protocol: dict[str, Any], potential: Path, time_limit_s: float, task: Task) -> str:
-    """Make the box, a snapshot, or run a cascade and store it; return the outcome's key of a cascade.
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One thing for one process: the box, a snapshot, or a cascade."""
 
-    Raises
-    ------
-    CascadeError
-        If something is wrong that concerns the whole campaign.
+    name: str
+    snapshot: int | None = None
+    cascade: PlannedCascade | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """What all tasks of a campaign need; travels to other processes.
+
+    Attributes
+    ----------
+    run : pathlib.Path
+        The run directory.
+    protocol : dict
+        The protocol of the campaign, JSON-ready.
+    potential : pathlib.Path
+        Folder of the potential.
+    time_limit_s : float
+        Wall time of one task.
+    engine : callable
+        Makes engines.
     """
-    directory = RunDirectory(run)
-    shared = build(Protocol, protocol, origin=f"{run}: protocol")
-    loaded = load_potential(potential)
-    if loaded.digest != shared.potential_digest:
-        raise PotentialError(f"{potential}: the potential has changed since the campaign was planned")
-    starts = directory.path / "starts" / shared.start_id
-    make_engine = partial(LammpsEngine, potential=loaded, time_limit_s=time_limit_s)
-    if task.cascade is not None:
-        spec = CascadeSpec(
-            protocol=shared,
-            snapshot=task.cascade.snapshot,
-            knock_on=task.cascade.knock_on,
-            seed=task.cascade.seed,
-        )
-        result = run_cascade(spec, starts=starts, make_engine=make_engine)
-        directory.store(result)
-        return result.record.outcome.key
-    if task.snapshot is None:
-        make_box(shared, starts, make_engine)
-    else:
-        make_snapshot(shared, task.snapshot, starts, make_engine)
-    return ""
+
+    run: Path
+    protocol: dict[str, Any]
+    potential: Path
+    time_limit_s: float
+    engine: EngineFactory = LammpsEngine
+
+    def perform(self, task: Task) -> Row | None:
+        """Make the box, a snapshot, or run a cascade and store it; return the row of a cascade.
+
+        Raises
+        ------
+        RecordError
+            If a starting state that the task needs is damaged.
+        CascadeError
+            If something else is wrong that concerns the whole campaign.
+        """
+        directory = RunDirectory(self.run)
+        shared = build(Protocol, self.protocol, origin=f"{self.run}: protocol")
+        loaded = load_potential(self.potential)
+        if loaded.digest != shared.potential_digest:
+            raise PotentialError(f"{self.potential}: the potential has changed since the campaign was planned")
+        starts = directory.path / "starts" / shared.start_id
+        make_engine = partial(self.engine, potential=loaded, time_limit_s=self.time_limit_s)
+        if task.cascade is not None:
+            spec = CascadeSpec(
+                protocol=shared,
+                snapshot=task.cascade.snapshot,
+                knock_on=task.cascade.knock_on,
+                seed=task.cascade.seed,
+            )
+            if spec.id != task.cascade.id:
+                raise RuntimeError(f"{task.cascade.id} was planned, its specification hashes to {spec.id}")
+            return directory.store(run_cascade(spec, starts=starts, make_engine=make_engine))
+        if task.snapshot is None:
+            make_box(shared, starts, make_engine)
+        else:
+            make_snapshot(shared, task.snapshot, starts, make_engine)
+            _require_same_bits(directory, starts, task.snapshot)
+        return None
+
+
+def _require_same_bits(directory: RunDirectory, starts: Path, index: int) -> None:
+    """Refuse a snapshot that was made again and came out differently: cascades were started from the lost one."""
+    expected = expected_checksum(starts, index)
+    if not expected.is_file():
+        return
+    wanted = expected.read_text(encoding="ascii").strip()
+    made = read_snapshot(starts, index).state_sha256
+    if made == wanted:
+        return
+    state = starts / f"{index:03d}.data"
+    directory.set_aside(state.with_suffix(".npz"))
+    directory.set_aside(state)
+    raise PotentialError(
+        f"{state}: damaged, and this machine makes it differently (SHA-256 {made[:12]} instead of {wanted[:12]}): "
+        f"put back the file from a copy, repair it on a machine like that of the first run, or start a new run"
+    )

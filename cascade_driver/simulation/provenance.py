@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import platform
 import socket
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +27,7 @@ def provenance(*, engine: str = "") -> dict[str, Any]:
     }
 
 
+@functools.cache
 def _version(name: str) -> str:
     try:
         return version(name)

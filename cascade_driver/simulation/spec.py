@@ -198,17 +198,24 @@ class CascadeSpec:
         return cascade_id(
             protocol_digest=self.protocol.digest,
             snapshot=self.snapshot,
-            knock_on=self.knock_on,
+            species=self.knock_on.species,
+            region=self.knock_on.region,
+            direction=self.knock_on.direction,
+            recoil_energy_eV=self.knock_on.recoil_energy_eV,
             seed=self.seed,
         )
 
 
-def cascade_id(*, protocol_digest: str, snapshot: int, knock_on: KnockOn, seed: int) -> str:
+def cascade_id(
+    *,
+    protocol_digest: str,
+    snapshot: int,
+    species: str,
+    region: int | None,
+    direction: tuple[float, float, float],
+    recoil_energy_eV: float,
+    seed: int,
+) -> str:
     """Return the id of a cascade; 16 hexadecimal digits, among 1e5 cascades a collision is a 1e-9 chance."""
-    kick = [
-        knock_on.species,
-        -1 if knock_on.region is None else knock_on.region,
-        *knock_on.direction,
-        knock_on.recoil_energy_eV,
-    ]
+    kick = [species, -1 if region is None else region, *direction, recoil_energy_eV]
     return digest([protocol_digest, snapshot, kick, seed])

@@ -1,0 +1,23 @@
+"""Imported by the fork server, and by nobody else: what costs 0.6 s is paid once, for all children."""
+
+import gc
+import signal
+from contextlib import suppress
+
+import cascade_driver.campaign.task  # noqa: F401  ASE, NumPy, SciPy, the engine's module
+from cascade_driver.errors import EngineError
+from cascade_driver.simulation.lammps_engine import import_lammps
+from cascade_driver.simulation.provenance import provenance
+
+# A signal to the whole process group is the parent's to answer; the fork server ends when the parent does.
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+# Where it cannot be loaded, the first task says so; a fork server that dies would not.
+with suppress(EngineError):
+    import_lammps()
+
+# Looked up once: children inherit what is cached.
+provenance()
+# A collection in a child would copy all pages that it shares with the server.
+gc.collect()
+gc.freeze()

@@ -1,0 +1,112 @@
+"""Executors: where the work of a campaign is done. They differ in who starts workers and in nothing else.
+
+Whatever the executor, workers meet in the run directory: what to do is in the plan, who is at it in the claims,
+what is done in the records. So the records are the same from all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cascade_driver.campaign.plan import Campaign
+from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.campaign.slots import OwnProcess, ProcessSlots
+from cascade_driver.campaign.supervise import Progress, Supervisor
+from cascade_driver.campaign.task import EngineFactory, Workshop
+from cascade_driver.schema import plain
+from cascade_driver.simulation.lammps_engine import LammpsEngine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A campaign to be worked on, and how; nothing of the latter changes a result.
+
+    Attributes
+    ----------
+    run : RunDirectory
+        Prepared, with the campaign saved in it.
+    campaign : Campaign
+        The plan.
+    potential : pathlib.Path
+        Folder of the potential.
+    workers : int
+        Processes at a time.
+    attempts : int
+        How often a cascade whose process crashed or hung is tried before that is recorded.
+    time_limit_s : float
+        Wall time of one cascade.
+    grace_s : float
+        It gets this much longer to stop of itself before it is killed.
+    until_s : float, optional
+        No new task is started so long after the beginning.
+    engine : callable
+        Makes engines; another one than LAMMPS is for tests.
+    """
+
+    run: RunDirectory
+    campaign: Campaign
+    potential: Path
+    workers: int = 1
+    attempts: int = 2
+    time_limit_s: float = 6 * 3600.0
+    grace_s: float = 60.0
+    until_s: float | None = None
+    engine: EngineFactory = LammpsEngine
+
+    @property
+    def workshop(self) -> Workshop:
+        """What its tasks need."""
+        return Workshop(
+            run=self.run.path,
+            protocol=plain(self.campaign.protocol),
+            potential=self.potential,
+            time_limit_s=self.time_limit_s,
+            engine=self.engine,
+        )
+
+
+class Executor(Protocol):
+    """Does the work of a campaign, or what is left of it."""
+
+    def work(self, work: Work, observe: Callable[[Progress], None]) -> Progress:
+        """Work until nothing is left to do, or the time is up.
+
+        Raises
+        ------
+        CascadeError
+            If something is wrong that concerns the whole campaign.
+        """
+
+
+class Processes:
+    """A supervised process per task on this machine; the default."""
+
+    def work(self, work: Work, observe: Callable[[Progress], None]) -> Progress:
+        """Work here; see `Executor.work`."""
+        slots = ProcessSlots(work.workshop, number=work.workers, grace_s=work.grace_s)
+        return Supervisor(
+            work.run,
+            work.campaign,
+            slots=slots,
+            attempts=work.attempts,
+            observe=observe,
+            until_s=work.until_s,
+        ).work()
+
+
+class Serial:
+    """One task after the other in this very process: for debugging, and where no process may be started."""
+
+    def work(self, work: Work, observe: Callable[[Progress], None]) -> Progress:
+        """Work here; see `Executor.work`."""
+        return Supervisor(
+            work.run,
+            work.campaign,
+            slots=OwnProcess(work.workshop),
+            attempts=work.attempts,
+            observe=observe,
+            until_s=work.until_s,
+        ).work()

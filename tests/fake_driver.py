@@ -1,0 +1,32 @@
+"""A driver with the fake engine, to be started and killed by tests: `fake_driver.py RUN [--attempts=N]`."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from fake_engine import SlowEngine, work_of
+
+from cascade_driver.campaign.executors import Processes
+from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.cli import _interrupt
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--attempts", type=int, default=2)
+    chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    run = RunDirectory(chosen.run)
+    run.sweep()
+    try:
+        progress = Processes().work(work_of(run, engine=SlowEngine, attempts=chosen.attempts), lambda _: None)
+    except KeyboardInterrupt:
+        return 130
+    print(progress.done_here)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

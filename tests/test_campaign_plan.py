@@ -1,0 +1,135 @@
+"""The plan: ids follow from content alone, extension reuses what exists."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from fake_engine import a_campaign
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cascade_driver.campaign.plan import Campaign, RecoilsSpec, make_campaign
+from cascade_driver.errors import InputError
+from cascade_driver.schema import build
+from cascade_driver.simulation.crystal import CrystalSpec
+from cascade_driver.simulation.potential import load_potential
+from cascade_driver.simulation.spec import Protocol
+
+SILICON = load_potential("si-tersoff-zbl")
+
+
+def ids(campaign: Campaign) -> list[str]:
+    return [c.id for c in campaign.cascades()]
+
+
+def planned(recoils: list[dict], *, known=None, seed=1) -> Campaign:
+    protocol = Protocol(
+        crystal=CrystalSpec(name="Si", minimum_atoms=1000),
+        potential_name=SILICON.name,
+        potential_digest=SILICON.digest,
+        campaign_seed=seed,
+    )
+    specs = tuple(build(RecoilsSpec, r, origin="test") for r in recoils)
+    return make_campaign(
+        title="t",
+        protocol=protocol,
+        potential=SILICON,
+        recoils=specs,
+        known_groups={g.sampling: g for g in known.groups} if known else None,
+    )
+
+
+GROUP = {
+    "species": "Si",
+    "recoil_energies_eV": [20, 40],
+    "directions": {"scheme": "symmetry", "count": 6},
+    "snapshots": 2,
+}
+
+
+def test_planned_id_is_the_hash_of_the_full_specification():
+    campaign = a_campaign(energies=(20, 40.5), directions=3)
+    for cascade in campaign.cascades():
+        assert campaign.spec(cascade).id == cascade.id
+
+
+def test_ids_do_not_depend_on_order():
+    assert set(ids(a_campaign(energies=(20, 30, 40)))) == set(ids(a_campaign(energies=(40, 20, 30))))
+
+
+@given(st.integers(1, 10_000))
+def test_whole_and_floating_energies_are_one_energy(energy):
+    one = planned_energy(energy)
+    assert one == planned_energy(float(energy))
+
+
+def planned_energy(energy):
+    return ids(a_campaign(energies=(energy,), directions=1, snapshots=1))
+
+
+def test_extension_keeps_every_id():
+    small = set(ids(a_campaign(energies=(20,), snapshots=2)))
+    assert small < set(ids(a_campaign(energies=(20, 40), snapshots=2)))
+    assert small < set(ids(a_campaign(energies=(20,), snapshots=3)))
+
+
+def test_another_seed_is_another_campaign():
+    assert not set(ids(a_campaign(seed=1))) & set(ids(a_campaign(seed=2)))
+
+
+def test_seeds_are_in_the_range_of_lammps_and_differ():
+    seeds = [c.seed for c in a_campaign(energies=range(20, 120)).cascades()]
+    assert len(set(seeds)) == len(seeds)
+    assert all(1 <= s <= 900_000_000 for s in seeds)
+
+
+def test_direction_weights_sum_to_one_for_each_energy():
+    campaign = planned([GROUP])
+    for energy in (20.0, 40.0):
+        rows = [c for c in campaign.cascades() if c.recoil_energy_eV == energy and c.snapshot == 0]
+        assert sum(c.direction_weight for c in rows) == pytest.approx(1, abs=1e-12)
+        assert np.linalg.norm([c.direction for c in rows], axis=1) == pytest.approx(1, abs=1e-8)
+
+
+def test_what_two_groups_ask_for_runs_once():
+    once, twice = planned([GROUP]), planned([GROUP, GROUP | {"recoil_energies_eV": [40, 60]}])
+    assert len(set(ids(twice))) == len(ids(twice)) == twice.size == 3 * once.size // 2
+
+
+def test_size_is_the_number_of_cascades():
+    campaign = a_campaign(energies=(20, 40, 60), directions=5, snapshots=4)
+    assert campaign.size == len(ids(campaign)) == 60
+
+
+def test_the_same_sampling_keeps_its_stored_directions():
+    # Another machine's minimiser spreads directions a little differently: those that were used stay.
+    first = planned([GROUP])
+    group = first.groups[0]
+    turned = dataclasses.replace(group, vectors=tuple((-x, -y, z) for x, y, z in group.vectors))
+    stored = dataclasses.replace(first, groups=(turned,))
+    again = planned([GROUP | {"recoil_energies_eV": [20, 40, 60]}], known=stored)
+    assert again.groups[0].vectors == turned.vectors
+    other = planned([GROUP | {"directions": {"scheme": "symmetry", "count": 7}}], known=stored)
+    assert other.groups[0].vectors != turned.vectors
+
+
+def test_finished_snapshots_cover_all_energies_and_directions():
+    campaign = a_campaign(energies=(20, 40), directions=3, snapshots=2)
+    first_half = list(campaign.cascades())[: campaign.size // 2]
+    assert {c.snapshot for c in first_half} == {0}
+    assert len({(c.recoil_energy_eV, c.direction) for c in first_half}) == 6
+
+
+def test_energy_named_twice_is_refused():
+    with pytest.raises(InputError, match="an energy is named twice"):
+        planned([GROUP | {"recoil_energies_eV": [20, 20.0]}])
+
+
+def test_energy_of_zero_is_refused():
+    with pytest.raises(InputError, match="must be above 0 eV"):
+        planned([GROUP | {"recoil_energies_eV": [0]}])
+
+
+def test_species_that_the_crystal_lacks_is_refused():
+    with pytest.raises(InputError, match="Al"):
+        planned([GROUP | {"species": "Al"}])

@@ -1,0 +1,307 @@
+"""Workers: whatever happens to them, every cascade ends as one record, and always the same one."""
+
+import dataclasses
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fake_engine
+import pytest
+from fake_engine import FakeEngine, a_campaign, a_run, physics_of, work_of
+
+from cascade_driver.campaign import supervise
+from cascade_driver.campaign.claims import _owner_text
+from cascade_driver.campaign.executors import Processes, Serial
+from cascade_driver.campaign.status import run_status
+from cascade_driver.errors import CascadeError, EngineError, RecordError
+from cascade_driver.simulation.record import Outcome
+
+DRIVER = Path(__file__).parent / "fake_driver.py"
+
+
+def silent(_progress):
+    pass
+
+
+def undisturbed(folder, campaign) -> dict:
+    run = a_run(folder, campaign)
+    Serial().work(work_of(run), silent)
+    return physics_of(run)
+
+
+def test_processes_do_all_and_leave_nothing_behind(tmp_path):
+    run = a_run(tmp_path, a_campaign(energies=(50, 60)))
+    seen = []
+    progress = Processes().work(work_of(run), lambda p: seen.append((p.done, len(p.running))))
+    assert (progress.done, progress.done_here, progress.total, progress.failures) == (8, 8, 8, 0)
+    assert run.finished() == {c.id for c in run.load().cascades()}
+    assert list(run.claims.iterdir()) == []
+    assert list(run.logs.iterdir()) == []
+    assert max(running for _, running in seen) == 2
+
+
+def test_serial_and_processes_give_the_same_physics_to_the_byte(tmp_path):
+    campaign = a_campaign(energies=(50, 60, 70))
+    run = a_run(tmp_path / "pool", campaign)
+    Processes().work(work_of(run), silent)
+    assert physics_of(run) == undisturbed(tmp_path / "serial", campaign)
+
+
+def test_a_relaunch_does_only_what_is_missing(tmp_path):
+    run = a_run(tmp_path, a_campaign(energies=(50,)))
+    Processes().work(work_of(run), silent)
+    stamps = {n: (run.cascades / n / "record.json").stat().st_mtime_ns for n in run.finished()}
+    run.save(a_campaign(energies=(50, 60)))
+    progress = Processes().work(work_of(run), silent)
+    assert (progress.done, progress.done_here) == (8, 4)
+    assert all((run.cascades / n / "record.json").stat().st_mtime_ns == t for n, t in stamps.items())
+    assert Processes().work(work_of(run), silent).done_here == 0
+
+
+@pytest.mark.parametrize(
+    ("energy", "outcome", "words"),
+    [
+        (fake_engine.KILLED, Outcome.ENGINE_ERROR, "signal SIGKILL: about to die"),
+        (fake_engine.SEGFAULT, Outcome.ENGINE_ERROR, "signal SIGSEGV"),
+        (fake_engine.LOSES_ATOMS, Outcome.LOST_ATOMS, "3 atoms lost"),
+    ],
+)
+def test_a_cascade_that_fails_is_a_record_and_costs_nobody_else(tmp_path, energy, outcome, words):
+    run = a_run(tmp_path, a_campaign(energies=(50, energy), directions=1, snapshots=2))
+    progress = Processes().work(work_of(run), silent)
+    assert (progress.done, progress.failures) == (4, 2)
+    failed = [r for r in map(run.record, run.finished()) if r.outcome is not Outcome.COMPLETED]
+    assert [r.outcome for r in failed] == [outcome] * 2
+    assert all(words in r.message for r in failed)
+    if outcome is Outcome.ENGINE_ERROR:
+        assert all(r.cost["attempts"] == 2 for r in failed)
+        assert {p.stem for p in run.logs.iterdir()} == {r.id for r in failed}
+    assert run_status(run).outcomes == {"completed": 2, outcome.key: 2}
+
+
+def test_a_crash_costs_one_attempt(tmp_path):
+    run = a_run(tmp_path, a_campaign(energies=(fake_engine.CRASHES_ONCE,), directions=1, snapshots=1))
+    assert Processes().work(work_of(run), silent).failures == 0
+    assert list(run.logs.iterdir()) == []
+
+
+def test_a_cascade_that_hangs_is_killed_and_recorded(tmp_path):
+    run = a_run(tmp_path, a_campaign(energies=(fake_engine.HANGS, 50), directions=1, snapshots=1))
+    Processes().work(work_of(run, attempts=1, time_limit_s=1.5), silent)
+    outcomes = sorted(run.record(n).outcome.key for n in run.finished())
+    assert outcomes == ["completed", "timed_out"]
+
+
+@pytest.mark.parametrize("executor", [Serial(), Processes()], ids=["serial", "processes"])
+@pytest.mark.parametrize(
+    ("energy", "words"),
+    [(fake_engine.FATAL, "the potential is gone"), (fake_engine.DISK_FULL, "No space left on device")],
+)
+def test_what_concerns_the_campaign_stops_it_with_one_line(tmp_path, executor, energy, words):
+    run = a_run(tmp_path, a_campaign(energies=(50, energy), directions=1, snapshots=1))
+    with pytest.raises(CascadeError, match=words) as caught:
+        executor.work(work_of(run, workers=1), silent)
+    assert "\n" not in str(caught.value)
+    assert len(run.finished()) == 1
+    assert list(run.claims.iterdir()) == []
+
+
+def test_a_bug_of_ours_shows_its_traceback(tmp_path):
+    run = a_run(tmp_path, a_campaign(energies=(fake_engine.BUG,), directions=1, snapshots=1))
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        Processes().work(work_of(run), silent)
+
+
+class BadCrystal(FakeEngine):
+    def build(self, atoms):
+        os._exit(3)
+
+
+def test_a_start_that_cannot_be_made_stops_the_campaign(tmp_path):
+    run = a_run(tmp_path, a_campaign())
+    with pytest.raises(EngineError, match=r"box could not be made in 2 attempts: .* exit code 3"):
+        Processes().work(work_of(run, engine=BadCrystal), silent)
+
+
+def test_no_new_task_is_started_when_the_time_is_up(tmp_path):
+    run = a_run(tmp_path, a_campaign())
+    progress = Processes().work(work_of(run, until_s=-1.0), silent)
+    assert progress.done == 0
+    assert list(run.claims.iterdir()) == []
+
+
+def test_tasks_of_a_dead_worker_elsewhere_are_taken_over(tmp_path, monkeypatch):
+    campaign = a_campaign()
+    run = a_run(tmp_path, campaign)
+    monkeypatch.setattr("cascade_driver.campaign.claims.this_place", lambda: "elsewhere")
+    text = _owner_text()
+    monkeypatch.undo()
+    claims = [run.claims / f"{campaign.protocol.start_id}-{c.id}.json" for c in campaign.cascades()]
+    for path in claims:
+        path.write_text(text)
+    monkeypatch.setattr("cascade_driver.campaign.claims.DEAD_AFTER_s", 1.0)
+    monkeypatch.setattr(supervise, "_LOOK_AT_OTHERS_EVERY_s", 0.2)
+    began = time.monotonic()
+    assert Processes().work(work_of(run), silent).done == 4
+    assert time.monotonic() - began > 0.9
+
+
+def start_driver(folder: Path, **options) -> subprocess.Popen:
+    command = [sys.executable, str(DRIVER), str(folder), *(f"--{k}={v}" for k, v in options.items())]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_stopped_at_any_moment_continues_to_the_same_physics(tmp_path, kind):
+    campaign = a_campaign(energies=range(50, 54), directions=2, snapshots=2)
+    run = a_run(tmp_path / "run", campaign)
+    driver = start_driver(run.path)
+    deadline = time.monotonic() + 20
+    while not run.finished() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(random.uniform(0, 0.3))
+    driver.send_signal(kind)
+    out, err = driver.communicate(timeout=30)
+    assert driver.returncode in {0, 130, -signal.SIGKILL}, (out, err)
+    if kind != signal.SIGKILL and driver.returncode:
+        assert "Traceback" not in err
+        assert list(run.claims.iterdir()) == []
+    driver = start_driver(run.path)
+    driver.communicate(timeout=60)
+    assert driver.returncode == 0
+    assert physics_of(run) == undisturbed(tmp_path / "quiet", campaign)
+    assert list(run.claims.glob("[!.]*")) == []
+    assert not list(run.cascades.glob(".*"))
+
+
+def test_children_die_with_a_killed_driver(tmp_path):
+    run = a_run(tmp_path, a_campaign(energies=(fake_engine.HANGS,), directions=2, snapshots=1))
+    driver = start_driver(run.path)
+    deadline = time.monotonic() + 20
+    while len(list(run.claims.glob("[!.]*.json"))) < 2 or not list(run.starts(run.load()).glob("*.npz")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    family = descendants(driver.pid)
+    assert len(family) >= 3  # the fork server and two children
+    driver.kill()
+    driver.communicate()
+    deadline = time.monotonic() + 5
+    while any(alive(pid) for pid in family) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [pid for pid in family if alive(pid)] == []
+
+
+def descendants(pid: int) -> list[int]:
+    found, todo = [], [pid]
+    while todo:
+        parent = todo.pop()
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            children = [int(c) for c in (task / "children").read_text().split()]
+            found += children
+            todo += children
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_two_drivers_share_a_run(tmp_path):
+    campaign = a_campaign(energies=range(50, 55), directions=2, snapshots=2)
+    run = a_run(tmp_path / "run", campaign)
+    drivers = [start_driver(run.path), start_driver(run.path)]
+    done = [int(d.communicate(timeout=60)[0].split()[-1]) for d in drivers]
+    assert sum(done) == campaign.size
+    assert physics_of(run) == undisturbed(tmp_path / "quiet", campaign)
+
+
+# -- damage -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def finished(tmp_path):
+    run = a_run(tmp_path / "run", a_campaign(energies=(50, 60), directions=1, snapshots=3))
+    Serial().work(work_of(run), silent)
+    return run
+
+
+def flip(path: Path, where: float) -> None:
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * where)] ^= 16
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("file", ["001.data", "001.npz", "000.data", "box.npz"])
+def test_a_damaged_start_is_made_again_to_the_same_bits(finished, file):
+    starts = finished.starts(finished.load())
+    before = {p.name: p.read_bytes() for p in starts.glob("*.data")}
+    flip(starts / file, 0.5)
+    finished.save(a_campaign(energies=(50, 60, 70), directions=1, snapshots=3))
+    assert Processes().work(work_of(finished), silent).failures == 0
+    assert {p.name: p.read_bytes() for p in starts.glob("*.data")} == before
+    assert any(p.name.startswith(file) for p in (finished.path / "damaged").iterdir())
+
+
+class AnotherBuild(FakeEngine):
+    def run(self, **_):
+        self.positions = self.positions + 1e-3
+        return 133.0
+
+
+@pytest.mark.parametrize("file", ["001.data", "001.npz"])
+def test_a_start_that_this_machine_makes_differently_is_refused(finished, file):
+    starts = finished.starts(finished.load())
+    flip(starts / file, 0.5)
+    finished.save(a_campaign(energies=(50, 60, 70), directions=1, snapshots=3))
+    with pytest.raises(CascadeError, match="this machine makes it differently"):
+        Processes().work(work_of(finished, engine=AnotherBuild), silent)
+    assert not (starts / "001.npz").exists()
+
+
+def test_a_start_that_cannot_be_repaired_stops_the_campaign(finished, monkeypatch):
+    flip(finished.starts(finished.load()) / "001.data", 0.5)
+    monkeypatch.setattr(type(finished), "set_damaged_starts_aside", lambda *_: {})
+    finished.save(a_campaign(energies=(50, 60, 70), directions=1, snapshots=3))
+    with pytest.raises(RecordError, match="missing or altered"):
+        Processes().work(work_of(finished), silent)
+
+
+def test_a_damaged_record_is_made_again(finished):
+    before = physics_of(finished)
+    flip(finished.cascades / sorted(before)[0] / "record.json", 0.3)
+    assert len(finished.set_damaged_aside()) == 1
+    assert Processes().work(work_of(finished), silent).done_here == 1
+    assert physics_of(finished) == before
+
+
+# -- status -----------------------------------------------------------------------------------------------------
+
+
+def test_status_counts_everything_once(finished):
+    status = run_status(finished)
+    assert (status.planned, status.finished, status.in_progress, status.other) == (6, 6, 0, 0)
+    assert status.hours_left == 0
+    assert status.outcomes == {"completed": 6}
+    assert sum(e.planned for e in status.energies) == 6
+    assert status.kept_bytes == sum(f.stat().st_size for c in finished.cascades.iterdir() for f in c.iterdir())
+    flip(finished.cascades / sorted(finished.finished())[0] / "record.json", 0.3)
+    finished.save(dataclasses.replace(finished.load(), groups=a_campaign(energies=(50, 70)).groups[:1]))
+    later = run_status(finished)
+    assert later.finished + len(later.damaged) + later.other == 6
+    assert later.as_json()["planned"] == 8
+
+
+def test_status_of_an_empty_run_has_nulls(tmp_path):
+    content = run_status(a_run(tmp_path, a_campaign())).as_json()
+    assert content["finished"] == 0
+    assert content["cascades_per_hour"] is None
+    assert content["hours_left"] is None
+    assert content["energies"][0]["defect_share"] is None
