@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")
     _add_run(verbs)
     _add_status(verbs)
+    _add_verify(verbs)
     _add_show(verbs)
     _add_fit(verbs)
     _add_report(verbs)
@@ -92,6 +93,13 @@ def _add_status(verbs: Any) -> None:
     verb = _verb(verbs, "status", _status, "Show how far a run is and what it has found so far.")
     verb.add_argument("run", type=Path, metavar="RUN")
     verb.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_verify(verbs: Any) -> None:
+    verb = _verb(
+        verbs, "verify", _verify, "Read and hash everything in a run again; `cascade run` repairs what it names."
+    )
+    verb.add_argument("run", type=Path, metavar="RUN")
 
 
 def _add_show(verbs: Any) -> None:
@@ -266,6 +274,13 @@ def _print_status(path: Path) -> None:
     from cascade_driver.terminal import print_status
 
     print_status(run_status(RunDirectory(path.resolve())), console=_console())
+
+
+def _verify(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.terminal import watched_verification
+
+    return watched_verification(RunDirectory(chosen.run.resolve()), console=_console())
 
 
 def _show(chosen: argparse.Namespace) -> int:

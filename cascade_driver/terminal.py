@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cascade_driver.analysis.model import StoredEnergyModel
+    from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.campaign.status import RunStatus
     from cascade_driver.campaign.supervise import Progress as WorkProgress
     from cascade_driver.simulation.potential import Potential
@@ -30,19 +31,8 @@ def watched_work(planned: PlannedRun, *, workers: int | None, console: Console) 
     """Work on a run under a progress bar."""
     from cascade_driver.workflow import work_on
 
-    bar = Progress(
-        TextColumn("cascades"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-        console=console,
-        # A log file gets no bar, only the lines around it.
-        disable=not console.is_terminal,
-        refresh_per_second=2,
-    )
     began = time.monotonic()
-    with bar:
+    with _bar(console, "cascades") as bar:
         task = bar.add_task("", total=planned.campaign.size, left="making the starting states")
 
         def observe(progress: WorkProgress) -> None:
@@ -57,6 +47,20 @@ def watched_work(planned: PlannedRun, *, workers: int | None, console: Console) 
         f"{progress.done} of {progress.total} cascades finished, {progress.done_here} of them now, "
         f"in {duration(seconds)}",
         highlight=False,
+    )
+
+
+def _bar(console: Console, what: str) -> Progress:
+    return Progress(
+        TextColumn(what),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+        # A log file gets no bar, only the lines around it.
+        disable=not console.is_terminal,
+        refresh_per_second=2,
     )
 
 
@@ -185,6 +189,23 @@ def print_status(status: RunStatus, *, console: Console) -> None:
         console.print(f"{n:6d} {Outcome.from_key(key).value}", highlight=False)
     for message in status.damaged.values():
         console.print(message, highlight=False, soft_wrap=True)
+
+
+def watched_verification(run: RunDirectory, *, console: Console) -> int:
+    """Verify a run under a progress bar, name what is damaged, and return 0, or 1 if anything is."""
+    from cascade_driver.campaign.verify import verify
+
+    with _bar(console, "records") as bar:
+        task = bar.add_task("", total=None, left="")
+        found = verify(run, observe=lambda done, total: bar.update(task, completed=done, total=total))
+    for message in (*found.damaged_cascades.values(), *found.damaged_starts.values()):
+        console.print(message, highlight=False, soft_wrap=True)
+    console.print(
+        f"{found.cascades} cascades and {found.starts} starting states read: "
+        f"{len(found.damaged_cascades)} and {len(found.damaged_starts)} damaged",
+        highlight=False,
+    )
+    return 0 if found.is_sound else 1
 
 
 def print_record(record: Record, *, folder: Path, console: Console) -> None:

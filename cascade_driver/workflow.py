@@ -19,6 +19,7 @@ from cascade_driver.campaign.plan import Campaign, make_campaign
 from cascade_driver.campaign.rundir import RunDirectory, write_atomically
 from cascade_driver.campaign.status import run_status
 from cascade_driver.campaign.supervise import Progress
+from cascade_driver.campaign.verify import set_damaged_aside
 from cascade_driver.config import (
     AnalysisSpec,
     CevnsRequest,
@@ -108,7 +109,7 @@ def work_on(planned: PlannedRun, *, workers: int | None, observe: Callable[[Prog
     """
     work = planned.wanted.work
     planned.directory.sweep()
-    planned.directory.set_damaged_aside()
+    set_damaged_aside(planned.directory, planned.campaign)
     return Processes().work(
         Work(
             run=planned.directory,

@@ -17,8 +17,9 @@ from cascade_driver.campaign import supervise
 from cascade_driver.campaign.claims import _owner_text
 from cascade_driver.campaign.executors import Processes, Serial
 from cascade_driver.campaign.status import run_status
+from cascade_driver.campaign.verify import set_damaged_aside, verify
 from cascade_driver.errors import CascadeError, EngineError, RecordError
-from cascade_driver.simulation.record import Outcome
+from cascade_driver.simulation.record import Outcome, write_record
 
 DRIVER = Path(__file__).parent / "fake_driver.py"
 
@@ -280,6 +281,50 @@ def test_a_damaged_record_is_made_again(finished):
     assert len(finished.set_damaged_aside()) == 1
     assert Processes().work(work_of(finished), silent).done_here == 1
     assert physics_of(finished) == before
+
+
+def rot(path: Path, where: float) -> None:
+    """Flip a bit as an old disk does: size and times of the file stay."""
+    stamp = path.stat()
+    flip(path, where)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+@pytest.mark.parametrize("file", ["record.json", "final.extxyz.gz"])
+def test_verify_finds_what_rots_in_silence_and_a_run_repairs_it(finished, file):
+    before = physics_of(finished)
+    assert run_status(finished).finished == 6  # the index knows all records
+    name = sorted(before)[2]
+    rot(finished.cascades / name / file, 0.5)
+    found = verify(finished)
+    assert list(found.damaged_cascades) == [name]
+    assert (found.cascades, found.starts, found.is_sound) == (6, 4, False)
+    assert len(set_damaged_aside(finished, finished.load())) == 1
+    assert Processes().work(work_of(finished), silent).done_here == 1
+    assert physics_of(finished) == before
+    assert verify(finished).is_sound
+    assert set_damaged_aside(finished, finished.load()) == []
+
+
+def test_verify_finds_a_missing_structure_and_a_wrong_name(finished):
+    one, other = sorted(finished.finished())[:2]
+    (finished.cascades / one / "final.extxyz.gz").unlink()
+    record = finished.record(other)
+    forged = dataclasses.replace(record, spec=record.spec | {"seed": record.spec["seed"] + 1})
+    write_record(forged, finished.cascades / other)
+    assert set(verify(finished).damaged_cascades) == {one, other}
+
+
+def test_damaged_starts_of_a_finished_run_are_restored(finished):
+    starts = finished.starts(finished.load())
+    before = {p.name: p.read_bytes() for p in starts.glob("*.data")}
+    rot(starts / "001.data", 0.5)
+    assert list(verify(finished).damaged_starts) == [str(starts / "001.npz")]
+    set_damaged_aside(finished, finished.load())
+    assert not (starts / "001.npz").exists()
+    Processes().work(work_of(finished), silent)
+    assert {p.name: p.read_bytes() for p in starts.glob("*.data")} == before
+    assert verify(finished).is_sound
 
 
 # -- status -----------------------------------------------------------------------------------------------------

@@ -231,6 +231,12 @@ class RunDirectory:
                 self.set_aside(file.with_suffix(".data"))
         return wrong
 
+    def starts_to_restore(self, campaign: Campaign) -> set[int]:
+        """Return the snapshots that were set aside and are not there again, with those that they need."""
+        folder = self.starts(campaign)
+        lost = [int(file.stem) for file in folder.glob("[0-9]*.sha256") if not file.with_suffix(".npz").exists()]
+        return set(range(max(lost) + 1)) if lost else set()
+
     def _checksum_before(self, campaign: Campaign, snapshot: Path) -> str:
         """Return the SHA-256 that a damaged snapshot had: as it says itself, or a cascade that started from it."""
         with suppress(Exception), np.load(snapshot, allow_pickle=False) as data:

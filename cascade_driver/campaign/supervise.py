@@ -111,6 +111,7 @@ class Supervisor:
         self._waiting: dict[int, deque[PlannedCascade]] = {}
         self._elsewhere: deque[PlannedCascade] = deque()
         self._look_at_others_at = 0.0
+        self._to_restore = run.starts_to_restore(campaign)
         finished = run.finished()
         self.progress = Progress(total=0)
         for planned in campaign.cascades():
@@ -151,7 +152,7 @@ class Supervisor:
                 self._reap(ending)
 
     def _is_anything_left(self) -> bool:
-        return bool(self._elsewhere) or any(self._waiting.values())
+        return bool(self._elsewhere or self._to_restore) or any(self._waiting.values())
 
     def _is_time_up(self) -> bool:
         return self._stop_at is not None and time.monotonic() > self._stop_at
@@ -167,9 +168,10 @@ class Supervisor:
         """Start what cascades wait for: the box, then one snapshot after the other."""
         if not (self._starts / "box.npz").is_file():
             return self._start(Task(name="box"))
-        for index in range(self._campaign.snapshots):
+        for index in sorted({*range(self._campaign.snapshots), *self._to_restore}):
             if index in self._has_snapshot or has_snapshot(self._starts, index):
                 self._has_snapshot.add(index)
+                self._to_restore.discard(index)
             elif index > 0 and not has_snapshot(self._starts, index - 1):
                 return False
             else:
@@ -270,6 +272,7 @@ class Supervisor:
         if self._repairs[name] > _MOST_REPAIRS:
             raise RecordError(ending.message)
         self._run.set_damaged_starts_aside(self._campaign)
+        self._to_restore = self._run.starts_to_restore(self._campaign)
         self._has_snapshot.clear()
         self._again(ending.task)
 

@@ -1,0 +1,133 @@
+"""Verification: every record and every starting state is read and hashed again, whatever the index says."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cascade_driver.campaign.plan import Campaign
+from cascade_driver.campaign.rundir import RunDirectory, write_atomically
+from cascade_driver.errors import CascadeError
+from cascade_driver.schema import build
+from cascade_driver.simulation.cascade import STRUCTURE_FILE
+from cascade_driver.simulation.record import read_record
+from cascade_driver.simulation.spec import CascadeSpec
+
+#: What a verification found, for the next run to repair.
+_FINDINGS = "damaged.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What a verification found.
+
+    Attributes
+    ----------
+    cascades, starts : int
+        How many were looked at.
+    damaged_cascades, damaged_starts : dict
+        What is damaged (ids; files), and how.
+    """
+
+    cascades: int
+    starts: int
+    damaged_cascades: dict[str, str]
+    damaged_starts: dict[str, str]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is damaged."""
+        return not (self.damaged_cascades or self.damaged_starts)
+
+
+def verify(run: RunDirectory, *, observe: Callable[[int, int], None] = lambda _done, _total: None) -> Verification:
+    """Read and hash everything in a run directory, and note what is damaged for the next `cascade run`.
+
+    A record must match its checksum, its specification must hash to the name of its folder, and the final
+    structure must unpack to the checksum that it carries. A starting state must match its checksum.
+
+    Parameters
+    ----------
+    run : RunDirectory
+    observe : callable
+        Called with how many cascades are done, and how many there are.
+
+    Raises
+    ------
+    InputError
+        If this is no run directory.
+    """
+    campaign = run.load()
+    finished = sorted(run.finished())
+    damaged = {}
+    for number, name in enumerate(finished):
+        observe(number, len(finished))
+        if said := complaint(run.cascades / name):
+            damaged[name] = said
+    wrong = run.damaged_starts(campaign)
+    found = Verification(
+        cascades=len(finished),
+        starts=sum(1 for _ in run.starts(campaign).glob("[!.]*.npz")),
+        damaged_cascades=damaged,
+        damaged_starts={str(path): said for path, said in wrong.items()},
+    )
+    with suppress(OSError):  # somebody who may only look
+        findings = run.path / _FINDINGS
+        if found.is_sound:
+            findings.unlink(missing_ok=True)
+        else:
+            write_atomically(findings, json.dumps(sorted(damaged), indent=1) + "\n")
+    return found
+
+
+def complaint(folder: Path) -> str:
+    """Return what is wrong with a finished cascade; empty if nothing is."""
+    try:
+        record = read_record(folder)
+        if build(CascadeSpec, record.spec, origin=str(folder)).id != record.id:
+            return f"{folder}: the specification does not hash to the name; `cascade run` repairs it"
+    except FileNotFoundError:
+        return ""  # set aside just now
+    except CascadeError as error:
+        return str(error)
+    structure = folder / STRUCTURE_FILE
+    if not structure.exists():
+        lost = bool(record.physics)
+        return f"{structure}: missing; `cascade run` repairs it" if lost else ""
+    try:
+        with gzip.open(structure) as stream:
+            while stream.read(1 << 20):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        return f"{structure}: damaged ({error}); `cascade run` repairs it"
+    return ""
+
+
+def set_damaged_aside(run: RunDirectory, campaign: Campaign) -> list[str]:
+    """Move what is damaged out of the way, so that it is made again; return one line for each.
+
+    Seen are records that changed since they were last read, and whatever the last `verify` found.
+
+    Raises
+    ------
+    OSError
+        If the run directory cannot be written.
+    """
+    messages = list(run.set_damaged_aside().values())
+    findings = run.path / _FINDINGS
+    try:
+        names = json.loads(findings.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return messages
+    for name in names:
+        if said := complaint(run.cascades / str(name)):
+            run.set_aside(run.cascades / str(name))
+            messages.append(said)
+    messages += run.set_damaged_starts_aside(campaign).values()
+    findings.unlink(missing_ok=True)
+    return messages
