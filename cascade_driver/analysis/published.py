@@ -1,0 +1,188 @@
+"""Stored-energy models from printed values, for those who have no campaign of their own."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import optimize
+
+from cascade_driver.analysis.defect_probability import FermiProbability
+from cascade_driver.analysis.distribution import StoredEnergyDistribution
+from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
+from cascade_driver.errors import InputError
+
+#: Name by which the model of printed values for CaWO4 is asked for.
+CAWO4_PUBLISHED = "cawo4-published"
+
+#: Names of all of them.
+PUBLISHED_MODELS: tuple[str, ...] = (CAWO4_PUBLISHED,)
+
+#: Recoil energy of tungsten and mean of the non-zero stored energies, both in eV (Soum-Sidikov et al. 2024, Fig. 2
+#: and text). The values are printed without errors.
+CAWO4_PRINTED_MEANS_eV: tuple[tuple[float, float], ...] = ((81.0, 7.5), (112.0, 8.9), (160.0, 11.0))
+
+#: Lowest and highest recoil energy that were simulated for them.
+CAWO4_SIMULATED_RANGE_eV = (20.0, 160.0)
+
+_CITATION = (
+    "G. Soum-Sidikov et al., Calculation of crystal defects induced in CaWO4 by 100 eV displacement cascades "
+    "using a linear Machine Learning interatomic potential (2024)"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaWO4Assumptions:
+    """What the paper on CaWO4 does not print: chosen here, to be varied by the user.
+
+    None of these numbers is the paper's. It says that the defect probability rises smoothly from 0 to 1 between 20
+    and 160 eV, and shows distributions some eV wide.
+
+    Attributes
+    ----------
+    half_energy_eV : float
+        Recoil energy at which every second recoil leaves a defect.
+    width_eV : float
+        Of the Fermi function.
+    sigma_81_eV, sigma_160_eV : float
+        Width of the (untruncated) Gaussian of the stored energy at 81 and at 160 eV; exponential in between.
+
+    Raises
+    ------
+    InputError
+        If one of them is not positive and finite.
+    """
+
+    half_energy_eV: float = 45.0
+    width_eV: float = 8.0
+    sigma_81_eV: float = 2.5
+    sigma_160_eV: float = 3.5
+
+    def __post_init__(self) -> None:
+        for name in ("half_energy_eV", "width_eV", "sigma_81_eV", "sigma_160_eV"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value > 0):
+                raise InputError(f"{name} of {CAWO4_PUBLISHED} is {value:g}, expected a positive energy in eV")
+
+
+def cawo4_published(assumptions: CaWO4Assumptions | None = None) -> StoredEnergyModel:
+    r"""Return the stored-energy model of tungsten recoils in CaWO4 that has the printed means.
+
+    The locations :math:`m_i` of the Gaussian are such that the *mean* of the distribution truncated to
+    :math:`[0, E_i]`, which is what was printed, comes out:
+
+    .. math:: \langle E_s \rangle(E_i; m_i, \sigma(E_i)) = 7.5,\ 8.9,\ 11.0\ \mathrm{eV}
+        \quad\text{at}\quad E_i = 81,\ 112,\ 160\ \mathrm{eV}
+
+    and the parabola through them is the location in between and down to 20 eV. The defect probability and the
+    widths are assumptions.
+
+    Parameters
+    ----------
+    assumptions : CaWO4Assumptions, optional
+        In place of the default ones.
+
+    Raises
+    ------
+    InputError
+        If with so large a width no distribution on [0, E] has the printed mean.
+
+    Examples
+    --------
+    >>> model = cawo4_published()
+    >>> [round(float(model["W"].distribution.mean_eV(E)), 6) for E in (81.0, 112.0, 160.0)]
+    [7.5, 8.9, 11.0]
+    """
+    chosen = assumptions or CaWO4Assumptions()
+    energies = np.array([energy for energy, _ in CAWO4_PRINTED_MEANS_eV])
+    reference, scale = float(energies[1]), float(energies[2] - energies[0])
+    u = (energies - reference) / scale
+    slope = np.log(chosen.sigma_160_eV / chosen.sigma_81_eV) / (u[2] - u[0])
+    log_sigma = (float(np.log(chosen.sigma_81_eV) - slope * u[0]), float(slope))
+
+    def distribution(*location_eV: float) -> StoredEnergyDistribution:
+        return StoredEnergyDistribution(
+            shape="gaussian",
+            reference_energy_eV=reference,
+            energy_scale_eV=scale,
+            lowest_energy_eV=CAWO4_SIMULATED_RANGE_eV[0],
+            location_eV=location_eV,
+            log_sigma=log_sigma,
+        )
+
+    locations = [
+        _location(energy, mean, sigma=float(np.exp(np.polyval(log_sigma[::-1], where))), at=distribution)
+        for (energy, mean), where in zip(CAWO4_PRINTED_MEANS_eV, u, strict=True)
+    ]
+    parabola = np.polynomial.polynomial.polyfit(u, locations, 2)
+    tungsten = SpeciesModel(
+        defect_probability=FermiProbability(half_energy_eV=chosen.half_energy_eV, width_eV=chosen.width_eV),
+        distribution=distribution(*(float(c) for c in parabola)),
+        minimum_recoil_energy_eV=CAWO4_SIMULATED_RANGE_eV[0],
+        maximum_recoil_energy_eV=CAWO4_SIMULATED_RANGE_eV[1],
+    )
+    return StoredEnergyModel(
+        species={"W": tungsten},
+        status="qualitative",
+        provenance={"model": CAWO4_PUBLISHED, "source": _CITATION},
+        notes=(
+            f"{CAWO4_PUBLISHED}: mean stored energies of 7.5, 8.9 and 11.0 eV at 81, 112 and 160 eV are printed "
+            "values (Soum-Sidikov et al. 2024), without errors",
+            f"{CAWO4_PUBLISHED}: ASSUMED, not from the paper, are the defect probability (half at "
+            f"{chosen.half_energy_eV:g} eV, width {chosen.width_eV:g} eV) and the widths of the stored energy "
+            f"({chosen.sigma_81_eV:g} eV at 81 eV, {chosen.sigma_160_eV:g} eV at 160 eV)",
+            f"{CAWO4_PUBLISHED}: below 81 eV the mean stored energy is extrapolated; only W recoils are known",
+        ),
+    )
+
+
+def _location(
+    energy_eV: float, mean_eV: float, *, sigma: float, at: Callable[[float], StoredEnergyDistribution]
+) -> float:
+    """Return the location for which the truncated distribution has a mean."""
+
+    def excess(location: float) -> float:
+        return float(at(location).mean_eV(energy_eV)) - mean_eV
+
+    low, high = mean_eV - 30 * sigma, mean_eV + 3 * sigma
+    if not excess(low) < 0 < excess(high):
+        raise InputError(
+            f"{CAWO4_PUBLISHED}: no Gaussian of width {sigma:g} eV on [0, {energy_eV:g}] eV has the printed mean "
+            f"of {mean_eV:g} eV; choose a smaller width"
+        )
+    return float(optimize.brentq(excess, low, high, xtol=1e-12))
+
+
+def load_stored_energy_model(
+    given: Path | str, *, assumptions: CaWO4Assumptions | None = None
+) -> StoredEnergyModel:
+    """Return a model by the path of its file, or by the name of a published one.
+
+    Parameters
+    ----------
+    given : pathlib.Path or str
+        A file of `cascade fit`, or `cawo4-published`.
+    assumptions : CaWO4Assumptions, optional
+        For the published one.
+
+    Raises
+    ------
+    InputError
+        If there is neither, or assumptions are given for a file.
+    RecordError
+        If the file is damaged.
+    """
+    if str(given) in PUBLISHED_MODELS:
+        return cawo4_published(assumptions)
+    if assumptions is not None:
+        raise InputError(
+            f"{given}: assumptions are for {CAWO4_PUBLISHED} only; a fitted model has its own numbers"
+        )
+    if not Path(given).is_file():
+        close = difflib.get_close_matches(str(given), PUBLISHED_MODELS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"published ones are {', '.join(PUBLISHED_MODELS)}"
+        raise InputError(f"{given}: no such model file, nor a model of this name; {hint}")
+    return StoredEnergyModel.load(given)

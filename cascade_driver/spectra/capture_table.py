@@ -1,0 +1,307 @@
+"""The table of thermal-neutron capture: cross-sections, primary gammas and level decays, each with its source."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import periodictable
+
+from cascade_driver.errors import InputError
+from cascade_driver.schema import read_toml
+
+#: Where the table lies that ships with the package.
+_HERE = Path(__file__).parent
+
+_ISOTOPES, _LINES, _LEVELS = "capture_isotopes.toml", "capture_lines.csv", "capture_levels.csv"
+
+_LINE_COLUMNS = (
+    "target",
+    "gamma_keV",
+    "gamma_error_keV",
+    "final_level_keV",
+    "per_capture",
+    "per_capture_error",
+    "source",
+)
+_LEVEL_COLUMNS = (
+    "target",
+    "level_keV",
+    "half_life_fs",
+    "gamma_keV",
+    "final_level_keV",
+    "share",
+    "source",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrimaryGamma:
+    """A gamma from the capture state to a level of the compound nucleus.
+
+    Attributes
+    ----------
+    gamma_keV : float
+        Its energy.
+    gamma_error_keV : float or None
+        Standard error; none where none is given.
+    final_level_keV : float
+        Level that it ends at; 0 is the ground state.
+    per_capture : float
+        Number of such gammas per capture in the isotope: its partial over the thermal cross-section. The
+        product with the table's cross-section is what was measured.
+    per_capture_error : float or None
+        Standard error of the partial cross-section over the thermal one, whose own error is not in it.
+    source : str
+        Full citation.
+    """
+
+    gamma_keV: float
+    gamma_error_keV: float | None
+    final_level_keV: float
+    per_capture: float
+    per_capture_error: float | None
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelDecay:
+    """One gamma of one level.
+
+    Attributes
+    ----------
+    level_keV, final_level_keV : float
+        From where to where.
+    gamma_keV : float
+        Energy of the gamma.
+    share : float
+        Of all gammas of the level; internal conversion is left out.
+    half_life_fs : float or None
+        Of the level; none where it is not known.
+    source : str
+        Full citation.
+    """
+
+    level_keV: float
+    gamma_keV: float
+    final_level_keV: float
+    share: float
+    half_life_fs: float | None
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureIsotope:
+    """What is known of the capture of a thermal neutron in one isotope.
+
+    Attributes
+    ----------
+    target : str
+        Symbol and mass number before the capture, such as W182.
+    symbol : str
+        Chemical symbol.
+    mass_number : int
+        Before the capture.
+    compound_mass_u : float
+        Mass of the atom after it, which is what recoils (AME2020, doi:10.1088/1674-1137/abddaf).
+    cross_section_b, cross_section_error_b : float
+        At 25.3 meV (2200 m/s).
+    neutron_separation_keV, neutron_separation_error_keV : float
+        Energy that the capture sets free.
+    lines : tuple of PrimaryGamma
+        In falling energy.
+    decays : mapping of float to tuple of LevelDecay
+        By energy of the level (keV).
+    sources : tuple of str
+        Citations of the cross-section and the separation energy.
+    note : str
+        What is left out, and why.
+    """
+
+    target: str
+    symbol: str
+    mass_number: int
+    compound_mass_u: float
+    cross_section_b: float
+    cross_section_error_b: float
+    neutron_separation_keV: float
+    neutron_separation_error_keV: float
+    lines: tuple[PrimaryGamma, ...]
+    decays: Mapping[float, tuple[LevelDecay, ...]]
+    sources: tuple[str, str]
+    note: str = ""
+
+    @property
+    def tabulated_per_capture(self) -> float:
+        """Sum of the intensities of all primary gammas in the table; 1 would be all captures."""
+        return sum(line.per_capture for line in self.lines)
+
+
+def capture_table(folder: Path | None = None) -> Mapping[str, CaptureIsotope]:
+    """Return the isotopes of the capture table by name, such as W182.
+
+    Parameters
+    ----------
+    folder : pathlib.Path, optional
+        Of another table, with the same three files as the one that ships with the package
+        (`capture_isotopes.toml`, `capture_lines.csv`, `capture_levels.csv`).
+
+    Raises
+    ------
+    InputError
+        If a file is missing or something in it cannot be; the message names the file and the row.
+
+    Examples
+    --------
+    >>> line = capture_table()["W182"].lines[0]
+    >>> line.gamma_keV, line.final_level_keV, line.per_capture
+    (6190.78, 0.0, 0.08204)
+    """
+    return _read_table((folder or _HERE).resolve())
+
+
+@functools.lru_cache(maxsize=8)
+def _read_table(folder: Path) -> Mapping[str, CaptureIsotope]:
+    path = folder / _ISOTOPES
+    content = read_toml(path)
+    sources = content.get("sources", {})
+    entries: list[dict[str, Any]] = content.get("isotopes", [])
+    known = {_named(f"{path}, isotope {n}", entry) for n, entry in enumerate(entries, start=1)}
+    lines: dict[str, list[PrimaryGamma]] = {}
+    for where, row in _rows(folder / _LINES, _LINE_COLUMNS, known=known):
+        lines.setdefault(row["target"], []).append(
+            PrimaryGamma(
+                gamma_keV=_number(where, row, "gamma_keV", above=0),
+                gamma_error_keV=_optional(where, row, "gamma_error_keV"),
+                final_level_keV=_number(where, row, "final_level_keV"),
+                per_capture=_number(where, row, "per_capture", above=0),
+                per_capture_error=_optional(where, row, "per_capture_error"),
+                source=_source(where, row["source"], sources),
+            )
+        )
+    decays: dict[str, dict[float, list[LevelDecay]]] = {}
+    for where, row in _rows(folder / _LEVELS, _LEVEL_COLUMNS, known=known):
+        decay = LevelDecay(
+            level_keV=_number(where, row, "level_keV", above=0),
+            gamma_keV=_number(where, row, "gamma_keV", above=0),
+            final_level_keV=_number(where, row, "final_level_keV"),
+            share=_number(where, row, "share", above=0),
+            half_life_fs=_optional(where, row, "half_life_fs"),
+            source=_source(where, row["source"], sources),
+        )
+        if not decay.final_level_keV < decay.level_keV or decay.share > 1:
+            raise InputError(
+                f"{where}: a gamma from {decay.level_keV:g} to {decay.final_level_keV:g} keV with share "
+                f"{decay.share:g}; expected a lower final level and a share of at most 1"
+            )
+        decays.setdefault(row["target"], {}).setdefault(decay.level_keV, []).append(decay)
+    table = {}
+    for number, entry in enumerate(entries, start=1):
+        isotope = _isotope(f"{path}, isotope {number}", entry, sources, lines=lines, decays=decays)
+        table[isotope.target] = isotope
+    if not table:
+        raise InputError(f"{path}: no [[isotopes]] in it; expected one table per isotope")
+    return table
+
+
+def _named(where: str, entry: Mapping[str, Any]) -> str:
+    """Return the name of an isotope whose compound nucleus has a known mass."""
+    target = str(entry.get("target", ""))
+    match = re.fullmatch(r"([A-Z][a-z]?)(\d+)", target)
+    if match is None:
+        raise InputError(f"{where}: target is {target!r}, expected symbol and mass number such as W182")
+    element = getattr(periodictable, match[1], None)
+    if element is None or int(match[2]) + 1 not in element.isotopes:
+        raise InputError(f"{where}: no mass is known for {match[1]}{int(match[2]) + 1}, which {target} becomes")
+    return target
+
+
+def _isotope(
+    where: str,
+    entry: Mapping[str, Any],
+    sources: Mapping[str, str],
+    *,
+    lines: Mapping[str, list[PrimaryGamma]],
+    decays: Mapping[str, Mapping[float, list[LevelDecay]]],
+) -> CaptureIsotope:
+    target = _named(where, entry)
+    symbol = target.rstrip("0123456789")
+    mass_number = int(target[len(symbol) :])
+
+    def number(key: str) -> float:
+        value = entry.get(key)
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not (math.isfinite(value) and value > 0)
+        ):
+            raise InputError(f"{where}: `{key}` is {value!r}, expected a positive number")
+        return float(value)
+
+    return CaptureIsotope(
+        target=target,
+        symbol=symbol,
+        mass_number=mass_number,
+        compound_mass_u=float(getattr(periodictable, symbol)[mass_number + 1].mass),
+        cross_section_b=number("cross_section_b"),
+        cross_section_error_b=number("cross_section_error_b"),
+        neutron_separation_keV=number("neutron_separation_keV"),
+        neutron_separation_error_keV=number("neutron_separation_error_keV"),
+        lines=tuple(sorted(lines.get(target, ()), key=lambda line: -line.gamma_keV)),
+        decays={level: tuple(rows) for level, rows in decays.get(target, {}).items()},
+        sources=(
+            _source(where, str(entry.get("cross_section_source", "")), sources),
+            _source(where, str(entry.get("neutron_separation_source", "")), sources),
+        ),
+        note=str(entry.get("note", "")),
+    )
+
+
+def _rows(path: Path, columns: tuple[str, ...], *, known: set[str]) -> list[tuple[str, dict[str, str]]]:
+    """Return each row of a table with the words that name it in a message."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    numbered = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line and line[0] != "#"]
+    if not numbered or tuple(numbered[0][1].split(",")) != columns:
+        raise InputError(f"{path}: expected the columns {','.join(columns)}")
+    rows = []
+    for n, line in numbered[1:]:
+        cells = next(csv.reader([line]))
+        where = f"{path}, line {n}"
+        if len(cells) != len(columns):
+            raise InputError(f"{where}: {len(cells)} cells, expected {len(columns)}: {','.join(columns)}")
+        row = dict(zip(columns, cells, strict=True))
+        if row["target"] not in known:
+            raise InputError(f"{where}: target {row['target']!r} is not in {_ISOTOPES}; add it there")
+        rows.append((where, row))
+    return rows
+
+
+def _number(where: str, row: Mapping[str, str], name: str, *, above: float | None = None) -> float:
+    try:
+        value = float(row[name])
+    except ValueError:
+        raise InputError(f"{where}: `{name}` is {row[name]!r}, expected a number") from None
+    if not math.isfinite(value) or value < 0 or (above is not None and value <= above):
+        raise InputError(
+            f"{where}: `{name}` is {value:g}, expected a {'positive' if above == 0 else 'finite'} number"
+        )
+    return value
+
+
+def _optional(where: str, row: Mapping[str, str], name: str) -> float | None:
+    return _number(where, row, name) if row[name].strip() else None
+
+
+def _source(where: str, key: str, sources: Mapping[str, str]) -> str:
+    if key not in sources:
+        raise InputError(f"{where}: source {key!r} is not under [sources] of {_ISOTOPES}; cite it there")
+    return str(sources[key])

@@ -1,0 +1,592 @@
+"""Recoils after the capture of thermal neutrons: calibration lines and what surrounds them (the CRAB method)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cascade_driver.analysis.model import StoredEnergyModel
+from cascade_driver.analysis.response import response
+from cascade_driver.errors import InputError
+from cascade_driver.spectra.capture_table import CaptureIsotope, capture_table
+from cascade_driver.spectra.gamma_recoil import (
+    GammaCascade,
+    GammaTiming,
+    momentum_exponents,
+    recoil_cumulative,
+    recoil_energy_eV,
+    recoil_events,
+)
+from cascade_driver.spectra.spectrum import Spectrum, check_edges, rebin
+from cascade_driver.spectra.target import Isotope, Target, parse_target
+from cascade_driver.units import SECONDS_PER_DAY
+
+#: Levels that live longer end an event: what they emit is another pulse of the detector.
+ISOMER_fs = 1e12
+
+#: Paths less likely than this per capture are not followed further: the rest of the energy goes in one gamma.
+SMALLEST_PATH = 1e-4
+
+#: A cascade that makes less than this of all captures gets fewer quasi-random events.
+_MINOR, _FEW, _MANY = 1e-3, 512, 4096
+
+#: Bins in which stored energies are folded in, or coarser where there would be too many. An event is shared by two
+#: neighbours such that its mean energy is right.
+_FINE_eV, _MOST_FINE = 0.25, 1600
+
+_CM2_PER_BARN = 1e-24
+
+#: Sampled captures of the statistical continuum, the excitation (MeV) below which it ends in one gamma, and that
+#: which no first gamma jumps below: those are lines, and in the table.
+_CONTINUUM_EVENTS, _CONTINUUM_END_MeV, _DISCRETE_BELOW_MeV = 20_000, 0.3, 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class GammaEscape:
+    """Which gammas leave the crystal: only those events are recorded of which all gammas do.
+
+    Attributes
+    ----------
+    points : tuple of (float, float)
+        Gamma energy in keV and probability of escape, in increasing energy, linear in between and constant
+        outside; by default all gammas escape. Conversion electrons are not in the table: they never would.
+
+    Raises
+    ------
+    InputError
+        If an energy does not increase or a probability is none.
+    """
+
+    points: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        energies = [energy for energy, _ in self.points]
+        if any(not low < high for low, high in itertools.pairwise(energies)):
+            raise InputError(f"escape of gammas at {energies} keV: expected increasing energies")
+        for energy, probability in self.points:
+            if not 0 <= probability <= 1:
+                raise InputError(f"escape of a {energy:g} keV gamma is {probability:g}, expected 0 to 1")
+
+    def probability(self, gammas_keV: ArrayLike) -> float:
+        """Return the probability that all gammas (keV) of an event leave."""
+        if not self.points:
+            return 1.0
+        gammas = np.asarray(gammas_keV, dtype=np.float64)
+        energies = [energy for energy, _ in self.points]
+        escaping = np.interp(gammas, energies, [share for _, share in self.points])
+        return float(np.asarray(escaping, dtype=np.float64).prod())
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureLine:
+    r"""The recoil of one primary gamma in a target.
+
+    Attributes
+    ----------
+    target : str
+        Isotope before the capture.
+    gamma_keV, final_level_keV : float
+        The gamma, and the level that it leads to; further gammas add their recoils.
+    recoil_energy_eV : float
+        :math:`E_\gamma^2 / 2 M c^2`, M the compound nucleus.
+    rate_per_kg_day, rate_error_per_kg_day : float
+        Of the whole target. The error is that of the partial cross-section, which is what was measured; that of
+        the thermal one drops out of the product.
+    source : str
+        Citation.
+    """
+
+    target: str
+    gamma_keV: float
+    final_level_keV: float
+    recoil_energy_eV: float
+    rate_per_kg_day: float
+    rate_error_per_kg_day: float
+    source: str
+
+
+def capture_rate_per_kg_day(isotope: Isotope, *, cross_section_b: float, neutron_flux_cm2_s: float) -> float:
+    r"""Return captures in one isotope of a target, per kg of the whole target and day.
+
+    .. math:: R = N \sigma_0 \Phi
+
+    Parameters
+    ----------
+    isotope : Isotope
+        With its number of atoms N per kg of target.
+    cross_section_b : float
+        :math:`\sigma_0` at 2200 m/s, in barn.
+    neutron_flux_cm2_s : float
+        :math:`\Phi`, the conventional flux (neutron density times 2200 m/s): for 1/v absorbers it gives the rate
+        whatever the temperature of the neutrons.
+
+    Raises
+    ------
+    InputError
+        If the flux is negative or not finite.
+    """
+    if not (math.isfinite(neutron_flux_cm2_s) and neutron_flux_cm2_s >= 0):
+        raise InputError(f"neutron flux is {neutron_flux_cm2_s:g} per cm2 and s, expected at least 0")
+    return isotope.atoms_per_kg * cross_section_b * _CM2_PER_BARN * neutron_flux_cm2_s * SECONDS_PER_DAY
+
+
+def cascades_of(isotope: CaptureIsotope, *, smallest_path: float = SMALLEST_PATH) -> tuple[GammaCascade, ...]:
+    """Return the gamma cascades of an isotope; their probabilities sum to the tabulated intensity.
+
+    Each primary gamma is followed down through the tabulated decays. A level without any, or a path less likely
+    than `smallest_path`, ends by one gamma to the ground state. A level that lives over 1 ms ends the event.
+
+    Parameters
+    ----------
+    isotope : CaptureIsotope
+    smallest_path : float
+        Per capture.
+
+    Raises
+    ------
+    InputError
+        If the smallest path is negative.
+    """
+    if not smallest_path >= 0:
+        raise InputError(f"smallest path is {smallest_path:g} per capture, expected at least 0")
+    found = []
+    for line in isotope.lines:
+        for gammas, lives, probability in _paths(
+            isotope, line.final_level_keV, line.per_capture, smallest_path=smallest_path
+        ):
+            found.append(
+                GammaCascade(
+                    symbol=isotope.symbol,
+                    target=isotope.target,
+                    mass_u=isotope.compound_mass_u,
+                    gammas_keV=(line.gamma_keV, *gammas),
+                    mean_lives_fs=lives,
+                    per_capture=probability,
+                )
+            )
+    return tuple(found)
+
+
+_Path = tuple[tuple[float, ...], tuple[float | None, ...], float]
+
+
+def _paths(
+    isotope: CaptureIsotope, level_keV: float, probability: float, *, smallest_path: float
+) -> Iterator[_Path]:
+    """Yield gammas, mean lives and probability of every way from a level to the ground state."""
+    if level_keV == 0:
+        yield (), (), probability
+        return
+    decays = isotope.decays.get(level_keV, ())
+    half_life = decays[0].half_life_fs if decays else None
+    life = None if half_life is None else half_life / math.log(2)
+    if life is not None and life > ISOMER_fs:
+        yield (), (), probability
+        return
+    if not decays or probability < smallest_path:
+        yield (level_keV,), (life,), probability
+        return
+    whole = sum(decay.share for decay in decays)
+    for decay in decays:
+        for gammas, lives, p in _paths(
+            isotope, decay.final_level_keV, probability * decay.share / whole, smallest_path=smallest_path
+        ):
+            yield (decay.gamma_keV, *gammas), (life, *lives), p
+
+
+class _Capturing(NamedTuple):
+    """One isotope of a target that captures, with the rate per kg of target and day."""
+
+    isotope: CaptureIsotope
+    rate: float
+    rate_error: float
+
+
+def _capturing(
+    target: Target, neutron_flux_cm2_s: float, table: Mapping[str, CaptureIsotope] | None
+) -> list[_Capturing]:
+    known = capture_table() if table is None else table
+    missing = [symbol for symbol in target.elements if not any(i.symbol == symbol for i in known.values())]
+    if missing:
+        raise InputError(
+            f"target {target.formula}: the capture table knows nothing of {', '.join(missing)}, only of "
+            f"{', '.join(dict.fromkeys(i.symbol for i in known.values()))}; give a table that does"
+        )
+    found = []
+    for isotope in target.isotopes:
+        entry = known.get(f"{isotope.symbol}{isotope.mass_number}")
+        if entry is not None:
+            rate = capture_rate_per_kg_day(
+                isotope, cross_section_b=entry.cross_section_b, neutron_flux_cm2_s=neutron_flux_cm2_s
+            )
+            error = rate * entry.cross_section_error_b / entry.cross_section_b
+            found.append(_Capturing(entry, rate, error))
+    return found
+
+
+def capture_lines(
+    *, target: str, neutron_flux_cm2_s: float, table: Mapping[str, CaptureIsotope] | None = None
+) -> tuple[CaptureLine, ...]:
+    """Return the recoils of all tabulated primary gammas in a target, the strongest first.
+
+    Parameters
+    ----------
+    target : str
+        Chemical formula.
+    neutron_flux_cm2_s : float
+        See `capture_rate_per_kg_day`.
+    table : mapping, optional
+        Of `capture_table`.
+
+    Raises
+    ------
+    InputError
+        If the formula or the flux cannot be used, or an element is not in the table.
+
+    Examples
+    --------
+    >>> line = capture_lines(target="CaWO4", neutron_flux_cm2_s=1e2)[0]
+    >>> line.target, round(line.recoil_energy_eV, 1)
+    ('W186', 79.5)
+    """
+    lines = [
+        CaptureLine(
+            target=one.isotope.target,
+            gamma_keV=line.gamma_keV,
+            final_level_keV=line.final_level_keV,
+            recoil_energy_eV=recoil_energy_eV(line.gamma_keV, mass_u=one.isotope.compound_mass_u).item(),
+            rate_per_kg_day=one.rate * line.per_capture,
+            rate_error_per_kg_day=one.rate * (line.per_capture_error or 0.0),
+            source=line.source,
+        )
+        for one in _capturing(parse_target(target), neutron_flux_cm2_s, table)
+        for line in one.isotope.lines
+    ]
+    return tuple(sorted(lines, key=lambda line: -line.rate_per_kg_day))
+
+
+def capture_spectrum(
+    *,
+    target: str,
+    neutron_flux_cm2_s: float,
+    energy_edges_eV: ArrayLike,
+    timing: GammaTiming | None = None,
+    escape: GammaEscape | None = None,
+    continuum_temperature_MeV: float | None = None,
+    table: Mapping[str, CaptureIsotope] | None = None,
+) -> Spectrum:
+    """Return the recoil spectrum of thermal-neutron capture, per element of a target.
+
+    Each cascade of the table gives what its recoils deposit together (`recoil_cumulative`), as differences of
+    the cumulative distribution: a line lies wholly in its bin. Captures whose primary gammas are not tabulated
+    are left out, and their share stands in the metadata, unless a temperature is given: then they become
+    statistical cascades (`continuum_recoils_eV`).
+
+    Parameters
+    ----------
+    target : str
+        Chemical formula.
+    neutron_flux_cm2_s : float
+        See `capture_rate_per_kg_day`.
+    energy_edges_eV : (n + 1,) array_like
+        Bins, from 0 or above.
+    timing : GammaTiming, optional
+        What the second gamma finds; in flight by default.
+    escape : GammaEscape, optional
+        All gammas escape by default.
+    continuum_temperature_MeV : float, optional
+        Of the untabulated rest; about 0.5 for W, 0.8 for Ge. An assumption.
+    table : mapping, optional
+        Of `capture_table`.
+
+    Raises
+    ------
+    InputError
+        If something of it cannot be used; the message says what.
+    """
+    edges = check_edges(energy_edges_eV, floor_eV=0.0)
+    material, timing, escape = parse_target(target), timing or GammaTiming(), escape or GammaEscape()
+    capturing = _capturing(material, neutron_flux_cm2_s, table)
+    counts = {symbol: np.zeros(len(edges) - 1) for symbol in material.elements}
+    for one in capturing:
+        for cascade in cascades_of(one.isotope):
+            exponents = momentum_exponents(cascade, timing, target=material)
+            below = recoil_cumulative(cascade, edges, exponents=exponents)
+            weight = one.rate * cascade.per_capture * escape.probability(cascade.gammas_keV)
+            counts[cascade.symbol] += weight * np.maximum(np.diff(below), 0.0)
+        if continuum_temperature_MeV is not None:
+            energies, weights = _continuum(one, continuum_temperature_MeV, escape)
+            counts[one.isotope.symbol] += np.histogram(energies, bins=edges, weights=weights)[0]
+    return Spectrum.from_counts(
+        energy_edges_eV=edges,
+        counts_per_kg_day=counts,
+        metadata=_metadata(
+            material,
+            capturing,
+            neutron_flux_cm2_s=neutron_flux_cm2_s,
+            timing=timing,
+            escape=escape,
+            temperature_MeV=continuum_temperature_MeV,
+        ),
+    )
+
+
+def observed_capture_spectrum(
+    model: StoredEnergyModel,
+    *,
+    target: str,
+    neutron_flux_cm2_s: float,
+    energy_edges_eV: ArrayLike,
+    timing: GammaTiming | None = None,
+    escape: GammaEscape | None = None,
+    continuum_temperature_MeV: float | None = None,
+    fallback_species: str | None = None,
+    extrapolate: bool = False,
+    table: Mapping[str, CaptureIsotope] | None = None,
+) -> Spectrum:
+    r"""Return what remains of the recoils of neutron capture, where every recoil stores energy by itself.
+
+    A nucleus that has stopped before the next gamma leaves two damaged places, and the detector sees
+
+    .. math:: E_\mathrm{obs} = \sum_j \left( E_j - E_{s,j} \right)
+
+    with one stored energy per recoil: not that of a recoil of the sum, because stored energy is no linear
+    function. The largest recoil of an event goes through the response matrix of its element in bins of 0.25 eV,
+    the others are drawn from the model. For a nucleus still in motion the recoils count as one of their total
+    energy: an approximation until cascades with a second kick are simulated.
+
+    Parameters
+    ----------
+    model : StoredEnergyModel
+        What recoils leave in the crystal.
+    target, neutron_flux_cm2_s, timing, escape, continuum_temperature_MeV, table
+        As `capture_spectrum`.
+    energy_edges_eV : (n + 1,) array_like
+        Bins of the result; recoils above the last one are left out, as if nothing above could come into range.
+    fallback_species : str, optional
+        Whose response stands for elements that the model does not know; the only species of a model of one.
+    extrapolate : bool
+        Use the model outside the simulated range.
+
+    Raises
+    ------
+    InputError
+        If an element has no response, or something else cannot be used.
+    """
+    edges = check_edges(energy_edges_eV, floor_eV=0.0)
+    material, timing, escape = parse_target(target), timing or GammaTiming(), escape or GammaEscape()
+    capturing = _capturing(material, neutron_flux_cm2_s, table)
+    if fallback_species is None and len(model.species) == 1:
+        fallback_species = next(iter(model.species))
+    step = float(np.diff(edges).min())
+    step /= math.ceil(step / max(_FINE_eV, edges[-1] / _MOST_FINE) - 1e-9)
+    fine = np.linspace(0.0, edges[-1], max(math.ceil(edges[-1] / step - 1e-9), 1) + 1)
+    all_rates = sum(one.rate for one in capturing) or 1.0
+    counts, borrowed, left_out = {}, [], 0.0
+    for symbol in material.elements:
+        species = symbol if symbol in model.species else fallback_species
+        if species is None:
+            raise InputError(
+                f"no response for {symbol}; there are: {', '.join(model.species)}. Simulate it, or name the "
+                "species whose response stands for it (--species; fallback_species)"
+            )
+        if species != symbol:
+            borrowed.append(symbol)
+        events = _Folding(fine, model, species, extrapolate=extrapolate)
+        for one in capturing:
+            if one.isotope.symbol != symbol:
+                continue
+            for cascade in cascades_of(one.isotope):
+                weight = one.rate * cascade.per_capture * escape.probability(cascade.gammas_keV)
+                many = _MANY if weight > _MINOR * all_rates else _FEW
+                exponents = momentum_exponents(cascade, timing, target=material)
+                single = len(exponents) == 0 or all(math.isinf(e) for e in exponents)
+                pieces = recoil_events(cascade, exponents=exponents, count=64 if single else many)
+                events.add(pieces, np.full(len(pieces), weight / len(pieces)))
+            if continuum_temperature_MeV is not None:
+                energies, weights = _continuum(one, continuum_temperature_MeV, escape)
+                events.add(energies[:, None], weights)
+        counts[symbol] = events.observed()
+        left_out += events.above
+    metadata = _metadata(
+        material,
+        capturing,
+        neutron_flux_cm2_s=neutron_flux_cm2_s,
+        timing=timing,
+        escape=escape,
+        temperature_MeV=continuum_temperature_MeV,
+    )
+    metadata["correction"] = "stored energy of each recoil of a capture, by the response of its element"
+    if borrowed:
+        metadata["correction_fallback"] = f"response of {fallback_species} used for {', '.join(borrowed)}"
+    if model.notes:
+        metadata["model_notes"] = "; ".join(model.notes)
+    metadata["recoils_above_range_per_kg_day"] = f"{left_out:.6g}"
+    whole = Spectrum.from_counts(
+        energy_edges_eV=fine, counts_per_kg_day=counts, energy_kind="observed", metadata=metadata
+    )
+    return rebin(whole, edges)
+
+
+class _Folding:
+    """Collects events of several recoils and puts them through the response of their element."""
+
+    def __init__(
+        self, edges_eV: NDArray[np.float64], model: StoredEnergyModel, species: str, *, extrapolate: bool
+    ) -> None:
+        self.edges, self.model, self.species, self.extrapolate = edges_eV, model, species, extrapolate
+        self.step = float(edges_eV[1] - edges_eV[0])
+        self.bins = len(edges_eV) - 1
+        self.joint = np.zeros((self.bins, 1))  # largest recoil, what the others leave to see
+        self.above = 0.0
+        self.rng = np.random.default_rng(1)
+
+    def add(self, pieces_eV: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+        """Take in events as rows of recoil energies."""
+        order = np.sort(pieces_eV, axis=1)
+        largest, rest = order[:, -1], order[:, :-1]
+        inside = rest.sum(axis=1) + largest < self.edges[-1]
+        self.above += float(weights[~inside].sum())
+        largest, rest, weights = largest[inside], rest[inside], weights[inside]
+        if not len(weights):
+            return
+        stored = np.zeros_like(rest)
+        some = rest > 0
+        stored[some] = self.model.sample(self.species, rest[some], rng=self.rng, extrapolate=self.extrapolate)
+        offset = (rest - stored).sum(axis=1) / self.step
+        place = largest / self.step - 0.5
+        columns = int(np.floor(offset.max())) + 2
+        if columns > self.joint.shape[1]:
+            self.joint = np.pad(self.joint, ((0, 0), (0, columns - self.joint.shape[1])))
+        # each event is split between neighbouring bins, so that its mean energy is exact
+        for row, row_share in _split(place, self.bins):
+            for column, column_share in _split(offset, self.joint.shape[1]):
+                np.add.at(self.joint, (row, column), weights * row_share * column_share)
+
+    def observed(self) -> NDArray[np.float64]:
+        """Return the counts in each bin of observed energy."""
+        reached = np.flatnonzero(self.joint.sum(axis=1))
+        if not len(reached):
+            return np.zeros(self.bins)
+        top = int(reached[-1]) + 1
+        one = response(
+            self.model, self.species, recoil_edges_eV=self.edges[: top + 1], extrapolate=self.extrapolate
+        )
+        seen = one.matrix @ self.joint[:top]
+        counts = np.zeros(self.bins + seen.shape[1])
+        for column in range(seen.shape[1]):
+            counts[column : column + top] += seen[:, column]
+        kept = counts[: self.bins]
+        kept[-1] += counts[self.bins :].sum()  # the half bin that splitting carried over the edge
+        return kept
+
+
+def _split(
+    place: NDArray[np.float64], size: int
+) -> tuple[tuple[NDArray[np.intp], NDArray[np.float64]], tuple[NDArray[np.intp], NDArray[np.float64]]]:
+    low = np.floor(place)
+    share = place - low
+    index = low.astype(np.intp)
+    return (np.clip(index, 0, size - 1), 1 - share), (np.clip(index + 1, 0, size - 1), share)
+
+
+def continuum_recoils_eV(
+    isotope: CaptureIsotope, *, temperature_MeV: float, count: int = _CONTINUUM_EVENTS
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    r"""Return recoils of statistical cascades: an estimate of what no table resolves.
+
+    From the excitation E a dipole gamma is drawn with
+
+    .. math:: P(E_\gamma) \propto E_\gamma^3 \, e^{-E_\gamma / T}, \qquad E_\gamma < E
+
+    (level density of constant temperature T), until less than 0.3 MeV is left, which goes with the last gamma; the
+    first one leaves at least 1.5 MeV, because harder ones are lines and in the table. All are prompt, isotropic
+    and independent: levels at high excitation live femtoseconds. Strength functions, spins and discrete levels are
+    left out, so that only the smooth shape means something.
+
+    Parameters
+    ----------
+    isotope : CaptureIsotope
+    temperature_MeV : float
+        T.
+    count : int
+        Number of captures, with a fixed seed.
+
+    Returns
+    -------
+    recoil_energy_eV : (count,) float
+    multiplicity : (count,) float
+        Number of gammas.
+
+    Raises
+    ------
+    InputError
+        If the temperature is not positive.
+    """
+    if not (math.isfinite(temperature_MeV) and temperature_MeV > 0):
+        raise InputError(f"temperature of the continuum is {temperature_MeV:g} MeV, expected a positive one")
+    rng = np.random.default_rng(2)
+    grid = np.linspace(0.0, isotope.neutron_separation_keV / 1e3, 2001)
+    density = grid**3 * np.exp(-grid / temperature_MeV)
+    cumulative = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]))])
+    left = np.full(count, grid[-1])
+    momentum = np.zeros((count, 3))
+    multiplicity = np.zeros(count)
+    while np.any(left > 0):
+        first = not multiplicity.any()
+        most = np.interp(left - (_DISCRETE_BELOW_MeV if first else 0.0), grid, cumulative)
+        gamma = np.interp(rng.random(count) * most, cumulative, grid)
+        gamma = np.where(left - gamma < _CONTINUUM_END_MeV, left, gamma)
+        direction = rng.normal(size=(count, 3))
+        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        momentum += gamma[:, None] * direction
+        multiplicity += gamma > 0
+        left = left - gamma
+    total = np.linalg.norm(momentum, axis=1) * 1e3
+    return recoil_energy_eV(total, mass_u=isotope.compound_mass_u), multiplicity
+
+
+def _continuum(
+    one: _Capturing, temperature_MeV: float, escape: GammaEscape
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return recoils and rates of the captures that the table does not resolve."""
+    energies, multiplicity = continuum_recoils_eV(one.isotope, temperature_MeV=temperature_MeV)
+    missing = max(0.0, 1.0 - one.isotope.tabulated_per_capture)
+    mean_gamma_keV = one.isotope.neutron_separation_keV / float(multiplicity.mean())
+    escaped = escape.probability([mean_gamma_keV] * round(float(multiplicity.mean())))
+    return energies, np.full(len(energies), one.rate * missing * escaped / len(energies))
+
+
+def _metadata(
+    target: Target,
+    capturing: list[_Capturing],
+    *,
+    neutron_flux_cm2_s: float,
+    timing: GammaTiming,
+    escape: GammaEscape,
+    temperature_MeV: float | None,
+) -> dict[str, str]:
+    metadata = {
+        "source": "thermal-neutron capture",
+        "target": target.formula,
+        "neutron_flux_cm2_s": f"{neutron_flux_cm2_s:g}",
+        "gamma_timing": timing.law,
+        "gamma_escape": "all gammas escape" if not escape.points else f"points {escape.points}".replace(":", " "),
+        "data": "; ".join(dict.fromkeys(s for one in capturing for s in one.isotope.sources)),
+    }
+    for symbol in target.elements:
+        ours = [one for one in capturing if one.isotope.symbol == symbol]
+        rate = sum(one.rate for one in ours)
+        known = sum(one.rate * min(one.isotope.tabulated_per_capture, 1.0) for one in ours)
+        error = math.sqrt(sum(one.rate_error**2 for one in ours))
+        metadata[f"captures_{symbol}_per_kg_day"] = f"{rate:.5g} +- {error:.2g}"
+        rest = "left out" if temperature_MeV is None else f"a continuum of temperature {temperature_MeV:g} MeV"
+        share = 1 - known / rate if rate > 0 else 0.0
+        metadata[f"captures_{symbol}_without_tabulated_gammas"] = f"{share:.1%}, {rest}"
+    return metadata
