@@ -328,10 +328,20 @@ class LammpsEngine:
         self._do("unfix watch", bare=False)
         for name in ["stop", "step", "move", *(["border"] if border_width_A > 0 else [])]:
             self._do(f"unfix {name}")
+        self._do("variable now delete")
+        if border_width_A > 0:
+            self._do("group border delete")
+            self._do("group near_border delete")
+            self._do("region border delete")
         return flight
 
     def _thermostat_border(self, width_A: float, temperature_K: float, damping_ps: float, seed: int) -> None:
-        """Put a Langevin thermostat on the mobile atoms near the periodic faces (and above held atoms)."""
+        """Put a Langevin thermostat on the mobile atoms near the periodic faces (and above held atoms).
+
+        v <- exp(-dt/tau) v + noise after each step (Bussi & Parrinello, Phys. Rev. E 75, 056707 (2007)): the heat
+        taken out is a difference of kinetic energies, exact for steps of any length. `fix langevin` tallies force
+        times velocity; where each step is of another length it loses 0.4 eV per ps and 750 atoms.
+        """
         low, high = self._lmp.extract_box()[:2]
         periodic = self._lmp.extract_box()[5]
         bounds = []
@@ -343,10 +353,7 @@ class LammpsEngine:
         self._do(f"region border block {' '.join(bounds)} side out units box")
         self._do("group near_border region border")
         self._do("group border intersect near_border mobile")
-        self._do(
-            f"fix border border langevin {temperature_K:.17g} {temperature_K:.17g} {damping_ps:.17g} {seed} "
-            "tally yes"
-        )
+        self._do(f"fix border border temp/csld {temperature_K:.17g} {temperature_K:.17g} {damping_ps:.17g} {seed}")
 
     def _top_of_held(self, axis: int) -> float:
         return float(self.state()[0][list(self._held), axis].max())
