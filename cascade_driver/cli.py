@@ -10,7 +10,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +147,41 @@ def _add_spectrum(verbs: Any) -> None:
         help="antineutrinos below 2 MeV (default: flat, the value at 2 MeV)",
     )
     _add_binning(cevns)
+    _add_spectrum_capture(kinds)
+
+
+def _add_spectrum_capture(kinds: Any) -> None:
+    capture = _verb(kinds, "capture", _spectrum_capture, "Recoils after the capture of thermal neutrons.")
+    capture.add_argument(
+        "--neutron-flux-cm2-s", type=float, required=True, metavar="F", help="neutron density times 2200 m/s"
+    )
+    capture.add_argument(
+        "--gamma-timing",
+        choices=["in_flight", "prompt", "slow"],
+        default="in_flight",
+        help="what the second gamma of a cascade finds (default: in_flight)",
+    )
+    capture.add_argument(
+        "--unknown-lifetime",
+        choices=["single_particle", "prompt", "slow"],
+        default="single_particle",
+        help="of levels without a tabulated one",
+    )
+    capture.add_argument("--slowing-time-fs", type=float, metavar="T", help="of the nucleus, in place of ZBL's")
+    capture.add_argument("--density-g-cm3", type=float, metavar="RHO", help="of other crystals, for that")
+    capture.add_argument(
+        "--continuum-temperature-MeV",
+        type=float,
+        dest="continuum_temperature_MeV",
+        metavar="T",
+        help="add statistical cascades for captures without tabulated gammas (about 0.5 for W)",
+    )
+    capture.add_argument("--mass-g", type=float, metavar="M", help="also say the counts per day in such a crystal")
+    capture.add_argument(
+        "--model", metavar="MODEL", help="write what is observed: each recoil of a cascade loses its own energy"
+    )
+    capture.add_argument("--extrapolate", action="store_true", help="use the model above the simulated energies")
+    _add_binning(capture)
 
 
 def _add_binning(verb: argparse.ArgumentParser) -> None:
@@ -158,13 +193,25 @@ def _add_binning(verb: argparse.ArgumentParser) -> None:
 
 def _add_correct(verbs: Any) -> None:
     verb = _verb(verbs, "correct", _correct, "Correct a recoil spectrum for the energy stored in defects.")
-    verb.add_argument("model", type=Path, metavar="MODEL", help="model file of `cascade fit`")
-    verb.add_argument("spectrum", type=Path, metavar="SPECTRUM.csv")
+    verb.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="MODEL SPECTRUM.csv: a model file of `cascade fit` or the name cawo4-published, and a spectrum",
+    )
+    verb.add_argument("--model", metavar="MODEL", help="the model, if not given first")
     verb.add_argument("--out", type=Path, required=True, metavar="OBSERVED.csv")
     verb.add_argument("--species", metavar="X", help="whose response stands for elements that have none")
     verb.add_argument("--extrapolate", action="store_true", help="use the model above the simulated energies")
     verb.add_argument("--resolution-eV", type=float, default=0.0, dest="resolution_eV", metavar="SIGMA")
     verb.add_argument("--threshold-eV", type=float, default=0.0, dest="threshold_eV", metavar="E")
+    assumed = verb.add_argument_group("what cawo4-published assumes, because the paper does not print it")
+    assumed.add_argument(
+        "--half-energy-eV", type=float, dest="half_energy_eV", metavar="E", help="p_d is 1/2 there"
+    )
+    assumed.add_argument("--width-eV", type=float, dest="width_eV", metavar="W", help="of the Fermi function")
+    assumed.add_argument("--sigma-81-eV", type=float, dest="sigma_81_eV", metavar="S", help="at 81 eV")
+    assumed.add_argument("--sigma-160-eV", type=float, dest="sigma_160_eV", metavar="S", help="at 160 eV")
 
 
 def _add_potential(verbs: Any) -> None:
@@ -336,28 +383,50 @@ def _spectrum_cevns(chosen: argparse.Namespace) -> int:
     return _write_requested(chosen, ("power_GW", "distance_m", "low_energy_flux"), kind="cevns")
 
 
+def _spectrum_capture(chosen: argparse.Namespace) -> int:
+    if chosen.mass_g is not None and not chosen.mass_g > 0:
+        raise InputError(f"--mass-g is {chosen.mass_g:g}, expected the mass of the crystal in g")
+    names = ("gamma_timing", "unknown_lifetime", "slowing_time_fs", "density_g_cm3", "continuum_temperature_MeV")
+    return _write_requested(chosen, ("neutron_flux_cm2_s", *names), kind="capture")
+
+
 def _write_requested(chosen: argparse.Namespace, names: tuple[str, ...], *, kind: str) -> int:
-    from cascade_driver.config import CevnsRequest, DarkMatterRequest
+    from cascade_driver.analysis.published import load_stored_energy_model
+    from cascade_driver.config import AnySpectrumRequest, CaptureRequest, CevnsRequest, DarkMatterRequest
     from cascade_driver.schema import build
     from cascade_driver.spectra.spectrum import write_spectrum
-    from cascade_driver.workflow import requested_spectrum
+    from cascade_driver.workflow import observed_spectrum, requested_spectrum
 
     content = {"kind": kind} | {n: getattr(chosen, n) for n in (*names, "target", "energy_eV", "bins")}
-    request: DarkMatterRequest | CevnsRequest = (
-        build(DarkMatterRequest, content, origin="arguments")
-        if kind == "dm"
-        else build(CevnsRequest, content, origin="arguments")
-    )
+    wanted = {"dm": DarkMatterRequest, "cevns": CevnsRequest, "capture": CaptureRequest}[kind]
+    request: AnySpectrumRequest = build(wanted, content, origin="arguments")
     spectrum = requested_spectrum(request)
+    if getattr(chosen, "model", None):
+        model = load_stored_energy_model(chosen.model)
+        spectrum = observed_spectrum(
+            request, spectrum, model, fallback_species=None, extrapolate=chosen.extrapolate
+        )
+        _print_notes(spectrum.metadata)
     write_spectrum(spectrum, chosen.out)
     total = float(spectrum.total_counts_per_kg_day)
     low, high = chosen.energy_eV
     print(f"{chosen.out}: {total:.6g} counts per kg and day between {low:g} and {high:g} eV")
+    if getattr(chosen, "mass_g", None):
+        print(f"{chosen.mass_g:g} g: {total * chosen.mass_g / 1e3:.6g} counts per day")
     return 0
 
 
+def _print_notes(metadata: Mapping[str, str]) -> None:
+    """Print on standard error what a reader of a spectrum must know."""
+    for key in ("correction_fallback", "counts_out_of_range_per_kg_day"):
+        if key in metadata:
+            print(f"note: {key.replace('_', ' ')}: {metadata[key]}", file=sys.stderr)
+    for note in filter(None, metadata.get("model_notes", "").split("; ")):
+        print(f"note: {note}", file=sys.stderr)
+
+
 def _correct(chosen: argparse.Namespace) -> int:
-    from cascade_driver.analysis.model import StoredEnergyModel
+    from cascade_driver.analysis.published import CaWO4Assumptions, load_stored_energy_model
     from cascade_driver.config import DetectorSpec
     from cascade_driver.schema import build
     from cascade_driver.spectra.spectrum import read_spectrum, write_spectrum
@@ -365,20 +434,26 @@ def _correct(chosen: argparse.Namespace) -> int:
 
     content = {"resolution_eV": chosen.resolution_eV, "threshold_eV": chosen.threshold_eV}
     detector = build(DetectorSpec, content, origin="arguments") if any(content.values()) else None
-    model = StoredEnergyModel.load(chosen.model)
+    files = chosen.files if chosen.model is None else [chosen.model, *chosen.files]
+    if len(files) != 2:
+        raise InputError(
+            f"{len(files)} files or names given ({', '.join(files)}), expected a model and a spectrum: "
+            "cascade correct MODEL SPECTRUM.csv"
+        )
+    names = ("half_energy_eV", "width_eV", "sigma_81_eV", "sigma_160_eV")
+    assumed = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
+    model = load_stored_energy_model(files[0], assumptions=CaWO4Assumptions(**assumed) if assumed else None)
     observed = correct_spectrum(
-        read_spectrum(chosen.spectrum),
+        read_spectrum(Path(files[1])),
         model,
         fallback_species=chosen.species,
         extrapolate=chosen.extrapolate,
         detector=detector,
     )
     write_spectrum(observed, chosen.out)
-    for key in ("correction_fallback", "counts_out_of_range_per_kg_day"):
-        if key in observed.metadata:
-            print(f"note: {key.replace('_', ' ')}: {observed.metadata[key]}", file=sys.stderr)
+    _print_notes(observed.metadata)
     if model.status == "qualitative":
-        print("note: the model comes from a qualitative potential", file=sys.stderr)
+        print("note: the model is qualitative", file=sys.stderr)
     print(f"{chosen.out}: {float(observed.total_counts_per_kg_day):.6g} counts per kg and day")
     return 0
 

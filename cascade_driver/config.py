@@ -137,7 +137,45 @@ class CevnsRequest:
     _range = field_validator("energy_eV")(_rising)
 
 
-SpectrumRequest = Annotated[DarkMatterRequest | CevnsRequest, Field(discriminator="kind")]
+@parameters
+class CaptureRequest:
+    """Recoils after the capture of thermal neutrons: a table `[[spectra]]` with `kind = "capture"`.
+
+    Attributes
+    ----------
+    target : str
+        Chemical formula.
+    neutron_flux_cm2_s : float
+        Conventional flux, neutron density times 2200 m/s.
+    gamma_timing : {'in_flight', 'prompt', 'slow'}
+        What the second gamma of a cascade finds.
+    unknown_lifetime : {'single_particle', 'prompt', 'slow'}
+        Of levels whose lifetime is not tabulated.
+    slowing_time_fs, density_g_cm3 : float, optional
+        Slowing-down of the nucleus; by default from the density of the crystal.
+    continuum_temperature_MeV : float, optional
+        Adds statistical cascades for captures without tabulated gammas.
+    energy_eV : (float, float)
+    bins : int
+    """
+
+    kind: Literal["capture"]
+    target: str
+    neutron_flux_cm2_s: float = Field(gt=0)
+    gamma_timing: Literal["in_flight", "prompt", "slow"] = "in_flight"
+    unknown_lifetime: Literal["single_particle", "prompt", "slow"] = "single_particle"
+    slowing_time_fs: float | None = Field(default=None, gt=0)
+    density_g_cm3: float | None = Field(default=None, gt=0)
+    continuum_temperature_MeV: float | None = Field(default=None, gt=0)
+    energy_eV: tuple[float, float]
+    bins: int = Field(ge=1, le=100_000)
+
+    _range = field_validator("energy_eV")(_rising)
+
+
+AnySpectrumRequest = DarkMatterRequest | CevnsRequest | CaptureRequest
+
+SpectrumRequest = Annotated[AnySpectrumRequest, Field(discriminator="kind")]
 
 
 @parameters

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
-from cascade_driver.analysis.response import response
+from cascade_driver.analysis.response import observed_edges, response
 from cascade_driver.campaign.executors import Processes, Work
 from cascade_driver.campaign.plan import Campaign, make_campaign
 from cascade_driver.campaign.rundir import RunDirectory, write_atomically
@@ -22,7 +22,8 @@ from cascade_driver.campaign.supervise import Progress
 from cascade_driver.campaign.verify import set_damaged_aside
 from cascade_driver.config import (
     AnalysisSpec,
-    CevnsRequest,
+    AnySpectrumRequest,
+    CaptureRequest,
     DarkMatterRequest,
     DetectorSpec,
     RunInput,
@@ -42,6 +43,8 @@ from cascade_driver.spectra.cevns import cevns_spectrum
 from cascade_driver.spectra.correction import correct
 from cascade_driver.spectra.dark_matter import dark_matter_spectrum
 from cascade_driver.spectra.detector import Detector, apply_detector
+from cascade_driver.spectra.gamma_recoil import GammaTiming
+from cascade_driver.spectra.neutron_capture import capture_spectrum, observed_capture_spectrum
 from cascade_driver.spectra.spectrum import Spectrum, rebin, write_spectrum
 
 INPUT_FILE = "input.toml"
@@ -161,7 +164,7 @@ def fit_run(
     return table, model, model.save(path)
 
 
-def requested_spectrum(request: DarkMatterRequest | CevnsRequest, *, up_to_eV: float | None = None) -> Spectrum:
+def requested_spectrum(request: AnySpectrumRequest, *, up_to_eV: float | None = None) -> Spectrum:
     """Return the recoil spectrum that a `[[spectra]]` table asks for, or more of it in bins of the same width."""
     low, high = request.energy_eV
     width = (high - low) / request.bins
@@ -176,6 +179,14 @@ def requested_spectrum(request: DarkMatterRequest | CevnsRequest, *, up_to_eV: f
             cross_section_cm2=request.cross_section_cm2,
             energy_edges_eV=edges,
         )
+    if isinstance(request, CaptureRequest):
+        return capture_spectrum(
+            target=request.target,
+            neutron_flux_cm2_s=request.neutron_flux_cm2_s,
+            energy_edges_eV=edges,
+            timing=gamma_timing(request),
+            continuum_temperature_MeV=request.continuum_temperature_MeV,
+        )
     return cevns_spectrum(
         target=request.target,
         power_GW=request.power_GW,
@@ -185,10 +196,22 @@ def requested_spectrum(request: DarkMatterRequest | CevnsRequest, *, up_to_eV: f
     )
 
 
-def request_title(request: DarkMatterRequest | CevnsRequest) -> str:
+def gamma_timing(request: CaptureRequest) -> GammaTiming:
+    """Return when the gammas of a requested capture spectrum are emitted."""
+    return GammaTiming(
+        law=request.gamma_timing,
+        unknown_lifetime=request.unknown_lifetime,
+        slowing_time_fs=request.slowing_time_fs,
+        density_g_cm3=request.density_g_cm3,
+    )
+
+
+def request_title(request: AnySpectrumRequest) -> str:
     """Return one line that says what a requested spectrum is."""
     if isinstance(request, DarkMatterRequest):
         return f"dark matter, {request.mass_GeV:g} GeV, {request.cross_section_cm2:g} cm², on {request.target}"
+    if isinstance(request, CaptureRequest):
+        return f"neutron capture, {request.neutron_flux_cm2_s:g} n/(cm² s), on {request.target}"
     cores = ", ".join(f"{p:g} GW at {d:g} m" for p, d in zip(request.power_GW, request.distance_m, strict=False))
     return f"reactor CEvNS ({cores}) on {request.target}"
 
@@ -228,7 +251,49 @@ def correct_spectrum(
         species: response(model, species, recoil_edges_eV=spectrum.energy_edges_eV, extrapolate=extrapolate)
         for species in sorted(wanted)
     }
-    return detected(correct(spectrum, responses, fallback_species=fallback_species), detector)
+    return detected(_noted(correct(spectrum, responses, fallback_species=fallback_species), model), detector)
+
+
+def _noted(spectrum: Spectrum, model: StoredEnergyModel) -> Spectrum:
+    """Return a spectrum that carries what a reader of any result of the model must know."""
+    if not model.notes:
+        return spectrum
+    return dataclasses.replace(spectrum, metadata={**spectrum.metadata, "model_notes": "; ".join(model.notes)})
+
+
+def observed_spectrum(
+    request: AnySpectrumRequest,
+    recoil: Spectrum,
+    model: StoredEnergyModel,
+    *,
+    fallback_species: str | None,
+    extrapolate: bool = False,
+    detector: DetectorSpec | None = None,
+) -> Spectrum:
+    """Return what is observed of a requested spectrum.
+
+    As `correct_spectrum` does it, except after neutron capture: a nucleus that recoils twice stores energy twice.
+
+    Raises
+    ------
+    InputError
+        If an element is missing, or the spectrum leaves the range of the model.
+    """
+    if not isinstance(request, CaptureRequest):
+        return correct_spectrum(
+            recoil, model, fallback_species=fallback_species, extrapolate=extrapolate, detector=detector
+        )
+    observed = observed_capture_spectrum(
+        model,
+        target=request.target,
+        neutron_flux_cm2_s=request.neutron_flux_cm2_s,
+        energy_edges_eV=observed_edges(recoil.energy_edges_eV),
+        timing=gamma_timing(request),
+        continuum_temperature_MeV=request.continuum_temperature_MeV,
+        fallback_species=fallback_species,
+        extrapolate=extrapolate,
+    )
+    return detected(observed, detector)
 
 
 def detected(spectrum: Spectrum, detector: DetectorSpec | None) -> Spectrum:
@@ -242,7 +307,7 @@ def detected(spectrum: Spectrum, detector: DetectorSpec | None) -> Spectrum:
 
 
 def corrected_pair(
-    request: DarkMatterRequest | CevnsRequest,
+    request: AnySpectrumRequest,
     model: StoredEnergyModel,
     *,
     analysis: AnalysisSpec,
@@ -265,7 +330,8 @@ def corrected_pair(
     model_end = math.inf if analysis.extrapolate else min(m.maximum_recoil_energy_eV for m in known)
     end = max(top, min(top + reach, model_end))
     recoil = requested_spectrum(request, up_to_eV=end)
-    observed = correct_spectrum(
+    observed = observed_spectrum(
+        request,
         recoil,
         model,
         fallback_species=analysis.fallback_species,
