@@ -23,3 +23,9 @@ FS_PER_PS: float = 1e3
 EV_PER_KEV: float = 1e3
 
 GPA_PER_eV_A3: float = constants.e * 1e30 / 1e9
+
+HBAR_eV_s: float = constants.hbar / constants.e
+
+eV_J: float = constants.e
+
+NM_M: float = constants.nano

@@ -74,7 +74,15 @@ ORDER: dict[str, tuple[str, ...]] = {
         "recoil_list",
         "line_fit",
     ),
-    "relaxation": (),
+    "relaxation": (
+        "tls_distribution",
+        "tls_damping",
+        "tls_damping_fit",
+        "tls_glass",
+        "tls_density",
+        "tls_realisations",
+        "tls_properties",
+    ),
     "edges": ("config", "plot", "report", "workflow", "terminal", "cli"),
 }
 
