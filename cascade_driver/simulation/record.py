@@ -137,7 +137,7 @@ def read_record(folder: Path) -> Record:
         version = content.pop("schema_version")
     except FileNotFoundError:
         raise RecordError(f"{path}: missing; run the campaign again") from None
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(f"{path}: damaged ({error}); `cascade run` repairs it") from None
     if version != RECORD_SCHEMA:
         raise RecordError(f"{path}: schema version {version}, this program reads {RECORD_SCHEMA}")

@@ -1,0 +1,164 @@
+"""Records: what is written is read, what was tampered with is found."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from cascade_driver.errors import RecordError
+from cascade_driver.simulation.record import (
+    RECORD_FILE,
+    RECORD_SCHEMA,
+    CascadeTable,
+    Outcome,
+    Record,
+    STORED_ENERGY_FLOOR_eV,
+    concatenate,
+    outcome_of_stored_energy,
+    read_record,
+    write_record,
+)
+
+
+@pytest.fixture
+def record():
+    return Record(
+        id="0123456789abcdef",
+        spec={"snapshot": 3, "knock_on": {"recoil_energy_eV": 81.0}},
+        outcome=Outcome.COMPLETED,
+        physics={"stored_energy_eV": 7.123456789012345, "defects": {"vacancies": {"O": 1}}, "tiny": 1e-17},
+        cost={"cpu_s": 12.3},
+        provenance={"cascade_driver": "0.1.0"},
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, record):
+    made = tmp_path / record.id
+    made.mkdir()
+    write_record(record, made)
+    return made
+
+
+def test_a_record_that_is_read_is_the_one_that_was_written(record, folder):
+    assert read_record(folder) == record
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_each_outcome_survives_the_file(record, tmp_path, outcome):
+    changed = dataclasses.replace(record, outcome=outcome, physics={}, message="said something")
+    (tmp_path / record.id).mkdir()
+    write_record(changed, tmp_path / record.id)
+    assert read_record(tmp_path / record.id).outcome is outcome
+    assert Outcome.from_key(outcome.key) is outcome
+    assert math.isnan(changed.stored_energy_eV)
+
+
+def test_only_completed_cascades_are_usable():
+    assert [o for o in Outcome if o.is_usable] == [Outcome.COMPLETED]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("7.123456789012345", "7.123456789012346"),
+        ('"completed"', '"timed_out"'),
+        ('"snapshot": 3', '"snapshot": 4'),
+    ],
+)
+def test_tampering_is_found(folder, old, new):
+    path = folder / RECORD_FILE
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(RecordError, match="content differs from its checksum; `cascade run` repairs it"):
+        read_record(folder)
+
+
+def test_a_record_in_the_wrong_folder_is_found(folder, tmp_path):
+    folder.rename(tmp_path / "fedcba9876543210")
+    with pytest.raises(RecordError, match="is the record of 0123456789abcdef"):
+        read_record(tmp_path / "fedcba9876543210")
+
+
+def test_a_missing_record_is_found(tmp_path):
+    with pytest.raises(RecordError, match="missing"):
+        read_record(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"checksum": "x"}', "\x00\xff"])
+def test_a_damaged_record_is_found(folder, text):
+    (folder / RECORD_FILE).write_bytes(text.encode("latin-1"))
+    with pytest.raises(RecordError, match="damaged"):
+        read_record(folder)
+
+
+def test_a_record_of_another_schema_is_refused(folder):
+    path = folder / RECORD_FILE
+    content = json.loads(path.read_text()) | {"schema_version": RECORD_SCHEMA + 1}
+    path.write_text(json.dumps(content))
+    with pytest.raises(
+        RecordError, match=f"schema version {RECORD_SCHEMA + 1}, this program reads {RECORD_SCHEMA}"
+    ):
+        read_record(folder)
+
+
+def test_a_record_that_is_not_finite_is_not_written(record, tmp_path):
+    with pytest.raises(ValueError, match=r"[Nn]a[Nn]|JSON compliant"):
+        write_record(dataclasses.replace(record, physics={"stored_energy_eV": math.nan}), tmp_path)
+    assert not (tmp_path / RECORD_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("stored_energy_eV", "outcome"),
+    [
+        (0.0, Outcome.COMPLETED),
+        (7.5, Outcome.COMPLETED),
+        (-1e-9, Outcome.COMPLETED),
+        (-STORED_ENERGY_FLOOR_eV, Outcome.COMPLETED),
+        (-1.001 * STORED_ENERGY_FLOOR_eV, Outcome.NEGATIVE_STORED_ENERGY),
+        (-3.0, Outcome.NEGATIVE_STORED_ENERGY),
+        (math.nan, Outcome.NON_FINITE_ENERGY),
+        (math.inf, Outcome.NON_FINITE_ENERGY),
+    ],
+)
+def test_a_stored_energy_below_zero_is_an_outcome_of_its_own(stored_energy_eV, outcome):
+    assert outcome_of_stored_energy(stored_energy_eV) is outcome
+
+
+def table_of(stored, outcomes, *, status="quantitative"):
+    n = len(stored)
+    return CascadeTable(
+        id=np.array([f"{i:016x}" for i in range(n)]),
+        species=np.array(["W"] * n),
+        recoil_energy_eV=np.full(n, 81.0),
+        direction=np.tile([0.0, 0.0, 1.0], (n, 1)),
+        direction_weight=np.full(n, 1 / n),
+        snapshot=np.zeros(n, dtype=np.int64),
+        outcome=np.array(outcomes),
+        stored_energy_eV=np.array(stored),
+        potential_status=status,
+    )
+
+
+def test_a_table_counts_all_outcomes():
+    table = table_of([0.0, 5.0, np.nan, -2.0], ["completed", "completed", "timed_out", "negative_stored_energy"])
+    assert table.outcome_counts() == {"completed": 2, "timed_out": 1, "negative_stored_energy": 1}
+    assert table.is_usable.tolist() == [True, True, False, False]
+    assert table.stores_energy.tolist() == [False, True, False, False]
+    assert len(table.select(table.is_usable)) == 2
+
+
+def test_the_status_of_joined_tables_is_the_weakest():
+    one, other = table_of([1.0], ["completed"]), table_of([2.0], ["completed"], status="qualitative")
+    assert concatenate([one, one]).potential_status == "quantitative"
+    joined = concatenate([one, other])
+    assert joined.potential_status == "qualitative"
+    assert joined.stored_energy_eV.tolist() == [1.0, 2.0]
+
+
+def test_a_table_with_columns_of_unequal_length_is_refused():
+    with pytest.raises(ValueError, match="outcome has 1 rows, id has 2"):
+        table_of([1.0, 2.0], ["completed"])
