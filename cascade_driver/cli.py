@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(verbs)
     _add_status(verbs)
     _add_verify(verbs)
+    _add_export(verbs)
     _add_show(verbs)
     _add_fit(verbs)
     _add_report(verbs)
@@ -100,6 +101,14 @@ def _add_verify(verbs: Any) -> None:
         verbs, "verify", _verify, "Read and hash everything in a run again; `cascade run` repairs what it names."
     )
     verb.add_argument("run", type=Path, metavar="RUN")
+
+
+def _add_export(verbs: Any) -> None:
+    verb = _verb(verbs, "export", _export, "Write what is finished so far as tables, database or structures.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("--table", type=Path, action="append", default=[], metavar="FILE", help=".csv or .parquet")
+    verb.add_argument("--ase-db", type=Path, dest="ase_db", metavar="FILE.db", help="for `ase db`")
+    verb.add_argument("--structures", type=Path, metavar="FOLDER", help="final structures as extxyz, for OVITO")
 
 
 def _add_show(verbs: Any) -> None:
@@ -178,7 +187,7 @@ def _add_spectrum_capture(kinds: Any) -> None:
     )
     capture.add_argument("--mass-g", type=float, metavar="M", help="also say the counts per day in such a crystal")
     capture.add_argument(
-        "--model", metavar="MODEL", help="write what is observed: each recoil of a cascade loses its own energy"
+        "--model", metavar="MODEL", help="write what is observed: each recoil loses its own energy (above HIGH none is counted)"
     )
     capture.add_argument("--extrapolate", action="store_true", help="use the model above the simulated energies")
     _add_binning(capture)
@@ -328,6 +337,23 @@ def _verify(chosen: argparse.Namespace) -> int:
     from cascade_driver.terminal import watched_verification
 
     return watched_verification(RunDirectory(chosen.run.resolve()), console=_console())
+
+
+def _export(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.export import export_ase_db, export_structures, export_table
+    from cascade_driver.campaign.rundir import RunDirectory
+
+    run = RunDirectory(chosen.run.resolve())
+    run.load()
+    if not (chosen.table or chosen.ase_db or chosen.structures):
+        raise InputError("say what to export: --table FILE.csv or .parquet, --ase-db FILE.db, --structures FOLDER")
+    for path in chosen.table:
+        print(f"{path}: {export_table(run, path)} cascades")
+    if chosen.ase_db:
+        print(f"{chosen.ase_db}: {export_ase_db(run, chosen.ase_db)} cascades")
+    if chosen.structures:
+        print(f"{chosen.structures}: {export_structures(run, chosen.structures)} structures")
+    return 0
 
 
 def _show(chosen: argparse.Namespace) -> int:

@@ -134,7 +134,8 @@ def cawo4_published(assumptions: CaWO4Assumptions | None = None) -> StoredEnergy
             f"{CAWO4_PUBLISHED}: ASSUMED, not from the paper, are the defect probability (half at "
             f"{chosen.half_energy_eV:g} eV, width {chosen.width_eV:g} eV) and the widths of the stored energy "
             f"({chosen.sigma_81_eV:g} eV at 81 eV, {chosen.sigma_160_eV:g} eV at 160 eV)",
-            f"{CAWO4_PUBLISHED}: below 81 eV the mean stored energy is extrapolated; only W recoils are known",
+            f"{CAWO4_PUBLISHED}: below 81 eV the mean stored energy is extrapolated",
+            f"{CAWO4_PUBLISHED}: only tungsten recoils are known",
         ),
     )
 
