@@ -1,0 +1,195 @@
+"""Exports: tables, an ASE database and structures, made from the records at any moment, also while work goes on.
+
+Everything here can be thrown away and made again. A file appears whole or not at all.
+"""
+
+# ASE annotates only part of what it offers:
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ase.io
+from ase import Atoms
+
+from cascade_driver.campaign.index import Row
+from cascade_driver.campaign.plan import Campaign, PlannedCascade
+from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.errors import InputError
+from cascade_driver.simulation.cascade import STRUCTURE_FILE
+
+#: Columns of a row that concern the file and not the cascade.
+_OF_THE_FILE = {"id", "stamp_ns", "size"}
+
+
+def export_table(run: RunDirectory, path: Path) -> int:
+    """Write one row per finished cascade of the plan, as CSV or Parquet by the name's ending; return how many.
+
+    Columns: id, species, recoil_energy_eV, direction_x, direction_y, direction_z, direction_weight, snapshot,
+    seed, potential, potential_status, and what `campaign.index.Row` keeps of a record (outcome,
+    stored_energy_eV, ...), empty where the outcome left nothing.
+
+    Raises
+    ------
+    InputError
+        If the ending is another one, pyarrow is missing, or the file cannot be written.
+    """
+    if path.suffix not in {".csv", ".parquet"}:
+        raise InputError(f"{path}: a table is written as .csv or .parquet; choose one of these endings")
+    parquet = _pyarrow() if path.suffix == ".parquet" else None
+    campaign = run.load()
+    rows = [_flat(campaign, planned, row) for planned, row in _finished(run, campaign)]
+    names = _columns()
+    with _whole(path) as partial:
+        if parquet is not None:
+            columns = {name: [row[name] for row in rows] for name in names}
+            parquet[1].write_table(parquet[0].table(columns), partial)
+        else:
+            with partial.open("w", encoding="utf-8", newline="") as stream:
+                writer = csv.DictWriter(stream, names, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
+    return len(rows)
+
+
+def export_ase_db(run: RunDirectory, path: Path) -> int:
+    """Write an ASE database with a row per finished cascade of the plan; return how many.
+
+    Atoms are the final structure, with `displacement`, `defect` and `is_pka` as data; the columns of
+    `export_table` are key-value pairs, the id as `cascade=c<id>`. A cascade that left no structure has no atoms.
+
+    Raises
+    ------
+    InputError
+        If the ending is not .db, or the file cannot be written.
+    """
+    from ase.db import connect
+
+    if path.suffix != ".db":
+        raise InputError(f"{path}: an ASE database is written as .db; choose that ending")
+    campaign = run.load()
+    count = 0
+    with _whole(path) as partial, connect(partial, type="db", use_lock_file=False) as database:
+        for planned, row in _finished(run, campaign):
+            atoms = read_structure(run, planned.id)
+            content = {k: v for k, v in _flat(campaign, planned, row).items() if v is not None}
+            # ASE refuses strings that look like numbers, and `id` is its own.
+            content["cascade"] = f"c{content.pop('id')}"
+            arrays = {} if atoms is None else {k: atoms.arrays[k] for k in ("displacement", "defect", "is_pka")}
+            database.write(_bare(atoms), key_value_pairs=content, data=arrays)
+            count += 1
+    return count
+
+
+def export_structures(run: RunDirectory, folder: Path) -> int:
+    """Write the final structures as `<id>.extxyz`, which OVITO opens; return how many are there.
+
+    Each holds the vectors `displacement` (from the quenched start), the flags `defect` and `is_pka`, and what is
+    known of the cascade on its comment line. Files that are there stay.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    """
+    campaign = run.load()
+    count = 0
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another place") from None
+    for planned, row in _finished(run, campaign):
+        path = folder / f"{planned.id}.extxyz"
+        if not path.is_file():
+            atoms = read_structure(run, planned.id)
+            if atoms is None:
+                continue
+            atoms.info |= {k: v for k, v in _flat(campaign, planned, row).items() if v is not None}
+            text = io.StringIO()
+            ase.io.write(text, atoms, format="extxyz")
+            with _whole(path) as partial:
+                partial.write_text(text.getvalue(), encoding="utf-8")
+        count += 1
+    return count
+
+
+def read_structure(run: RunDirectory, cascade: str) -> Atoms | None:
+    """Return the final structure of a cascade, or None if it left none."""
+    path = run.cascades / cascade / STRUCTURE_FILE
+    if not path.is_file():
+        return None
+    with gzip.open(path, "rt", encoding="utf-8") as stream:
+        atoms = ase.io.read(stream, format="extxyz")
+    if not isinstance(atoms, Atoms):
+        raise TypeError(f"{path}: holds {type(atoms).__name__}")
+    return atoms
+
+
+def _bare(atoms: Atoms | None) -> Atoms:
+    """Return atoms without what a database keeps elsewhere."""
+    if atoms is None:
+        return Atoms()
+    return Atoms(atoms.get_chemical_symbols(), positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+
+
+def _finished(run: RunDirectory, campaign: Campaign) -> Iterator[tuple[PlannedCascade, Row]]:
+    rows, _ = run.index.read()
+    return ((planned, rows[planned.id]) for planned in campaign.cascades() if planned.id in rows)
+
+
+def _columns() -> list[str]:
+    mine = ["id", "species", "recoil_energy_eV", "direction_x", "direction_y", "direction_z", "direction_weight"]
+    mine += ["snapshot", "seed", "potential", "potential_status"]
+    return mine + [name for name in Row._fields if name not in _OF_THE_FILE]
+
+
+def _flat(campaign: Campaign, planned: PlannedCascade, row: Row) -> dict[str, Any]:
+    x, y, z = planned.direction
+    return {
+        "id": planned.id,
+        "species": planned.species,
+        "recoil_energy_eV": planned.recoil_energy_eV,
+        "direction_x": x,
+        "direction_y": y,
+        "direction_z": z,
+        "direction_weight": planned.direction_weight,
+        "snapshot": planned.snapshot,
+        "seed": planned.seed,
+        "potential": campaign.protocol.potential_name,
+        "potential_status": campaign.potential_status,
+        **{name: value for name, value in row._asdict().items() if name not in _OF_THE_FILE},
+    }
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError(
+            "Parquet needs pyarrow, which is not installed: pip install 'cascade-driver[export]', or write .csv"
+        ) from None
+    return pyarrow, pyarrow.parquet
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Give a name to write to, which becomes `path` when all went well."""
+    partial = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        yield partial
+        partial.replace(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: its folder does not exist; make it, or choose another place") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,120 @@
+"""Exports: complete, whole, and made again at any moment."""
+
+import csv
+import subprocess
+import sys
+
+import ase.db
+import ase.io
+import fake_engine
+import numpy as np
+import pytest
+from fake_engine import a_campaign, a_run, work_of
+
+from cascade_driver.campaign.executors import Processes
+from cascade_driver.campaign.export import export_ase_db, export_structures, export_table
+from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.cli import main
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> RunDirectory:
+    """Six finished cascades of eight; two of them lost their atoms."""
+    energies = (50, 60, fake_engine.LOSES_ATOMS)
+    run = a_run(tmp_path_factory.mktemp("run"), a_campaign(energies=energies, directions=1))
+    Processes().work(work_of(run), lambda _: None)
+    run.save(a_campaign(energies=(*energies, 70), directions=1))
+    return run
+
+
+def test_csv_says_what_the_records_say(run, tmp_path):
+    path = tmp_path / "x.csv"
+    assert export_table(run, path) == 6
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert len(rows) == 6
+    for row in rows:
+        record = run.record(row["id"])
+        assert row["outcome"] == record.outcome.key
+        assert float(row["recoil_energy_eV"]) == record.spec["knock_on"]["recoil_energy_eV"]
+        if record.physics:
+            assert float(row["stored_energy_eV"]) == record.stored_energy_eV
+        else:
+            assert row["stored_energy_eV"] == ""
+        assert row["potential_status"] == "qualitative"
+
+
+def test_parquet_holds_the_same_as_csv(run, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra `export`")
+    export_table(run, tmp_path / "x.csv")
+    export_table(run, tmp_path / "x.parquet")
+    rows = parquet.read_table(tmp_path / "x.parquet").to_pylist()
+    texts = list(csv.DictReader((tmp_path / "x.csv").read_text().splitlines()))
+    assert [{k: "" if v is None else str(v) for k, v in row.items()} for row in rows] == texts
+
+
+def test_ase_database_opens_and_holds_every_cascade(run, tmp_path):
+    path = tmp_path / "x.db"
+    assert export_ase_db(run, path) == export_ase_db(run, path) == 6
+    with ase.db.connect(path) as database:
+        assert database.count() == 6
+        for row in database.select(outcome="completed"):
+            assert row.toatoms().get_chemical_formula() == "Si8"
+            assert row.stored_energy_eV == run.record(row.cascade[1:]).stored_energy_eV
+            assert row.data["displacement"].shape == (8, 3)
+        assert database.count(outcome="lost_atoms") == 2
+    shown = subprocess.run(
+        [sys.executable, "-m", "ase", "db", str(path), "outcome=completed", "-c", "cascade,recoil_energy_eV"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Rows: 4" in shown.stdout
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_structures_carry_displacements_and_flags(run, tmp_path):
+    assert export_structures(run, tmp_path / "s") == 4
+    for path in (tmp_path / "s").iterdir():
+        atoms = ase.io.read(path)
+        assert atoms.arrays["displacement"].shape == (8, 3)
+        assert set(np.unique(atoms.arrays["defect"])) <= {0, 1, 2}
+        assert atoms.arrays["is_pka"].sum() == 1
+        assert atoms.info["recoil_energy_eV"] in {50.0, 60.0}
+    assert export_structures(run, tmp_path / "s") == 4
+
+
+def test_a_file_that_is_there_is_replaced_whole_or_stays(run, tmp_path, monkeypatch):
+    path = tmp_path / "x.csv"
+    path.write_text("old")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cascade_driver.campaign.export.csv.DictWriter", full)
+        assert main(["export", str(run.path), "--table", str(path)]) == 2
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--table", "x.xls"], "written as .csv or .parquet"),
+        (["--ase-db", "x.json"], "written as .db"),
+        (["--table", "nowhere/x.csv"], "folder does not exist"),
+        ([], "say what to export"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_line(run, tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(run.path), *arguments]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+
+
+def test_parquet_without_pyarrow_is_one_line(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert main(["export", str(run.path), "--table", str(tmp_path / "x.parquet")]) == 2
+    assert "cascade-driver[export]" in capsys.readouterr().err
