@@ -409,8 +409,16 @@ def _separated_fit(
     )
 
 
-def _scores(cascades: UsableCascades, model: FermiProbability, n_free: int) -> NDArray[np.float64]:
-    r"""Return the gradient of ln L of each cascade, (k - p) / (p (1 - p)) dp/dtheta, without its 0/0."""
+def probability_score(
+    cascades: UsableCascades, model: FermiProbability, *, n_free: int = 2
+) -> NDArray[np.float64]:
+    r"""Return the gradient of ln L of each cascade, (n, n_free), without its weight.
+
+    .. math:: \frac{\partial \ln L_i}{\partial \theta} = \frac{k_i - p_d}{p_d (1 - p_d)}
+        \frac{\partial p_d}{\partial \theta}
+
+    by :math:`E_{1/2}` and :math:`w` (1/eV) and, with three, by :math:`p_\mathrm{max}`; its 0/0 taken out.
+    """
     eta = (cascades.recoil_energy_eV - model.half_energy_eV) / model.width_eV
     s, not_s = special.expit(eta), special.expit(-eta)
     miss = cascades.stores_energy - model.maximum * s
@@ -489,7 +497,7 @@ def fit_defect_probability(
         )
     model = FermiProbability(half_energy_eV=half, width_eV=width, maximum=top)
     inverse_hessian = np.array(minuit.covariance)[:n_free, :n_free]
-    score = _scores(cascades, model, n_free)
+    score = probability_score(cascades, model, n_free=n_free)
     by_unit = {
         "cascade": sandwich_covariance(inverse_hessian=inverse_hessian, score=score, weight=cascades.weight),
         "direction": sandwich_covariance(

@@ -367,6 +367,19 @@ class _Layout:
     n_log_sigma: int
     n_asymmetry: int
 
+    @classmethod
+    def of(cls, distribution: StoredEnergyDistribution) -> _Layout:
+        """Return the layout of a distribution that is there."""
+        return cls(
+            shape=distribution.shape,
+            reference=distribution.reference_energy_eV,
+            scale=distribution.energy_scale_eV,
+            lowest=distribution.lowest_energy_eV,
+            n_location=len(distribution.location_eV),
+            n_log_sigma=len(distribution.log_sigma),
+            n_asymmetry=len(distribution.asymmetry),
+        )
+
     @property
     def names(self) -> tuple[str, ...]:
         return (
@@ -421,6 +434,20 @@ class _Layout:
             *((by_log_side[1] - by_log_side[0]) * u**k for k in range(self.n_asymmetry)),
         ]
         return np.stack(columns, axis=1)
+
+
+def distribution_score(
+    distribution: StoredEnergyDistribution, *, stored_energy_eV: Array, recoil_energy_eV: Array
+) -> Array:
+    r"""Return the gradient of :math:`\ln f` of each event by the coefficients, (n, k).
+
+    In the order location, log_sigma, asymmetry; recoil energies (eV) not below `lowest_energy_eV`.
+    """
+    return _Layout.of(distribution).score(_coefficients(distribution), stored_energy_eV, recoil_energy_eV)
+
+
+def _coefficients(distribution: StoredEnergyDistribution) -> Array:
+    return np.array([*distribution.location_eV, *distribution.log_sigma, *distribution.asymmetry])
 
 
 def _start(layout: _Layout, stored: Array, energy: Array, weight: Array) -> Array:

@@ -79,6 +79,8 @@ class UsableCascades:
         Direction weight, scaled so that its mean is 1 over the usable cascades of each recoil energy.
     direction_index : (n,) int
         Equal for cascades kicked along the same direction, at whatever energy.
+    snapshot : (n,) int
+        Thermal starting state.
     groups : tuple of GroupOutcomes
         How all cascades ended, the unusable ones included; by recoil energy.
     notes : tuple of str
@@ -91,6 +93,7 @@ class UsableCascades:
     stores_energy: NDArray[np.bool_]
     weight: NDArray[np.float64]
     direction_index: NDArray[np.int64]
+    snapshot: NDArray[np.int64]
     groups: tuple[GroupOutcomes, ...]
     notes: tuple[str, ...]
 
@@ -232,6 +235,7 @@ def usable_cascades(table: CascadeTable, *, species: str, allow_failures: bool =
         stores_energy=table.stores_energy[usable],
         weight=weight / mean[group],
         direction_index=index[usable].astype(np.int64),
+        snapshot=table.snapshot[usable].astype(np.int64),
         groups=groups,
         notes=_notes(groups, forced=bool(intolerable)),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -63,7 +63,7 @@ def correct(
             "The spectrum is already in observed energy, expected recoil energy; "
             "a correction is applied once, take the spectrum from before it."
         )
-    used = _assign(spectrum, responses, fallback_species)
+    used = species_of_elements(spectrum, list(responses), fallback_species)
     observed = responses[next(iter(used.values()))].observed_edges_eV
     counts: dict[str, NDArray[np.float64]] = {}
     for element, species in used.items():
@@ -80,15 +80,26 @@ def correct(
     )
 
 
-def _assign(
-    spectrum: Spectrum, responses: Mapping[str, ResponseOfSpecies], fallback_species: str | None
-) -> dict[str, str]:
-    """Return for each key of the spectrum the species whose response it goes through."""
+def species_of_elements(spectrum: Spectrum, known: Sequence[str], fallback_species: str | None) -> dict[str, str]:
+    """Return for each element of a spectrum the species whose response it goes through.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    known : sequence of str
+        Species that have a response.
+    fallback_species : str, optional
+        Stands for the others.
+
+    Raises
+    ------
+    InputError
+        If an element has no response and there is no fallback.
+    """
+    responses = known
     have = ", ".join(responses) or "none"
     if fallback_species is not None and fallback_species not in responses:
-        raise InputError(
-            f"fallback_species is {fallback_species!r} but there are responses only for: {have}."
-        )
+        raise InputError(f"fallback_species is {fallback_species!r} but there are responses only for: {have}.")
     missing = [element for element in spectrum.rate_per_kg_day_keV if element not in responses]
     if missing and fallback_species is None:
         if missing == [UNRESOLVED]:
@@ -110,9 +121,7 @@ def _assign(
 def _check(species: str, response: ResponseOfSpecies, observed_edges_eV: NDArray[np.float64]) -> None:
     shape = (len(response.observed_edges_eV) - 1, len(response.recoil_edges_eV) - 1)
     if response.matrix.shape != shape:
-        raise InputError(
-            f"The response of {species} has shape {response.matrix.shape}, its edges say {shape}."
-        )
+        raise InputError(f"The response of {species} has shape {response.matrix.shape}, its edges say {shape}.")
     if not np.array_equal(response.observed_edges_eV, observed_edges_eV):
         raise InputError(
             f"The response of {species} has other observed bins than the others, expected the same for all."
@@ -141,7 +150,5 @@ def _counts_in_bins_of(
             f"spectrum of {element or 'all elements'} has counts between {edges[index]:g} and "
             f"{edges[index + 1]:g} eV; make the response on the bins of the spectrum, or cut the spectrum."
         )
-    part = Spectrum(
-        energy_edges_eV=edges, rate_per_kg_day_keV={element: spectrum.rate_per_kg_day_keV[element]}
-    )
+    part = Spectrum(energy_edges_eV=edges, rate_per_kg_day_keV={element: spectrum.rate_per_kg_day_keV[element]})
     return rebin(part, covered).counts_per_kg_day[element]

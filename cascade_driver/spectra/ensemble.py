@@ -1,0 +1,438 @@
+"""Error bands of a corrected spectrum: what each source of uncertainty does to it, and all of them together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cascade_driver.analysis.distribution import Shape, fit_stored_energy_distribution
+from cascade_driver.analysis.empirical import empirical_replicas
+from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
+from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
+from cascade_driver.analysis.response import observed_edges
+from cascade_driver.analysis.uncertainty import (
+    ResamplingUnit,
+    bootstrap_replicas,
+    central_replica,
+    covariance_replicas,
+)
+from cascade_driver.errors import FitError, InputError
+from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.spectra.correction import species_of_elements
+from cascade_driver.spectra.spectrum import Spectrum, overlap_counts
+from cascade_driver.units import EV_PER_KEV
+
+#: A component of fewer members is a choice between alternatives, not a sample: its band is the root mean square
+#: of their distances from the nominal one.
+SMALLEST_SAMPLE = 20
+
+#: Bins whose rate is below this share of the largest one say nothing about what dominates.
+RELEVANT_SHARE = 1e-3
+
+Array = NDArray[np.float64]
+
+
+class Replicas(Protocol):
+    """What this module needs of replicas of a response: observed counts of recoil counts, one row each."""
+
+    def __len__(self) -> int:
+        """Return the number of replicas."""
+
+    def fold(self, counts: ArrayLike, *, recoil_edges_eV: ArrayLike) -> Array:
+        """Return (R, m) observed counts of recoil counts (n,)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Band:
+    """An interval of the rate in each bin.
+
+    Attributes
+    ----------
+    lower_per_kg_day_keV, upper_per_kg_day_keV : (n,) float
+    deviation_per_kg_day_keV : (n,) float
+        Root mean square distance from the nominal rate.
+    n_members : int
+    """
+
+    lower_per_kg_day_keV: Array
+    upper_per_kg_day_keV: Array
+    deviation_per_kg_day_keV: Array
+    n_members: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SpectrumBands:
+    """The bands of one corrected spectrum.
+
+    Attributes
+    ----------
+    energy_edges_eV : (n + 1,) float
+        Of observed energy.
+    nominal_per_kg_day_keV : (n,) float
+    components : mapping of str to Band
+        `statistics`, `shape`, `potential`, `source`: those that were given.
+    total : Band
+    coverage : float
+    notes : tuple of str
+        What was left out, and why.
+    """
+
+    energy_edges_eV: Array
+    nominal_per_kg_day_keV: Array
+    components: Mapping[str, Band]
+    total: Band
+    coverage: float
+    notes: tuple[str, ...] = ()
+
+    def relative_deviation(self, name: str, *, low_eV: float = 0.0, high_eV: float = np.inf) -> float:
+        """Return the root mean square of deviation over rate within a range, of a component or of `total`.
+
+        Over the bins that lie in the range and have more than `RELEVANT_SHARE` of the largest rate there.
+        """
+        band = self.total if name == "total" else self.components[name]
+        rate = self.nominal_per_kg_day_keV
+        inside = (self.energy_edges_eV[:-1] >= low_eV) & (self.energy_edges_eV[1:] <= high_eV * (1 + 1e-12))
+        inside &= rate > RELEVANT_SHARE * rate[inside].max(initial=0.0)
+        if not inside.any():
+            return 0.0
+        return float(np.sqrt(np.mean((band.deviation_per_kg_day_keV[inside] / rate[inside]) ** 2)))
+
+    def dominant(self, *, low_eV: float = 0.0, high_eV: float = np.inf) -> str:
+        """Return the component with the largest `relative_deviation`; empty if there is none."""
+        of = {name: self.relative_deviation(name, low_eV=low_eV, high_eV=high_eV) for name in self.components}
+        return max(of, key=lambda name: of[name]) if of else ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ensemble:
+    """Every source of uncertainty of a correction, as replicas or alternatives.
+
+    Each is a mapping of species to replicas (`analysis.uncertainty`, `analysis.empirical`).
+
+    Attributes
+    ----------
+    nominal : mapping of str to Replicas
+        One replica per species: the best model.
+    statistics : mapping of str to Replicas
+        What other campaigns of the same size might have given. All species have the same number.
+    shapes, potentials : mapping of str to mapping
+        Name of an alternative to its single replica per species; species it lacks are those of `nominal`.
+    notes : tuple of str
+    """
+
+    nominal: Mapping[str, Replicas]
+    statistics: Mapping[str, Replicas] = field(default_factory=dict)
+    shapes: Mapping[str, Mapping[str, Replicas]] = field(default_factory=dict)
+    potentials: Mapping[str, Mapping[str, Replicas]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+#: Alternatives that a campaign is tried with: name, shape, order of the location.
+SHAPE_ALTERNATIVES: tuple[tuple[str, Shape, int], ...] = (
+    ("gaussian, order 1", "gaussian", 1),
+    ("gaussian, order 2", "gaussian", 2),
+    ("split gaussian, order 1", "split_gaussian", 1),
+    ("split gaussian, order 2", "split_gaussian", 2),
+)
+
+#: The alternative that assumes no shape.
+EMPIRICAL = "empirical"
+
+
+def campaign_ensemble(
+    table: CascadeTable,
+    model: StoredEnergyModel,
+    *,
+    n_replicas: int = 1000,
+    unit: ResamplingUnit = "cascade",
+    allow_failures: bool = False,
+    potentials: Mapping[str, StoredEnergyModel] | None = None,
+    rng: np.random.Generator,
+) -> Ensemble:
+    """Return what a campaign leaves uncertain: statistics by bootstrap, and the choice of the shape.
+
+    The alternatives are the regular and the split Gaussian with locations of first and second order, and the
+    empirical response (`EmpiricalReplicas`); the model's own is not repeated. What cannot be fitted, or is not
+    healthy, is left out with a note.
+
+    Parameters
+    ----------
+    table : CascadeTable
+        The cascades that the model was fitted to.
+    model : StoredEnergyModel
+    n_replicas : int
+    unit : {'cascade', 'direction', 'direction_and_snapshot'}
+        What the bootstrap takes as independent.
+    allow_failures : bool
+        As in `usable_cascades`.
+    potentials : mapping of str to StoredEnergyModel, optional
+        Models of the same campaign with other potentials, by name.
+    rng : numpy.random.Generator
+
+    Raises
+    ------
+    FitError, InputError, RecordError
+        As `usable_cascades` and `bootstrap_replicas`.
+    """
+    statistics: dict[str, Replicas] = {}
+    shapes: dict[str, dict[str, Replicas]] = {}
+    notes: list[str] = []
+    for species, one in model.species.items():
+        cascades = usable_cascades(table, species=species, allow_failures=allow_failures)
+        statistics[species] = bootstrap_replicas(cascades, one, n_replicas=n_replicas, unit=unit, rng=rng)
+        for name, shape, order in SHAPE_ALTERNATIVES:
+            if (shape, order) == (one.distribution.shape, len(one.distribution.location_eV) - 1):
+                continue
+            other = _alternative(cascades, one, shape=shape, order=order)
+            if isinstance(other, SpeciesModel):
+                shapes.setdefault(name, {})[species] = central_replica(other)
+            else:
+                notes.append(f"{species}, {name}: left out of the shapes, {other}")
+        shapes.setdefault(EMPIRICAL, {})[species] = empirical_replicas(cascades)
+    return Ensemble(
+        nominal={species: central_replica(one) for species, one in model.species.items()},
+        statistics=statistics,
+        shapes=shapes,
+        potentials=_of_models(potentials or {}),
+        notes=tuple(notes),
+    )
+
+
+def model_ensemble(
+    model: StoredEnergyModel,
+    *,
+    n_replicas: int = 1000,
+    potentials: Mapping[str, StoredEnergyModel] | None = None,
+    rng: np.random.Generator,
+) -> Ensemble:
+    """Return what a model file alone leaves uncertain: draws from the covariance of its fits.
+
+    A species that was put in by hand has no covariance: it enters without error, and a note says so.
+    """
+    statistics: dict[str, Replicas] = {}
+    notes: list[str] = []
+    for species, one in model.species.items():
+        try:
+            statistics[species] = covariance_replicas(one, n_replicas=n_replicas, rng=rng)
+        except FitError:
+            notes.append(f"{species}: put in by hand, without error")
+    return Ensemble(
+        nominal={species: central_replica(one) for species, one in model.species.items()},
+        statistics=statistics,
+        potentials=_of_models(potentials or {}),
+        notes=tuple(notes),
+    )
+
+
+def _of_models(models: Mapping[str, StoredEnergyModel]) -> dict[str, dict[str, Replicas]]:
+    return {
+        name: {species: central_replica(one) for species, one in other.species.items()}
+        for name, other in models.items()
+    }
+
+
+def _alternative(cascades: UsableCascades, model: SpeciesModel, *, shape: Shape, order: int) -> SpeciesModel | str:
+    """Return the model with another distribution, or why there is none."""
+    try:
+        fit = fit_stored_energy_distribution(cascades, shape=shape, order=order, n_bootstrap=0)
+    except FitError as error:
+        return str(error)
+    if not fit.health.is_good:
+        return "its fit is not healthy"
+    return replace(model, distribution=fit.distribution, distribution_fit=fit)
+
+
+def correction_bands(
+    spectrum: Spectrum,
+    ensemble: Ensemble,
+    *,
+    fallback_species: str | None = None,
+    source_counts: Mapping[str, Array] | None = None,
+    detector_matrix: Array | None = None,
+    energy_edges_eV: ArrayLike | None = None,
+    coverage: float = 0.6827,
+    rng: np.random.Generator | None = None,
+) -> SpectrumBands:
+    r"""Return the bands of the corrected total rate.
+
+    Each component gives members :math:`n_{cr}` of the observed spectrum, all else nominal. Together they are
+    superposed to first order, member by member drawn at random:
+
+    .. math:: n_r = n_0 + \sum_c (n_{c\,\pi_c(r)} - n_0)
+
+    Bands are central quantiles; for alternatives (shapes, potentials; fewer than 20 members) plus or minus the
+    root mean square distance from the nominal. Bins correlate: a band holds the truth with its coverage in each
+    bin, not in all at once.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Of recoil energies.
+    ensemble : Ensemble
+    fallback_species : str, optional
+        As in `correct`.
+    source_counts : mapping of str to (S, n) float, optional
+        Members of the recoil spectrum itself: counts per kg and day, for each element of the spectrum.
+    detector_matrix : (d, m) float, optional
+        What a detector does to counts in observed bins.
+    energy_edges_eV : (e + 1,) array_like, optional
+        Bins of the result; by default those of the observed spectrum (with a detector: d must be m).
+    coverage : float
+        Between 0 and 1.
+    rng : numpy.random.Generator, optional
+        Draws the members that are put together; by default a fixed seed.
+
+    Raises
+    ------
+    InputError
+        If a species is missing, numbers do not fit, or the coverage is no share.
+    """
+    if not 0 < coverage < 1:
+        raise InputError(f"coverage of a band is {coverage}, expected a share between 0 and 1, such as 0.6827")
+    rng = rng or np.random.default_rng(0)
+    recoil = spectrum.energy_edges_eV
+    used = species_of_elements(spectrum, list(ensemble.nominal), fallback_species)
+    counts = _by_species(spectrum.counts_per_kg_day, used)
+
+    def folded(replicas: Mapping[str, Replicas]) -> Array:
+        parts = [
+            (replicas.get(s) or ensemble.nominal[s]).fold(c, recoil_edges_eV=recoil) for s, c in counts.items()
+        ]
+        return _added(parts)
+
+    nominal = folded(ensemble.nominal)[0]
+    members: dict[str, Array] = {}
+    if ensemble.statistics:
+        members["statistics"] = folded(ensemble.statistics)
+    for name, alternatives in (("shape", ensemble.shapes), ("potential", ensemble.potentials)):
+        if alternatives:
+            members[name] = np.concatenate([folded(one) for one in alternatives.values()])
+    if source_counts is not None:
+        members["source"] = _of_source(source_counts, used, ensemble.nominal, recoil)
+    observed = _observed_edges(recoil, len(nominal))
+    edges = observed if energy_edges_eV is None else np.asarray(energy_edges_eV, dtype=np.float64)
+
+    def seen(values: Array) -> Array:
+        after = values if detector_matrix is None else values @ detector_matrix.T
+        if np.array_equal(edges, observed):
+            return np.asarray(after / np.diff(observed) * EV_PER_KEV)
+        density = after / np.diff(observed)
+        rebinned = np.stack([overlap_counts(row, observed, edges) for row in density])
+        return np.asarray(rebinned / np.diff(edges) * EV_PER_KEV)
+
+    centre = seen(nominal[None])[0]
+    rates = {name: seen(values) for name, values in members.items()}
+    n_total = max((len(values) for values in rates.values()), default=1)
+    together = np.tile(centre, (n_total, 1))
+    for values in rates.values():
+        index = np.arange(n_total) if len(values) == n_total else rng.integers(len(values), size=n_total)
+        together += values[rng.permutation(index)] - centre
+    return SpectrumBands(
+        energy_edges_eV=edges,
+        nominal_per_kg_day_keV=centre,
+        components={name: _band(values, centre, coverage) for name, values in rates.items()},
+        total=_band(np.maximum(together, 0.0), centre, coverage),
+        coverage=coverage,
+        notes=ensemble.notes,
+    )
+
+
+def _by_species(counts: Mapping[str, Array], used: Mapping[str, str]) -> dict[str, Array]:
+    """Return the counts that go through each species' response."""
+    summed: dict[str, Array] = {}
+    for element, species in used.items():
+        summed[species] = summed.get(species, 0.0) + np.asarray(counts[element])
+    return summed
+
+
+def _of_source(
+    source: Mapping[str, Array], used: Mapping[str, str], nominal: Mapping[str, Replicas], recoil: Array
+) -> Array:
+    """Return the observed counts of every member of the source; the nominal response is a matrix."""
+    missing = [element for element in used if element not in source]
+    n = len(recoil) - 1
+    if missing or any(np.ndim(v) != 2 or np.shape(v)[1] != n for v in source.values()):
+        raise InputError(
+            f"source_counts must hold ({'members'}, {n}) counts for {', '.join(e or 'the total' for e in used)}; "
+            f"missing: {', '.join(missing) or 'none, but a shape is wrong'}"
+        )
+    total: Array | None = None
+    for species, values in _by_species(source, used).items():
+        # the span of the members is small: fold an orthonormal basis of it, not every unit vector
+        basis = [np.maximum(values.mean(axis=0), 0.0)]
+        shift = values - basis[0]
+        _, size, vectors = np.linalg.svd(shift, full_matrices=False)
+        kept = vectors[size > 1e-9 * max(float(size.max(initial=0.0)), 1e-300)]
+        up = nominal[species]
+        folded = up.fold(basis[0], recoil_edges_eV=recoil)
+        for vector in kept:
+            positive = up.fold(np.maximum(vector, 0.0), recoil_edges_eV=recoil)
+            negative = up.fold(np.maximum(-vector, 0.0), recoil_edges_eV=recoil)
+            folded = folded + np.outer(shift @ vector, (positive - negative)[0])
+        total = folded if total is None else total + folded
+    return np.asarray(total)
+
+
+def _added(parts: Sequence[Array]) -> Array:
+    """Return the sum of (R, m) parts; a part of one row stands for all."""
+    return np.asarray(sum(parts[1:], parts[0]), dtype=np.float64)
+
+
+def _observed_edges(recoil: Array, m: int) -> Array:
+    """Return the edges down to zero that go with m observed bins, as `analysis.response.observed_edges`."""
+    edges = observed_edges(recoil)
+    if len(edges) != m + 1:
+        raise InputError(f"replicas give {m} observed bins, expected {len(edges) - 1}")
+    return edges
+
+
+def _band(values: Array, centre: Array, coverage: float) -> Band:
+    deviation = np.sqrt(np.mean((values - centre) ** 2, axis=0))
+    if len(values) < SMALLEST_SAMPLE:
+        lower, upper = np.maximum(centre - deviation, 0.0), centre + deviation
+    else:
+        lower, upper = np.quantile(values, [(1 - coverage) / 2, (1 + coverage) / 2], axis=0)
+    return Band(
+        lower_per_kg_day_keV=lower,
+        upper_per_kg_day_keV=upper,
+        deviation_per_kg_day_keV=deviation,
+        n_members=len(values),
+    )
+
+
+def write_bands(bands: SpectrumBands, path: Path) -> None:
+    """Write bands as CSV, all at once: energies, nominal rate, lower and upper of the total and of each component.
+
+    Rates are per kg of target, day and keV.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    parts = {"total": bands.total, **bands.components}
+    columns = [bands.energy_edges_eV[:-1], bands.energy_edges_eV[1:], bands.nominal_per_kg_day_keV]
+    names = ["energy_low_eV", "energy_high_eV", "rate"]
+    for name, band in parts.items():
+        columns += [band.lower_per_kg_day_keV, band.upper_per_kg_day_keV]
+        names += [f"rate_lower_{name}", f"rate_upper_{name}"]
+    lines = [
+        "# rates are bin averages per kg of target, day and keV",
+        f"# coverage: {bands.coverage:g} in each bin",
+    ]
+    lines += [f"# members of {name}: {band.n_members}" for name, band in parts.items()]
+    lines += [f"# note: {' '.join(note.split())}" for note in bands.notes]
+    lines += [",".join(names), *(",".join(repr(float(x)) for x in row) for row in zip(*columns, strict=True))]
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); give another place") from error
