@@ -202,7 +202,7 @@ def fit_lines(
 
     with the components e, w of each template, its shift delta, width sigma and counts N, and Chebyshev polynomials
     T of the energy for the background. The Poisson likelihood of all bins is maximised as the deviance of Baker
-    and Cousins (doi:10.1016/0167-5087(84)90016-4), so that its minimum says how well the model describes the counts.
+    and Cousins (doi:10.1016/0167-5087(84)90016-4), whose minimum says how well the model describes the counts.
 
     Parameters
     ----------
