@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cascade_driver import __version__
 from cascade_driver.errors import CascadeError, InputError
@@ -28,13 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # One thread per process: a cascade per core is faster than a cascade on all cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
-    if not hasattr(chosen, "command"):
-        parser.print_help()
-        return _EXIT_USER
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        parser = _parser()
+        chosen = parser.parse_args(arguments)
+        if not hasattr(chosen, "command"):
+            parser.print_help()
+            return _EXIT_USER
         result: int = chosen.command(chosen)
     except CascadeError as error:
         print(f"cascade: {error}", file=sys.stderr)
@@ -56,20 +56,30 @@ def _interrupt(_signal: int, _frame: object) -> None:
 # -- the parser ---------------------------------------------------------------------------------------------
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, like all others; sub-parsers are of its kind."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see `{self.prog} --help`")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="cascade",
         description="From a knocked-on atom to the spectrum that a cryogenic detector really records.",
     )
     parser.add_argument("--version", action="version", version=f"cascade_driver {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")
     _add_run(verbs)
+    _add_submit(verbs)
+    _add_work(verbs)
     _add_status(verbs)
     _add_verify(verbs)
     _add_export(verbs)
     _add_show(verbs)
     _add_fit(verbs)
     _add_report(verbs)
+    _add_advice(verbs)
     _add_spectrum(verbs)
     _add_correct(verbs)
     _add_potential(verbs)
@@ -87,7 +97,31 @@ def _add_run(verbs: Any) -> None:
     verb.add_argument("input", type=Path, help="input file (TOML), or the name of a shipped one")
     verb.add_argument("--out", type=Path, metavar="RUN", help="run directory (default: runs/<input's name>)")
     verb.add_argument("--workers", type=_positive, metavar="N", help="processes at a time (default: all cores)")
+    verb.add_argument("--executor", metavar="NAME", help="processes (default), serial or dask")
     verb.add_argument("--plan-only", action="store_true", help="write the plan and stop")
+
+
+def _add_submit(verbs: Any) -> None:
+    verb = _verb(verbs, "submit", _submit, "Give what is missing of a run to a batch system.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("--slurm", action="store_true", required=True, help="as a Slurm array")
+    verb.add_argument("--tasks", type=_positive, default=4, metavar="N", help="workers (default: 4)")
+    verb.add_argument("--time", default="12:00:00", metavar="HH:MM:SS", help="walltime of each (default: 12 h)")
+    verb.add_argument("--cpus", type=_positive, default=1, metavar="N", help="cores of each (default: 1)")
+    verb.add_argument("--memory-MiB", type=_positive, dest="memory_MiB", metavar="M", help="of each core")
+    verb.add_argument("--partition", metavar="P")
+    verb.add_argument("--account", metavar="A")
+    verb.add_argument("--option", action="append", default=[], metavar="=--X=Y", help="any more of sbatch's")
+    verb.add_argument("--dry-run", action="store_true", help="write the job script and stop")
+
+
+def _add_work(verbs: Any) -> None:
+    verb = _verb(verbs, "work", _work, "Be one of many workers on a run that was planned; job scripts call this.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("--workers", type=_positive, metavar="N", help="processes at a time (default: all cores)")
+    verb.add_argument("--until", type=float, metavar="SECONDS", help="start no cascade later than this from now")
+    # Stop when this claim is over, or when the standard input ends: how the executor dask holds its pilots.
+    verb.add_argument("--lease", type=Path, help=argparse.SUPPRESS)
 
 
 def _add_status(verbs: Any) -> None:
@@ -131,6 +165,19 @@ def _add_report(verbs: Any) -> None:
     verb = _verb(verbs, "report", _report, "Fit, correct, draw and write the report of a run again.")
     verb.add_argument("run", type=Path, metavar="RUN")
     verb.add_argument("--allow-failures", action="store_true", help="fit in spite of many failed cascades")
+
+
+def _add_advice(verbs: Any) -> None:
+    verb = _verb(verbs, "plan", _plan, "Say what limits the corrected spectra of a run, and which cascades to add.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument(
+        "--between-eV",
+        type=float,
+        nargs=2,
+        dest="between_eV",
+        metavar=("LOW", "HIGH"),
+        help="observed energies that matter (default: from the threshold on)",
+    )
 
 
 def _add_spectrum(verbs: Any) -> None:
@@ -187,7 +234,9 @@ def _add_spectrum_capture(kinds: Any) -> None:
     )
     capture.add_argument("--mass-g", type=float, metavar="M", help="also say the counts per day in such a crystal")
     capture.add_argument(
-        "--model", metavar="MODEL", help="write what is observed: each recoil loses its own energy (above HIGH none is counted)"
+        "--model",
+        metavar="MODEL",
+        help="write what is observed of the recoils up to HIGH; each loses its own energy",
     )
     capture.add_argument("--extrapolate", action="store_true", help="use the model above the simulated energies")
     _add_binning(capture)
@@ -246,9 +295,12 @@ def _add_potential(verbs: Any) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return value
 
 
@@ -268,9 +320,12 @@ def _no_kind(chosen: argparse.Namespace) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.executors import require_executor
     from cascade_driver.terminal import watched_work
     from cascade_driver.workflow import plan_run
 
+    if chosen.executor is not None:
+        require_executor(chosen.executor)
     planned = plan_run(chosen.input, out=chosen.out)
     console = _console()
     campaign = planned.campaign
@@ -281,11 +336,93 @@ def _run(chosen: argparse.Namespace) -> int:
     )
     if chosen.plan_only:
         return 0
-    watched_work(planned, workers=chosen.workers, console=console)
+    watched_work(planned, workers=chosen.workers, executor=chosen.executor, console=console)
     if planned.wanted.analysis is None:
         _print_status(planned.directory.path)
         return 0
     return _conclude(planned.directory.path, allow_failures=False)
+
+
+def _submit(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.slurm import ArrayRequest, sbatch, submit, walltime_s, write_script
+    from cascade_driver.campaign.verify import set_damaged_aside
+    from cascade_driver.workflow import open_run
+
+    walltime_s(chosen.time)
+    if not chosen.dry_run:
+        sbatch()
+    planned = open_run(chosen.run)
+    run = planned.directory
+    set_damaged_aside(run, planned.campaign)
+    finished = run.finished()
+    missing = sum(1 for cascade in planned.campaign.cascades() if cascade.id not in finished)
+    if missing == 0 and not run.starts_to_restore(planned.campaign):
+        print(f"{run.path}: all cascades are finished, nothing to submit")
+        return 0
+    request = ArrayRequest(
+        tasks=min(chosen.tasks, max(1, missing)),
+        time=chosen.time,
+        cpus=chosen.cpus,
+        memory_MiB=chosen.memory_MiB,
+        partition=chosen.partition,
+        account=chosen.account,
+        extra=tuple(chosen.option),
+    )
+    script = write_script(run, request, title=planned.campaign.title)
+    if chosen.dry_run:
+        print(f"{script}: written, not submitted; {missing} cascades are missing")
+        return 0
+    job = submit(script)
+    print(f"job {job}: {request.tasks} workers for {missing} cascades; see `cascade status {run.path}`")
+    return 0
+
+
+def _work(chosen: argparse.Namespace) -> int:
+    from cascade_driver.workflow import open_run, work_on
+
+    planned = open_run(chosen.run)
+    if chosen.lease is not None:
+        _stop_with(chosen.lease)
+    try:
+        # A worker has children, whatever executor started it.
+        progress = work_on(
+            planned,
+            workers=chosen.workers,
+            executor="processes",
+            until_s=chosen.until,
+            repair=False,
+            observe=lambda _: None,
+        )
+    except KeyboardInterrupt:
+        print("stopped; what was in progress is free for others", flush=True)
+        return 0
+    print(f"{progress.done_here} cascades finished here, {progress.done} of {progress.total} in all", flush=True)
+    return 0
+
+
+def _stop_with(lease: Path) -> None:
+    """End this process, as a SIGTERM does, when a claim is over or the standard input ends."""
+    import threading
+    import time
+
+    from cascade_driver.campaign.claims import Claims
+
+    def end() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def watch_input() -> None:
+        while os.read(0, 1024):
+            pass
+        end()
+
+    def watch_lease() -> None:
+        claims = Claims(lease.parent)
+        while claims.lives(lease):
+            time.sleep(1)
+        end()
+
+    for watch in (watch_input, watch_lease):
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _conclude(path: Path, *, allow_failures: bool) -> int:
@@ -395,6 +532,20 @@ def _fit(chosen: argparse.Namespace) -> int:
     print_energies(table, console=console)
     print_model(model, console=console)
     console.print(f"written: {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _plan(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.terminal import print_advice
+    from cascade_driver.workflow import advise_run, relevant_range_eV
+
+    between = tuple(chosen.between_eV) if chosen.between_eV else None
+    if between and not 0 <= between[0] < between[1]:
+        raise InputError(f"--between-eV {between[0]:g} {between[1]:g}: give two rising energies in eV")
+    console = _console()
+    for pair, advice in advise_run(RunDirectory(chosen.run.resolve()), between_eV=between):
+        print_advice(pair, advice, between_eV=between or relevant_range_eV(pair), console=console)
     return 0
 
 

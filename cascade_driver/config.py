@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from cascade_driver.campaign.executors import require_executor
 from cascade_driver.campaign.plan import RecoilsSpec
 from cascade_driver.errors import InputError
 from cascade_driver.schema import build, parameters, read_toml
@@ -42,6 +43,37 @@ class PotentialChoice:
 
 
 @parameters
+class DaskSpec:
+    """Where Dask finds its workers: the section `[work.dask]`; without it they are started on this machine.
+
+    Attributes
+    ----------
+    scheduler : str, optional
+        Address of a running scheduler, or the path of its scheduler file.
+    job_class : str, optional
+        Instead: `SLURMCluster`, `PBSCluster`, ... of dask-jobqueue.
+    jobs : int
+        How many jobs it starts.
+    job_options : dict
+        Its arguments, e.g. `{ cores = 16, memory = "32 GB", walltime = "12:00:00" }`.
+    workers_within_s : float
+        Without any worker for so long the work stops; in a busy queue a job may wait for days.
+    """
+
+    scheduler: str | None = None
+    job_class: str | None = None
+    jobs: int = Field(default=1, ge=1)
+    job_options: dict[str, Any] = Field(default_factory=dict)
+    workers_within_s: float = Field(default=60.0, gt=0)
+
+    @model_validator(mode="after")
+    def _is_one(self) -> DaskSpec:
+        if self.scheduler is not None and self.job_class is not None:
+            raise ValueError("give either `scheduler` or `job_class`")
+        return self
+
+
+@parameters
 class WorkSpec:
     """How the work is done; nothing here changes a result: the section `[work]`.
 
@@ -53,11 +85,25 @@ class WorkSpec:
         Tries of a cascade whose process crashed or hung.
     time_limit_s : float
         Wall time of one cascade.
+    executor : str
+        `processes`, `serial` or `dask`.
+    dask : DaskSpec
+        For the last.
     """
 
     workers: int | None = Field(default=None, ge=1)
     attempts: int = Field(default=2, ge=1)
     time_limit_s: float = Field(default=6 * 3600.0, gt=0)
+    executor: str = "processes"
+    dask: DaskSpec = DaskSpec()
+
+    @field_validator("executor")
+    @classmethod
+    def _is_known(cls, executor: str) -> str:
+        try:
+            return require_executor(executor)
+        except InputError as error:
+            raise ValueError(str(error)) from None
 
 
 @parameters

@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     from cascade_driver.campaign.status import RunStatus
     from cascade_driver.campaign.supervise import Progress as WorkProgress
     from cascade_driver.simulation.potential import Potential
+    from cascade_driver.plot import CorrectedPair
     from cascade_driver.simulation.record import CascadeTable, Record
+    from cascade_driver.spectra.planning import CampaignAdvice
     from cascade_driver.workflow import PlannedRun
 
 
-def watched_work(planned: PlannedRun, *, workers: int | None, console: Console) -> None:
+def watched_work(
+    planned: PlannedRun, *, workers: int | None, console: Console, executor: str | None = None
+) -> None:
     """Work on a run under a progress bar."""
     from cascade_driver.workflow import work_on
 
@@ -41,7 +45,7 @@ def watched_work(planned: PlannedRun, *, workers: int | None, console: Console) 
             failed = f", {progress.failures} not usable" if progress.failures else ""
             bar.update(task, total=progress.total, completed=progress.done, left=left + failed)
 
-        progress = work_on(planned, workers=workers, observe=observe)
+        progress = work_on(planned, workers=workers, executor=executor, observe=observe)
     seconds = time.monotonic() - began
     console.print(
         f"{progress.done} of {progress.total} cascades finished, {progress.done_here} of them now, "
@@ -148,6 +152,35 @@ def print_model(model: StoredEnergyModel, *, console: Console) -> None:
                 console.print(f"goodness: {good.name} p = {p} ({good.method})", highlight=False)
     for note in model.notes:
         console.print(f"note: {note}", highlight=False)
+
+
+def print_advice(
+    pair: CorrectedPair, advice: CampaignAdvice, *, between_eV: tuple[float, float], console: Console
+) -> None:
+    """Print what limits a corrected spectrum and what more cascades would do."""
+    low, high = between_eV
+    console.print(f"[bold]{pair.title}[/bold], observed between {low:g} and {high:g} eV", highlight=False)
+    if pair.bands is not None:
+        for name in ("total", *pair.bands.components):
+            error = pair.bands.relative_deviation(name, low_eV=low, high_eV=high)
+            console.print(f"  {name:10s} {error:8.3%} of the rate per bin (root mean square)", highlight=False)
+        dominant = pair.bands.dominant(low_eV=low, high_eV=high)
+        if dominant and dominant != "statistics":
+            console.print(f"  {dominant} dominates: more cascades alone help little", highlight=False)
+        for note in pair.bands.notes:
+            console.print(f"  note: {note}", highlight=False)
+    shown = Table(title="to halve the statistical error", title_justify="left")
+    for heading in ("recoil", "E_R / eV", "error with 100 more", "alone, cascades", "in the mix"):
+        shown.add_column(heading, justify="right")
+    for e in advice.energies:
+        alone = "never" if e.to_halve is None else str(e.to_halve)
+        mixed = str(e.in_mix) if e.in_mix else "-"
+        shown.add_row(e.species, f"{e.recoil_energy_eV:g}", f"{e.error_with_100_more:.3%}", alone, mixed)
+    console.print(shown)
+    console.print(
+        f"now {advice.present_error:.3%}, with the mix of {advice.mix_total} cascades {advice.mix_error:.3%}",
+        highlight=False,
+    )
 
 
 def print_status(status: RunStatus, *, console: Console) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.analysis.response import observed_edges, response
-from cascade_driver.campaign.executors import Processes, Work
+from cascade_driver.campaign.dask_executor import DaskExecutor
+from cascade_driver.campaign.executors import Executor, Processes, Serial, Work, require_executor
 from cascade_driver.campaign.plan import Campaign, make_campaign
-from cascade_driver.campaign.rundir import RunDirectory, write_atomically
+from cascade_driver.campaign.rundir import RunDirectory, disk_error, write_atomically
 from cascade_driver.campaign.status import run_status
 from cascade_driver.campaign.supervise import Progress
 from cascade_driver.campaign.verify import set_damaged_aside
@@ -27,6 +28,7 @@ from cascade_driver.config import (
     DarkMatterRequest,
     DetectorSpec,
     RunInput,
+    WorkSpec,
     find_input,
     read_input,
 )
@@ -40,11 +42,19 @@ from cascade_driver.simulation.record import CascadeTable
 from cascade_driver.simulation.spec import Protocol
 from cascade_driver.simulation.start import read_box
 from cascade_driver.spectra.cevns import cevns_spectrum
-from cascade_driver.spectra.correction import correct
+from cascade_driver.spectra.correction import correct, largest_borrowed_share, shortcut_error
 from cascade_driver.spectra.dark_matter import dark_matter_spectrum
-from cascade_driver.spectra.detector import Detector, apply_detector
+from cascade_driver.spectra.detector import Detector, apply_detector, smearing_matrix
+from cascade_driver.spectra.ensemble import (
+    Ensemble,
+    SpectrumBands,
+    campaign_ensemble,
+    correction_bands,
+    write_bands,
+)
 from cascade_driver.spectra.gamma_recoil import GammaTiming
 from cascade_driver.spectra.neutron_capture import capture_spectrum, observed_capture_spectrum
+from cascade_driver.spectra.planning import CampaignAdvice, advise
 from cascade_driver.spectra.spectrum import Spectrum, rebin, write_spectrum
 
 INPUT_FILE = "input.toml"
@@ -97,32 +107,96 @@ def plan_run(given: Path, *, out: Path | None) -> PlannedRun:
         known_groups=directory.known_groups(),
     )
     directory.prepare()
-    directory.save(campaign)
-    write_atomically(directory.path / INPUT_FILE, path.read_text(encoding="utf-8"))
-    return PlannedRun(directory=directory, campaign=campaign, potential=potential, wanted=wanted)
+    try:
+        kept = directory.keep(potential)
+        directory.save(campaign)
+        write_atomically(directory.path / INPUT_FILE, path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise disk_error(directory.path, error) from None
+    return PlannedRun(directory=directory, campaign=campaign, potential=kept, wanted=wanted)
 
 
-def work_on(planned: PlannedRun, *, workers: int | None, observe: Callable[[Progress], None]) -> Progress:
-    """Run what is missing of a campaign, on all cores by default; damaged records are made again.
+def open_run(path: Path) -> PlannedRun:
+    """Return the run that is in a run directory, ready to be worked on.
+
+    Raises
+    ------
+    InputError, PotentialError
+        If this is no run directory, or its potential is not there any more.
+    """
+    directory = RunDirectory(path.resolve())
+    campaign = directory.load()
+    return PlannedRun(
+        directory=directory,
+        campaign=campaign,
+        potential=directory.potential(campaign),
+        wanted=analysis_of(directory),
+    )
+
+
+def work_on(
+    planned: PlannedRun,
+    *,
+    observe: Callable[[Progress], None],
+    workers: int | None = None,
+    executor: str | None = None,
+    until_s: float | None = None,
+    repair: bool = True,
+) -> Progress:
+    """Run what is missing of a campaign; damaged records are made again.
+
+    Parameters
+    ----------
+    planned : PlannedRun
+        The run.
+    observe : callable
+        Called with the progress.
+    workers : int, optional
+        Processes at a time; by default what the input says, or all cores.
+    executor : str, optional
+        By default what the input says.
+    until_s : float, optional
+        No new cascade is started so long after now.
+    repair : bool
+        Whether to look for damage first; one of many workers need not.
 
     Raises
     ------
     CascadeError
         If something is wrong that concerns the whole campaign.
     """
-    work = planned.wanted.work
-    planned.directory.sweep()
-    set_damaged_aside(planned.directory, planned.campaign)
-    return Processes().work(
-        Work(
-            run=planned.directory,
-            campaign=planned.campaign,
-            potential=planned.potential.folder,
-            workers=workers or work.workers or len(os.sched_getaffinity(0)),
-            attempts=work.attempts,
-            time_limit_s=work.time_limit_s,
-        ),
-        observe,
+    settings = planned.wanted.work
+    chosen = _executor(require_executor(executor or settings.executor), settings)
+    try:
+        planned.directory.sweep()
+        if repair:
+            set_damaged_aside(planned.directory, planned.campaign)
+    except OSError as error:
+        raise disk_error(planned.directory.path, error) from None
+    work = Work(
+        run=planned.directory,
+        campaign=planned.campaign,
+        potential=planned.potential.folder,
+        workers=workers or settings.workers or len(os.sched_getaffinity(0)),
+        attempts=settings.attempts,
+        time_limit_s=settings.time_limit_s,
+        until_s=until_s,
+    )
+    return chosen.work(work, observe)
+
+
+def _executor(name: str, settings: WorkSpec) -> Executor:
+    if name == "serial":
+        return Serial()
+    if name == "processes":
+        return Processes()
+    dask = settings.dask
+    return DaskExecutor(
+        scheduler=dask.scheduler,
+        job_class=dask.job_class,
+        jobs=dask.jobs,
+        job_options=dask.job_options,
+        workers_within_s=dask.workers_within_s,
     )
 
 
@@ -313,8 +387,9 @@ def corrected_pair(
     analysis: AnalysisSpec,
     detector: DetectorSpec | None,
     name: str,
+    ensemble: Ensemble | None = None,
 ) -> CorrectedPair:
-    """Return a requested spectrum without and with the loss.
+    """Return a requested spectrum without and with the loss; with an ensemble, with its error bands.
 
     Recoils above the requested range come to lie in it by what they lose: the recoil spectrum is made so much
     longer, as far as the model reaches, and what is observed of it cut back to the range.
@@ -340,14 +415,183 @@ def corrected_pair(
     )
     edges = observed.energy_edges_eV
     expected = detected(recoil, detector)
-    return CorrectedPair(
+    complete_below_eV = min(top, end - reach)
+    threshold_eV = detector.threshold_eV if detector else 0.0
+    shortcut = _species_shortcut(
+        recoil,
+        model,
+        fallback_species=analysis.fallback_species,
+        extrapolate=analysis.extrapolate,
+        range_eV=(threshold_eV, complete_below_eV),
+    )
+    observed = dataclasses.replace(observed, metadata={**observed.metadata, **shortcut})
+    pair = CorrectedPair(
         name=name,
         title=request_title(request),
         expected=rebin(expected, _up_to(expected.energy_edges_eV, top)),
         observed=rebin(observed, _up_to(edges, top)),
         threshold_eV=detector.threshold_eV if detector else None,
-        complete_below_eV=min(top, end - reach),
+        complete_below_eV=complete_below_eV,
     )
+    if ensemble is None:
+        return pair
+    bands = spectrum_bands(
+        recoil,
+        ensemble,
+        fallback_species=_fallback(model, analysis.fallback_species),
+        detector=detector,
+        edges_eV=pair.expected.energy_edges_eV,
+        source_counts=source_members(request, recoil),
+    )
+    observed_rate = pair.observed_in_same_bins.total_rate_per_kg_day_keV
+    return dataclasses.replace(pair, bands=bands.centred_on(observed_rate))
+
+
+def _fallback(model: StoredEnergyModel, wanted: str | None) -> str | None:
+    return next(iter(model.species)) if wanted is None and len(model.species) == 1 else wanted
+
+
+def _species_shortcut(
+    recoil: Spectrum,
+    model: StoredEnergyModel,
+    *,
+    fallback_species: str | None,
+    extrapolate: bool,
+    range_eV: tuple[float, float],
+) -> dict[str, str]:
+    """Return in words what one response for all elements costs, or at most may cost."""
+    missing = [e for e in recoil.elements if e not in model.species]
+    low, high = range_eV
+    if not low < high or len(recoil.elements) < 2 or recoil.total_counts_per_kg_day <= 0:
+        return {}
+    if missing:
+        share = largest_borrowed_share(recoil, list(model.species), low_eV=low, high_eV=high)
+        return {
+            "species_shortcut": f"recoils of {', '.join(missing)}, not simulated, are up to {share:.1%} of a bin "
+            f"between {low:g} and {high:g} eV"
+        }
+    counts = recoil.counts_per_kg_day
+    species = fallback_species or max(recoil.elements, key=lambda e: float(counts[e].sum()))
+    responses = {
+        e: response(model, e, recoil_edges_eV=recoil.energy_edges_eV, extrapolate=extrapolate)
+        for e in recoil.elements
+    }
+    error = shortcut_error(recoil, responses, species=species, low_eV=low, high_eV=high)
+    return {"species_shortcut": f"{error}, between {low:g} and {high:g} eV"}
+
+
+def source_members(request: AnySpectrumRequest, recoil: Spectrum) -> Mapping[str, NDArray[np.float64]] | None:
+    """Return members of the recoil spectrum itself, as far as the source says how well it is known."""
+    del request, recoil
+    return None
+
+
+def spectrum_bands(
+    recoil: Spectrum,
+    ensemble: Ensemble,
+    *,
+    fallback_species: str | None,
+    detector: DetectorSpec | None = None,
+    edges_eV: NDArray[np.float64] | None = None,
+    source_counts: Mapping[str, NDArray[np.float64]] | None = None,
+) -> SpectrumBands:
+    """Return the error bands of a corrected spectrum, after the detector if there is one.
+
+    Raises
+    ------
+    InputError
+        As `correction_bands`.
+    """
+    matrix = None
+    if detector is not None:
+        before = observed_edges(recoil.energy_edges_eV)
+        matrix = smearing_matrix(
+            Detector(resolution_constant_eV=detector.resolution_eV, threshold_eV=detector.threshold_eV),
+            energy_edges_eV=before,
+            reconstructed_edges_eV=before,
+        )
+    return correction_bands(
+        recoil,
+        ensemble,
+        fallback_species=fallback_species,
+        detector_matrix=matrix,
+        energy_edges_eV=edges_eV,
+        source_counts=source_counts,
+    )
+
+
+def run_ensemble(table: CascadeTable, model: StoredEnergyModel, *, analysis: AnalysisSpec) -> Ensemble:
+    """Return what a run leaves uncertain of its model; always the same for the same cascades."""
+    return campaign_ensemble(
+        table, model, allow_failures=analysis.allow_failures, rng=np.random.default_rng(0)
+    )
+
+
+def advise_run(
+    directory: RunDirectory, *, between_eV: tuple[float, float] | None = None
+) -> list[tuple[CorrectedPair, CampaignAdvice]]:
+    """Return for each spectrum of a run its bands, and what more cascades would do to the statistical one.
+
+    Candidates are the simulated energies of each species and the middles between them.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+    between_eV : (float, float), optional
+        Observed energies that matter; by default from the threshold (or a tenth of the range) up.
+
+    Raises
+    ------
+    FitError
+        If there is no model yet, or its data only bracket the defect probability.
+    InputError
+        If the input asks for no spectrum, or one cannot be corrected.
+    """
+    wanted = analysis_of(directory)
+    analysis = wanted.analysis or AnalysisSpec()
+    if not wanted.spectra:
+        raise InputError(
+            f"{directory.path}: its input asks for no [[spectra]], so nothing says which error matters; add one"
+        )
+    table, model, _ = fit_run(directory, analysis=analysis)
+    ensemble = run_ensemble(table, model, analysis=analysis)
+    candidates: dict[str, list[float]] = {}
+    for species in model.species:
+        energies = np.unique(table.recoil_energy_eV[table.species == species])
+        middles = (energies[1:] + energies[:-1]) / 2
+        candidates[species] = sorted({*map(float, energies), *map(float, middles)})
+    advice = []
+    for number, request in enumerate(wanted.spectra, start=1):
+        pair = corrected_pair(
+            request,
+            model,
+            analysis=analysis,
+            detector=wanted.detector,
+            name=f"{number}-{request.kind}",
+            ensemble=ensemble,
+        )
+        low, high = between_eV or relevant_range_eV(pair)
+        advice.append(
+            (
+                pair,
+                advise(
+                    requested_spectrum(request, up_to_eV=float(pair.expected.energy_edges_eV[-1])),
+                    model,
+                    candidates_eV=candidates,
+                    fallback_species=_fallback(model, analysis.fallback_species),
+                    low_eV=low,
+                    high_eV=high,
+                ),
+            )
+        )
+    return advice
+
+
+def relevant_range_eV(pair: CorrectedPair) -> tuple[float, float]:
+    """Return from where to where a corrected spectrum is looked at: threshold or a tenth, to where it is complete."""
+    top = pair.complete_below_eV or float(pair.expected.energy_edges_eV[-1])
+    low = pair.threshold_eV or max(0.1 * top, float(pair.expected.energy_edges_eV[0]))
+    return low, top
 
 
 def _most_stored_eV(model: SpeciesModel, recoil_energy_eV: float) -> float:
@@ -424,8 +668,16 @@ def conclude(directory: RunDirectory, *, allow_failures: bool = False) -> Conclu
         problems["model"] = str(error)
     if model is not None:
         try:
-            pairs = _write_pairs(wanted, model, analysis=analysis, folder=directory.path / "spectra", files=files)
-        except InputError as error:
+            ensemble = run_ensemble(table, model, analysis=analysis) if wanted.spectra else None
+            pairs = _write_pairs(
+                wanted,
+                model,
+                analysis=analysis,
+                folder=directory.path / "spectra",
+                files=files,
+                ensemble=ensemble,
+            )
+        except (InputError, FitError) as error:
             problems["spectra"] = str(error)
     elif wanted.spectra:
         problems["spectra"] = "there is no model to correct them by"
@@ -451,13 +703,20 @@ def _write_pairs(
     analysis: AnalysisSpec,
     folder: Path,
     files: dict[Path, str],
+    ensemble: Ensemble | None = None,
 ) -> list[CorrectedPair]:
     """Make and write the requested spectra, as expected and as observed."""
     pairs = []
     for number, request in enumerate(wanted.spectra, start=1):
         name = f"{number}-{request.kind}"
-        pair = corrected_pair(request, model, analysis=analysis, detector=wanted.detector, name=name)
+        pair = corrected_pair(
+            request, model, analysis=analysis, detector=wanted.detector, name=name, ensemble=ensemble
+        )
         pairs.append(pair)
+        if pair.bands is not None:
+            file = folder / f"{name}-bands.csv"
+            write_bands(pair.bands, file)
+            files[file] = f"{pair.title}, observed, with error bands"
         for suffix, spectrum in (("expected", pair.expected), ("observed", pair.observed)):
             file = folder / f"{name}-{suffix}.csv"
             write_spectrum(spectrum, file)

@@ -122,14 +122,16 @@ class Claims:
             right.release()
         return Claim(path=path, text=mine)
 
+    def lives(self, path: Path) -> bool:
+        """Return whether the owner of a claim is at work."""
+        try:
+            return not self._is_dead(path, path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return False
+
     def living(self) -> list[str]:
         """Return the names of the tasks whose owners are at work."""
-        alive = []
-        for path in self._folder.glob("[!.]*.json"):
-            with contextlib.suppress(FileNotFoundError):
-                if not self._is_dead(path, path.read_text(encoding="utf-8")):
-                    alive.append(path.stem)
-        return alive
+        return [path.stem for path in self._folder.glob("[!.]*.json") if self.lives(path)]
 
     def _is_dead(self, path: Path, text: str) -> bool:
         """Return whether the owner of a claim is gone."""

@@ -16,6 +16,7 @@ from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.slots import OwnProcess, ProcessSlots
 from cascade_driver.campaign.supervise import Progress, Supervisor
 from cascade_driver.campaign.task import EngineFactory, Workshop
+from cascade_driver.errors import InputError
 from cascade_driver.schema import plain
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 
@@ -68,6 +69,10 @@ class Work:
         )
 
 
+#: What `[work] executor` and `--executor` may name.
+EXECUTORS = ("processes", "serial", "dask")
+
+
 class Executor(Protocol):
     """Does the work of a campaign, or what is left of it."""
 
@@ -110,3 +115,17 @@ class Serial:
             observe=observe,
             until_s=work.until_s,
         ).work()
+
+
+def require_executor(name: str) -> str:
+    """Return `name` if there is such an executor.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if name in EXECUTORS:
+        return name
+    hint = "; for a Slurm array use `cascade submit RUN --slurm`" if "slurm" in name.lower() else ""
+    raise InputError(f"no executor named `{name}`; there are {', '.join(EXECUTORS)}{hint}")

@@ -1,6 +1,7 @@
 """The run directory: the file system is the truth.
 
     RUN/campaign.json             the plan, with everything worked out
+    RUN/potentials/<digest>/      the potential, a copy: the run can be moved to another machine
     RUN/starts/<id>/              box and thermal starting states, shared by all cascades
     RUN/cascades/<id>/            one finished cascade: record.json and final.extxyz.gz
     RUN/claims/                   who is at work on what
@@ -31,6 +32,7 @@ from cascade_driver.campaign.plan import Campaign, RecoilGroup
 from cascade_driver.errors import CascadeError, InputError, RecordError
 from cascade_driver.schema import build, canonical_json, plain, read_json
 from cascade_driver.simulation.cascade import Result, write_structure
+from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.record import CascadeTable, Record, read_record, write_record
 from cascade_driver.simulation.start import read_box, read_snapshot
 
@@ -125,6 +127,34 @@ class RunDirectory:
         if not (self.path / CAMPAIGN_FILE).is_file():
             return {}
         return {group.sampling: group for group in self.load().groups}
+
+    def keep(self, potential: Potential) -> Potential:
+        """Copy a potential into the run, if it is not there, and return the copy."""
+        place = self.path / "potentials" / potential.digest / potential.name
+        if not (place / "potential.toml").is_file():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            partial = place.with_name(f".{place.name}-{this_place()}-{os.getpid()}-{next(_count)}")
+            for name in ["potential.toml", *potential.about.files]:
+                (partial / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(potential.folder / name, partial / name)
+            try:
+                partial.rename(place)
+            except OSError as error:
+                if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+                    raise
+                shutil.rmtree(partial, ignore_errors=True)
+        return load_potential(place)
+
+    def potential(self, campaign: Campaign) -> Potential:
+        """Return the potential that the run keeps for a campaign.
+
+        Raises
+        ------
+        InputError, PotentialError
+            If it is not there any more, or altered.
+        """
+        protocol = campaign.protocol
+        return load_potential(self.path / "potentials" / protocol.potential_digest / protocol.potential_name)
 
     # -- cascades ------------------------------------------------------------------------------------------
 
