@@ -14,7 +14,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast, dataclass_transform
+from typing import Any, TypeVar, cast, dataclass_transform, get_args, get_type_hints
 
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -88,10 +88,10 @@ def build(kind: type[T], content: Mapping[str, Any], *, origin: str) -> T:
     try:
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
-        raise InputError(f"{origin}: {_first_complaint(error)}") from None
+        raise InputError(f"{origin}: {_first_complaint(error, kind)}") from None
 
 
-def _first_complaint(error: ValidationError) -> str:
+def _first_complaint(error: ValidationError, kind: Any) -> str:
     """Return one readable line about a validation error; unknown keys first, they explain missing ones."""
     details = error.errors(include_url=False)
     unknown = [d for d in details if d["type"] == "unexpected_keyword_argument"]
@@ -100,12 +100,7 @@ def _first_complaint(error: ValidationError) -> str:
     where = _location(detail["loc"])
     if unknown:
         word = str(detail["loc"][-1])
-        # What is missing beside an unknown key is the likeliest thing that was meant.
-        close = difflib.get_close_matches(word, missing, n=1, cutoff=0.5) or difflib.get_close_matches(
-            word, sorted(_FIELD_NAMES), n=1
-        )
-        hint = f"did you mean `{close[0]}`?" if close else "remove it"
-        return f"unknown key `{where}`; {hint}"
+        return f"unknown key `{where}`; {_suggestion(word, missing, _keys_at(kind, detail['loc'][:-1]))}"
     if detail["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         return f"`{where}` is missing; add it"
     message = detail["msg"].removeprefix("Value error, ")
@@ -114,6 +109,35 @@ def _first_complaint(error: ValidationError) -> str:
     if isinstance(found, Mapping | list) or not where:
         return f"`{where}`: {message}" if where else message
     return f"`{where}`: {message}; found {found!r}"
+
+
+def _suggestion(word: str, missing: list[str], beside: set[str]) -> str:
+    """Return what to do about an unknown key.
+
+    What is missing beside it is the likeliest thing that was meant, then any key of its group, then any at all.
+    """
+    elsewhere = [] if word in _FIELD_NAMES else sorted(_FIELD_NAMES)
+    for known, cutoff in ((missing, 0.5), (sorted(beside), 0.6), (elsewhere, 0.6)):
+        if close := difflib.get_close_matches(word, known, n=1, cutoff=cutoff):
+            return f"did you mean `{close[0]}`?"
+    return "it belongs to another section" if word in _FIELD_NAMES else "remove it"
+
+
+def _keys_at(kind: Any, loc: tuple[int | str, ...]) -> set[str]:
+    """Return the keys of the groups of parameters that a location within `kind` may hold."""
+    groups = _groups_in(kind)
+    for part in loc:
+        fields = [get_type_hints(group)[part] for group in groups if part in group.__dataclass_fields__]
+        # A number of an element, or the label of a union, stays within the group.
+        groups = [inner for annotation in fields for inner in _groups_in(annotation)] if fields else groups
+    return {name for group in groups for name in group.__dataclass_fields__}
+
+
+def _groups_in(annotation: Any) -> list[Any]:
+    """Return the groups of parameters that an annotation names, e.g. `A` and `B` of `tuple[A | B, ...]`."""
+    if dataclasses.is_dataclass(annotation):
+        return [annotation]
+    return [group for inner in get_args(annotation) for group in _groups_in(inner)]
 
 
 def _location(loc: tuple[int | str, ...]) -> str:

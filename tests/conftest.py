@@ -98,10 +98,10 @@ def silicon(make_laboratory: MakeLaboratory) -> Laboratory:
 
 @pytest.fixture(scope="session")
 def scheelite(make_laboratory: MakeLaboratory) -> Laboratory:
-    """192 atoms of CaWO4 at 133 K, the crystal of the project."""
+    """96 atoms of CaWO4 at 133 K, the crystal of the project."""
     return make_laboratory(
         potential="cawo4-spline",
-        crystal={"name": "CaWO4", "repeats": [2, 2, 2]},
-        thermal={"equilibration_ps": 0.2, "snapshot_interval_ps": 0.1},
+        crystal={"name": "CaWO4", "repeats": [2, 2, 1]},
+        thermal={"equilibration_ps": 0.1, "snapshot_interval_ps": 0.05},
         follow={"duration_ps": 0.3, "max_displacement_A": 0.03, "max_timestep_fs": 2},
     )
