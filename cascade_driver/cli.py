@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_advice(verbs)
     _add_spectrum(verbs)
     _add_correct(verbs)
+    _add_lines(verbs)
     _add_potential(verbs)
     return parser
 
@@ -168,7 +169,7 @@ def _add_report(verbs: Any) -> None:
 
 
 def _add_advice(verbs: Any) -> None:
-    verb = _verb(verbs, "plan", _plan, "Say what limits the corrected spectra of a run, and which cascades to add.")
+    verb = _verb(verbs, "plan", _plan, "Say what limits the spectra of a run, and which cascades to add.")
     verb.add_argument("run", type=Path, metavar="RUN")
     verb.add_argument(
         "--between-eV",
@@ -204,6 +205,47 @@ def _add_spectrum(verbs: Any) -> None:
     )
     _add_binning(cevns)
     _add_spectrum_capture(kinds)
+    _add_spectrum_files(kinds)
+
+
+def _add_spectrum_files(kinds: Any) -> None:
+    recoils = _verb(kinds, "recoils", _spectrum_recoils, "Recoils that another program has listed.")
+    recoils.add_argument("file", type=Path, metavar="LIST.csv", help="columns energy_eV[,weight]")
+    recoils.add_argument("--counts-per-kg-day", type=float, required=True, metavar="N", help="of the whole list")
+    recoils.add_argument("--element", default="", metavar="X", help="which atom recoils")
+    _add_bins(recoils)
+    levels = _verb(kinds, "levels", _spectrum_levels, "Gamma cascades of a level file of nrCascadeSim.")
+    levels.add_argument("file", type=Path, metavar="LEVELS.txt")
+    levels.add_argument("--captures-per-kg-day", type=float, required=True, metavar="N", help="of the whole file")
+    levels.add_argument("--target", required=True, metavar="FORMULA", help="what the nuclei move in")
+    levels.add_argument(
+        "--lifetime-unit-fs", type=float, default=1.0, metavar="U", help="of the file (default: 1 fs)"
+    )
+    levels.add_argument("--gamma-timing", choices=["in_flight", "prompt", "slow"], default="in_flight")
+    _add_bins(levels)
+
+
+def _add_lines(verbs: Any) -> None:
+    verb = _verb(verbs, "lines", _lines, "Fit lines in a spectrum after the detector, and test the energy scale.")
+    verb.add_argument("spectrum", type=Path, metavar="SPECTRUM.csv", help="measured, or expected")
+    verb.add_argument(
+        "--at-eV", type=float, nargs="+", required=True, dest="at_eV", metavar="E", help="recoil energies of lines"
+    )
+    verb.add_argument("--exposure-kg-day", type=float, required=True, metavar="X", help="makes counts of rates")
+    verb.add_argument("--resolution-eV", type=float, required=True, dest="resolution_eV", metavar="SIGMA")
+    verb.add_argument("--between-eV", type=float, nargs=2, dest="between_eV", metavar=("LOW", "HIGH"))
+    verb.add_argument("--background-order", type=int, default=6, metavar="N", help="-1 for none (default: 6)")
+    verb.add_argument(
+        "--recoils",
+        type=Path,
+        metavar="RECOIL.csv",
+        help="spectrum of recoils in fine bins: lines are what it has around them, not single energies",
+    )
+    verb.add_argument(
+        "--half-window-eV", type=float, default=4.0, dest="half_window_eV", metavar="D", help="for that"
+    )
+    verb.add_argument("--loss-eV", type=float, nargs="+", dest="loss_eV", metavar="L", help="where to start from")
+    verb.add_argument("--scale-error", type=float, default=0.0, metavar="S", help="relative, of the calibration")
 
 
 def _add_spectrum_capture(kinds: Any) -> None:
@@ -244,6 +286,10 @@ def _add_spectrum_capture(kinds: Any) -> None:
 
 def _add_binning(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--target", required=True, metavar="FORMULA", help="e.g. CaWO4, Si, Ge, Al2O3")
+    _add_bins(verb)
+
+
+def _add_bins(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--energy-eV", type=float, nargs=2, required=True, dest="energy_eV", metavar=("LOW", "HIGH"))
     verb.add_argument("--bins", type=_positive, required=True, metavar="N")
     verb.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
@@ -565,6 +611,76 @@ def _spectrum_capture(chosen: argparse.Namespace) -> int:
         raise InputError(f"--mass-g is {chosen.mass_g:g}, expected the mass of the crystal in g")
     names = ("gamma_timing", "unknown_lifetime", "slowing_time_fs", "density_g_cm3", "continuum_temperature_MeV")
     return _write_requested(chosen, ("neutron_flux_cm2_s", *names), kind="capture")
+
+
+def _edges(chosen: argparse.Namespace) -> list[float]:
+    low, high = chosen.energy_eV
+    return [low + (high - low) * i / chosen.bins for i in range(chosen.bins + 1)]
+
+
+def _spectrum_recoils(chosen: argparse.Namespace) -> int:
+    from cascade_driver.spectra.recoil_list import read_recoil_list, spectrum_of_recoils
+    from cascade_driver.spectra.spectrum import write_spectrum
+
+    spectrum = spectrum_of_recoils(
+        read_recoil_list(chosen.file),
+        counts_per_kg_day=chosen.counts_per_kg_day,
+        energy_edges_eV=_edges(chosen),
+        element=chosen.element,
+    )
+    write_spectrum(spectrum, chosen.out)
+    print(f"{chosen.out}: {spectrum.total_counts_per_kg_day:.6g} counts per kg and day")
+    return 0
+
+
+def _spectrum_levels(chosen: argparse.Namespace) -> int:
+    from cascade_driver.spectra.gamma_recoil import GammaTiming
+    from cascade_driver.spectra.recoil_list import read_level_file, spectrum_of_cascades
+    from cascade_driver.spectra.spectrum import write_spectrum
+
+    spectrum = spectrum_of_cascades(
+        read_level_file(chosen.file, lifetime_unit_fs=chosen.lifetime_unit_fs),
+        target=chosen.target,
+        captures_per_kg_day=chosen.captures_per_kg_day,
+        energy_edges_eV=_edges(chosen),
+        timing=GammaTiming(law=chosen.gamma_timing),
+    )
+    write_spectrum(spectrum, chosen.out)
+    print(f"{chosen.out}: {spectrum.total_counts_per_kg_day:.6g} counts per kg and day")
+    return 0
+
+
+def _lines(chosen: argparse.Namespace) -> int:
+    from cascade_driver.spectra.line_fit import fit_spectrum_lines
+    from cascade_driver.spectra.spectrum import read_spectrum
+
+    fit, tests = fit_spectrum_lines(
+        read_spectrum(chosen.spectrum),
+        at_eV=chosen.at_eV,
+        exposure_kg_day=chosen.exposure_kg_day,
+        resolution_eV=chosen.resolution_eV,
+        between_eV=tuple(chosen.between_eV) if chosen.between_eV else None,
+        background_order=chosen.background_order,
+        recoil=read_spectrum(chosen.recoils) if chosen.recoils else None,
+        half_window_eV=chosen.half_window_eV,
+        loss_eV=chosen.loss_eV,
+        scale_error=chosen.scale_error,
+    )
+    print("line/eV     position/eV        shift/eV           width/eV          counts")
+    for line in fit.lines:
+        print(
+            f"{line.reference_energy_eV:8.2f} {line.position_eV:9.3f} +- {line.shift_error_eV:.3f} "
+            f"{line.shift_eV:9.3f} +- {line.shift_error_eV:.3f} {line.width_eV:9.3f} +- {line.width_error_eV:.3f} "
+            f"{line.counts:11.5g} +- {line.counts_error:.2g}"
+        )
+    good = fit.goodness
+    print(f"deviance {good.statistic:.1f} for {good.degrees_of_freedom} degrees of freedom")
+    for test in tests:
+        print(
+            f"{test.name.replace('_', ' '):14s} chi2 {test.chi_square:10.2f} for {test.degrees_of_freedom} degrees "
+            f"of freedom: {test.significance:.2f} standard deviations"
+        )
+    return 0
 
 
 def _write_requested(chosen: argparse.Namespace, names: tuple[str, ...], *, kind: str) -> int:

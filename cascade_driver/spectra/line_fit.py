@@ -549,3 +549,79 @@ def expected_scale_tests(
             for t in asimov
         )
     return found
+
+
+def fit_spectrum_lines(
+    spectrum: Spectrum,
+    *,
+    at_eV: Sequence[float],
+    exposure_kg_day: float,
+    resolution_eV: float,
+    between_eV: tuple[float, float] | None = None,
+    background_order: int = 6,
+    recoil: Spectrum | None = None,
+    half_window_eV: float = 4.0,
+    loss_eV: Sequence[float] | None = None,
+    scale_error: float = 0.0,
+) -> tuple[LineFit, tuple[ScaleTest, ...]]:
+    """Return the lines of a spectrum for an exposure, and what they say about the energy scale.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        After the detector, measured or expected (then errors and distances are those of the Asimov data set).
+    at_eV : sequence of float
+        Recoil energies of the lines.
+    exposure_kg_day : float
+        Makes counts of rates.
+    resolution_eV, background_order
+        Of `fit_lines`.
+    between_eV : (float, float), optional
+        Range of the fit; 5 resolutions beyond the lines by default.
+    recoil : Spectrum, optional
+        Of recoils in fine bins: each line is what it has within `half_window_eV` of it.
+    half_window_eV : float
+    loss_eV : sequence of float, optional
+        Energy by which each line is expected to have moved down, to start from; a tenth of it by default.
+    scale_error : float
+        Of `energy_scale_tests`.
+
+    Raises
+    ------
+    InputError, FitError
+        As `fit_lines`.
+    """
+    if not (math.isfinite(exposure_kg_day) and exposure_kg_day > 0):
+        raise InputError(f"exposure is {exposure_kg_day:g} kg day, expected more than 0")
+    if not at_eV or not all(math.isfinite(e) and e > 0 for e in at_eV):
+        raise InputError(f"lines at {list(at_eV)} eV, expected positive recoil energies")
+    templates = [
+        LineTemplate.single(e)
+        if recoil is None
+        else LineTemplate.from_spectrum(
+            recoil, low_eV=e - half_window_eV, high_eV=e + half_window_eV, name=f"{e:g} eV"
+        )
+        for e in at_eV
+    ]
+    margin = 5 * resolution_eV
+    low, high = between_eV or (0.9 * min(at_eV) - margin, max(at_eV) + margin)
+    edges = spectrum.energy_edges_eV
+    inside = np.flatnonzero((edges[:-1] >= low) & (edges[1:] <= high))
+    if len(inside) < 2:
+        raise InputError(f"no two bins lie between {low:g} and {high:g} eV; widen the range")
+    part = slice(inside[0], inside[-1] + 1)
+    fit = fit_lines(
+        exposure_kg_day * (spectrum.total_rate_per_kg_day_keV * spectrum.bin_widths_keV)[part],
+        energy_edges_eV=edges[inside[0] : inside[-1] + 2],
+        lines=templates,
+        resolution_eV=resolution_eV,
+        background_order=background_order,
+        starting_shift_eV=[-x for x in loss_eV] if loss_eV is not None else [-0.1 * e for e in at_eV],
+    )
+    tests = energy_scale_tests(
+        [line.reference_energy_eV for line in fit.lines],
+        fit.positions_eV,
+        covariance_eV2=np.array(fit.shift_covariance_eV2),
+        scale_error=scale_error,
+    )
+    return fit, tests
