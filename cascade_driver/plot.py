@@ -32,6 +32,7 @@ from cascade_driver.analysis.model import SpeciesModel, Status, StoredEnergyMode
 from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
 from cascade_driver.errors import InputError
 from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.spectra.ensemble import SpectrumBands
 from cascade_driver.spectra.spectrum import Spectrum, rebin
 
 #: What a figure says whose potential calls itself qualitative.
@@ -56,6 +57,9 @@ PAIR_COLOURS = ("#262626", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9"
 
 #: Orders of magnitude below the largest rate that a spectrum is drawn over.
 RATE_DECADES = 5
+
+#: Of error bands.
+BAND_ALPHA = 0.3
 
 #: More recoil energies than this are drawn in two columns of panels.
 MOST_PANELS = 8
@@ -107,6 +111,8 @@ class CorrectedPair:
     complete_below_eV : float, optional
         Above it the observed spectrum lacks what recoils beyond the range of `expected` would bring, and is
         drawn pale. By default all is taken as complete.
+    bands : SpectrumBands, optional
+        Errors of `observed`, in the bins of `expected`.
     """
 
     name: str
@@ -115,6 +121,7 @@ class CorrectedPair:
     observed: Spectrum
     threshold_eV: float | None = None
     complete_below_eV: float | None = None
+    bands: SpectrumBands | None = None
 
     @property
     def observed_in_same_bins(self) -> Spectrum:
@@ -504,7 +511,12 @@ def spectra_figure(
             _draw_stairs(axes, pair, np.where(pair.is_complete, values, np.nan), colour)
             if not pair.is_complete.all():
                 _draw_stairs(axes, pair, np.where(pair.is_complete, np.nan, values), colour, alpha=0.3)
+        _draw_bands(upper, lower, pair, colour)
         handles.append(Line2D([], [], color=colour, linewidth=2.5, label=textwrap.fill(pair.title, 48)))
+    banded = [pair.bands for pair in drawn if pair.bands is not None]
+    if banded:
+        label = f"its {banded[0].coverage:.0%} band: {', '.join(banded[0].components)}"
+        handles.insert(2, Line2D([], [], color=QUIET_COLOUR, alpha=BAND_ALPHA, linewidth=5, label=label))
     _limit_spectra(upper, lower, drawn, logarithmic_energy=logarithmic_energy)
     for axes in (upper, lower):
         _dress(axes)
@@ -514,6 +526,22 @@ def spectra_figure(
     figure.legend(handles=handles, loc="outside upper left", handlelength=2.4, frameon=False)
     _mark(upper, potential_status)
     return _finished(figure)
+
+
+def _draw_bands(upper: Axes, lower: Axes, pair: CorrectedPair, colour: str) -> None:
+    """Draw the total band of the rate and of the ratio."""
+    if pair.bands is None:
+        return
+    expected = pair.expected.total_rate_per_kg_day_keV
+    edges = pair.expected.energy_edges_eV
+    known = pair.is_complete & (expected > 0)
+    for axes, scale in ((upper, np.ones_like(expected)), (lower, expected)):
+        low, high = (
+            np.divide(rate, scale, out=np.full_like(expected, np.nan), where=known)
+            for rate in (pair.bands.total.lower_per_kg_day_keV, pair.bands.total.upper_per_kg_day_keV)
+        )
+        floor = np.maximum(low, 1e-300) if axes is upper else low
+        axes.stairs(high, edges, baseline=floor, fill=True, color=colour, alpha=BAND_ALPHA, linewidth=0)
 
 
 def _draw_stairs(axes: Axes, pair: CorrectedPair, values: NDArray[np.float64], colour: str, **line: Any) -> None:

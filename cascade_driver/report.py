@@ -30,6 +30,7 @@ from cascade_driver.campaign.rundir import write_atomically
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.plot import CaptionedFigure, CorrectedPair, value_with_error
 from cascade_driver.simulation.record import CascadeTable, Outcome
+from cascade_driver.spectra.ensemble import SpectrumBands
 from cascade_driver.spectra.spectrum import Spectrum, rebin
 
 REPORT_FILE = "report.html"
@@ -395,8 +396,14 @@ def _spectrum_row(pair: CorrectedPair) -> dict[str, str]:
         "expected": _DASH,
         "observed": _DASH,
         "ratio": _DASH,
-        "remark": pair.observed.metadata.get("correction_fallback", ""),
+        "remark": "; ".join(
+            pair.observed.metadata[key]
+            for key in ("correction_fallback", "species_shortcut")
+            if key in pair.observed.metadata
+        ),
     }
+    if pair.bands is not None and low < high:
+        row["remark"] = "; ".join(filter(None, (row["remark"], _error_remark(pair.bands, low, high))))
     if low < high:
         expected, observed = (
             rebin(s, [low, high]).total_counts_per_kg_day for s in (pair.expected, pair.observed)
@@ -405,6 +412,15 @@ def _spectrum_row(pair: CorrectedPair) -> dict[str, str]:
         if expected > 0:
             row["ratio"] = f"{observed / expected:.4f}"
     return row
+
+
+def _error_remark(bands: SpectrumBands, low_eV: float, high_eV: float) -> str:
+    """Return in words how well the observed rate is known, and by what it is limited."""
+    parts = {name: bands.relative_deviation(name, low_eV=low_eV, high_eV=high_eV) for name in bands.components}
+    listed = ", ".join(f"{name} {value:.2%}" for name, value in sorted(parts.items(), key=lambda p: -p[1]))
+    total = bands.relative_deviation("total", low_eV=low_eV, high_eV=high_eV)
+    text = f"error of the observed rate per bin {total:.2%} (root mean square; {listed})"
+    return "; ".join([text, *bands.notes])
 
 
 # -- fits ------------------------------------------------------------------------------------------------------

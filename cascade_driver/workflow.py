@@ -588,7 +588,7 @@ def advise_run(
 
 
 def relevant_range_eV(pair: CorrectedPair) -> tuple[float, float]:
-    """Return from where to where a corrected spectrum is looked at: threshold or a tenth, to where it is complete."""
+    """Return where a corrected spectrum is looked at: from the threshold, or a tenth, to where it is complete."""
     top = pair.complete_below_eV or float(pair.expected.energy_edges_eV[-1])
     low = pair.threshold_eV or max(0.1 * top, float(pair.expected.energy_edges_eV[0]))
     return low, top

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -152,3 +154,89 @@ def _counts_in_bins_of(
         )
     part = Spectrum(energy_edges_eV=edges, rate_per_kg_day_keV={element: spectrum.rate_per_kg_day_keV[element]})
     return rebin(part, covered).counts_per_kg_day[element]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortcutError:
+    """What it would cost to send the recoils of all elements through the response of one species.
+
+    Attributes
+    ----------
+    species : str
+        Whose response stands for all.
+    lowest, highest : float
+        Relative error of the observed rate, over the bins with a rate above 1e-3 of the largest one.
+    misplaced_share : float
+        Of all counts, those that land in a wrong bin: half the sum of absolute differences.
+    """
+
+    species: str
+    lowest: float
+    highest: float
+    misplaced_share: float
+
+    def __str__(self) -> str:
+        return (
+            f"all elements through the response of {self.species} would be wrong by {self.lowest:+.2%} to "
+            f"{self.highest:+.2%} of the rate, {self.misplaced_share:.2%} of the counts misplaced"
+        )
+
+
+def shortcut_error(
+    spectrum: Spectrum,
+    responses: Mapping[str, ResponseOfSpecies],
+    *,
+    species: str,
+    low_eV: float = 0.0,
+    high_eV: float = math.inf,
+) -> ShortcutError:
+    """Return the error of the usual shortcut of one response for all, such as tungsten only in CaWO4.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        In recoil energy, resolved by element.
+    responses : mapping of str to response
+        One for every element of the spectrum.
+    species : str
+        Whose response would stand for all.
+    low_eV, high_eV : float
+        Range of observed energies that matters.
+
+    Raises
+    ------
+    InputError
+        As `correct`; or if there is no rate in the range.
+    """
+    right = correct(spectrum, responses)
+    wrong = correct(spectrum, {species: responses[species]}, fallback_species=species)
+    edges = right.energy_edges_eV
+    inside = (edges[:-1] >= low_eV) & (edges[1:] <= high_eV * (1 + 1e-12))
+    rate, other = right.total_rate_per_kg_day_keV, wrong.total_rate_per_kg_day_keV
+    relevant = inside & (rate > 1e-3 * rate[inside].max(initial=0.0))
+    if not relevant.any():
+        raise InputError(f"no rate between {low_eV:g} and {high_eV:g} eV: choose another range")
+    relative = other[relevant] / rate[relevant] - 1
+    width = np.diff(edges)
+    return ShortcutError(
+        species=species,
+        lowest=float(relative.min()),
+        highest=float(relative.max()),
+        misplaced_share=float(0.5 * np.abs(other - rate)[inside] @ width[inside] / (rate[inside] @ width[inside])),
+    )
+
+
+def largest_borrowed_share(
+    spectrum: Spectrum, known: Sequence[str], *, low_eV: float = 0.0, high_eV: float = math.inf
+) -> float:
+    """Return the largest share, in any bin of a range, of recoils whose element has no response of its own.
+
+    No correction can be wrong by more than moving all of these.
+    """
+    edges, total = spectrum.energy_edges_eV, spectrum.total_rate_per_kg_day_keV
+    inside = (edges[:-1] >= low_eV) & (edges[1:] <= high_eV * (1 + 1e-12)) & (total > 0)
+    borrowed = sum(
+        (rate for element, rate in spectrum.rate_per_kg_day_keV.items() if element not in known),
+        np.zeros_like(total),
+    )
+    return float(np.max(borrowed[inside] / total[inside], initial=0.0))

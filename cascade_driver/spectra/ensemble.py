@@ -103,6 +103,24 @@ class SpectrumBands:
             return 0.0
         return float(np.sqrt(np.mean((band.deviation_per_kg_day_keV[inside] / rate[inside]) ** 2)))
 
+    def centred_on(self, rate_per_kg_day_keV: Array) -> SpectrumBands:
+        """Return the same bands about another nominal rate (n,), such as one of recoils that come in two steps."""
+        shift = np.asarray(rate_per_kg_day_keV) - self.nominal_per_kg_day_keV
+
+        def moved(band: Band) -> Band:
+            return replace(
+                band,
+                lower_per_kg_day_keV=np.maximum(band.lower_per_kg_day_keV + shift, 0.0),
+                upper_per_kg_day_keV=np.maximum(band.upper_per_kg_day_keV + shift, 0.0),
+            )
+
+        return replace(
+            self,
+            nominal_per_kg_day_keV=np.asarray(rate_per_kg_day_keV),
+            components={name: moved(band) for name, band in self.components.items()},
+            total=moved(self.total),
+        )
+
     def dominant(self, *, low_eV: float = 0.0, high_eV: float = np.inf) -> str:
         """Return the component with the largest `relative_deviation`; empty if there is none."""
         of = {name: self.relative_deviation(name, low_eV=low_eV, high_eV=high_eV) for name in self.components}
