@@ -677,8 +677,9 @@ def _lines(chosen: argparse.Namespace) -> int:
     print(f"deviance {good.statistic:.1f} for {good.degrees_of_freedom} degrees of freedom")
     for test in tests:
         print(
-            f"{test.name.replace('_', ' '):14s} chi2 {test.chi_square:10.2f} for {test.degrees_of_freedom} degrees "
-            f"of freedom: {test.significance:.2f} standard deviations"
+            f"{test.name.replace('_', ' '):14s} chi2 {test.chi_square:10.2f} "
+            f"for {test.degrees_of_freedom} degrees of "
+            f"freedom: {test.significance:.2f} standard deviations"
         )
     return 0
 

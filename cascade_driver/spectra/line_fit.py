@@ -331,12 +331,24 @@ def _minimise(
         minuit.fixed[f"log_width_{k}"] = fixed
     for m in range(model.order + 1):
         minuit.errors[f"background_{m}"] = 0.1
+    # heights first: a polynomial that is still far off would push lines away
+    free = [
+        name for name in minuit.parameters if name.startswith(("shift", "log_width")) and not minuit.fixed[name]
+    ]
+    for name in free:
+        minuit.fixed[name] = True
     minuit.strategy = 1
     minuit.migrad(ncall=20_000)
-    if not minuit.valid:
-        minuit.simplex().migrad(ncall=20_000)
+    for name in free:
+        minuit.fixed[name] = False
+    minuit.migrad(ncall=20_000)
+    for _ in range(2):
+        if not minuit.valid:
+            minuit.simplex().migrad(ncall=20_000)
     minuit.strategy = 2
     minuit.hesse()
+    if not minuit.valid:
+        minuit.migrad(ncall=20_000).hesse()
     return minuit
 
 
