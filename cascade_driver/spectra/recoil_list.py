@@ -47,7 +47,8 @@ class RecoilList:
 def read_recoil_list(path: Path) -> RecoilList:
     """Return the recoils of a CSV file.
 
-    The column is `energy_eV` or `recoil_energy_eV`; `weight` may stand beside it. Lines that begin with # are comments.
+    The column is `energy_eV` or `recoil_energy_eV`; `weight` may stand beside it. Lines that begin
+    with # are comments.
 
     Raises
     ------
