@@ -29,3 +29,5 @@ HBAR_eV_s: float = constants.hbar / constants.e
 eV_J: float = constants.e
 
 NM_M: float = constants.nano
+
+PS_PER_S: float = 1e12

@@ -81,6 +81,9 @@ ORDER: dict[str, tuple[str, ...]] = {
         "line_fit",
     ),
     "relaxation": (
+        "dislocation",
+        "film_dynamics",
+        "film_spectrum",
         "tls_distribution",
         "tls_damping",
         "tls_damping_fit",
