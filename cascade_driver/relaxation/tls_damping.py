@@ -174,7 +174,7 @@ def damping_rate_per_s(
     positive_array(rate_constant_per_eV_s, name="rate_constant_per_eV_s")
     u, weights = reduced_energies()
     fastest = rate_constant_per_eV_s * BOLTZMANN_eV_PER_K * temperature[..., None] * u / np.tanh(u / 2)
-    return np.asarray(strength * omega * (relaxation_response(omega / fastest).imag @ weights))
+    return np.asarray(strength * omega * np.sum(relaxation_response(omega / fastest).imag * weights, axis=-1))
 
 
 def mode_damping_per_s(

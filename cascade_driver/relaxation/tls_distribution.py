@@ -8,6 +8,7 @@ real part.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -74,16 +75,19 @@ def relaxation_response(slowness: ArrayLike) -> NDArray[np.complex128]:
     a = np.asarray(slowness, dtype=np.float64)
     beta_squared = 1.0 - 1j * a
     far = np.abs(beta_squared) > _SERIES_FROM
-    inverse = 1.0 / beta_squared
+    result = np.empty_like(beta_squared)
+    inverse = 1.0 / beta_squared[far]
     series = np.zeros_like(inverse)
     for k in range(_SERIES_TERMS, 0, -1):
         series = inverse * (1.0 / (2 * k + 1) + series)
-    beta = np.sqrt(np.where(far, 2.0 + 0j, beta_squared))
-    # artanh(1/beta) by logarithms; 1 - beta = i a / (1 + beta) keeps its digits where beta is close to 1
-    closed = 0.5 * beta * (2.0 * np.log1p(beta) - np.log(-1j * np.where(far, 1.0, a))) - 1.0
-    return np.asarray(np.where(far, series, closed), dtype=np.complex128)
+    result[far] = series
+    beta = np.sqrt(beta_squared[~far])
+    # artanh(1/beta) by logarithms; beta - 1 = -i a / (beta + 1) keeps its digits where beta is close to 1
+    result[~far] = 0.5 * beta * (2.0 * np.log1p(beta) - np.log(-1j * a[~far])) - 1.0
+    return result
 
 
+@functools.cache
 def reduced_energies() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     r"""Return nodes u and weights for :math:`\int_0^\infty du\, \mathrm{sech}^2(u/2) f(u)`, (96,) each.
 
@@ -91,7 +95,9 @@ def reduced_energies() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     u = 0.5 * _LARGEST_REDUCED_ENERGY * (nodes + 1.0)
-    return u, 0.5 * _LARGEST_REDUCED_ENERGY * weights / np.cosh(u / 2) ** 2
+    weights = 0.5 * _LARGEST_REDUCED_ENERGY * weights / np.cosh(u / 2) ** 2
+    u.flags.writeable = weights.flags.writeable = False  # the cache hands out the same arrays
+    return u, weights
 
 
 def positive_array(values: ArrayLike, *, name: str) -> NDArray[np.float64]:
