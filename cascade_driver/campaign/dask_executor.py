@@ -116,7 +116,7 @@ class DaskExecutor:
         try:
             cluster = kind(**(self.job_options or {}))
         except (TypeError, ValueError) as error:
-            raise InputError(f"[work.dask] job_options: {error}") from None
+            raise InputError(f"[work.dask] job_options: {' '.join(str(error).split())}") from None
         with cluster:
             cluster.scale(jobs=self.jobs)
             yield cluster
