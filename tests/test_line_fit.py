@@ -9,11 +9,13 @@ import pytest
 from scipy import stats
 
 from cascade_driver.errors import InputError
+from cascade_driver.spectra.detector import quantised_edges, sampled_counts
 from cascade_driver.spectra.line_fit import (
     LineTemplate,
     energy_scale_tests,
     expected_scale_tests,
     fit_lines,
+    fit_spectrum_lines,
 )
 from cascade_driver.spectra.spectrum import Spectrum
 
@@ -69,7 +71,7 @@ def test_error_of_a_lone_line_is_its_width_over_the_root_of_its_counts() -> None
 def test_pulls_of_the_position_are_standard_normal() -> None:
     rng = np.random.default_rng(5)
     pulls, good = [], []
-    for _ in range(120):
+    for _ in range(80):
         fit = fit_lines(
             rng.poisson(expected()),
             energy_edges_eV=EDGES,
@@ -79,10 +81,10 @@ def test_pulls_of_the_position_are_standard_normal() -> None:
         )
         pulls.append(fit.lines[0].shift_eV / fit.lines[0].shift_error_eV)
         good.append(fit.goodness.statistic / fit.goodness.degrees_of_freedom)
-    # 120 pulls: 3.3 standard errors each, false alarm below 0.1 % per assertion
-    assert abs(np.mean(pulls)) < 3.3 / math.sqrt(120)
-    assert abs(np.std(pulls) - 1) < 3.3 / math.sqrt(240)
-    assert np.mean(good) == pytest.approx(1, abs=3.3 * math.sqrt(2 / 36 / 120))
+    # 80 pulls: 3.3 standard errors each, false alarm below 0.1 % per assertion
+    assert abs(np.mean(pulls)) < 3.3 / math.sqrt(80)
+    assert abs(np.std(pulls) - 1) < 3.3 / math.sqrt(160)
+    assert np.mean(good) == pytest.approx(1, abs=3.3 * math.sqrt(2 / 36 / 80))
 
 
 def test_goodness_sees_a_line_that_was_left_out() -> None:
@@ -229,6 +231,44 @@ def test_expected_significance_of_no_loss_is_the_median_of_no_signal() -> None:
         background_order=0,
     )
     assert [round(t.p_value, 2) for t in found[100.0]] == [0.5, 0.5, 0.5]
+
+
+# -- what a detector writes down ----------------------------------------------------------------------------
+
+
+def test_a_step_has_its_value_in_the_middle_and_the_range_is_covered() -> None:
+    edges = quantised_edges(low_eV=10.0, high_eV=20.0, step_eV=0.3)
+    values = 0.5 * (edges[1:] + edges[:-1])
+    np.testing.assert_allclose(values / 0.3, np.round(values / 0.3), atol=1e-9)
+    assert edges[0] <= 10.0 < edges[1]
+    assert edges[-2] < 20.0 <= edges[-1]
+
+
+def test_drawn_counts_scatter_about_the_expected_ones() -> None:
+    spectrum = predicted(LOST)
+    exposed = sampled_counts(spectrum, exposure_kg_day=2.0)
+    assert exposed.sum() == pytest.approx(2 * spectrum.total_counts_per_kg_day)
+    drawn = sampled_counts(spectrum, exposure_kg_day=2.0, rng=np.random.default_rng(3))
+    chi_square = float(np.sum((drawn - exposed) ** 2 / exposed))
+    assert stats.chi2.sf(chi_square, len(drawn)) > 1e-3
+    assert np.all(drawn == np.round(drawn))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: quantised_edges(low_eV=2.0, high_eV=1.0, step_eV=1.0), "expected it to rise"),
+        (lambda: quantised_edges(low_eV=1.0, high_eV=2.0, step_eV=0.0), "step of a quantised energy is 0"),
+        (lambda: sampled_counts(predicted(LOST), exposure_kg_day=0.0), "exposure is 0 kg day"),
+        (
+            lambda: fit_spectrum_lines(predicted(LOST), at_eV=[], exposure_kg_day=1.0, resolution_eV=5.0),
+            "expected positive recoil energies",
+        ),
+    ],
+)
+def test_bad_exposures_are_named(make, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make()
 
 
 # -- bad input ----------------------------------------------------------------------------------------------

@@ -267,3 +267,61 @@ def _mean_efficiency(detector: Detector, edges_eV: NDArray[np.float64]) -> NDArr
     integral = np.zeros(len(width))
     integral[full] = overlap_counts(mean, cuts, np.unique(levels))
     return detector.efficiency * np.divide(integral, width, out=np.zeros(len(width)), where=full)
+
+
+def quantised_edges(*, low_eV: float, high_eV: float, step_eV: float) -> NDArray[np.float64]:
+    r"""Return the bins of an energy that is written down in steps.
+
+    A value :math:`k \Delta` stands for all energies from :math:`(k - 1/2) \Delta` to :math:`(k + 1/2) \Delta`:
+    bins of any other edges would beat with the steps. Give them as the reconstructed edges of `apply_detector`.
+
+    Parameters
+    ----------
+    low_eV, high_eV : float
+        The bins cover at least this range.
+    step_eV : float
+        Delta.
+
+    Raises
+    ------
+    InputError
+        If the range does not rise or the step is not positive.
+
+    Examples
+    --------
+    >>> quantised_edges(low_eV=1.0, high_eV=3.0, step_eV=1.0)
+    array([0.5, 1.5, 2.5, 3.5])
+    """
+    if not (math.isfinite(low_eV) and math.isfinite(high_eV) and low_eV < high_eV):
+        raise InputError(f"range of a quantised energy from {low_eV:g} to {high_eV:g} eV, expected it to rise")
+    if not (math.isfinite(step_eV) and step_eV > 0):
+        raise InputError(f"step of a quantised energy is {step_eV:g} eV, expected more than 0")
+    # 1e-9: a range that ends on an edge up to rounding needs no further bin
+    first = math.floor(low_eV / step_eV + 0.5 + 1e-9)
+    last = math.ceil(high_eV / step_eV - 0.5 - 1e-9)
+    return np.asarray((np.arange(first, max(last, first) + 2) - 0.5) * step_eV, dtype=np.float64)
+
+
+def sampled_counts(
+    spectrum: Spectrum, *, exposure_kg_day: float, rng: np.random.Generator | None = None
+) -> NDArray[np.float64]:
+    """Return the counts of an exposure in each bin, (n,): expected ones, or drawn from Poisson's law.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        All its elements together: a detector does not tell them apart.
+    exposure_kg_day : float
+        Mass times time.
+    rng : numpy.random.Generator, optional
+        Draws them; without it the expected counts are returned (the Asimov data set).
+
+    Raises
+    ------
+    InputError
+        If the exposure is not positive.
+    """
+    if not (math.isfinite(exposure_kg_day) and exposure_kg_day > 0):
+        raise InputError(f"exposure is {exposure_kg_day:g} kg day, expected more than 0")
+    expected = exposure_kg_day * spectrum.total_rate_per_kg_day_keV * spectrum.bin_widths_keV
+    return np.asarray(expected if rng is None else rng.poisson(expected), dtype=np.float64)

@@ -15,6 +15,7 @@ from scipy.special import ndtr, ndtri_exp, xlogy
 
 from cascade_driver.analysis.estimation import FitHealth, Goodness
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.spectra.detector import sampled_counts
 from cascade_driver.spectra.spectrum import Spectrum, check_edges
 
 ScaleName = Literal["absolute", "proportional", "straight_line"]
@@ -539,7 +540,7 @@ def expected_scale_tests(
     first, last = np.flatnonzero(inside)[[0, -1]]
     fits = [
         fit_lines(
-            most * (spectrum.total_rate_per_kg_day_keV * spectrum.bin_widths_keV)[first : last + 1],
+            sampled_counts(spectrum, exposure_kg_day=most)[first : last + 1],
             energy_edges_eV=edges[first : last + 2],
             lines=lines,
             resolution_eV=resolution_eV,
@@ -603,8 +604,6 @@ def fit_spectrum_lines(
     InputError, FitError
         As `fit_lines`.
     """
-    if not (math.isfinite(exposure_kg_day) and exposure_kg_day > 0):
-        raise InputError(f"exposure is {exposure_kg_day:g} kg day, expected more than 0")
     if not at_eV or not all(math.isfinite(e) and e > 0 for e in at_eV):
         raise InputError(f"lines at {list(at_eV)} eV, expected positive recoil energies")
     templates = [
@@ -623,7 +622,7 @@ def fit_spectrum_lines(
         raise InputError(f"no two bins lie between {low:g} and {high:g} eV; widen the range")
     part = slice(inside[0], inside[-1] + 1)
     fit = fit_lines(
-        exposure_kg_day * (spectrum.total_rate_per_kg_day_keV * spectrum.bin_widths_keV)[part],
+        sampled_counts(spectrum, exposure_kg_day=exposure_kg_day)[part],
         energy_edges_eV=edges[inside[0] : inside[-1] + 2],
         lines=templates,
         resolution_eV=resolution_eV,
