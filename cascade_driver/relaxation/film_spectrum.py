@@ -30,7 +30,7 @@ from cascade_driver.relaxation.dislocation import (
     depinning_rate_per_mm2_Hz,
     pinned_length_nm,
 )
-from cascade_driver.relaxation.film_dynamics import Interface, Release, release
+from cascade_driver.relaxation.film_dynamics import Course, Interface, Release, release
 from cascade_driver.schema import parameters
 from cascade_driver.spectra.spectrum import UNRESOLVED, Spectrum, check_edges
 from cascade_driver.units import SECONDS_PER_DAY
@@ -312,7 +312,7 @@ def _halving_error(
 
 
 def _supersonic_start_nm(runs: list[Release], starts: NDArray[np.float64]) -> float:
-    fast = [run.course != "stayed within the model" for run in runs]
+    fast = [run.course is not Course.INSIDE for run in runs]
     return float(starts[fast.index(True)]) if any(fast) else math.inf
 
 
