@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import ctypes.util
+import errno
 import math
 import os
 import sys
@@ -154,8 +155,17 @@ class LammpsEngine:
         self._finish_box(held=held)
 
     def write(self, state: Path) -> None:
-        """Write a LAMMPS data file with 17 digits, which `read_data` gives back to the bit."""
+        """Write a LAMMPS data file with 17 digits, which `read_data` gives back to the bit.
+
+        Raises
+        ------
+        OSError
+            If the disk is full, which LAMMPS itself does not notice.
+        """
         self._do(f'write_data "{state}" nocoeff nofix')
+        written = state.read_text(encoding="ascii")
+        if written.partition("Velocities")[2].count("\n") != self._n_atoms + 2 or written[-1] != "\n":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(state))
 
     def _start(self, *, periodic: Sequence[bool]) -> None:
         if self.commands:
