@@ -25,6 +25,7 @@ from cascade_driver.config import (
     AnalysisSpec,
     AnySpectrumRequest,
     CaptureRequest,
+    CevnsRequest,
     DarkMatterRequest,
     DetectorSpec,
     RunInput,
@@ -41,7 +42,7 @@ from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import CascadeTable
 from cascade_driver.simulation.spec import Protocol
 from cascade_driver.simulation.start import read_box
-from cascade_driver.spectra.cevns import cevns_spectrum
+from cascade_driver.spectra.cevns import cevns_spectrum, reactor_members
 from cascade_driver.spectra.correction import correct, largest_borrowed_share, shortcut_error
 from cascade_driver.spectra.dark_matter import dark_matter_spectrum
 from cascade_driver.spectra.detector import Detector, apply_detector, smearing_matrix
@@ -59,6 +60,9 @@ from cascade_driver.spectra.spectrum import Spectrum, rebin, write_spectrum
 
 INPUT_FILE = "input.toml"
 MODEL_FILE = "model.json"
+
+#: Members of a source spectrum behind its error band.
+SOURCE_MEMBERS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -481,9 +485,21 @@ def _species_shortcut(
 
 
 def source_members(request: AnySpectrumRequest, recoil: Spectrum) -> Mapping[str, NDArray[np.float64]] | None:
-    """Return members of the recoil spectrum itself, as far as the source says how well it is known."""
-    del request, recoil
-    return None
+    """Return members of the recoil spectrum itself, as far as the source says how well it is known.
+
+    Reactor spectra vary as `reactor_members` says; no other source brings errors of its own.
+    """
+    if not isinstance(request, CevnsRequest):
+        return None
+    return reactor_members(
+        recoil,
+        n_members=SOURCE_MEMBERS,
+        rng=np.random.default_rng(1),
+        target=request.target,
+        power_GW=request.power_GW,
+        distance_m=request.distance_m,
+        low_energy_flux=request.low_energy_flux,
+    )
 
 
 def spectrum_bands(

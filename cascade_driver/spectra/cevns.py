@@ -14,10 +14,13 @@ from cascade_driver.spectra.form_factor import HBAR_C_MeV_fm, helm_form_factor
 from cascade_driver.spectra.neutrino_flux import NeutrinoFlux
 from cascade_driver.spectra.quadrature import integrate_over_bins
 from cascade_driver.spectra.reactor import (
+    HUBER_MUELLER_YIELD_ERRORS,
+    LOW_ENERGY_ERROR,
     PRESSURISED_WATER_FISSION_FRACTIONS,
     ENERGY_PER_FISSION_MeV,
     LowEnergyFlux,
     reactor_flux,
+    reactor_part_flux,
 )
 from cascade_driver.spectra.spectrum import Spectrum, check_edges
 from cascade_driver.spectra.target import Isotope, parse_target
@@ -30,6 +33,7 @@ WEAK_MIXING_ANGLE = 0.2387
 #: G_F / (hbar c)^3.
 FERMI_CONSTANT_per_MeV2: float = constants.physical_constants["Fermi coupling constant"][0] * 1e-6
 
+_ELECTRON_MASS_MeV: float = constants.physical_constants["electron mass energy equivalent in MeV"][0]
 _CM_PER_FM = 1e-13
 _eV_PER_MeV = 1e6
 
@@ -99,12 +103,29 @@ def cevns_cross_section_cm2_per_eV(
     return strength * np.maximum(kinematic, 0.0)
 
 
+def magnetic_strength_cm2(
+    recoil_energy_eV: NDArray[np.float64], *, isotope: Isotope, magnetic_moment_bohr: float
+) -> NDArray[np.float64]:
+    r"""Return what the magnetic cross-section has before its kinematic factor, in cm^2, the shape of the energies.
+
+    .. math:: \frac{d\sigma}{dE_R} = \frac{\pi \alpha^2}{m_e^2} \left(\frac{\mu_\nu}{\mu_B}\right)^2 Z^2 F^2(E_R)
+        \left( \frac{1}{E_R} - \frac{1}{E_\nu} \right)
+
+    Vogel & Engel 1989, doi:10.1103/PhysRevD.39.3378, coherent over the protons. No interference with the weak
+    amplitude: the magnetic one flips the helicity.
+    """
+    form = helm_form_factor(recoil_energy_eV, mass_number=isotope.mass_number, mass_MeV=isotope.mass_MeV)
+    length_cm = constants.fine_structure / _ELECTRON_MASS_MeV * HBAR_C_MeV_fm * _CM_PER_FM
+    return np.asarray(math.pi * (length_cm * magnetic_moment_bohr * isotope.atomic_number * form) ** 2)
+
+
 def cevns_spectrum_of_flux(
     flux: NeutrinoFlux,
     *,
     target: str,
     energy_edges_eV: ArrayLike,
     weak_mixing_angle: float = WEAK_MIXING_ANGLE,
+    magnetic_moment_bohr: float = 0.0,
 ) -> Spectrum:
     r"""Return the recoil spectrum that a neutrino flux makes in a target.
 
@@ -126,17 +147,22 @@ def cevns_spectrum_of_flux(
         Edges of the recoil energy bins in eV, from 0 up.
     weak_mixing_angle : float
         sin^2 theta_W.
+    magnetic_moment_bohr : float
+        Of the neutrino, in Bohr magnetons; adds `magnetic_strength_cm2`, which has no finite rate down to 0 eV.
 
     Raises
     ------
     InputError
-        If the formula, the edges or the angle cannot be used.
+        If the formula, the edges, the angle or the moment cannot be used.
     """
     edges = check_edges(energy_edges_eV, floor_eV=0.0)
-    if not 0.0 < weak_mixing_angle < 1.0:
+    if not (math.isfinite(magnetic_moment_bohr) and (magnetic_moment_bohr == 0.0 or edges[0] > 0.0)):
         raise InputError(
-            f"weak_mixing_angle (sin^2) is {weak_mixing_angle}, expected a number between 0 and 1."
+            f"a magnetic moment of {magnetic_moment_bohr:g} Bohr magnetons has an infinite rate at 0 eV: begin "
+            "the bins above 0"
         )
+    if not 0.0 < weak_mixing_angle < 1.0:
+        raise InputError(f"weak_mixing_angle (sin^2) is {weak_mixing_angle}, expected a number between 0 and 1.")
     parsed = parse_target(target)
     counts = {symbol: np.zeros(len(edges) - 1) for symbol in parsed.elements}
     for isotope in parsed.isotopes:
@@ -150,6 +176,12 @@ def cevns_spectrum_of_flux(
             )
             # At the end point the difference rounds to either side of 0.
             per_kg_day = isotope.atoms_per_kg * SECONDS_PER_DAY * strength * np.maximum(folded, 0.0)
+            if magnetic_moment_bohr:
+                magnetic = magnetic_strength_cm2(
+                    recoil_energy_eV, isotope=isotope, magnetic_moment_bohr=magnetic_moment_bohr
+                )
+                per_eV = np.maximum(moments[0] / recoil_MeV - moments[1], 0.0) / _eV_PER_MeV
+                per_kg_day = per_kg_day + isotope.atoms_per_kg * SECONDS_PER_DAY * magnetic * per_eV
             return np.asarray(per_kg_day, dtype=np.float64)
 
         counts[isotope.symbol] += integrate_over_bins(
@@ -162,6 +194,7 @@ def cevns_spectrum_of_flux(
             "source": "coherent elastic neutrino-nucleus scattering, Helm form factor",
             "target": parsed.formula,
             "weak_mixing_angle": repr(float(weak_mixing_angle)),
+            **({"magnetic_moment_bohr": repr(float(magnetic_moment_bohr))} if magnetic_moment_bohr else {}),
             **flux.metadata,
         },
     )
@@ -177,6 +210,7 @@ def cevns_spectrum(
     energy_per_fission_MeV: Mapping[str, float] = ENERGY_PER_FISSION_MeV,
     low_energy_flux: LowEnergyFlux = "flat",
     weak_mixing_angle: float = WEAK_MIXING_ANGLE,
+    magnetic_moment_bohr: float = 0.0,
 ) -> Spectrum:
     """Return the recoil spectrum of reactor antineutrinos: `cevns_spectrum_of_flux` of `reactor_flux`.
 
@@ -194,6 +228,8 @@ def cevns_spectrum(
         What stands below 2 MeV, see `reactor.LowEnergyFlux`.
     weak_mixing_angle : float
         sin^2 theta_W.
+    magnetic_moment_bohr : float
+        See `cevns_spectrum_of_flux`.
 
     Raises
     ------
@@ -208,5 +244,51 @@ def cevns_spectrum(
         low_energy_flux=low_energy_flux,
     )
     return cevns_spectrum_of_flux(
-        flux, target=target, energy_edges_eV=energy_edges_eV, weak_mixing_angle=weak_mixing_angle
+        flux,
+        target=target,
+        energy_edges_eV=energy_edges_eV,
+        weak_mixing_angle=weak_mixing_angle,
+        magnetic_moment_bohr=magnetic_moment_bohr,
     )
+
+
+def reactor_members(
+    spectrum: Spectrum,
+    *,
+    n_members: int,
+    rng: np.random.Generator,
+    target: str,
+    power_GW: Sequence[float],
+    distance_m: Sequence[float],
+    low_energy_flux: LowEnergyFlux = "flat",
+    yield_errors: Mapping[str, float] = HUBER_MUELLER_YIELD_ERRORS,
+    low_energy_error: float = LOW_ENERGY_ERROR,
+) -> dict[str, NDArray[np.float64]]:
+    r"""Return members of a reactor spectrum: counts per kg and day by element, (n_members, n) each.
+
+    .. math:: n_r = n + \sum_i \delta_i z_{ri}\, n_i^{> 2\,\mathrm{MeV}} + \delta_0 z_{r0}\, n^{< 2\,\mathrm{MeV}}
+
+    with :math:`n_i` what isotope i brings above 2 MeV, :math:`\delta_i` its error (`HUBER_MUELLER_YIELD_ERRORS`,
+    the same at all energies) and :math:`\delta_0` that of all below 2 MeV; z are standard normal.
+
+    Raises
+    ------
+    InputError
+        As `cevns_spectrum`.
+    """
+    edges = spectrum.energy_edges_eV
+
+    def part(isotope: str | None) -> Spectrum:
+        return cevns_spectrum_of_flux(
+            reactor_part_flux(isotope, power_GW=power_GW, distance_m=distance_m, low_energy_flux=low_energy_flux),
+            target=target,
+            energy_edges_eV=edges,
+        )
+
+    members = {element: np.tile(counts, (n_members, 1)) for element, counts in spectrum.counts_per_kg_day.items()}
+    for isotope in (*PRESSURISED_WATER_FISSION_FRACTIONS, None):
+        error = low_energy_error if isotope is None else yield_errors[isotope]
+        z = error * rng.normal(size=(n_members, 1))
+        for element, counts in part(isotope).counts_per_kg_day.items():
+            members[element] += z * counts
+    return {element: np.maximum(values, 0.0) for element, values in members.items()}

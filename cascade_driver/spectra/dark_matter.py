@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -122,9 +126,7 @@ def reduced_mass_GeV(mass_GeV: ArrayLike, other_GeV: float) -> NDArray[np.float6
     return mass * other_GeV / (mass + other_GeV)
 
 
-def least_speed_km_s(
-    recoil_energy_eV: ArrayLike, *, mass_GeV: ArrayLike, isotope: Isotope
-) -> NDArray[np.float64]:
+def least_speed_km_s(recoil_energy_eV: ArrayLike, *, mass_GeV: ArrayLike, isotope: Isotope) -> NDArray[np.float64]:
     r"""Return the least speed that can give a recoil energy, the broadcast shape of energy and mass.
 
     .. math:: v_\mathrm{min} = c \sqrt{\frac{M E_R}{2 \mu^2}}
@@ -137,9 +139,7 @@ def least_speed_km_s(
     return np.sqrt(mass_nucleus_GeV * recoil_GeV / 2.0) / reduced * SPEED_OF_LIGHT_KM_S
 
 
-def largest_recoil_energy_eV(
-    speed_km_s: ArrayLike, *, mass_GeV: float, isotope: Isotope
-) -> NDArray[np.float64]:
+def largest_recoil_energy_eV(speed_km_s: ArrayLike, *, mass_GeV: float, isotope: Isotope) -> NDArray[np.float64]:
     """Return the recoil energy of a head-on collision, 2 mu^2 v^2 / M: the inverse of `least_speed_km_s`."""
     mass_nucleus_GeV = isotope.mass_MeV * 1e-3
     beta = np.asarray(speed_km_s, dtype=np.float64) / SPEED_OF_LIGHT_KM_S
@@ -177,9 +177,7 @@ def spin_independent_rate_per_kg_day_eV(
     """
     mass = np.asarray(mass_GeV, dtype=np.float64)
     recoil = np.asarray(recoil_energy_eV, dtype=np.float64)
-    eta_s_cm = (
-        mean_inverse_speed_s_km(least_speed_km_s(recoil, mass_GeV=mass, isotope=isotope), halo) / _CM_PER_KM
-    )
+    eta_s_cm = mean_inverse_speed_s_km(least_speed_km_s(recoil, mass_GeV=mass, isotope=isotope), halo) / _CM_PER_KM
     form = helm_form_factor(recoil, mass_number=isotope.mass_number, mass_MeV=isotope.mass_MeV)
     number_per_cm3 = halo.density_GeV_cm3 / mass
     # c^2 / (2 mu_p^2) in cm^2/s^2 per GeV: energies per c^2 are masses.
@@ -195,6 +193,91 @@ def spin_independent_rate_per_kg_day_eV(
     return isotope.atoms_per_kg * SECONDS_PER_DAY * number_per_cm3 * kinematic * form**2 * eta_s_cm
 
 
+#: Velocity of the Earth about the Sun: speed, unit vectors of its motion at the spring equinox (day 79.6 of a
+#: year, 0.218) and a quarter of a year later, in the galactic frame of `SUN_VELOCITY_km_s`: Gelmini & Gondolo
+#: 2001, doi:10.1103/PhysRevD.64.023504, as in Baxter et al. 2021.
+_ORBITAL_SPEED_km_s = 29.79
+_ORBIT = ((0.9931, 0.1170, -0.01032), (-0.0670, 0.4927, -0.8676))
+_EQUINOX_year = 0.218
+
+#: Nuclear spin J and expectation values of the spin of protons and neutrons. Al27, Si29, Ge73: Klos et al. 2013,
+#: doi:10.1103/PhysRevD.88.083516; C13, O17, W183: Bednyakov & Simkovic 2005, arXiv:hep-ph/0406218 (W183: odd-group
+#: model); Ca43: single neutron in f7/2, no calculation known.
+NUCLEAR_SPINS: Mapping[tuple[str, int], tuple[float, float, float]] = MappingProxyType(
+    {
+        ("C", 13): (0.5, -0.009, -0.172),
+        ("O", 17): (2.5, -0.036, 0.508),
+        ("Al", 27): (2.5, 0.326, 0.038),
+        ("Si", 29): (0.5, 0.016, 0.156),
+        ("Ca", 43): (3.5, 0.0, 0.5),
+        ("Ge", 73): (4.5, 0.031, 0.439),
+        ("W", 183): (0.5, 0.0, -0.03),
+    }
+)
+
+Coupling = Literal["independent", "proton_spin", "neutron_spin"]
+
+
+def earth_speed_km_s(date: datetime.date) -> float:
+    r"""Return the speed of the Earth in the galactic frame on a date.
+
+    .. math:: v_E(t) = |\vec v_\odot + u \, [\hat e_1 \cos \omega (t - t_1) + \hat e_2 \sin \omega (t - t_1)]|
+
+    with u = 29.79 km/s and t_1 the spring equinox (Gelmini & Gondolo 2001, doi:10.1103/PhysRevD.64.023504); the
+    eccentricity of the orbit (2 %) is left out. Largest in the first days of June.
+
+    Examples
+    --------
+    >>> june, december = (earth_speed_km_s(datetime.date(2025, month, 1)) for month in (6, 12))
+    >>> round((june - december) / 2, 1)
+    14.5
+    """
+    phase = 2 * math.pi * ((date.timetuple().tm_yday - 0.5) / 365.25 - _EQUINOX_year)
+    orbit = _ORBITAL_SPEED_km_s * (np.array(_ORBIT[0]) * math.cos(phase) + np.array(_ORBIT[1]) * math.sin(phase))
+    return float(np.linalg.norm(np.array(SUN_VELOCITY_km_s) + orbit))
+
+
+def spin_enhancement(isotope: Isotope, coupling: Coupling) -> float:
+    r"""Return what stands for A^2 when one nucleon's spin couples.
+
+    .. math:: \frac{4}{3} \frac{J + 1}{J} \langle S_{p,n} \rangle^2
+
+    Bednyakov & Simkovic 2005, arXiv:hep-ph/0406218; 0 for isotopes that `NUCLEAR_SPINS` lacks. The structure
+    function is taken at zero momentum transfer: below keV recoils it has not fallen yet by 1 %.
+    """
+    if coupling == "independent":
+        return float(isotope.mass_number**2)
+    J, proton, neutron = NUCLEAR_SPINS.get((isotope.symbol, isotope.mass_number), (1.0, 0.0, 0.0))
+    spin = proton if coupling == "proton_spin" else neutron
+    return 4.0 / 3.0 * (J + 1.0) / J * spin**2
+
+
+def propagator(
+    recoil_energy_eV: ArrayLike, *, isotope: Isotope, mediator_mass_MeV: float | None
+) -> NDArray[np.float64]:
+    r"""Return the suppression of the rate by a light mediator, the shape of the energies.
+
+    .. math:: \left( \frac{m_\phi^2}{m_\phi^2 + q^2} \right)^2, \qquad q^2 = 2 M E_R
+
+    1 for a heavy one (None): the cross-section is that at zero momentum transfer.
+    """
+    recoil = np.asarray(recoil_energy_eV, dtype=np.float64)
+    if mediator_mass_MeV is None:
+        return np.ones_like(recoil)
+    return np.asarray(1.0 / (1.0 + 2.0 * isotope.mass_MeV * recoil * 1e-6 / mediator_mass_MeV**2) ** 2)
+
+
+def dark_matter_spectra(*, masses_GeV: Sequence[float], **others: Any) -> dict[float, Spectrum]:
+    """Return `dark_matter_spectrum` for a grid of masses, by mass.
+
+    Raises
+    ------
+    InputError
+        As there.
+    """
+    return {float(mass): dark_matter_spectrum(mass_GeV=float(mass), **others) for mass in masses_GeV}
+
+
 def dark_matter_spectrum(
     *,
     target: str,
@@ -202,8 +285,10 @@ def dark_matter_spectrum(
     cross_section_cm2: float,
     energy_edges_eV: ArrayLike,
     halo: HaloModel | None = None,
+    mediator_mass_MeV: float | None = None,
+    coupling: Coupling = "independent",
 ) -> Spectrum:
-    """Return the recoil spectrum of dark matter that scatters elastically and spin-independently.
+    """Return the recoil spectrum of dark matter that scatters elastically.
 
     The sum over isotopes of `spin_independent_rate_per_kg_day_eV`, averaged over each bin; exact at the
     kinematic end point of each isotope.
@@ -220,6 +305,10 @@ def dark_matter_spectrum(
         Edges of the recoil energy bins in eV, from 0 up.
     halo : HaloModel, optional
         Density and speeds; by default those recommended by Baxter et al. 2021.
+    mediator_mass_MeV : float, optional
+        Of a light mediator, see `propagator`; heavy by default.
+    coupling : {'independent', 'proton_spin', 'neutron_spin'}
+        Of the spin of which nucleon, if any, see `spin_enhancement`; the cross-section is on that nucleon.
 
     Raises
     ------
@@ -229,6 +318,10 @@ def dark_matter_spectrum(
     edges = check_edges(energy_edges_eV, floor_eV=0.0)
     _check_positive("mass_GeV", mass_GeV, "dark matter")
     _check_positive("cross_section_cm2", cross_section_cm2, "dark matter")
+    if mediator_mass_MeV is not None:
+        _check_positive("mediator_mass_MeV", mediator_mass_MeV, "dark matter")
+    if coupling not in get_args(Coupling):
+        raise InputError(f"coupling is {coupling!r}, expected one of {', '.join(get_args(Coupling))}.")
     halo = halo or HaloModel()
     speeds_km_s = np.linspace(0.0, halo.largest_speed_km_s, _SPEED_PIECES + 1)
     speeds_km_s = np.append(speeds_km_s, abs(halo.escape_speed_km_s - halo.earth_speed_km_s))
@@ -237,13 +330,19 @@ def dark_matter_spectrum(
     for isotope in parsed.isotopes:
 
         def rate(recoil_energy_eV: NDArray[np.float64], isotope: Isotope = isotope) -> NDArray[np.float64]:
-            return spin_independent_rate_per_kg_day_eV(
+            coherent = spin_independent_rate_per_kg_day_eV(
                 recoil_energy_eV,
                 isotope=isotope,
                 mass_GeV=mass_GeV,
                 cross_section_cm2=cross_section_cm2,
                 halo=halo,
             )
+            if coupling != "independent":
+                form = helm_form_factor(
+                    recoil_energy_eV, mass_number=isotope.mass_number, mass_MeV=isotope.mass_MeV
+                )
+                coherent = coherent * spin_enhancement(isotope, coupling) / (isotope.mass_number * form) ** 2
+            return coherent * propagator(recoil_energy_eV, isotope=isotope, mediator_mass_MeV=mediator_mass_MeV)
 
         counts[isotope.symbol] += integrate_over_bins(
             rate,
@@ -254,7 +353,10 @@ def dark_matter_spectrum(
         energy_edges_eV=edges,
         counts_per_kg_day=counts,
         metadata={
-            "source": "dark matter, spin-independent elastic scattering, Helm form factor",
+            "source": "dark matter, spin-independent elastic scattering, Helm form factor"
+            if coupling == "independent"
+            else f"dark matter, elastic scattering, coupling to the {coupling.replace('_', ' ')}",
+            **({} if mediator_mass_MeV is None else {"mediator_mass_MeV": repr(float(mediator_mass_MeV))}),
             "target": parsed.formula,
             "mass_GeV": repr(float(mass_GeV)),
             "cross_section_cm2": repr(float(cross_section_cm2)),

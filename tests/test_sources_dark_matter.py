@@ -1,0 +1,76 @@
+"""Dark matter beyond the standard case: light mediators, spins, the seasons, grids of masses."""
+
+import datetime
+
+import numpy as np
+import pytest
+
+from cascade_driver.errors import InputError
+from cascade_driver.spectra.dark_matter import (
+    HaloModel,
+    dark_matter_spectra,
+    dark_matter_spectrum,
+    earth_speed_km_s,
+    propagator,
+    spin_enhancement,
+)
+from cascade_driver.spectra.target import parse_target
+
+EDGES = np.linspace(0.0, 400.0, 41)
+CASE = {"mass_GeV": 2.0, "cross_section_cm2": 1e-40, "energy_edges_eV": EDGES}
+
+
+def test_a_heavy_mediator_changes_nothing_and_a_massless_one_falls_as_recoil_squared():
+    plain = dark_matter_spectrum(target="Al", **CASE).total_rate_per_kg_day_keV
+    heavy = dark_matter_spectrum(target="Al", mediator_mass_MeV=1e5, **CASE).total_rate_per_kg_day_keV
+    assert heavy == pytest.approx(plain, rel=1e-6)
+    aluminium = parse_target("Al").isotopes[0]
+    ratio = propagator([100.0, 200.0], isotope=aluminium, mediator_mass_MeV=1e-3)
+    assert ratio[0] / ratio[1] == pytest.approx(4, rel=1e-6)
+    light = dark_matter_spectrum(target="Al", mediator_mass_MeV=1.0, **CASE).total_rate_per_kg_day_keV
+    middle = (EDGES[1:] + EDGES[:-1]) / 2
+    expected = plain * propagator(middle, isotope=aluminium, mediator_mass_MeV=1.0)
+    assert light[10:] == pytest.approx(expected[10:], rel=5e-3)
+    with pytest.raises(InputError, match="mediator_mass_MeV"):
+        dark_matter_spectrum(target="Al", mediator_mass_MeV=0.0, **CASE)
+
+
+def test_spins_scale_the_rate_by_their_closed_form():
+    aluminium = parse_target("Al").isotopes[0]
+    assert spin_enhancement(aluminium, "proton_spin") == pytest.approx(4 / 3 * 3.5 / 2.5 * 0.326**2)
+    assert spin_enhancement(aluminium, "independent") == 27**2
+    si = dark_matter_spectrum(target="Al", **CASE).total_rate_per_kg_day_keV
+    sd = dark_matter_spectrum(target="Al", coupling="proton_spin", **CASE).total_rate_per_kg_day_keV
+    used = si > 0
+    # the Helm form factor of the coherent rate is 1 to 1e-3 here
+    assert sd[used] / si[used] == pytest.approx(spin_enhancement(aluminium, "proton_spin") / 27**2, rel=2e-3)
+    carbon = dark_matter_spectrum(target="CaWO4", coupling="neutron_spin", **CASE)
+    assert min(float(c.sum()) for c in carbon.counts_per_kg_day.values()) > 0
+    with pytest.raises(InputError, match="coupling is 'charge'"):
+        dark_matter_spectrum(target="Al", coupling="charge", **CASE)
+
+
+def test_the_rate_is_highest_in_june_and_lowest_in_december():
+    days = [datetime.date(2025, 1, 1) + datetime.timedelta(days=d) for d in range(365)]
+    speeds = np.array([earth_speed_km_s(day) for day in days])
+    # Lewin & Smith 1996, Sec. 3: about 2 June, plus or minus 15 km/s
+    assert abs((days[int(speeds.argmax())] - datetime.date(2025, 6, 2)).days) <= 4
+    assert abs((days[int(speeds.argmin())] - datetime.date(2025, 12, 2)).days) <= 4
+    assert (speeds.max() - speeds.min()) / 2 == pytest.approx(15, abs=1)
+    assert speeds.mean() == pytest.approx(HaloModel().earth_speed_km_s, rel=1e-2)
+    june, december = (
+        dark_matter_spectrum(
+            target="CaWO4", halo=HaloModel(earth_speed_km_s=earth_speed_km_s(datetime.date(2025, m, 2))), **CASE
+        )
+        for m in (6, 12)
+    )
+    assert june.total_rate_per_kg_day_keV[30] > 1.05 * december.total_rate_per_kg_day_keV[30]
+
+
+def test_a_grid_of_masses_holds_each_spectrum():
+    grid = dark_matter_spectra(
+        masses_GeV=[0.5, 2.0], target="CaWO4", cross_section_cm2=1e-40, energy_edges_eV=EDGES
+    )
+    alone = dark_matter_spectrum(target="CaWO4", **CASE)
+    assert np.array_equal(grid[2.0].total_rate_per_kg_day_keV, alone.total_rate_per_kg_day_keV)
+    assert list(grid) == [0.5, 2.0]

@@ -1,0 +1,105 @@
+"""Neutrino sources beyond the reactor, and how well a reactor is known: against closed forms."""
+
+import numpy as np
+import pytest
+from scipy import constants, integrate
+
+from cascade_driver.errors import InputError
+from cascade_driver.spectra.cevns import (
+    cevns_cross_section_cm2_per_eV,
+    cevns_spectrum,
+    cevns_spectrum_of_flux,
+    magnetic_strength_cm2,
+    reactor_members,
+)
+from cascade_driver.spectra.reactor import (
+    HUBER_MUELLER_YIELD_ERRORS,
+    PRESSURISED_WATER_FISSION_FRACTIONS,
+    reactor_flux,
+    reactor_part_flux,
+)
+from cascade_driver.spectra.solar import SOLAR_FLUXES_per_cm2_s, monochromatic_flux, solar_flux
+from cascade_driver.spectra.target import parse_target
+from cascade_driver.units import SECONDS_PER_DAY
+
+EDGES = np.linspace(5.0, 105.0, 21)
+AT = {"power_GW": (4.25,), "distance_m": (72.0,)}
+
+
+def test_a_monochromatic_source_gives_its_cross_section():
+    flux = monochromatic_flux(5.0, flux_per_cm2_s=1e10)
+    found = cevns_spectrum_of_flux(flux, target="Al", energy_edges_eV=EDGES)
+    aluminium = parse_target("Al").isotopes[0]
+    middle = (EDGES[1:] + EDGES[:-1]) / 2
+    exact = cevns_cross_section_cm2_per_eV(middle, 5.0, isotope=aluminium)
+    exact *= 1e10 * aluminium.atoms_per_kg * SECONDS_PER_DAY * 1e3
+    assert found.total_rate_per_kg_day_keV == pytest.approx(exact, rel=1e-4)
+    with pytest.raises(InputError, match="give a positive energy"):
+        monochromatic_flux(-1.0, flux_per_cm2_s=1.0)
+
+
+@pytest.mark.parametrize(("source", "mean"), [("pp", 0.2668), ("N13", 0.7063), ("O15", 0.9964), ("B8", 6.735)])
+def test_solar_spectra_have_the_tabulated_flux_and_mean_energy(source, mean):
+    # means: Bahcall 1989, Table 6.1 and following, and Bahcall et al. 1996 for B8; with the Fermi function
+    flux = solar_flux(sources=(source,))
+    grid = np.linspace(0.0, flux.largest_energy_MeV, 20001)
+    density = flux.density_per_cm2_s_MeV(grid)
+    total = integrate.trapezoid(density, grid)
+    assert total == pytest.approx(SOLAR_FLUXES_per_cm2_s[source][0], rel=1e-3)
+    assert integrate.trapezoid(density * grid, grid) / total == pytest.approx(
+        mean, rel=0.045 if source == "B8" else 0.02
+    )
+
+
+def test_all_solar_sources_add_up_and_unknown_ones_are_named():
+    moments = solar_flux().inverse_energy_moments(np.array([1e-4]))
+    assert moments[0, 0] == pytest.approx(sum(f for f, _ in SOLAR_FLUXES_per_cm2_s.values()), rel=1e-3)
+    assert solar_flux(sources=("B8",), scale={"B8": 2.0}).inverse_energy_moments(np.array([1e-4]))[
+        0, 0
+    ] == pytest.approx(2 * SOLAR_FLUXES_per_cm2_s["B8"][0], rel=1e-3)
+    with pytest.raises(InputError, match="solar sources Be8"):
+        solar_flux(sources=("Be8",))
+
+
+def test_the_magnetic_moment_adds_its_closed_form_and_falls_as_one_over_recoil():
+    flux = monochromatic_flux(3.0, flux_per_cm2_s=1e12)
+    mu = 1e-10
+    silicon = parse_target("Al").isotopes[0]
+    plain = cevns_spectrum_of_flux(flux, target="Al", energy_edges_eV=EDGES)
+    more = cevns_spectrum_of_flux(flux, target="Al", energy_edges_eV=EDGES, magnetic_moment_bohr=mu)
+    extra = more.total_rate_per_kg_day_keV - plain.total_rate_per_kg_day_keV
+    radius_cm = constants.physical_constants["classical electron radius"][0] * 100
+    # pi r_e^2 mu^2 Z^2 (ln(b/a) - (b - a)/E_nu) per bin; the form factor is 1 to 1e-4 at these energies
+    a, b = EDGES[:-1] * 1e-6, EDGES[1:] * 1e-6
+    closed = np.pi * (radius_cm * mu * 13) ** 2 * (np.log(b / a) - (b - a) / 3.0)
+    closed *= 1e12 * silicon.atoms_per_kg * SECONDS_PER_DAY / np.diff(EDGES * 1e-3)
+    assert extra == pytest.approx(closed, rel=1e-3)
+    at_zero = magnetic_strength_cm2(np.array([1e-6]), isotope=silicon, magnetic_moment_bohr=mu)
+    assert at_zero[0] == pytest.approx(np.pi * (radius_cm * mu * 13) ** 2, rel=1e-6)
+    with pytest.raises(InputError, match="begin the bins above 0"):
+        cevns_spectrum_of_flux(flux, target="Al", energy_edges_eV=[0.0, 10.0], magnetic_moment_bohr=mu)
+
+
+def test_the_parts_of_a_reactor_add_up_to_the_whole():
+    energy = np.array([0.5, 1.9, 2.1, 4.0, 7.9])
+    whole = reactor_flux(**AT).density_per_cm2_s_MeV(energy)
+    parts = [reactor_part_flux(i, **AT) for i in (*PRESSURISED_WATER_FISSION_FRACTIONS, None)]
+    summed = sum(
+        np.where(
+            (energy >= p.breakpoints_MeV[0]) & (energy <= p.largest_energy_MeV), p.density_per_cm2_s_MeV(energy), 0
+        )
+        for p in parts
+    )
+    assert summed == pytest.approx(whole, rel=1e-12)
+
+
+def test_members_of_a_reactor_scatter_by_the_errors_of_its_isotopes():
+    spectrum = cevns_spectrum(target="Ge", energy_edges_eV=[150.0, 200.0, 300.0], **AT)
+    members = reactor_members(spectrum, n_members=4000, rng=np.random.default_rng(1), target="Ge", **AT)["Ge"]
+    counts = spectrum.counts_per_kg_day["Ge"]
+    assert members.mean(axis=0) == pytest.approx(counts, rel=3e-3)
+    # above 150 eV on Ge only neutrinos above 2 MeV count: between the smallest and the largest of the errors
+    relative = members.std(axis=0) / counts
+    share = max(PRESSURISED_WATER_FISSION_FRACTIONS.values())
+    assert np.all(relative > share * HUBER_MUELLER_YIELD_ERRORS["U235"])
+    assert np.all(relative < 0.0815)
