@@ -90,7 +90,8 @@ def test_negative_control_the_mass_of_the_target_would_be_seen() -> None:
     assert abs(recoil_energy_eV(6190.78, mass_u=181.948) - 112.44695) > 0.5
 
 
-@given(st.floats(0.05, 20.0), st.floats(-1.0, 1.0))
+# thousandths: the quadrature, not the law, misses the peak of 1 / g where x is all but nothing
+@given(st.floats(0.05, 20.0), st.integers(-1000, 1000).map(lambda n: n / 1000))
 @settings(max_examples=40, deadline=None)
 def test_two_gamma_law_is_the_average_over_time_and_direction(exponent: float, x: float) -> None:
     # P(g c <= x) with g = U^exponent and c uniform, by quadrature over U

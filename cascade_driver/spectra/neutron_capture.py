@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cascade_driver.analysis.model import StoredEnergyModel
-from cascade_driver.analysis.response import response
+from cascade_driver.analysis.response import Response, response
 from cascade_driver.errors import InputError
 from cascade_driver.spectra.capture_table import CaptureIsotope, capture_table
 from cascade_driver.spectra.gamma_recoil import (
@@ -385,10 +385,11 @@ def observed_capture_spectrum(
     if fallback_species is None and len(model.species) == 1:
         fallback_species = next(iter(model.species))
     step = float(np.diff(edges).min())
-    step /= math.ceil(step / max(_FINE_eV, edges[-1] / _MOST_FINE) - 1e-9)
+    step /= max(1, math.floor(step / max(_FINE_eV, edges[-1] / _MOST_FINE) + 1e-9))
     fine = np.linspace(0.0, edges[-1], max(math.ceil(edges[-1] / step - 1e-9), 1) + 1)
     all_rates = sum(one.rate for one in capturing) or 1.0
     counts, borrowed, left_out = {}, [], 0.0
+    responses: dict[str, Response] = {}
     for symbol in material.elements:
         species = symbol if symbol in model.species else fallback_species
         if species is None:
@@ -412,7 +413,9 @@ def observed_capture_spectrum(
             if continuum_temperature_MeV is not None:
                 energies, weights = _continuum(one, continuum_temperature_MeV, escape)
                 events.add(energies[:, None], weights)
-        counts[symbol] = events.observed()
+        if species not in responses:
+            responses[species] = response(model, species, recoil_edges_eV=fine, extrapolate=extrapolate)
+        counts[symbol] = events.observed(responses[species])
         left_out += events.above
     metadata = _metadata(
         material,
@@ -469,19 +472,12 @@ class _Folding:
             for column, column_share in _split(offset, self.joint.shape[1]):
                 np.add.at(self.joint, (row, column), weights * row_share * column_share)
 
-    def observed(self) -> NDArray[np.float64]:
+    def observed(self, response_of_species: Response) -> NDArray[np.float64]:
         """Return the counts in each bin of observed energy."""
-        reached = np.flatnonzero(self.joint.sum(axis=1))
-        if not len(reached):
-            return np.zeros(self.bins)
-        top = int(reached[-1]) + 1
-        one = response(
-            self.model, self.species, recoil_edges_eV=self.edges[: top + 1], extrapolate=self.extrapolate
-        )
-        seen = one.matrix @ self.joint[:top]
+        seen = response_of_species.matrix @ self.joint
         counts = np.zeros(self.bins + seen.shape[1])
         for column in range(seen.shape[1]):
-            counts[column : column + top] += seen[:, column]
+            counts[column : column + self.bins] += seen[:, column]
         kept = counts[: self.bins]
         kept[-1] += counts[self.bins :].sum()  # the half bin that splitting carried over the edge
         return kept
