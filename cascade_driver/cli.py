@@ -184,11 +184,21 @@ def _add_advice(verbs: Any) -> None:
 def _add_spectrum(verbs: Any) -> None:
     verb = _verb(verbs, "spectrum", _no_kind, "Make a recoil spectrum.")
     kinds = verb.add_subparsers(title="kinds", metavar="KIND")
-    dm = _verb(kinds, "dm", _spectrum_dm, "Spin-independent dark-matter scattering in the standard halo.")
+    dm = _verb(kinds, "dm", _spectrum_dm, "Dark-matter scattering in the standard halo.")
     dm.add_argument("--mass-GeV", type=float, required=True, dest="mass_GeV", metavar="M")
     dm.add_argument(
         "--cross-section-cm2", type=float, required=True, dest="cross_section_cm2", metavar="S", help="per nucleon"
     )
+    dm.add_argument(
+        "--mediator-mass-MeV", type=float, dest="mediator_mass_MeV", metavar="M", help="a light one"
+    )
+    dm.add_argument(
+        "--coupling",
+        choices=["independent", "proton_spin", "neutron_spin"],
+        default="independent",
+        help="of the spin of which nucleon (default: independent of it)",
+    )
+    dm.add_argument("--date", metavar="YYYY-MM-DD", help="speed of the Earth on that day (default: mean)")
     _add_binning(dm)
     cevns = _verb(kinds, "cevns", _spectrum_cevns, "Coherent scattering of reactor antineutrinos.")
     cevns.add_argument(
@@ -202,6 +212,13 @@ def _add_spectrum(verbs: Any) -> None:
         choices=["flat", "kopeikin", "extrapolate"],
         default="flat",
         help="antineutrinos below 2 MeV (default: flat, the value at 2 MeV)",
+    )
+    cevns.add_argument(
+        "--magnetic-moment-bohr",
+        type=float,
+        default=0.0,
+        metavar="MU",
+        help="of the neutrino, in Bohr magnetons (default: 0)",
     )
     _add_binning(cevns)
     _add_spectrum_capture(kinds)
@@ -599,11 +616,15 @@ def _plan(chosen: argparse.Namespace) -> int:
 
 
 def _spectrum_dm(chosen: argparse.Namespace) -> int:
-    return _write_requested(chosen, ("mass_GeV", "cross_section_cm2"), kind="dm")
+    return _write_requested(
+        chosen, ("mass_GeV", "cross_section_cm2", "mediator_mass_MeV", "coupling", "date"), kind="dm"
+    )
 
 
 def _spectrum_cevns(chosen: argparse.Namespace) -> int:
-    return _write_requested(chosen, ("power_GW", "distance_m", "low_energy_flux"), kind="cevns")
+    return _write_requested(
+        chosen, ("power_GW", "distance_m", "low_energy_flux", "magnetic_moment_bohr"), kind="cevns"
+    )
 
 
 def _spectrum_capture(chosen: argparse.Namespace) -> int:

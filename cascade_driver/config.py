@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -162,6 +163,9 @@ class DarkMatterRequest:
     target: str
     mass_GeV: float = Field(gt=0)
     cross_section_cm2: float = Field(gt=0)
+    mediator_mass_MeV: float | None = Field(default=None, gt=0)
+    coupling: Literal["independent", "proton_spin", "neutron_spin"] = "independent"
+    date: datetime.date | None = None
     energy_eV: tuple[float, float]
     bins: int = Field(ge=1, le=100_000)
 
@@ -177,6 +181,7 @@ class CevnsRequest:
     power_GW: tuple[float, ...] = Field(min_length=1)
     distance_m: tuple[float, ...] = Field(min_length=1)
     low_energy_flux: Literal["flat", "kopeikin", "extrapolate"] = "flat"
+    magnetic_moment_bohr: float = Field(default=0.0, ge=0)
     energy_eV: tuple[float, float]
     bins: int = Field(ge=1, le=100_000)
 

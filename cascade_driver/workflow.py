@@ -44,7 +44,7 @@ from cascade_driver.simulation.spec import Protocol
 from cascade_driver.simulation.start import read_box
 from cascade_driver.spectra.cevns import cevns_spectrum, reactor_members
 from cascade_driver.spectra.correction import correct, largest_borrowed_share, shortcut_error
-from cascade_driver.spectra.dark_matter import dark_matter_spectrum
+from cascade_driver.spectra.dark_matter import HaloModel, dark_matter_spectrum, earth_speed_km_s
 from cascade_driver.spectra.detector import Detector, apply_detector, smearing_matrix
 from cascade_driver.spectra.ensemble import (
     Ensemble,
@@ -256,6 +256,9 @@ def requested_spectrum(request: AnySpectrumRequest, *, up_to_eV: float | None = 
             mass_GeV=request.mass_GeV,
             cross_section_cm2=request.cross_section_cm2,
             energy_edges_eV=edges,
+            halo=HaloModel(earth_speed_km_s=earth_speed_km_s(request.date)) if request.date else None,
+            mediator_mass_MeV=request.mediator_mass_MeV,
+            coupling=request.coupling,
         )
     if isinstance(request, CaptureRequest):
         return capture_spectrum(
@@ -271,6 +274,7 @@ def requested_spectrum(request: AnySpectrumRequest, *, up_to_eV: float | None = 
         distance_m=request.distance_m,
         energy_edges_eV=edges,
         low_energy_flux=request.low_energy_flux,
+        magnetic_moment_bohr=request.magnetic_moment_bohr,
     )
 
 
