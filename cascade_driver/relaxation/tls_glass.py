@@ -275,6 +275,19 @@ def anneal(
     )
 
 
+def warm_up() -> None:
+    """Compile the inner loops, or load them from disk, so that no realisation is charged for it.
+
+    Raises
+    ------
+    InputError
+        If numba is not installed.
+    """
+    generator = np.random.default_rng(0)
+    sample = draw_sample(Glass(size=2, interaction_K=1.0), generator=generator)
+    anneal(sample, Annealing(temperatures=2, sweeps=1, measured_K=()), generator=generator)
+
+
 # -- compiled loops: plain Python, so that they can be read and tested without the compiler -----------------
 
 
