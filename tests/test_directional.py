@@ -1,0 +1,71 @@
+"""Responses by direction: symmetry, the isotropic limit, and a crystal with a soft axis."""
+
+import numpy as np
+import pytest
+
+from cascade_driver.analysis.directional import along, direction_map, toward
+from cascade_driver.analysis.outcomes import usable_cascades
+from cascade_driver.errors import InputError
+from cascade_driver.simulation.record import CascadeTable
+
+#: -4 along z, the site of W in CaWO4.
+S4 = np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, -1]])
+ROTATIONS = np.stack([np.linalg.matrix_power(S4, k) for k in range(4)])
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(1)
+    v = rng.normal(size=(60, 3))
+    v /= np.linalg.norm(v, axis=1)[:, None]
+    of = np.repeat(np.arange(60), 20)
+    p = np.abs(v[of, 2])  # soft along the axis
+    n = len(of)
+    return CascadeTable(
+        id=np.arange(n).astype(str),
+        species=np.full(n, "W"),
+        recoil_energy_eV=np.full(n, 100.0),
+        direction=v[of],
+        direction_weight=np.full(n, 1 / 60),
+        snapshot=np.tile(np.arange(20), 60),
+        outcome=np.full(n, "completed"),
+        stored_energy_eV=np.where(rng.random(n) < p, 8.0, 0.0),
+    )
+
+
+def share(table):
+    cascades = usable_cascades(table, species="W")
+    return float(np.average(cascades.stores_energy, weights=cascades.weight))
+
+
+def test_the_map_counts_each_direction_with_its_errors(table):
+    points = direction_map(table, species="W", recoil_energy_eV=100.0)
+    assert len(points) == 60
+    assert sum(p.n_cascades for p in points) == len(table)
+    inside = [p.lower <= abs(p.direction[2]) <= p.upper for p in points]
+    assert 0.45 < np.mean(inside) < 0.9  # 68 % of 60, four standard deviations
+    assert points[0].mean_stored_energy_eV == pytest.approx(8 * points[0].probability)
+    with pytest.raises(InputError, match="choose a simulated energy"):
+        direction_map(table, species="W", recoil_energy_eV=99.0)
+
+
+def test_recoils_along_the_soft_axis_store_more_and_images_are_alike(table):
+    axis = toward(table, [0, 0, 1], rotations=ROTATIONS)
+    across = toward(table, [1, 0, 0], rotations=ROTATIONS)
+    assert share(axis) > 0.8
+    assert share(across) < 0.4
+    vector = np.array([0.3, 0.5, 0.7])
+    images = [toward(table, g @ vector, rotations=ROTATIONS).direction_weight for g in ROTATIONS]
+    for other in images[1:]:
+        assert other == pytest.approx(images[0])
+
+
+def test_a_wide_kernel_and_a_flat_density_are_the_isotropic_average(table):
+    wide = toward(table, [0, 0, 1], rotations=ROTATIONS, angular_width_deg=5000.0)
+    assert share(wide) == pytest.approx(share(table), abs=1e-3)
+    flat = along(table, lambda v: np.ones(len(v)), rotations=ROTATIONS)
+    assert flat.direction_weight == pytest.approx(table.direction_weight)
+    with pytest.raises(InputError, match="three numbers"):
+        toward(table, [0, 0, 0], rotations=ROTATIONS)
+    with pytest.raises(InputError, match="positive somewhere"):
+        along(table, lambda v: np.zeros(len(v)), rotations=ROTATIONS)
