@@ -179,6 +179,7 @@ def _add_advice(verbs: Any) -> None:
         metavar=("LOW", "HIGH"),
         help="observed energies that matter (default: from the threshold on)",
     )
+    verb.add_argument("--allow-failures", action="store_true", help="fit in spite of many failed cascades")
 
 
 def _add_spectrum(verbs: Any) -> None:
@@ -607,7 +608,9 @@ def _plan(chosen: argparse.Namespace) -> int:
     if between and not 0 <= between[0] < between[1]:
         raise InputError(f"--between-eV {between[0]:g} {between[1]:g}: give two rising energies in eV")
     console = _console()
-    for pair, advice in advise_run(RunDirectory(chosen.run.resolve()), between_eV=between):
+    for pair, advice in advise_run(
+        RunDirectory(chosen.run.resolve()), between_eV=between, allow_failures=chosen.allow_failures
+    ):
         print_advice(pair, advice, between_eV=between or relevant_range_eV(pair), console=console)
     return 0
 

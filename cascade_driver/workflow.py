@@ -548,7 +548,7 @@ def run_ensemble(table: CascadeTable, model: StoredEnergyModel, *, analysis: Ana
 
 
 def advise_run(
-    directory: RunDirectory, *, between_eV: tuple[float, float] | None = None
+    directory: RunDirectory, *, between_eV: tuple[float, float] | None = None, allow_failures: bool = False
 ) -> list[tuple[CorrectedPair, CampaignAdvice]]:
     """Return for each spectrum of a run its bands, and what more cascades would do to the statistical one.
 
@@ -559,6 +559,8 @@ def advise_run(
     directory : RunDirectory
     between_eV : (float, float), optional
         Observed energies that matter; by default from the threshold (or a tenth of the range) up.
+    allow_failures : bool
+        Fit although many cascades failed.
 
     Raises
     ------
@@ -569,6 +571,8 @@ def advise_run(
     """
     wanted = analysis_of(directory)
     analysis = wanted.analysis or AnalysisSpec()
+    if allow_failures:
+        analysis = dataclasses.replace(analysis, allow_failures=True)
     if not wanted.spectra:
         raise InputError(
             f"{directory.path}: its input asks for no [[spectra]], so nothing says which error matters; add one"
