@@ -112,6 +112,8 @@ class PowerLawDensity:
     def integral(self, energy_K: NDArray[np.float64], temperature_K: float) -> NDArray[np.float64]:
         """Return the integral of n from 0 to the energy, by the hypergeometric function."""
         E, mu = np.minimum(energy_K, self.cutoff_K), self.exponent
+        if temperature_K == 0:
+            return np.asarray(self.prefactor * E ** (1 + mu) / (1 + mu))
         shape = special.hyp2f1(0.5, -mu / 2, 1.5, -((E / temperature_K) ** 2))
         return np.asarray(self.prefactor * temperature_K**mu * E * shape)
 
