@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_spectrum(verbs)
     _add_correct(verbs)
     _add_lines(verbs)
+    _add_background(verbs)
     _add_potential(verbs)
     return parser
 
@@ -334,6 +335,42 @@ def _add_correct(verbs: Any) -> None:
     assumed.add_argument("--width-eV", type=float, dest="width_eV", metavar="W", help="of the Fermi function")
     assumed.add_argument("--sigma-81-eV", type=float, dest="sigma_81_eV", metavar="S", help="at 81 eV")
     assumed.add_argument("--sigma-160-eV", type=float, dest="sigma_160_eV", metavar="S", help="at 160 eV")
+
+
+def _add_background(verbs: Any) -> None:
+    verb = _verb(verbs, "background", _no_kind, "Make the spectrum of what relaxes without a recoil.")
+    kinds = verb.add_subparsers(title="kinds", metavar="KIND")
+    film = _verb(kinds, "film", _background_film, "Dislocations that come free in a stressed metal film.")
+    film.add_argument(
+        "input", type=Path, nargs="?", metavar="INPUT.toml", help="film.toml ships; options override it"
+    )
+    film.add_argument("--area-mm2", type=float, dest="film_area_mm2", metavar="A", help="of film on the detector")
+    film.add_argument("--mass-kg", type=float, dest="detector_mass_kg", metavar="M", help="of the crystal")
+    film.add_argument("--days", type=float, dest="days_since_cooldown", metavar="T", help="since the cooldown")
+    film.add_argument("--metal", choices=["Al", "Cu", "Au"])
+    film.add_argument(
+        "--substrate-GPa", type=float, dest="substrate_GPa", metavar="MU", help="shear modulus (default: 51, Si)"
+    )
+    film.add_argument(
+        "--spacing-nm",
+        type=float,
+        nargs="+",
+        metavar="D",
+        help="of the dislocations; further ones are only drawn for comparison",
+    )
+    film.add_argument("--stress-MPa", type=float, dest="bulk_stress_MPa", metavar="S", help="in the film")
+    film.add_argument("--energy-eV", type=float, nargs=2, dest="energy_eV", metavar=("LOW", "HIGH"))
+    film.add_argument("--bins", type=_positive, metavar="N")
+    film.add_argument("--events", type=_positive, metavar="N", help="simulated")
+    film.add_argument("--seed", type=int, metavar="N")
+    film.add_argument("--out", type=Path, required=True, metavar="FILM.csv")
+    film.add_argument("--figure", type=Path, metavar="STEM", help="rates per area: STEM.png and STEM.pdf")
+    film.add_argument(
+        "--measured", type=Path, nargs="+", default=[], metavar="CSV", help="of this detector, for the figure"
+    )
+    film.add_argument(
+        "--over", type=Path, nargs="+", default=[], metavar="CSV", help="spectra to lay it over: STEM-over.png"
+    )
 
 
 def _add_potential(verbs: Any) -> None:
@@ -773,6 +810,61 @@ def _correct(chosen: argparse.Namespace) -> int:
     if model.status == "qualitative":
         print("note: the model is qualitative", file=sys.stderr)
     print(f"{chosen.out}: {float(observed.total_counts_per_kg_day):.6g} counts per kg and day")
+    return 0
+
+
+# -- backgrounds --------------------------------------------------------------------------------------------
+
+
+def _background_film(chosen: argparse.Namespace) -> int:
+    from cascade_driver.plot import film_overlay_figure, film_spectra_figure, save_figure
+    from cascade_driver.relaxation.film_spectrum import film_spectrum, read_film_background, tabulate
+    from cascade_driver.spectra.spectrum import read_spectrum, write_spectrum
+
+    if chosen.over and not chosen.figure:
+        raise InputError("--over draws a figure: say where with --figure STEM")
+    if chosen.measured and not chosen.figure:
+        raise InputError("--measured is drawn in a figure: say where with --figure STEM")
+    over = [(path.stem, read_spectrum(path)) for path in chosen.over]
+    measured = [(path.stem, read_spectrum(path)) for path in chosen.measured]
+    names = ("film_area_mm2", "detector_mass_kg", "days_since_cooldown", "energy_eV", "bins", "events", "seed")
+    options = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
+    spacings = chosen.spacing_nm or [None]
+    wanted = [
+        read_film_background(
+            chosen.input,
+            options,
+            film={"dislocation_spacing_nm": spacing, "bulk_stress_MPa": chosen.bulk_stress_MPa},
+            interface={"metal": chosen.metal, "substrate_shear_modulus_GPa": chosen.substrate_GPa},
+        )
+        for spacing in spacings
+    ]
+    # One table serves all: that of the film with the longest paths.
+    widest = max(wanted, key=lambda one: one.film.dislocation_spacing_nm)
+    table = tabulate(film=widest.film, interface=widest.interface)
+    spectra = [film_spectrum(one, table=table) for one in wanted]
+    first = spectra[0]
+    detector = first.in_detector()
+    write_spectrum(detector, chosen.out)
+    for one in spectra:
+        print(
+            f"{one.background.film.dislocation_spacing_nm:g} nm: {1e3 * one.depinning_rate_per_mm2_Hz:.4g} mHz/mm2"
+            f" depin {one.background.days_since_cooldown:g} days after the cooldown, "
+            f"{1e3 * one.nonzero_rate_per_mm2_Hz:.4g} mHz/mm2 with energy above the gap in the crystal"
+        )
+        print(
+            f"note: {one.supersonic_share:.1%} of these get faster than sound, {one.outside_domain_share:.1%} come"
+            " closer to the interface than the model reaches",
+            file=sys.stderr,
+        )
+    print(f"{chosen.out}: {float(detector.total_counts_per_kg_day):.6g} counts per kg and day")
+    if chosen.figure:
+        written = save_figure(film_spectra_figure(spectra, measured=measured), chosen.figure)
+        if over:
+            stem = chosen.figure.with_name(f"{chosen.figure.name}-over")
+            written += save_figure(film_overlay_figure(detector, over), stem)
+        for path in written:
+            print(f"written: {path}")
     return 0
 
 

@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib.style
 import numpy as np
@@ -34,6 +34,9 @@ from cascade_driver.errors import InputError
 from cascade_driver.simulation.record import CascadeTable
 from cascade_driver.spectra.ensemble import SpectrumBands
 from cascade_driver.spectra.spectrum import Spectrum, rebin
+
+if TYPE_CHECKING:
+    from cascade_driver.relaxation.film_spectrum import FilmSpectrum
 
 #: What a figure says whose potential calls itself qualitative.
 QUALITATIVE_MARK = "qualitative potential"
@@ -575,6 +578,109 @@ def _limit_spectra(upper: Axes, lower: Axes, pairs: Sequence[CorrectedPair], *, 
     low, high = np.percentile(ratio, [1, 99]) if len(ratio) else (1.0, 1.0)
     lower.set_ylim(max(min(low - 0.05, 0.8), 0.0), min(max(high + 0.05, 1.2), 3.0))
     lower.yaxis.set_major_locator(MaxNLocator(4))
+
+
+@_styled
+def film_spectra_figure(
+    spectra: Sequence[FilmSpectrum], *, measured: Sequence[tuple[str, Spectrum]] = (), scale: float | None = None
+) -> Figure:
+    """Return spectra of the events of films per area of film, as in Fig. 6 of Romani 2024.
+
+    Parameters
+    ----------
+    spectra : sequence of FilmSpectrum
+        Of the same bins, named by their dislocation spacing.
+    measured : sequence of (str, Spectrum)
+        Names and spectra of the first one's detector, drawn as if they came from its film.
+    scale : float, optional
+        Each spectrum a second time, pale, times this.
+
+    Raises
+    ------
+    InputError
+        If there is no spectrum.
+    """
+    from cascade_driver.relaxation.film_spectrum import per_film_area
+
+    if not spectra:
+        raise InputError("a figure of film spectra without a spectrum: give at least one")
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.9), layout="constrained")
+    axes = _axes(figure)
+    first = spectra[0].background
+    for number, spectrum in enumerate(spectra):
+        colour = PAIR_COLOURS[1 + number % (len(PAIR_COLOURS) - 1)]
+        rate, edges = spectrum.rate_per_mm2_s_eV, spectrum.energy_edges_eV
+        name = f"$\\rho_D$ = ({spectrum.background.film.dislocation_spacing_nm:g} nm)$^{{-2}}$"
+        axes.stairs(
+            np.where(rate > 0, rate, np.nan), edges, baseline=None, color=colour, label=name, linewidth=1.2
+        )
+        if scale is not None:
+            pale = np.where(rate > 0, scale * rate, np.nan)
+            axes.stairs(pale, edges, baseline=None, color=colour, alpha=0.4, label=f"{name} × {scale:g}")
+    for number, (name, one) in enumerate(measured):
+        rate = per_film_area(
+            one,
+            film_area_mm2=first.film_area_mm2,
+            detector_mass_kg=first.detector_mass_kg,
+            days_since_cooldown=first.days_since_cooldown,
+            reference_days=first.days_since_cooldown,
+        )
+        style = ("--", ":", "-.")[number % 3]
+        axes.stairs(rate, one.energy_edges_eV, baseline=None, color=DATA_COLOUR, linestyle=style, label=name)
+    axes.set_yscale("log")
+    top = max(float(s.rate_per_mm2_s_eV.max()) for s in spectra)
+    if top > 0:
+        axes.set_ylim(top / 10**RATE_DECADES, 2 * top)
+    axes.set_xlim(0, float(max(s.energy_edges_eV[-1] for s in spectra)))
+    axes.set_xlabel("phonon energy above the gap, into the crystal (eV)")
+    axes.set_ylabel(r"rate (mm$^{-2}$ s$^{-1}$ eV$^{-1}$)")
+    axes.set_title(
+        f"{first.interface.metal.name} film, $\\sigma_0$ = {first.film.bulk_stress_MPa:g} MPa, "
+        f"{first.days_since_cooldown:g} days after cooldown",
+        loc="left",
+        fontsize=6.5,
+        color=QUIET_COLOUR,
+    )
+    _legend(axes)
+    return _finished(figure)
+
+
+@_styled
+def film_overlay_figure(film: Spectrum, others: Sequence[tuple[str, Spectrum]]) -> Figure:
+    """Return the background of a film in a detector, laid over other spectra of the same detector.
+
+    Parameters
+    ----------
+    film : Spectrum
+    others : sequence of (str, Spectrum)
+        Names and spectra, such as corrected ones of dark matter and of neutrinos.
+
+    Raises
+    ------
+    InputError
+        If all rates are zero.
+    """
+    drawn = [("film", film), *others]
+    tops = [float(one.total_rate_per_kg_day_keV.max()) for _, one in drawn]
+    if max(tops) <= 0:
+        raise InputError("every spectrum is zero in its range: choose a range with some rate")
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.9), layout="constrained")
+    axes = _axes(figure)
+    for number, (name, one) in enumerate(drawn):
+        rate = one.total_rate_per_kg_day_keV
+        colour = PAIR_COLOURS[(1 - number) % len(PAIR_COLOURS)] if number < 2 else PAIR_COLOURS[number]
+        shown = np.where(rate > 0, rate, np.nan)
+        label = textwrap.fill(name, 48)
+        axes.stairs(shown, one.energy_edges_eV, baseline=None, color=colour, label=label, linewidth=1.2)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(numticks=8))
+    lowest = min(top for top in tops if top > 0)
+    axes.set_ylim(lowest / 10 ** (RATE_DECADES - 2), 3 * max(tops))
+    axes.set_xlim(0, float(max(one.energy_edges_eV[-1] for _, one in drawn)))
+    axes.set_xlabel("observed energy (eV)")
+    axes.set_ylabel(r"rate (kg$^{-1}$ d$^{-1}$ keV$^{-1}$)")
+    _legend(axes)
+    return _finished(figure)
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from cascade_driver.relaxation.film_dynamics import (
     FrequencyForm,
     ImageForce,
     Interface,
+    first_turning_distance_nm,
     follow,
     mass_logarithm,
     phonon_energy_meV,
@@ -195,6 +196,13 @@ def test_trajectories_that_leave_the_domain_say_so_and_conserve_energy():
     assert stopped.remaining_eV_per_nm > 0.01 * stopped.stored_eV_per_nm
 
 
+def test_first_turning_point_is_the_closest_of_the_whole_trajectory():
+    for start_nm in (20.0, 50.0, 200.0):
+        closest = release(start_nm, stress_MPa=45.0, interface=Interface()).closest_distance_nm
+        first = first_turning_distance_nm(start_nm, stress_MPa=45.0, interface=Interface())
+        assert first == pytest.approx(closest, rel=1e-7)
+
+
 def test_what_starts_between_rest_and_barrier_emits_no_phonon_above_the_gap():
     result = release(5.0, stress_MPa=45.0, interface=Interface())
     assert result.crystal_above_gap_eV_per_nm == result.film_above_gap_eV_per_nm == 0.0
@@ -236,6 +244,10 @@ def test_metals_are_found_by_name_and_others_given_whole():
         ),
         (lambda: release(50.0, stress_MPa=0.0, interface=Interface()), "a resolved shear stress of 0.0 MPa"),
         (lambda: release(math.nan, stress_MPa=45.0, interface=Interface()), "outside the model"),
+        (
+            lambda: first_turning_distance_nm(2.0, stress_MPa=45.0, interface=Interface()),
+            "pushed away from the interface; expected above 4",
+        ),
         (lambda: mass_logarithm(0.1, interface=Interface()), "outside the model"),
         (lambda: phonon_energy_meV(0.1, interface=Interface()), "outside the model"),
         (lambda: stored_energy_eV_per_nm(0.0, stress_MPa=1.0, interface=Interface()), "distance or stress of 0"),

@@ -17,12 +17,13 @@ from cascade_driver.relaxation.film_spectrum import (
     film_spectrum,
     largest_stress_MPa,
     mean_pinning_distance_nm,
+    per_film_area,
     sample_events,
     sample_stresses_MPa,
     tabulate,
 )
 from cascade_driver.schema import build
-from cascade_driver.spectra.spectrum import read_spectrum, write_spectrum
+from cascade_driver.spectra.spectrum import Spectrum, read_spectrum, write_spectrum
 
 PAPER = Tunnelling(exponent=900.0)
 
@@ -42,7 +43,8 @@ def background(**changes):
 
 def test_printed_rates_follow_from_the_reading_of_the_published_program():
     # 6.0, 16.2 and 16.4 mHz/mm2 for 30, 60 and 100 nm (PRINTED_NUMBERS): rows of 2.5 MPa from 25 MPa, the next row
-    # above a stress; starts every 2.5 nm above 10 nm; stress from a uniform angle; above 0.01 eV. Printed to 0.8 %; samples of 0.8 %.
+    # above a stress; starts every 2.5 nm above 10 nm; stress from a uniform angle; above 0.01 eV. Printed
+    # and sampled to 0.8 % each.
     interface = Interface(metal=dataclasses.replace(ALUMINIUM, shear_modulus_GPa=26.0))
     rows_MPa, starts_nm = np.arange(25.0, 50.0, 2.5), np.arange(12.5, 60.0, 2.5)
     density = [
@@ -156,6 +158,13 @@ def test_rate_scales_as_one_over_the_age_and_with_area_and_mass():
     )
 
 
+def test_measured_spectra_are_scaled_as_in_appendix_B():
+    # CPD: 10.6 g, 2 % of 45.6 cm2, cold for 6 weeks. The notebook FIN_SIM_3 prints 8.071393762183234e-06 per m2.
+    measured = Spectrum(energy_edges_eV=[10, 20, 30], rate_per_kg_day_keV={"": np.array([1.0, 2.0])})
+    scaled = per_film_area(measured, film_area_mm2=91.2, detector_mass_kg=0.0106, days_since_cooldown=42.0)
+    np.testing.assert_allclose(scaled, [8.071393762183234e-12, 2 * 8.071393762183234e-12], rtol=1e-12)
+
+
 def test_spectrum_in_the_detector_has_the_events_of_the_film(tmp_path):
     spectrum = film_spectrum(background(energy_eV=(0.0, 20_000.0), bins=2000), table=coarse_table())
     per_day = spectrum.nonzero_rate_per_mm2_Hz * 10.0 * 86400 / 0.01
@@ -243,6 +252,15 @@ def test_means_of_a_known_density_are_exact():
                 background(interface=Interface(substrate_shear_modulus_GPa=60)), table=coarse_table()
             ),
             "another interface",
+        ),
+        (
+            lambda: per_film_area(
+                Spectrum(energy_edges_eV=[1, 2], rate_per_kg_day_keV={"": np.ones(1)}),
+                film_area_mm2=0.0,
+                detector_mass_kg=1.0,
+                days_since_cooldown=1.0,
+            ),
+            "film_area_mm2 is 0",
         ),
         (lambda: build(FilmBackground, {"film_area_mm2": 1}, origin="x"), "`detector_mass_kg` is missing"),
         (

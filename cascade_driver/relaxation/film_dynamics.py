@@ -360,6 +360,23 @@ def follow(start_nm: float, *, stress_MPa: float, interface: Interface) -> tuple
     return run.trajectory(), run.release()
 
 
+def first_turning_distance_nm(start_nm: float, *, stress_MPa: float, interface: Interface) -> float:
+    """Return how close, in nm, a dislocation that starts at rest gets to the interface: its first turning point.
+
+    Raises
+    ------
+    InputError
+        If the start is outside the model or closer than the place of rest, or the stress not positive.
+    """
+    rest = interface.rest_distance_nm(stress_MPa) if stress_MPa > 0 else 0.0
+    if start_nm <= rest:
+        raise InputError(
+            f"a start of {start_nm:g} nm is pushed away from the interface; expected above {rest:g} nm."
+        )
+    run = _Run(start_nm, stress_MPa=stress_MPa, interface=interface, first_pass_only=True)
+    return run.release().closest_distance_nm
+
+
 @dataclass(frozen=True)
 class _Piece:
     """What the solver gave between two changes of the equations: time, Lambda, x, v, radiated, per step."""
@@ -373,11 +390,18 @@ class _Run:
     """One trajectory: solved when made, read by its two methods."""
 
     def __init__(
-        self, start_nm: float, *, stress_MPa: float, interface: Interface, above_gap_only: bool = False
+        self,
+        start_nm: float,
+        *,
+        stress_MPa: float,
+        interface: Interface,
+        above_gap_only: bool = False,
+        first_pass_only: bool = False,
     ) -> None:
         if not (math.isfinite(stress_MPa) and stress_MPa > 0):
             raise InputError(f"a resolved shear stress of {stress_MPa} MPa, expected a finite number above 0.")
         self.interface = interface
+        self.first_pass_only = first_pass_only
         metal = interface.metal
         self.speed = metal.transverse_speed_km_s
         self.mass_unit = interface.line_energy_eV_per_nm / self.speed**2
@@ -449,7 +473,7 @@ class _Run:
         order = np.argsort(times)
         inner = order[times[order] > time]
         cuts = np.array([state, *at[inner], solved.y[:, -1]])[:, [0, 2]]
-        ended = len(solved.t_events[0]) > 0
+        ended = len(solved.t_events[0]) > 0 or (self.first_pass_only and len(solved.t_events[2]) > 0)
         return _Piece(np.array([solved.t, log, x, v, radiated]), cuts, held), ended
 
     def _events(self, *, held: bool) -> list[Callable[..., float]]:
@@ -471,6 +495,8 @@ class _Run:
             return float(y[0] - self.gap)
 
         rest.terminal = edge.terminal = True  # type: ignore[attr-defined]
+        if self.first_pass_only:
+            turn.terminal, turn.direction = True, 1  # type: ignore[attr-defined]
         rest.direction = -1  # type: ignore[attr-defined]
         edge.direction = 1 if held else -1  # type: ignore[attr-defined]
         return [rest, edge, turn] if held else [rest, edge, turn, gap]

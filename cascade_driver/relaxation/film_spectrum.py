@@ -13,7 +13,10 @@ smallest start from which any phonon above the gap comes, and `sample_events` dr
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,10 +33,11 @@ from cascade_driver.relaxation.dislocation import (
     depinning_rate_per_mm2_Hz,
     pinned_length_nm,
 )
-from cascade_driver.relaxation.film_dynamics import Course, Interface, Release, release
-from cascade_driver.schema import parameters
+from cascade_driver.relaxation.film_dynamics import Course, Interface, Release, first_turning_distance_nm, release
+from cascade_driver.schema import build, parameters, read_toml
+from cascade_driver.simulation.potential import data_folder
 from cascade_driver.spectra.spectrum import UNRESOLVED, Spectrum, check_edges
-from cascade_driver.units import SECONDS_PER_DAY
+from cascade_driver.units import EV_PER_KEV, SECONDS_PER_DAY
 
 #: The table reaches so many mean pinning distances beyond the first start that counts: 6e-6 of the dislocations
 #: that start further out than that first one lie outside.
@@ -250,12 +254,12 @@ def _first_start_nm(stress_MPa: float, *, film: Film, interface: Interface) -> f
 
     def miss(log_start: float) -> float:
         start = math.exp(log_start)
-        return math.log(release(start, stress_MPa=stress_MPa, interface=interface).closest_distance_nm / gap)
+        return math.log(first_turning_distance_nm(start, stress_MPa=stress_MPa, interface=interface) / gap)
 
     low, high = math.log(1.001 * rest), math.log(2.0 * rest)
     while miss(high) > 0:
         low, high = high, high + math.log(2.0)
-    return max(math.exp(brentq(miss, low, high, xtol=1e-6)), floor)
+    return max(math.exp(brentq(miss, low, high, xtol=1e-5)), floor)
 
 
 def _lowest_stress_MPa(highest_MPa: float, *, film: Film, interface: Interface) -> float:
@@ -278,7 +282,7 @@ def _lowest_stress_MPa(highest_MPa: float, *, film: Film, interface: Interface) 
     low = high - 1.0
     while room(low) > 0:
         low -= 1.0
-    return math.exp(brentq(room, low, high, xtol=1e-4))
+    return math.exp(brentq(room, low, high, xtol=1e-2))  # Energies vanish there: 1 % is close enough.
 
 
 def _running_means(density: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -474,6 +478,38 @@ class FilmBackground:
         return energy_eV
 
 
+def read_film_background(
+    path: Path | None = None, options: Mapping[str, Any] | None = None, **sections: Mapping[str, Any]
+) -> FilmBackground:
+    """Return the input of a film's background: a TOML file, options over it.
+
+    Parameters
+    ----------
+    path : Path, optional
+        The file; one that ships (`film.toml`) is found by its name.
+    options : mapping, optional
+        Values for the fields of `FilmBackground`, which replace those of the file.
+    **sections : mapping
+        Values for the fields of `film`, `interface` or `tunnelling`; those that are None are left out.
+
+    Raises
+    ------
+    InputError
+        With one line for the first thing that is wrong.
+    """
+    content: dict[str, Any] = {}
+    if path is not None:
+        shipped = data_folder("inputs") / "backgrounds" / path.name
+        content = read_toml(shipped if not path.is_file() and shipped.is_file() else path)
+    content |= options or {}
+    for name, values in sections.items():
+        given = {key: value for key, value in values.items() if value is not None}
+        section = content.get(name, {})
+        if given and isinstance(section, dict):
+            content[name] = section | given
+    return build(FilmBackground, content, origin="arguments" if path is None else str(path))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FilmSpectrum:
     """The energies of a film's events and their rates per mm2.
@@ -599,3 +635,41 @@ def film_spectrum(background: FilmBackground, *, table: EnergyTable | None = Non
         interpolation_error=table.interpolation_error,
         background=background,
     )
+
+
+def per_film_area(
+    measured: Spectrum,
+    *,
+    film_area_mm2: float,
+    detector_mass_kg: float,
+    days_since_cooldown: float,
+    reference_days: float = 7.0,
+) -> NDArray[np.float64]:
+    """Return a measured spectrum per mm2, s and eV, (n,), scaled to `reference_days` after the cooldown by 1/t.
+
+    App. B of Romani 2024, doi:10.48550/arXiv.2406.15425: as if all its events came from the film.
+
+    Parameters
+    ----------
+    measured : Spectrum
+        Of a detector, per kg, day and keV.
+    film_area_mm2, detector_mass_kg, days_since_cooldown : float
+        Of that detector when it was measured.
+    reference_days : float
+
+    Raises
+    ------
+    InputError
+        If one of them is not positive.
+    """
+    given = {
+        "film_area_mm2": film_area_mm2,
+        "detector_mass_kg": detector_mass_kg,
+        "days_since_cooldown": days_since_cooldown,
+        "reference_days": reference_days,
+    }
+    for name, value in given.items():
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name} is {value:g}, expected a finite number above 0.")
+    per_mm2 = detector_mass_kg / (film_area_mm2 * SECONDS_PER_DAY * EV_PER_KEV)
+    return measured.total_rate_per_kg_day_keV * per_mm2 * days_since_cooldown / reference_days
