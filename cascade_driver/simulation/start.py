@@ -318,7 +318,8 @@ def _save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
 
 def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as data:
+        # Opened here: numpy leaves the file of a damaged archive open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
     except FileNotFoundError:
         raise RecordError(f"{path}: missing; run the campaign again to make it") from None

@@ -1,0 +1,111 @@
+"""Thermal starting states: a chain that only grows, quenches back to its crystal, and shows what was altered."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cascade_driver.errors import InputError, RecordError
+from cascade_driver.simulation.start import has_snapshot, make_box, make_snapshot, read_box, read_snapshot
+
+SECTIONS = {
+    "potential": "si-tersoff-zbl",
+    "crystal": {"name": "Si", "repeats": [2, 2, 2]},
+    "thermal": {"temperature_K": 242, "equilibration_ps": 0.1, "snapshot_interval_ps": 0.05},
+}
+
+
+@pytest.fixture(scope="module")
+def long_chain(make_laboratory):
+    return make_laboratory(snapshots=3, **SECTIONS)
+
+
+def test_the_box_has_the_lattice_constant_of_the_potential(long_chain):
+    box = read_box(long_chain.starts)
+    # Tersoff, Phys. Rev. B 38, 9902 (1988): 5.432 angstrom, half a unit of the last digit.
+    assert box.cells_A["Si"] == pytest.approx([5.432] * 3, abs=5e-4)
+    assert box.cells_A["Si"][0] == box.cells_A["Si"][1] == box.cells_A["Si"][2]
+    assert box.lengths_A == pytest.approx(2 * np.array(box.cells_A["Si"]), abs=1e-12)
+    assert len(box.symbols) == 64
+    assert box.potential_energy_eV / 64 == pytest.approx(-4.63, abs=5e-3)
+
+
+def test_without_relaxation_the_edges_stay_as_given(make_laboratory):
+    crystal = SECTIONS["crystal"] | {"relax_cell": False}
+    laboratory = make_laboratory(snapshots=0, **SECTIONS | {"crystal": crystal})
+    assert read_box(laboratory.starts).lengths_A == pytest.approx([2 * 5.431] * 3, abs=1e-12)
+
+
+def test_a_chain_that_is_extended_is_the_longer_chain_to_the_byte(make_laboratory, long_chain):
+    short = make_laboratory(snapshots=1, **SECTIONS)
+    before = {p.name: p.read_bytes() for p in short.starts.iterdir()}
+    short.prepare(snapshots=3)
+    for name, content in before.items():
+        assert (short.starts / name).read_bytes() == content, "what existed must stay"
+    for index in range(3):
+        name = f"{index:03d}.data"
+        assert (short.starts / name).read_bytes() == (long_chain.starts / name).read_bytes()
+        mine, other = (read_snapshot(x.starts, index) for x in (short, long_chain))
+        assert mine.reference_energy_eV == other.reference_energy_eV
+        assert mine.reference_positions_A.tobytes() == other.reference_positions_A.tobytes()
+
+
+def test_negative_control_another_seed_gives_another_chain(make_laboratory, long_chain):
+    other = make_laboratory(snapshots=1, seed=2, **SECTIONS)
+    assert (other.starts / "000.data").read_bytes() != (long_chain.starts / "000.data").read_bytes()
+    assert other.protocol.start_id != long_chain.protocol.start_id
+
+
+def test_each_snapshot_quenches_back_to_the_crystal(long_chain):
+    box = read_box(long_chain.starts)
+    for index in range(3):
+        snapshot = read_snapshot(long_chain.starts, index)
+        assert snapshot.reference_energy_eV == pytest.approx(box.potential_energy_eV, abs=1e-6)
+        drift = np.median(snapshot.reference_positions_A - box.positions_A, axis=0)
+        # sqrt(2 dE / k) with dE < 1e-6 eV and the softest modes of some 0.1 eV/A^2.
+        assert np.abs(snapshot.reference_positions_A - box.positions_A - drift).max() < 0.01
+
+
+def test_snapshots_have_the_temperature_that_was_asked_for(long_chain):
+    # Means over 0.05 ps of 64 atoms: 242 K sqrt(2 / 192) = 25 K each; four of these. Negative control: 484 K, the
+    # temperature of the first velocities, is farther away.
+    for index in range(3):
+        assert read_snapshot(long_chain.starts, index).temperature_K == pytest.approx(242, abs=100)
+
+
+def test_nothing_is_made_twice(long_chain):
+    stamps = {p: p.stat().st_mtime_ns for p in long_chain.starts.iterdir()}
+    long_chain.prepare(snapshots=3)
+    assert {p: p.stat().st_mtime_ns for p in long_chain.starts.iterdir()} == stamps
+    assert has_snapshot(long_chain.starts, 2)
+    assert not has_snapshot(long_chain.starts, 3)
+
+
+def test_no_partial_file_is_left(long_chain):
+    assert not [p for p in long_chain.starts.iterdir() if p.name.startswith(".")]
+
+
+def test_a_crystal_that_melts_is_refused(make_laboratory):
+    thermal = SECTIONS["thermal"] | {"temperature_K": 5000, "equilibration_ps": 0.5}
+    with pytest.raises(InputError, match="not stable at this temperature in this potential"):
+        make_laboratory(snapshots=1, **SECTIONS | {"thermal": thermal})
+
+
+@pytest.mark.parametrize("name", ["box.npz", "001.npz"])
+def test_a_damaged_file_is_told(long_chain, tmp_path, name):
+    for file in long_chain.starts.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:200])
+    with pytest.raises(RecordError, match="damaged"):
+        read_box(tmp_path) if name == "box.npz" else read_snapshot(tmp_path, 1)
+
+
+def test_a_missing_file_is_told(long_chain, tmp_path):
+    with pytest.raises(RecordError, match="missing"):
+        read_box(tmp_path)
+    other = dataclasses.replace(long_chain, starts=tmp_path)
+    make_box(other.protocol, tmp_path, other.engine)
+    make_snapshot(other.protocol, 0, tmp_path, other.engine)
+    (tmp_path / "000.data").unlink()
+    with pytest.raises(RecordError, match="missing or altered"):
+        read_snapshot(tmp_path, 0)
