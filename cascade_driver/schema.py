@@ -127,7 +127,11 @@ def _keys_at(kind: Any, loc: tuple[int | str, ...]) -> set[str]:
     """Return the keys of the groups of parameters that a location within `kind` may hold."""
     groups = _groups_in(kind)
     for part in loc:
-        fields = [get_type_hints(group)[part] for group in groups if part in group.__dataclass_fields__]
+        fields = [
+            get_type_hints(group)[part]
+            for group in groups
+            if isinstance(part, str) and part in group.__dataclass_fields__
+        ]
         # A number of an element, or the label of a union, stays within the group.
         groups = [inner for annotation in fields for inner in _groups_in(annotation)] if fields else groups
     return {name for group in groups for name in group.__dataclass_fields__}
