@@ -41,23 +41,24 @@ PRINTED_NUMBERS = (
     ("Eq. 9: first equality", "sqrt(dF/dx)", "lacks 1/m; the second equality has it"),
     ("Eq. 12, A14: Pr(h)", "rho L exp(-h/(rho L))", "wrong dimension; rho L exp(-rho L h)"),
     ("App. A: shear modulus of the film", "25 GPa", "the published figures have 26 GPa"),
-    ("Fig. 5: supersonic from a start of", "65 nm", "at 45 to 50 MPa: 62 to 69 nm; at 60 MPa from 52 nm"),
     (
-        "Sec. V: share of the above-gap energy that enters the crystal",
-        "80 to 90 %",
-        "follows: 80 % at 50 nm, 45 MPa",
+        "Fig. 5: supersonic from a start of",
+        "65 nm",
+        "follows for the 45 MPa of Fig. 3: 65.3 nm with 26 GPa (63.2 with 25); 47 nm at 60, 126 nm at 25 MPa",
     ),
+    ("Sec. V: share of above-gap energy into the crystal", "80 to 90 %", "follows at 45 MPa for 50 to 100 nm"),
     (
-        "Sec. V: share of stored energy above the gap in the crystal",
+        "Sec. V: share of the stored energy above the gap in the crystal",
         "15 %",
-        "13 % at 50 nm, 45 MPa; see the tests",
+        "follows for the fastest subsonic start at 45 MPa (14.7 %); no upper bound: 13 % in Fig. 3, 24 % far out",
     ),
-    ("Sec. VI: densities", "30, 50, 100 nm", "the rates beside them and Fig. 6 are for 30, 60 and 100 nm"),
+    ("Sec. VI: densities", "(30, 50, 100 nm)^-2", "the rates beside them and Fig. 6 are for 30, 60 and 100 nm"),
     (
-        "Sec. VI: rates of non-zero events, one week",
+        "Sec. VI: rates of non-zero events after a week at 30, 60, 100 nm",
         "6.0, 16.2, 16.4 mHz/mm2",
-        "not from Eq. 13-14: the angle is uniform and its cosine multiplies the stress (StressSampling.PROGRAM), "
-        "starts count from 12.5 nm, stresses below 25 MPa emit as at 25 MPa, non-zero is above 0.01 eV",
+        "not from Eq. 1-16, which give 33, 33 and 25: the angle is uniform and its cosine multiplies the stress "
+        "(StressSampling.PROGRAM), starts count in steps of 2.5 nm from 12.5 nm, stresses below 25 MPa emit as at "
+        "25 MPa, 26 GPa, non-zero is above 0.01 eV: 5.9, 16.2 and 16.4",
     ),
 )
 
