@@ -31,6 +31,22 @@ from cascade_driver.analysis.distribution import StoredEnergySummary, summarise_
 from cascade_driver.analysis.model import SpeciesModel, Status, StoredEnergyModel
 from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
 from cascade_driver.errors import InputError
+from cascade_driver.relaxation.tls_damping import (
+    MetalState,
+    Resonator,
+    TunnellingSystems,
+    low_temperature_slope_per_s_K,
+    mode_damping_Hz,
+    phonon_rate_constant_per_eV_s,
+    plateau_per_s,
+)
+from cascade_driver.relaxation.tls_damping_fit import DampingData
+from cascade_driver.relaxation.tls_density import (
+    CountedDensity,
+    DensityFit,
+    PowerLawDensity,
+    gaussian_density_per_K,
+)
 from cascade_driver.simulation.record import CascadeTable
 from cascade_driver.spectra.ensemble import SpectrumBands
 from cascade_driver.spectra.spectrum import Spectrum, rebin
@@ -680,6 +696,90 @@ def film_overlay_figure(film: Spectrum, others: Sequence[tuple[str, Spectrum]]) 
     axes.set_xlabel("observed energy (eV)")
     axes.set_ylabel(r"rate (kg$^{-1}$ d$^{-1}$ keV$^{-1}$)")
     _legend(axes)
+    return _finished(figure)
+
+
+@_styled
+def tls_damping_figure(
+    *,
+    systems: TunnellingSystems,
+    resonator: Resonator,
+    temperature_K: NDArray[np.float64],
+    data: DampingData | None,
+) -> Figure:
+    """Return the damping of a resonator by tunnelling systems against temperature, in both states of the metal.
+
+    Curves of the model with the limits of the superconducting one, dashed; data with their errors, filled in the
+    normal state (Fig. 3 of Maillet et al. 2023, doi:10.1103/PhysRevB.107.064104).
+    """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.6), layout="constrained")
+    axes = _axes(figure)
+    lowest = math.inf
+    states: tuple[MetalState, ...] = (
+        ("normal", "superconducting") if systems.charged_fraction else ("superconducting",)
+    )
+    for metal in states:
+        colour = PAIR_COLOURS[2] if metal == "normal" else MODEL_COLOUR
+        damping = mode_damping_Hz(temperature_K, systems=systems, resonator=resonator, metal=metal)
+        lowest = min(lowest, float(damping.min()))
+        axes.plot(temperature_K, damping, color=colour, label=metal)
+        if data is not None:
+            chosen = data.is_normal == (metal == "normal")
+            axes.errorbar(
+                data.temperature_K[chosen],
+                data.damping_Hz[chosen],
+                yerr=data.damping_error_Hz[chosen],
+                fmt="o",
+                markersize=3,
+                color=colour,
+                markerfacecolor=colour if metal == "normal" else "white",
+                linewidth=0.8,
+            )
+    constant = phonon_rate_constant_per_eV_s(strain_coupling_eV=systems.strain_coupling_eV, resonator=resonator)
+    slope = low_temperature_slope_per_s_K(strength=systems.strength, rate_constant_per_eV_s=constant)
+    plateau = plateau_per_s(strength=systems.strength, mode_frequency_Hz=resonator.mode_frequency_Hz)
+    limit: dict[str, Any] = {"color": QUIET_COLOUR, "linestyle": "--", "linewidth": 0.8, "zorder": 0}
+    axes.plot(temperature_K, slope * temperature_K / (2 * np.pi), label="limits", **limit)
+    axes.axhline(plateau / (2 * np.pi), **limit)
+    axes.set(xscale="log", yscale="log", ylim=(0.7 * lowest, 1.6 * plateau / (2 * np.pi)))
+    axes.set_xlim(float(temperature_K.min()), float(temperature_K.max()))
+    axes.set_xlabel("temperature (K)")
+    axes.set_ylabel(r"damping $\Gamma/2\pi$ (Hz)")
+    _legend(axes)
+    return _finished(figure)
+
+
+@_styled
+def tls_density_figure(counted: CountedDensity, *, fits: Sequence[DensityFit], random_field_K: float) -> Figure:
+    """Return the density of states of a glass at each temperature that was fitted, and at zero.
+
+    Left all energies with the exact Gaussian without interactions, right the low ones with their fits (Fig. 1 of
+    Churkin et al. 2021).
+    """
+    figure = Figure(figsize=(2 * COLUMN_WIDTH_in, 2.6), layout="constrained")
+    wide, low = figure.subplots(1, 2)
+    energy = np.geomspace(1e-2, 80, 400)
+    wide.plot(
+        energy,
+        gaussian_density_per_K(energy, random_field_K=random_field_K),
+        color=QUIET_COLOUR,
+        linestyle="--",
+        label="no interaction",
+    )
+    for axes, edges in ((wide, np.linspace(0, 80, 41)), (low, np.linspace(0, 3, 16))):
+        _dress(axes)
+        for fit, colour in zip(fits, PAIR_COLOURS, strict=False):
+            n = np.diff(counted.integral(edges, fit.temperature_K)) / np.diff(edges)
+            axes.stairs(n, edges, color=colour, linewidth=0.9, label=f"{fit.temperature_K:g} K")
+        axes.set_xlabel(r"excitation energy $E = 2|\Delta|$ (K)")
+        axes.set_ylabel("density of states $n$ (1/K), both signs")
+        axes.set_ylim(bottom=0)
+    for fit, colour in zip(fits, PAIR_COLOURS, strict=False):
+        E = np.linspace(0.01 * fit.highest_K, fit.highest_K, 100)
+        density = PowerLawDensity(prefactor=fit.prefactor, exponent=fit.exponent, cutoff_K=1e6)
+        low.plot(E, density.per_K(E, fit.temperature_K), color=colour, linewidth=1.6)
+    low.set_xlim(0, 3)
+    _legend(wide)
     return _finished(figure)
 
 

@@ -209,7 +209,7 @@ def test_printed_interaction_ratios():
 
 
 def test_printed_slope_ratio_of_about_minus_one():
-    # "roughly 1 : -1 for J_0/h_0 = 0.2 and even steeper for 0.3", with the fitted mu = 0.13 and 0.2 of Fig. 3; within
+    # "roughly 1 : -1 for J_0/h_0 = 0.2, even steeper for 0.3", with the fitted mu = 0.13 and 0.2 of Fig. 3, within
     # half a decade of the crossover, beyond which the slope goes on steepening
     def ratio(mu):
         density = PowerLawDensity(prefactor=0.01, exponent=mu, cutoff_K=40.0)

@@ -228,6 +228,16 @@ def mode_damping_Hz(
     return np.asarray(gamma / (2 * np.pi))
 
 
+def damping_table(temperature_K: NDArray[np.float64], *, systems: TunnellingSystems, resonator: Resonator) -> str:
+    """Return the damping in both states of the metal as CSV: temperature_K and Gamma / 2 pi in Hz of each."""
+    columns = [
+        mode_damping_Hz(temperature_K, systems=systems, resonator=resonator, metal=metal)
+        for metal in ("superconducting", "normal")
+    ]
+    rows = [f"{t:.9g},{s:.9g},{n:.9g}" for t, s, n in zip(temperature_K, *columns, strict=True)]
+    return "\n".join(["temperature_K,superconducting_damping_Hz,normal_damping_Hz", *rows]) + "\n"
+
+
 def plateau_per_s(*, strength: float, mode_frequency_Hz: float) -> float:
     r"""Return the damping at high temperature, :math:`\pi\omega C / 2` in 1/s, whatever the bath (Sec. III)."""
     return np.pi**2 * mode_frequency_Hz * strength

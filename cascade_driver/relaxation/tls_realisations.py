@@ -9,11 +9,14 @@ order, give the same files, and a run that asks for more keeps what it has.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import signal
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_driver.campaign.rundir import write_atomically
-from cascade_driver.errors import InputError, RecordError
-from cascade_driver.relaxation.tls_density import EDGES_K, CountedDensity
+from cascade_driver.errors import FitError, InputError, RecordError
+from cascade_driver.relaxation.tls_density import EDGES_K, CountedDensity, DensityFit, fit_density
 from cascade_driver.relaxation.tls_glass import Annealing, Glass, anneal, draw_sample, warm_up
 from cascade_driver.schema import build, canonical_json, parameters, plain, read_json
 from cascade_driver.simulation.provenance import provenance
@@ -186,6 +189,49 @@ def summarise(folder: Path) -> GlassSummary:
         flips_per_s=float(tally[2]) / seconds,
         seconds=seconds / len(files),
     )
+
+
+def write_summary(folder: Path) -> tuple[GlassSummary, list[DensityFit]]:
+    """Write the density of states and the table of prefactors and exponents of a folder; return both.
+
+    `density.csv` has a row per temperature and bin, `fits.json` a row per temperature at which enough systems were
+    counted: Eq. 3 up to 2 T, and at temperature 0 up to the interaction.
+
+    Raises
+    ------
+    InputError, RecordError
+        As `summarise`.
+    """
+    summary = summarise(folder)
+    density, interaction = summary.density, summary.run.glass.interaction_K
+    fits = []
+    for temperature in density.temperature_K.tolist():
+        if temperature == 0 and interaction == 0:
+            continue
+        with suppress(FitError):
+            highest = interaction if temperature == 0 else None
+            fits.append(fit_density(density, temperature_K=temperature, highest_K=highest))
+    rows = [
+        f"{t:g},{low:.6g},{high:.6g},{count},{n:.6g}"
+        for t, counts in zip(density.temperature_K, density.counts, strict=True)
+        for low, high, count, n in zip(
+            density.edges_K, density.edges_K[1:], counts, density.density_per_K(t), strict=False
+        )
+    ]
+    header = "temperature_K,energy_low_K,energy_high_K,systems,density_per_K"
+    write_atomically(folder / "density.csv", "\n".join([header, *rows]) + "\n")
+    content = {
+        "realisations": summary.realisations,
+        "systems": density.systems,
+        "unstable_to_pairs_before_descent": summary.unstable,
+        "attempts_per_s": summary.attempts_per_s,
+        "flips_per_s": summary.flips_per_s,
+        "seconds_per_realisation": summary.seconds,
+        "fits": [dataclasses.asdict(fit) for fit in fits],
+        "provenance": provenance(),
+    }
+    write_atomically(folder / "fits.json", json.dumps(content, indent=1) + "\n")
+    return summary, fits
 
 
 def load_run(folder: Path) -> GlassRun:
