@@ -199,7 +199,8 @@ def print_status(status: RunStatus, *, console: Console) -> None:
     console.print(f"{rate}{left}; {status.cpu_hours:.3g} CPU hours spent", end="", highlight=False)
     if not math.isnan(status.cpu_s_per_cascade):
         console.print(
-            f", {status.cpu_s_per_cascade:.3g} CPU s per cascade, at most {status.peak_memory_MiB:.0f} MiB each",
+            f", {status.cpu_s_per_cascade:.3g} CPU s per cascade, at most {status.peak_memory_MiB:.0f} MiB each; "
+            f"{status.kept_bytes / 1e3 / max(1, status.finished):.0f} kB kept of each",
             end="",
             highlight=False,
         )

@@ -13,6 +13,8 @@ from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.status import run_status
 from cascade_driver.campaign.verify import verify
 from cascade_driver.cli import main
+from cascade_driver.config import read_input
+from cascade_driver.errors import InputError
 
 CASCADE = [sys.executable, "-c", "import sys; from cascade_driver.cli import main; sys.exit(main())"]
 
@@ -68,7 +70,6 @@ def test_a_scheduler_that_does_not_answer_is_one_line_and_nothing_is_started(tmp
     [
         ('job_class = "SlurmCluster"', "is not one of dask-jobqueue's"),
         ('job_class = "SLURMCluster"\njob_options = { coores = 1 }', "[work.dask] job_options"),
-        ('job_class = "SLURMCluster"\nscheduler = "tcp://a:1"', "give either `scheduler` or `job_class`"),
     ],
 )
 def test_jobs_that_cannot_be_made_are_one_line_and_nothing_is_started(tmp_path, more, words):
@@ -87,6 +88,11 @@ def test_dask_that_is_not_installed_is_one_line(tmp_path, capsys, monkeypatch):
     path = written(tmp_path)
     assert main(["run", str(path), "--out", str(tmp_path / "run"), "--executor", "dask"]) == 2
     assert "pip install 'cascade-driver[dask]'" in capsys.readouterr().err
+
+
+def test_a_scheduler_and_jobs_together_are_refused(tmp_path):
+    with pytest.raises(InputError, match="give either `scheduler` or `job_class`"):
+        read_input(written(tmp_path, 'job_class = "SLURMCluster"\nscheduler = "tcp://a:1"'))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from fake_engine import a_campaign, a_run, work_of
 
 from cascade_driver.campaign import rundir as module
-from cascade_driver.campaign.claims import this_place
+from cascade_driver.campaign.claims import Claims, this_place
 from cascade_driver.campaign.executors import Serial
 from cascade_driver.campaign.rundir import RunDirectory, write_atomically
 from cascade_driver.errors import CascadeError, InputError, RecordError
@@ -94,6 +94,15 @@ def test_sweep_takes_what_the_dead_left_and_leaves_the_living_alone(tmp_path):
     assert not dead.exists()
     assert living.exists()
     assert other.exists()
+
+
+def test_sweep_takes_the_claims_of_the_dead(tmp_path):
+    run = a_run(tmp_path, a_campaign())
+    mine = Claims(run.claims).take("mine")
+    dead = run.claims / "dead.json"
+    dead.write_text(json.dumps(json.loads(mine.text) | {"process_start": "1"}))
+    run.sweep()
+    assert [p.name for p in run.claims.iterdir()] == ["mine.json"]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "missing", "other"])

@@ -90,10 +90,10 @@ def test_a_hundred_kills_change_nothing(tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of half a MB."""
+    """A disk of 300 kB."""
     place = tmp_path / "disk"
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", place], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", place], check=True)
     yield place
     subprocess.run(["umount", "-l", place], check=True)
 
@@ -101,7 +101,7 @@ def small_disk(tmp_path):
 @needs_root
 @pytest.mark.parametrize("executor", [Serial(), Processes()], ids=["serial", "processes"])
 def test_a_full_disk_stops_with_one_line_and_loses_nothing(tmp_path, small_disk, executor):
-    campaign = a_campaign(energies=range(50, 80), directions=4, snapshots=1)
+    campaign = a_campaign(energies=range(50, 65), directions=4, snapshots=1)
     run = a_run(small_disk / "run", campaign)
     with pytest.raises(CascadeError, match=r"No space left on device.*what is finished is safe") as caught:
         executor.work(work_of(run), silent)
@@ -180,7 +180,7 @@ def test_records_from_the_future_do_not_disturb(tmp_path):
 
 def test_a_stopped_process_is_not_dead(tmp_path):
     """A worker that is paused (a laptop asleep) keeps its claims on its own machine."""
-    run = a_run(tmp_path, a_campaign(energies=range(50, 60), directions=2))
+    run = a_run(tmp_path, a_campaign(energies=range(50, 55), directions=2))
     driver = subprocess.Popen(
         [sys.executable, str(DRIVER), str(run.path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -193,4 +193,4 @@ def test_a_stopped_process_is_not_dead(tmp_path):
     driver.send_signal(signal.SIGCONT)
     out, err = driver.communicate(timeout=60)
     assert held > 0
-    assert out.strip() == "40", err
+    assert out.strip() == "20", err

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cascade_driver.campaign.claims import is_running, this_place
+from cascade_driver.campaign.claims import Claims, is_running, this_place
 from cascade_driver.campaign.index import Index, Row, number, row_of
 from cascade_driver.campaign.plan import Campaign, RecoilGroup
 from cascade_driver.errors import CascadeError, InputError, RecordError
@@ -206,7 +206,11 @@ class RunDirectory:
             shutil.rmtree(partial, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what workers that no longer live left half-written."""
+        """Remove what workers that no longer live left: half-written files, and their claims."""
+        claims = Claims(self.claims)
+        for path in self.claims.glob("[!.]*.json"):
+            if not claims.lives(path) and (mine := claims.take(path.stem)) is not None:
+                mine.release()
         for partial in [*self.cascades.glob(".*-*-*-*"), *self.claims.glob(".*-*")]:
             with suppress(OSError):
                 if not self._is_at_work(partial):

@@ -1,7 +1,7 @@
 """A Slurm array for a run: a job script to read and edit, submitted if asked for.
 
 Each task of the array is one worker, `cascade work RUN`: it claims cascades until its walltime nears, stops
-cleanly on the signal that Slurm sends a minute before, and leaves the rest to the others or to the next submission.
+cleanly on the signal that Slurm sends a minute before, and leaves the rest to others or to the next submission.
 """
 
 from __future__ import annotations
