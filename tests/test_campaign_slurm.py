@@ -83,9 +83,7 @@ def test_what_cannot_be_submitted_is_one_line_and_nothing_is_written(run, capsys
 def test_what_slurm_refuses_is_one_line(run, tmp_path, capsys, monkeypatch):
     fake = tmp_path / "bin" / "sbatch"
     fake.parent.mkdir()
-    fake.write_text(
-        "#!/bin/sh\necho 'sbatch: error: Invalid partition' >&2; exit 1\n"
-    )
+    fake.write_text("#!/bin/sh\necho 'sbatch: error: Invalid partition' >&2; exit 1\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(fake.parent), prepend=":")
     assert main(["submit", str(run.path), "--slurm", "--partition", "none"]) == 2
