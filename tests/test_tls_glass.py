@@ -120,7 +120,7 @@ def test_negative_control_another_width_is_not_that_gaussian():
 
 
 def test_heat_bath_reaches_the_boltzmann_distribution():
-    # 4 interacting systems have 16 states: shares of 4000 visits, chi-square with thinning by 5 sweeps
+    # 4 interacting systems have 16 states: shares of 1500 visits, chi-square with thinning by 5 sweeps
     generator = np.random.default_rng(7)
     sample = Sample(field_K=generator.normal(size=4), coupling_K=np.triu(generator.normal(size=(4, 4)), 1) * 1.0)
     sample = Sample(field_K=sample.field_K, coupling_K=sample.coupling_K + sample.coupling_K.T)
@@ -129,10 +129,10 @@ def test_heat_bath_reaches_the_boltzmann_distribution():
     spins, counts = np.ones(4), np.zeros(16)
     bias = sample.bias_K(spins)
     sweep = tls_glass._compiled()[0]
-    for _ in range(4000):
+    for _ in range(1500):
         sweep(spins, bias, sample.coupling_K, 2.0, 5, generator)
         counts[int(np.argmax(np.all(states == spins, axis=1)))] += 1
-    assert stats.chisquare(counts, 4000 * boltzmann / boltzmann.sum()).pvalue > 1e-4
+    assert stats.chisquare(counts, 1500 * boltzmann / boltzmann.sum()).pvalue > 1e-4
 
 
 def test_compiled_loops_do_what_is_written(monkeypatch):
