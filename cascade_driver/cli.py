@@ -933,10 +933,21 @@ def _resonator(chosen: argparse.Namespace) -> Any:
     return build(Resonator, {name: getattr(chosen, name) for name in names}, origin="arguments")
 
 
+def _write_text(path: Path, text: str) -> None:
+    from cascade_driver.campaign.rundir import write_atomically
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); choose another place with --out"
+        ) from None
+
+
 def _tls_damping(chosen: argparse.Namespace) -> int:
     import numpy as np
 
-    from cascade_driver.campaign.rundir import write_atomically
     from cascade_driver.plot import save_figure, tls_damping_figure
     from cascade_driver.relaxation.tls_damping import TunnellingSystems, crossovers, damping_table
     from cascade_driver.schema import build
@@ -948,7 +959,7 @@ def _tls_damping(chosen: argparse.Namespace) -> int:
     if not 0 < low < high:
         raise InputError(f"--temperature-K {low:g} {high:g}: must rise and begin above 0")
     temperature = np.geomspace(low, high, chosen.points)
-    write_atomically(chosen.out, damping_table(temperature, systems=systems, resonator=resonator))
+    _write_text(chosen.out, damping_table(temperature, systems=systems, resonator=resonator))
     figure = tls_damping_figure(systems=systems, resonator=resonator, temperature_K=temperature, data=None)
     save_figure(figure, chosen.out.with_suffix(""))
     found = crossovers(systems=systems, resonator=resonator)
@@ -962,7 +973,6 @@ def _tls_fit(chosen: argparse.Namespace) -> int:
 
     import numpy as np
 
-    from cascade_driver.campaign.rundir import write_atomically
     from cascade_driver.plot import save_figure, tls_damping_figure
     from cascade_driver.relaxation.tls_damping_fit import fit_damping, read_damping
 
@@ -971,7 +981,7 @@ def _tls_fit(chosen: argparse.Namespace) -> int:
         data = data.without_superconducting(*chosen.without_K)
     resonator = _resonator(chosen)
     fit = fit_damping(data, resonator=resonator, held=dict(chosen.hold))
-    write_atomically(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
+    _write_text(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
     temperature = np.geomspace(0.8 * data.temperature_K.min(), 1.25 * data.temperature_K.max(), 81)
     figure = tls_damping_figure(systems=fit.systems, resonator=resonator, temperature_K=temperature, data=data)
     save_figure(figure, chosen.out.with_suffix(""))

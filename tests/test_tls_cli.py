@@ -74,6 +74,14 @@ def test_what_lies_outside_the_models_is_one_line_and_exit_code_2(tmp_path, caps
     assert said.count("\n") == 1
 
 
+def test_unwritable_output_is_one_line_and_a_missing_folder_is_made(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    command = ["tls", "damping", *BEAM, *FITTED, "--points", "3", "--out"]
+    assert main([*command, str(tmp_path / "file" / "out.csv")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "new" / "out.csv")]) == 0
+
+
 def test_figure_shows_both_states_and_both_limits():
     beam = Resonator(
         mode_frequency_Hz=17.5e6, thickness_nm=130, width_nm=300, density_kg_m3=2900, sound_speed_m_s=6000
