@@ -190,6 +190,12 @@ def test_trajectories_that_leave_the_domain_say_so_and_conserve_energy():
     stopped = release(300.0, stress_MPa=60.0, interface=Interface(beyond_domain=BeyondDomain.STOP))
     assert held.left_domain
     assert stopped.left_domain
+    for start_nm in (80.0, 87.0, 89.0, 95.0):  # about the 88 nm from which dislocations leave
+        answers = {
+            release(start_nm, stress_MPa=60.0, interface=Interface(beyond_domain=beyond)).left_domain
+            for beyond in BeyondDomain
+        }
+        assert answers == {start_nm > 88}
     assert held.course is stopped.course is Course.LEFT
     assert held.closest_distance_nm < Interface().closest_distance_nm
     assert held.remaining_eV_per_nm < 1e-6 * held.stored_eV_per_nm
@@ -201,6 +207,14 @@ def test_first_turning_point_is_the_closest_of_the_whole_trajectory():
         closest = release(start_nm, stress_MPa=45.0, interface=Interface()).closest_distance_nm
         first = first_turning_distance_nm(start_nm, stress_MPa=45.0, interface=Interface())
         assert first == pytest.approx(closest, rel=1e-7)
+
+
+def test_what_no_repulsion_turns_round_ends_at_the_interface_and_says_so():
+    result = release(1100.0, stress_MPa=280.0, interface=Interface())
+    assert result.course is Course.LEFT
+    assert result.closest_distance_nm == pytest.approx(1e-3 * Interface().closest_distance_nm, rel=1e-4)
+    assert result.remaining_eV_per_nm > 0.01 * result.stored_eV_per_nm
+    assert abs(result.balance_error) < BALANCE
 
 
 def test_what_starts_between_rest_and_barrier_emits_no_phonon_above_the_gap():

@@ -116,6 +116,45 @@ def test_interpolation_of_the_default_table_is_as_good_as_stated():
         assert events.energy_eV[index] == pytest.approx(direct_energy_eV(h, tau, first_nm=first), rel=0.01)
 
 
+@pytest.mark.physics
+@pytest.mark.parametrize(
+    ("film", "interface"),
+    [
+        ({"bulk_stress_MPa": 1000.0}, {}),
+        ({"dislocation_spacing_nm": 1000.0}, {}),
+        ({"largest_start_nm": 80.0}, {}),
+        ({"stress_sampling": "program"}, {"beyond_domain": "stop"}),
+        ({}, {"image_force": "equation_7", "frequency_form": "consistent"}),
+        ({}, {"frequency_form": "consistent"}),
+        ({}, {"pair_breaking_energy_meV": 0.05}),
+        ({}, {"metal": "Au"}),
+        ({}, {"metal": "Cu", "substrate_shear_modulus_GPa": 160.0}),
+        ({}, {"substrate_shear_modulus_GPa": 28.0}),
+    ],
+)
+def test_films_of_all_kinds_have_a_spectrum_with_closed_balance(film, interface):
+    wanted = FilmBackground(
+        film=Film(**film), interface=Interface(**interface), film_area_mm2=1.0, detector_mass_kg=1.0, events=50_000
+    )
+    table = tabulate(film=wanted.film, interface=wanted.interface, start_nodes=13, stress_nodes=7)
+    spectrum = film_spectrum(wanted, table=table)
+    assert table.largest_balance_error < 1e-6
+    assert 0 < spectrum.nonzero_share < 1
+    assert 0.5 < spectrum.crystal_share < 1
+    assert spectrum.outside_domain_share <= 1
+
+
+@pytest.mark.physics
+def test_starts_that_do_not_count_are_taken_off_exactly():
+    # E_tot h / L is an integral from the lowest start: the difference is the part below 10 nm.
+    whole = tabulate(film=Film(), interface=Interface())
+    film = Film(lowest_start_nm=10.0)
+    part = tabulate(film=film, interface=Interface())
+    for h, tau in ((30.0, 55.0), (80.0, 58.0), (60.0, 50.0)):
+        expected = float(whole.energy_eV(h, tau)) - float(whole.energy_eV(10.0, tau)) * 10.0 / h
+        assert float(part.energy_eV(h, tau)) == pytest.approx(expected, rel=0.01)
+
+
 def test_stresses_have_the_distribution_of_equations_13_and_14():
     film = Film(bulk_stress_MPa=120.0)
     stress = sample_stresses_MPa(100_000, film=film, generator=np.random.default_rng(1))

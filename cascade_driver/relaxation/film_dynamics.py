@@ -49,6 +49,9 @@ _RELATIVE_TOLERANCE = 1e-9
 #: A dislocation is at rest when this share of its energy is left.
 _REST_SHARE = 1e-7
 
+#: Closer than this share of the edge no repulsion turns a dislocation round any more: it ends at the interface.
+_CROSSING_SHARE = 1e-3
+
 #: Longer than any trajectory.
 _LONGEST_ps = 1e7
 
@@ -76,7 +79,8 @@ class FrequencyForm(StrEnum):
 class BeyondDomain(StrEnum):
     """What a dislocation does that comes closer than the model reaches. It is flagged in either case."""
 
-    #: It keeps the frequency and the mass of the edge, and the energy balance holds.
+    #: It keeps the frequency and the mass of the edge, and the energy balance holds. One so fast that it comes to
+    #: 1e-3 of the edge ends at the interface, with the energy that it still has as `remaining_eV_per_nm`.
     HOLD = "hold"
     #: It ends there; the energy that it still has is `remaining_eV_per_nm`.
     STOP = "stop"
@@ -413,6 +417,7 @@ class _Run:
         self.gap = interface.logarithm_of_gap
         start = float(mass_logarithm(start_nm, interface=interface))
         self.pieces: list[_Piece] = []
+        self.left = False
         self.stored = self._potential(start_nm)
         self.end_below = _REST_SHARE * self.stored
         barrier = self._potential(interface.gap_distance_nm) if interface.gap_distance_nm else math.inf
@@ -428,13 +433,19 @@ class _Run:
         return self.image * (ratio - 1.0 - math.log(ratio))
 
     def _solve(self, start: float) -> None:
-        state = (start, 0.0, 0.0)
-        time, held = 0.0, False
+        # From the edge itself a large stress pulls inward at once.
+        time, held = 0.0, start <= self.edge and self.rest < self.edge_nm
+        self.left = held
+        if held and self.interface.beyond_domain is BeyondDomain.STOP:
+            return
+        state = (self.edge_nm if held else start, 0.0, 0.0)
         for _ in range(_MOST_PASSES):
             piece, ended = self._piece(time, state, held=held)
             self.pieces.append(piece)
-            stop = self.interface.beyond_domain is BeyondDomain.STOP
-            if ended or (stop and not held):
+            if ended:
+                return
+            self.left = True
+            if self.interface.beyond_domain is BeyondDomain.STOP:
                 return
             time, held = float(piece.table[0, -1]), not held
             _, _, _, v, radiated = (float(value) for value in piece.table[:, -1])
@@ -473,7 +484,8 @@ class _Run:
         order = np.argsort(times)
         inner = order[times[order] > time]
         cuts = np.array([state, *at[inner], solved.y[:, -1]])[:, [0, 2]]
-        ended = len(solved.t_events[0]) > 0 or (self.first_pass_only and len(solved.t_events[2]) > 0)
+        crossed = held and len(solved.t_events[3]) > 0
+        ended = crossed or len(solved.t_events[0]) > 0 or (self.first_pass_only and len(solved.t_events[2]) > 0)
         return _Piece(np.array([solved.t, log, x, v, radiated]), cuts, held), ended
 
     def _events(self, *, held: bool) -> list[Callable[..., float]]:
@@ -499,14 +511,20 @@ class _Run:
             turn.terminal, turn.direction = True, 1  # type: ignore[attr-defined]
         rest.direction = -1  # type: ignore[attr-defined]
         edge.direction = 1 if held else -1  # type: ignore[attr-defined]
-        return [rest, edge, turn] if held else [rest, edge, turn, gap]
+
+        def crossing(_t: float, y: NDArray[np.float64]) -> float:
+            return float(y[0]) - _CROSSING_SHARE * self.edge_nm
+
+        crossing.terminal = True  # type: ignore[attr-defined]
+        return [rest, edge, turn, crossing if held else gap]
 
     def _within(self, _t: float, y: NDArray[np.float64]) -> tuple[float, float, float]:
         log, v, _ = y
         growth = math.exp(log)
         x = self.interface.core_radius_nm * growth * math.sqrt(self.interface.frequency_constant / log)
         drag = 0.5 * math.pi * self.mass_unit * self.highest / growth
-        rate = 2.0 * log * v / (x * (2.0 * log - 1.0))
+        # Beyond the edge, where the step ends in which a dislocation leaves, the slope stays that of the edge.
+        rate = 2.0 * log * v / (x * max(2.0 * log - 1.0, 2.0 * _EDGE))
         force = self.image / x - self.pull - drag * v
         return rate, force / (self.mass_unit * log), drag * v * v - 0.5 * self.mass_unit * rate * v * v
 
@@ -548,7 +566,9 @@ class _Run:
             return Release(
                 stored_eV_per_nm=self.stored,
                 remaining_eV_per_nm=self.stored,
-                closest_distance_nm=self.rest,
+                closest_distance_nm=self.edge_nm if self.left else self.rest,
+                left_domain=self.left,
+                course=Course.LEFT if self.left else Course.INSIDE,
             )
         shares = {(inward, above): 0.0 for inward in (True, False) for above in (True, False)}
         for piece in self.pieces:
@@ -559,12 +579,7 @@ class _Run:
         _, log, x, v, radiated = (float(value) for value in last)
         remaining = self._potential(x) + 0.5 * self.mass_unit * log * v * v
         fastest = max(float(np.max(np.abs(piece.table[3]))) for piece in self.pieces)
-        left = len(self.pieces) > 1 or (
-            self.interface.beyond_domain is BeyondDomain.STOP
-            and remaining > 2.0 * self.end_below
-            and log <= self.edge
-        )
-        course = Course.LEFT if left else Course.SUPERSONIC if fastest > self.speed else Course.INSIDE
+        course = Course.LEFT if self.left else Course.SUPERSONIC if fastest > self.speed else Course.INSIDE
         return Release(
             stored_eV_per_nm=self.stored,
             crystal_eV_per_nm=shares[True, True] + shares[True, False],
@@ -575,6 +590,6 @@ class _Run:
             balance_error=(self.stored - radiated - remaining) / self.stored,
             largest_speed_km_s=fastest,
             closest_distance_nm=self._closest_nm(),
-            left_domain=left,
+            left_domain=self.left,
             course=course,
         )

@@ -53,6 +53,9 @@ _STRESS_NODES = 13
 #: Energies of which the relative interpolation error is stated: smaller ones are below any threshold.
 _STATED_ABOVE_eV = 1.0
 
+#: Likewise of the energies that dislocations store per length, for the energy balance.
+_STATED_ABOVE_eV_PER_NM = 1e-3
+
 
 def largest_stress_MPa(film: Film) -> float:
     """Return the largest resolved shear stress that the film's sampling can give."""
@@ -104,7 +107,7 @@ class EnergyTable:
         Largest relative error of energies above 1 eV: a seventh of the change from a table of every second node to
         this one, for an interpolation of third order.
     largest_balance_error : float
-        Of the energy balance of all trajectories in it.
+        Of the energy balance of all trajectories in it that begin with more than 1 meV/nm.
     """
 
     interface: Interface
@@ -241,7 +244,9 @@ def tabulate(
         interpolation_error=_halving_error(
             crystal, np.log(stresses), share, lengths * (grid - first[:, None]) / grid
         ),
-        largest_balance_error=max(abs(run.balance_error) for row in runs for run in row),
+        largest_balance_error=max(
+            abs(run.balance_error) for row in runs for run in row if run.stored_eV_per_nm > _STATED_ABOVE_eV_PER_NM
+        ),
     )
 
 
@@ -262,6 +267,8 @@ def _first_start_nm(stress_MPa: float, *, film: Film, interface: Interface) -> f
         return math.log(first_turning_distance_nm(start, stress_MPa=stress_MPa, interface=interface) / gap)
 
     low, high = math.log(1.001 * rest), math.log(2.0 * rest)
+    if miss(low) <= 0:  # The place of rest lies so close to the gap that any swing reaches it.
+        return max(math.exp(low), floor)
     while miss(high) > 0:
         low, high = high, high + math.log(2.0)
     return max(math.exp(brentq(miss, low, high, xtol=1e-5)), floor)
