@@ -9,7 +9,7 @@ from ase.constraints import FixAtoms, FixedPlane
 from cascade_driver.errors import EngineError
 from cascade_driver.simulation.engine import EngineAbortError
 from cascade_driver.simulation.knock_on import kick_velocity
-from cascade_driver.simulation.lammps_engine import LammpsEngine, _outcome_of, _run_of_ids
+from cascade_driver.simulation.lammps_engine import LammpsEngine, _distance_to_nearest, _outcome_of, _run_of_ids
 from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.record import Outcome
 
@@ -341,3 +341,12 @@ def test_a_command_that_lammps_refuses_is_named(engine):
     with pytest.raises(EngineAbortError, match=r"LAMMPS at `pair_style banana`: ERROR: .*banana") as abort:
         engine._do("pair_style banana")
     assert abort.value.outcome is Outcome.ENGINE_ERROR
+
+
+def test_least_distance_sees_through_periodic_faces_and_not_through_free_ones():
+    positions = np.array([[0.1, 5.0, 5.0], [9.9, 5.0, 5.0], [3.0, 5.0, 5.0]])
+    lengths = np.full(3, 10.0)
+    periodic = {"lengths_A": lengths, "waves_per_A": 1 / lengths}
+    free = {"lengths_A": lengths, "waves_per_A": np.array([0.0, 0.1, 0.1])}
+    assert _distance_to_nearest(positions, 0, **periodic) == pytest.approx(0.2)
+    assert _distance_to_nearest(positions, 0, **free) == pytest.approx(2.9)

@@ -15,7 +15,7 @@ INPUTS = sorted(data_folder("inputs").glob("*.toml"))
 #: Cascades of each that a user should know about before a relaunch makes them.
 SIZES = {
     "al-film-substrate": 2,
-    "al-film": 3,
+    "al-film": 2,
     "al": 3,
     "cawo4-laptop": 192,
     "cawo4-reference": 1184,
