@@ -209,6 +209,12 @@ def test_first_turning_point_is_the_closest_of_the_whole_trajectory():
         assert first == pytest.approx(closest, rel=1e-7)
 
 
+def test_balance_closes_from_the_end_of_the_domain():
+    edge = Interface().closest_distance_nm
+    for stress_MPa in (45.0, 280.0, 500.0):
+        assert abs(release(edge, stress_MPa=stress_MPa, interface=Interface()).balance_error) < BALANCE
+
+
 def test_what_no_repulsion_turns_round_ends_at_the_interface_and_says_so():
     result = release(1100.0, stress_MPa=280.0, interface=Interface())
     assert result.course is Course.LEFT

@@ -418,13 +418,13 @@ class _Run:
         start = float(mass_logarithm(start_nm, interface=interface))
         self.pieces: list[_Piece] = []
         self.left = False
-        self.stored = self._potential(start_nm)
+        # x where Lambda meets its edge; a start between the domain's end and it, 1e-6 apart, counts as on it.
+        self.edge_nm = interface.distance_at(self.edge)
+        self.stored = self._potential(max(start_nm, self.edge_nm))
         self.end_below = _REST_SHARE * self.stored
         barrier = self._potential(interface.gap_distance_nm) if interface.gap_distance_nm else math.inf
         if above_gap_only and start > self.gap and self.rest > interface.gap_distance_nm:
             self.end_below = max(self.end_below, barrier)
-        # x where Lambda meets its edge; a start between the edge and the domain's end counts as on the edge.
-        self.edge_nm = interface.distance_at(self.edge)
         if self.stored > self.end_below:
             self._solve(max(start, self.edge))
 
