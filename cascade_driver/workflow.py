@@ -542,9 +542,7 @@ def spectrum_bands(
 
 def run_ensemble(table: CascadeTable, model: StoredEnergyModel, *, analysis: AnalysisSpec) -> Ensemble:
     """Return what a run leaves uncertain of its model; always the same for the same cascades."""
-    return campaign_ensemble(
-        table, model, allow_failures=analysis.allow_failures, rng=np.random.default_rng(0)
-    )
+    return campaign_ensemble(table, model, allow_failures=analysis.allow_failures, rng=np.random.default_rng(0))
 
 
 def advise_run(

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from ase.data import atomic_masses
 
+from cascade_driver.campaign.claims import Claims
 from cascade_driver.campaign.executors import Work
 from cascade_driver.campaign.plan import Campaign, RecoilGroup
 from cascade_driver.campaign.rundir import RunDirectory
@@ -174,3 +175,21 @@ def physics_of(run: RunDirectory) -> dict[str, tuple]:
         for name in sorted(run.finished())
         for record in [run.record(name)]
     }
+
+
+class BadCrystal(FakeEngine):
+    def build(self, atoms):
+        os._exit(3)
+
+
+class AnotherBuild(FakeEngine):
+    def run(self, **_):
+        self.positions = self.positions + 1e-3
+        return 133.0
+
+
+def take_all_claims(folder, barrier, results):
+    mine = Claims(folder)
+    barrier.wait()
+    results.put([k for k in range(200) if mine.take(str(k)) is not None])
+    barrier.wait()  # nobody leaves before all have tried: the claims of who left would be free

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from fake_engine import take_all_claims
 
 from cascade_driver.campaign import claims as module
 from cascade_driver.campaign.claims import Claims, Heartbeat
@@ -108,13 +109,6 @@ def test_a_heartbeat_touches_until_released(tmp_path, monkeypatch):
     assert not mine.path.exists()
 
 
-def _take_all(folder, barrier, results):
-    mine = Claims(folder)
-    barrier.wait()
-    results.put([k for k in range(200) if mine.take(str(k)) is not None])
-    barrier.wait()  # nobody leaves before all have tried: the claims of who left would be free
-
-
 @pytest.mark.parametrize("abandoned", [False, True])
 def test_of_several_takers_exactly_one_gets_a_claim(tmp_path, abandoned):
     if abandoned:
@@ -122,7 +116,7 @@ def test_of_several_takers_exactly_one_gets_a_claim(tmp_path, abandoned):
             (tmp_path / f"{k}.json").write_text(owner(process_start="1"))
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(3), context.Queue()
-    takers = [context.Process(target=_take_all, args=(tmp_path, barrier, results)) for _ in range(3)]
+    takers = [context.Process(target=take_all_claims, args=(tmp_path, barrier, results)) for _ in range(3)]
     for taker in takers:
         taker.start()
     got = [results.get(timeout=30) for _ in takers]

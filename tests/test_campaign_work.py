@@ -11,7 +11,7 @@ from pathlib import Path
 
 import fake_engine
 import pytest
-from fake_engine import FakeEngine, a_campaign, a_run, physics_of, work_of
+from fake_engine import a_campaign, a_run, physics_of, work_of
 
 from cascade_driver.campaign import supervise
 from cascade_driver.campaign.claims import _owner_text
@@ -117,15 +117,10 @@ def test_a_bug_of_ours_shows_its_traceback(tmp_path):
         Processes().work(work_of(run), silent)
 
 
-class BadCrystal(FakeEngine):
-    def build(self, atoms):
-        os._exit(3)
-
-
 def test_a_start_that_cannot_be_made_stops_the_campaign(tmp_path):
     run = a_run(tmp_path, a_campaign())
     with pytest.raises(EngineError, match=r"box could not be made in 2 attempts: .* exit code 3"):
-        Processes().work(work_of(run, engine=BadCrystal), silent)
+        Processes().work(work_of(run, engine=fake_engine.BadCrystal), silent)
 
 
 def test_no_new_task_is_started_when_the_time_is_up(tmp_path):
@@ -251,19 +246,13 @@ def test_a_damaged_start_is_made_again_to_the_same_bits(finished, file):
     assert any(p.name.startswith(file) for p in (finished.path / "damaged").iterdir())
 
 
-class AnotherBuild(FakeEngine):
-    def run(self, **_):
-        self.positions = self.positions + 1e-3
-        return 133.0
-
-
 @pytest.mark.parametrize("file", ["001.data", "001.npz"])
 def test_a_start_that_this_machine_makes_differently_is_refused(finished, file):
     starts = finished.starts(finished.load())
     flip(starts / file, 0.5)
     finished.save(a_campaign(energies=(50, 60, 70), directions=1, snapshots=3))
     with pytest.raises(CascadeError, match="this machine makes it differently"):
-        Processes().work(work_of(finished, engine=AnotherBuild), silent)
+        Processes().work(work_of(finished, engine=fake_engine.AnotherBuild), silent)
     assert not (starts / "001.npz").exists()
 
 

@@ -44,9 +44,7 @@ def test_inverse_beta_decay_yield_per_fission(isotope: str, expected: float) -> 
         Ee = E - 1.2933
         power = -0.07056 + 0.02018 * math.log(E) - 0.001953 * math.log(E) ** 3
         sigma = math.sqrt(Ee**2 - 0.511**2) * Ee * E**power
-        density = antineutrinos_per_fission_MeV(
-            E, fission_fractions={isotope: 1.0}, low_energy_flux="extrapolate"
-        )
+        density = antineutrinos_per_fission_MeV(E, fission_fractions={isotope: 1.0}, low_energy_flux="extrapolate")
         return sigma * float(density)
 
     assert integrate.quad(integrand, 1.8055, 8.0, limit=200)[0] == pytest.approx(expected, rel=0.02)
@@ -122,9 +120,7 @@ def test_total_cross_section_is_0_42e_44_N2_E2(symbol: str) -> None:
     isotope = parse_target(symbol).isotopes[1]
     end = float(cevns.largest_recoil_energy_eV(2.0, isotope))
     total = integrate.quad(
-        lambda e: float(
-            cevns.cevns_cross_section_cm2_per_eV(e, 2.0, isotope=isotope, weak_mixing_angle=0.25)
-        ),
+        lambda e: float(cevns.cevns_cross_section_cm2_per_eV(e, 2.0, isotope=isotope, weak_mixing_angle=0.25)),
         0,
         end,
     )[0]
@@ -135,9 +131,7 @@ def test_cross_section_ends_at_back_scattering() -> None:
     isotope = parse_target("O").isotopes[0]
     end = float(cevns.largest_recoil_energy_eV(5.0, isotope))
     assert float(cevns.least_neutrino_energy_MeV(end, isotope)) == pytest.approx(5.0, rel=1e-12)
-    inside = cevns.cevns_cross_section_cm2_per_eV(
-        np.array([0.0, 0.999 * end, 1.001 * end]), 5.0, isotope=isotope
-    )
+    inside = cevns.cevns_cross_section_cm2_per_eV(np.array([0.0, 0.999 * end, 1.001 * end]), 5.0, isotope=isotope)
     assert inside[0] > inside[1] > inside[2] == 0
     assert inside[1] / inside[0] == pytest.approx(1e-3, rel=1e-2)
 
@@ -233,9 +227,7 @@ def test_spectrum_ends_at_the_largest_recoil_of_8_MeV() -> None:
 
 @pytest.mark.parametrize("low_energy_flux", ["flat", "kopeikin"])
 def test_tungsten_has_97_percent_between_10_and_100_eV(low_energy_flux: LowEnergyFlux) -> None:
-    spectrum = cevns_spectrum(
-        target="CaWO4", energy_edges_eV=[10, 100], low_energy_flux=low_energy_flux, **CHOOZ
-    )
+    spectrum = cevns_spectrum(target="CaWO4", energy_edges_eV=[10, 100], low_energy_flux=low_energy_flux, **CHOOZ)
     share = spectrum.rate_per_kg_day_keV["W"][0] / spectrum.total_rate_per_kg_day_keV[0]
     assert share == pytest.approx(0.97, abs=0.01)
 

@@ -88,9 +88,7 @@ def test_spectrum_that_is_not_resolved_needs_a_fallback() -> None:
 def test_other_bins_are_brought_into_those_of_the_response() -> None:
     fine = np.linspace(0, 60, 61)
     corrected = correct(two_elements(), {"W": identity(fine), "O": identity(fine)})
-    assert corrected.total_counts_per_kg_day == pytest.approx(
-        two_elements().total_counts_per_kg_day, rel=1e-12
-    )
+    assert corrected.total_counts_per_kg_day == pytest.approx(two_elements().total_counts_per_kg_day, rel=1e-12)
     assert corrected.rate_per_kg_day_keV["W"][15] == pytest.approx(2.0)
 
 
@@ -118,9 +116,7 @@ def test_empty_bins_may_lie_outside_the_response() -> None:
         ({"W": FakeResponse(np.eye(2), EDGES, EDGES)}, "W", "its edges say"),
     ],
 )
-def test_unfit_responses_are_refused(
-    responses: dict[str, FakeResponse], fallback: str | None, words: str
-) -> None:
+def test_unfit_responses_are_refused(responses: dict[str, FakeResponse], fallback: str | None, words: str) -> None:
     with pytest.raises(InputError, match=words):
         correct(two_elements(), responses, fallback_species=fallback)
 

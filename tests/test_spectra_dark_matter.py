@@ -23,9 +23,7 @@ def mean_inverse_speed_by_quadrature(least: float, halo: HaloModel) -> float:
     """Integral of f(v)/v over a sphere around the Earth's frame, in speed and angle, by adaptive "
     "quadrature."""
     v0, vesc, vE = halo.most_probable_speed_km_s, halo.escape_speed_km_s, halo.earth_speed_km_s
-    norm = (
-        4 * math.pi * integrate.quad(lambda v: v * v * math.exp(-((v / v0) ** 2)), 0, vesc, epsrel=1e-12)[0]
-    )
+    norm = 4 * math.pi * integrate.quad(lambda v: v * v * math.exp(-((v / v0) ** 2)), 0, vesc, epsrel=1e-12)[0]
 
     def over_angle(v: float) -> float:
         # |v + v_E|^2 = v^2 + v_E^2 + 2 v v_E cos must stay below v_esc^2.
@@ -38,9 +36,7 @@ def mean_inverse_speed_by_quadrature(least: float, halo: HaloModel) -> float:
         return 2 * math.pi * v * value[0] / norm
 
     points = [p for p in (abs(vesc - vE),) if p > least]
-    return float(
-        integrate.quad(over_angle, least, vesc + vE, points=points or None, epsrel=1e-10, limit=200)[0]
-    )
+    return float(integrate.quad(over_angle, least, vesc + vE, points=points or None, epsrel=1e-10, limit=200)[0])
 
 
 @pytest.mark.parametrize("least", [0.0, 150.0, 293.0, 400.0, 700.0, 790.0])
@@ -210,9 +206,7 @@ def test_bin_averages_equal_adaptive_quadrature() -> None:
                 epsrel=1e-10,
                 limit=200,
             )[0]
-        assert spectrum.total_rate_per_kg_day_keV[index] * (high - low) / 1e3 == pytest.approx(
-            expected, rel=1e-8
-        )
+        assert spectrum.total_rate_per_kg_day_keV[index] * (high - low) / 1e3 == pytest.approx(expected, rel=1e-8)
 
 
 def test_bin_averages_do_not_depend_on_the_binning() -> None:
@@ -220,12 +214,8 @@ def test_bin_averages_do_not_depend_on_the_binning() -> None:
     fine = dark_matter_spectrum(
         target="W", mass_GeV=1000, cross_section_cm2=1e-45, energy_edges_eV=np.linspace(0, 2e6, 2001)
     )
-    coarse = dark_matter_spectrum(
-        target="W", mass_GeV=1000, cross_section_cm2=1e-45, energy_edges_eV=[0, 2e6]
-    )
-    assert rebin(fine, [0, 2e6]).total_counts_per_kg_day == pytest.approx(
-        coarse.total_counts_per_kg_day, rel=1e-8
-    )
+    coarse = dark_matter_spectrum(target="W", mass_GeV=1000, cross_section_cm2=1e-45, energy_edges_eV=[0, 2e6])
+    assert rebin(fine, [0, 2e6]).total_counts_per_kg_day == pytest.approx(coarse.total_counts_per_kg_day, rel=1e-8)
 
 
 def test_rates_of_several_masses_broadcast() -> None:
@@ -244,9 +234,7 @@ def test_rates_of_several_masses_broadcast() -> None:
 
 def test_helm_form_factor_has_its_limits_and_first_zero() -> None:
     energies = np.array([0.0, 1e-6, 0.1])
-    np.testing.assert_allclose(
-        helm_form_factor(energies, mass_number=184, mass_MeV=171_000.0), 1.0, atol=1e-5
-    )
+    np.testing.assert_allclose(helm_form_factor(energies, mass_number=184, mass_MeV=171_000.0), 1.0, atol=1e-5)
     # The first zero of j1 is at 4.493409.
     radius = helm_radius_fm(184)
     assert radius == pytest.approx(6.6, abs=0.2)

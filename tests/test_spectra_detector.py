@@ -123,9 +123,7 @@ def test_counts_that_leave_the_range_are_told() -> None:
     spectrum = flat(np.array([0.0, 10.0]), W=100.0)
     seen = apply_detector(spectrum, Detector(resolution_constant_eV=5.0, efficiency=0.5))
     lost = float(seen.metadata["counts_out_of_range_per_kg_day"])
-    assert seen.total_counts_per_kg_day / 0.5 + lost == pytest.approx(
-        spectrum.total_counts_per_kg_day, rel=1e-5
-    )
+    assert seen.total_counts_per_kg_day / 0.5 + lost == pytest.approx(spectrum.total_counts_per_kg_day, rel=1e-5)
     assert lost > 0.1 * spectrum.total_counts_per_kg_day
 
 

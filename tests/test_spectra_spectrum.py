@@ -90,9 +90,7 @@ def test_rebinning_twice_equals_rebinning_once_when_the_first_is_finer(
 ) -> None:
     fine = np.unique(np.concatenate([spectrum.energy_edges_eV, new]))
     once, twice = rebin(spectrum, new), rebin(rebin(spectrum, fine), new)
-    np.testing.assert_allclose(
-        twice.total_rate_per_kg_day_keV, once.total_rate_per_kg_day_keV, rtol=1e-9, atol=0
-    )
+    np.testing.assert_allclose(twice.total_rate_per_kg_day_keV, once.total_rate_per_kg_day_keV, rtol=1e-9, atol=0)
 
 
 def test_rebinning_keeps_a_tail_far_below_the_peak() -> None:
@@ -107,9 +105,7 @@ def test_rebinning_to_disjoint_bins_gives_nothing() -> None:
 
 
 def test_counts_are_rate_times_width() -> None:
-    spectrum = Spectrum(
-        energy_edges_eV=[0, 500, 1500], rate_per_kg_day_keV={"W": [2.0, 3.0], "O": [1.0, 0.0]}
-    )
+    spectrum = Spectrum(energy_edges_eV=[0, 500, 1500], rate_per_kg_day_keV={"W": [2.0, 3.0], "O": [1.0, 0.0]})
     np.testing.assert_allclose(spectrum.counts_per_kg_day["W"], [1.0, 3.0])
     assert spectrum.total_counts_per_kg_day == pytest.approx(4.5)
     assert spectrum.elements == ("W", "O")

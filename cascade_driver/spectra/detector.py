@@ -113,9 +113,7 @@ def smearing_matrix(
         If the edges are not bin edges.
     """
     edges = check_edges(energy_edges_eV)
-    levels = np.maximum(
-        check_edges(reconstructed_edges_eV, name="reconstructed_edges_eV"), detector.threshold_eV
-    )
+    levels = np.maximum(check_edges(reconstructed_edges_eV, name="reconstructed_edges_eV"), detector.threshold_eV)
     return np.maximum(np.diff(_mean_cumulative(levels, edges, detector), axis=0), 0.0)
 
 

@@ -26,9 +26,7 @@ def helm_radius_fm(mass_number: int) -> float:
     doi:10.1016/S0927-6505(96)00047-3, Eq. 4.11.
     """
     half_density_fm = 1.23 * mass_number ** (1.0 / 3.0) - 0.60
-    return math.sqrt(
-        half_density_fm**2 + 7.0 / 3.0 * math.pi**2 * DIFFUSENESS_fm**2 - 5.0 * SKIN_THICKNESS_fm**2
-    )
+    return math.sqrt(half_density_fm**2 + 7.0 / 3.0 * math.pi**2 * DIFFUSENESS_fm**2 - 5.0 * SKIN_THICKNESS_fm**2)
 
 
 def helm_form_factor(

@@ -63,9 +63,7 @@ def check_edges(
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: expected numbers in eV, got something else ({error}).") from error
     if edges.ndim != 1 or len(edges) < 2:
-        raise InputError(
-            f"{name}: found shape {edges.shape}, expected one row of at least two bin edges in eV."
-        )
+        raise InputError(f"{name}: found shape {edges.shape}, expected one row of at least two bin edges in eV.")
     if not np.all(np.isfinite(edges)):
         index = int(np.argmin(np.isfinite(edges)))
         raise InputError(f"{name}: edge {index} is {edges[index]}, expected a finite energy in eV.")
@@ -204,9 +202,7 @@ class Spectrum:
         widths_keV = np.diff(edges) / EV_PER_KEV
         return cls(
             energy_edges_eV=edges,
-            rate_per_kg_day_keV={
-                element: counts / widths_keV for element, counts in counts_per_kg_day.items()
-            },
+            rate_per_kg_day_keV={element: counts / widths_keV for element, counts in counts_per_kg_day.items()},
             energy_kind=energy_kind,
             metadata=metadata or {},
         )
@@ -347,8 +343,7 @@ def read_spectrum(path: Path) -> Spectrum:
     kind = metadata.pop(_ENERGY_KIND, "recoil")
     if kind not in ("recoil", "observed"):
         raise InputError(
-            f"{path}: the comment '# {_ENERGY_KIND}: {kind}' is not understood, expected recoil or observed "
-            "there."
+            f"{path}: the comment '# {_ENERGY_KIND}: {kind}' is not understood, expected recoil or observed there."
         )
     return Spectrum(
         energy_edges_eV=edges,
@@ -380,9 +375,7 @@ def _read_text(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: there is no such file; expected a spectrum as CSV, check the name."
-        ) from error
+        raise InputError(f"{path}: there is no such file; expected a spectrum as CSV, check the name.") from error
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: not a text file, expected a spectrum as CSV in UTF-8; export it as such."
@@ -416,9 +409,7 @@ def _split_comments(path: Path, text: str) -> tuple[dict[str, str], list[tuple[i
             try:
                 cells = next(csv.reader([stripped]))
             except csv.Error as error:
-                raise InputError(
-                    f"{path}, line {number}: not a line of CSV ({error}); correct it."
-                ) from error
+                raise InputError(f"{path}, line {number}: not a line of CSV ({error}); correct it.") from error
             lines.append((number, [cell.strip() for cell in cells]))
     return metadata, lines
 
@@ -427,9 +418,7 @@ def _check_header(path: Path, header: tuple[int, list[str]]) -> list[str]:
     number, names = header
     where = f"{path}, line {number}"
     if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
-        raise InputError(
-            f"{where}: columns are separated by semicolons or tabs, expected commas; replace them."
-        )
+        raise InputError(f"{where}: columns are separated by semicolons or tabs, expected commas; replace them.")
     if _LOW not in names and all(_is_number(name) for name in names):
         raise InputError(
             f"{where}: found numbers, expected the names of the columns; "
@@ -450,9 +439,7 @@ def _check_header(path: Path, header: tuple[int, list[str]]) -> list[str]:
     if not any(name.startswith(_TOTAL) for name in names):
         missing.append(f"{_TOTAL} (or {_TOTAL}_<element>)")
     if missing:
-        raise InputError(
-            f"{where}: found {', '.join(names)}; missing: {', '.join(missing)}. Add what is missing."
-        )
+        raise InputError(f"{where}: found {', '.join(names)}; missing: {', '.join(missing)}. Add what is missing.")
     return names
 
 
@@ -479,9 +466,7 @@ def _parse_row(path: Path, line: tuple[int, list[str]], names: list[str]) -> lis
             )
         value = float(cell)
         if not math.isfinite(value):
-            raise InputError(
-                f"{path}, line {number}: {name} is {cell}, expected a finite number; correct it."
-            )
+            raise InputError(f"{path}, line {number}: {name} is {cell}, expected a finite number; correct it.")
         if value < 0 and name not in (_LOW, _HIGH):
             raise InputError(
                 f"{path}, line {number}: {name} is {cell}, expected a rate of at least 0; "
@@ -499,8 +484,7 @@ def _join_bins(
         low, high = low_eV[index], high_eV[index]
         if high <= low:
             raise InputError(
-                f"{path}, line {number}: the bin goes from {low:g} to {high:g} eV, expected {_HIGH} above "
-                f"{_LOW}."
+                f"{path}, line {number}: the bin goes from {low:g} to {high:g} eV, expected {_HIGH} above {_LOW}."
             )
         if index == 0:
             continue

@@ -77,8 +77,7 @@ class Target:
     def mass_fractions(self) -> dict[str, float]:
         """Mass of each element per mass of target."""
         return {
-            symbol: sum(isotope.mass_fraction for isotope in self.isotopes_of(symbol))
-            for symbol in self.elements
+            symbol: sum(isotope.mass_fraction for isotope in self.isotopes_of(symbol)) for symbol in self.elements
         }
 
     def isotopes_of(self, symbol: str) -> tuple[Isotope, ...]:
@@ -162,7 +161,5 @@ def _suggest(symbol: str) -> str:
         return " Isotopes cannot be named in a formula; write H."
     if len(symbol) == 2 and all(atomic_numbers.get(letter, 0) for letter in symbol.upper()):
         return f" Did you mean {symbol.upper()}?"
-    close = difflib.get_close_matches(
-        symbol, [known for known in atomic_numbers if known != "X"], n=1, cutoff=0.5
-    )
+    close = difflib.get_close_matches(symbol, [known for known in atomic_numbers if known != "X"], n=1, cutoff=0.5)
     return f" Did you mean {close[0]}?" if close else " Symbols begin with a capital letter: Ca, W, O."
