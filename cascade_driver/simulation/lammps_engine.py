@@ -373,8 +373,8 @@ class LammpsEngine:
     def _watch(self, pka: int) -> list[tuple[float, ...]]:
         """Return a list that grows by a row per step: time, position and energy of the knock-on atom, distance.
 
-        A Python callback, since LAMMPS' own `compute pair/local` costs 40 % of a step and this 0.2 ms (2 % of a step of
-        768 atoms).
+        A Python callback, since LAMMPS' own `compute pair/local` costs 40 % of a step and this 0.2 ms (2 % of a
+        step of 768 atoms).
         """
         rows: list[tuple[float, ...]] = []
         # By id minus one: the callback tells the ids of the atoms in the order in which it hands them over.
