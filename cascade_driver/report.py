@@ -28,8 +28,10 @@ from cascade_driver.analysis.model import SpeciesModel, Status, StoredEnergyMode
 from cascade_driver.analysis.outcomes import EXCESS_ENERGY, GroupOutcomes, count_outcomes, usable_cascades
 from cascade_driver.campaign.rundir import write_atomically
 from cascade_driver.errors import FitError, InputError
-from cascade_driver.plot import CaptionedFigure, CorrectedPair, value_with_error
+from cascade_driver.plot import CaptionedFigure, value_with_error
+from cascade_driver.plot.style import RATE_DECADES, COLUMN_WIDTH_in
 from cascade_driver.simulation.record import CascadeTable, Outcome
+from cascade_driver.spectra.corrected import CorrectedPair
 from cascade_driver.spectra.ensemble import SpectrumBands
 from cascade_driver.spectra.spectrum import Spectrum, rebin
 
@@ -47,7 +49,7 @@ FIGURE_RESOLUTION_dpi = 200
 INCOMPLETE_SHARE = 1e-3
 
 #: A spectrum has ended where its rate has fallen to this share of its largest: below what a figure shows.
-ENDED_SHARE = 10.0**-plot.RATE_DECADES
+ENDED_SHARE = 10.0**-RATE_DECADES
 
 _DASH = "–"
 
@@ -167,7 +169,7 @@ def report_html(content: ReportContent, *, figures: Sequence[CaptionedFigure] = 
         failures=_failures(content.table),
         n_failures=sum(group.n_unusable for group in groups),
         fits=_fit_views(content.model),
-        figures=[(f, _embedded(f), f.figure.get_figwidth() > 1.5 * plot.COLUMN_WIDTH_in) for f in figures],
+        figures=[(f, _embedded(f), f.figure.get_figwidth() > 1.5 * COLUMN_WIDTH_in) for f in figures],
         spectra=[_spectrum_row(pair) for pair in pairs],
         cost=_cost(content),
         provenance=_flat(content.provenance),

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.campaign.status import RunStatus
     from cascade_driver.campaign.supervise import Progress as WorkProgress
-    from cascade_driver.plot import CorrectedPair
     from cascade_driver.simulation.potential import Potential
     from cascade_driver.simulation.record import CascadeTable, Record
+    from cascade_driver.spectra.corrected import CorrectedPair
     from cascade_driver.spectra.planning import CampaignAdvice
     from cascade_driver.workflow import PlannedRun
 

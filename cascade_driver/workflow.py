@@ -34,7 +34,7 @@ from cascade_driver.config import (
     read_input,
 )
 from cascade_driver.errors import FitError, InputError
-from cascade_driver.plot import CorrectedPair, save_figure
+from cascade_driver.plot import save_figure
 from cascade_driver.report import ReportContent, report_figures, write_report
 from cascade_driver.simulation.crystal import resolved
 from cascade_driver.simulation.potential import Potential, load_potential
@@ -43,6 +43,7 @@ from cascade_driver.simulation.record import CascadeTable
 from cascade_driver.simulation.spec import Protocol
 from cascade_driver.simulation.start import read_box
 from cascade_driver.spectra.cevns import cevns_spectrum, reactor_members
+from cascade_driver.spectra.corrected import CorrectedPair
 from cascade_driver.spectra.correction import correct, largest_borrowed_share, shortcut_error
 from cascade_driver.spectra.dark_matter import HaloModel, dark_matter_spectrum, earth_speed_km_s
 from cascade_driver.spectra.detector import Detector, apply_detector, smearing_matrix

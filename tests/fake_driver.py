@@ -9,7 +9,7 @@ from fake_engine import SlowEngine, work_of
 
 from cascade_driver.campaign.executors import Processes
 from cascade_driver.campaign.rundir import RunDirectory
-from cascade_driver.cli import _interrupt
+from cascade_driver.cli import interrupt
 
 
 def main() -> int:
@@ -17,7 +17,7 @@ def main() -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--attempts", type=int, default=2)
     chosen = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     run = RunDirectory(chosen.run)
     run.sweep()
     try:

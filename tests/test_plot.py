@@ -17,7 +17,9 @@ from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.plot import stored_energy, style
 from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.spectra.corrected import CorrectedPair
 from cascade_driver.spectra.spectrum import Spectrum
 
 ENERGIES = (20.0, 40.0, 60.0, 81.0, 160.0)
@@ -90,7 +92,7 @@ def pair(**changes):
         edges=np.linspace(0, 110, 12),
         kind="observed",
     )
-    return plot.CorrectedPair(
+    return CorrectedPair(
         **{"name": "dm", "title": "dark matter, 2 GeV", "expected": expected, "observed": observed} | changes
     )
 
@@ -99,7 +101,7 @@ def titles(figure):
     return [axes.get_title(loc="right") for axes in figure.axes]
 
 
-def curve(axes, colour=plot.MODEL_COLOUR):
+def curve(axes, colour=style.MODEL_COLOUR):
     return next(line for line in axes.lines if to_hex(line.get_color()) == colour and len(line.get_xdata()) > 2)
 
 
@@ -123,14 +125,14 @@ def test_every_figure_of_a_qualitative_potential_says_so_and_no_other_does(table
     quantitative = dataclasses.replace(table, potential_status="quantitative")
     trusted = dataclasses.replace(model, status="quantitative")
     for figure in all_figures(table, model, [pair()]):
-        assert titles(figure).count(plot.QUALITATIVE_MARK) == 1
+        assert titles(figure).count(style.QUALITATIVE_MARK) == 1
     for figure in all_figures(quantitative, trusted, [pair()]):
-        assert plot.QUALITATIVE_MARK not in titles(figure)
+        assert style.QUALITATIVE_MARK not in titles(figure)
 
 
 def test_weaker_status_of_table_and_model_counts(table, model):
     trusted = dataclasses.replace(model, status="quantitative")
-    assert plot.QUALITATIVE_MARK in titles(plot.defect_probability_figure(table, trusted, "W"))
+    assert style.QUALITATIVE_MARK in titles(plot.defect_probability_figure(table, trusted, "W"))
 
 
 def test_axes_carry_units(table, model):
@@ -227,7 +229,7 @@ def test_model_put_in_by_hand_is_drawn_without_band_and_without_errors(by_hand):
 def test_without_a_model_only_points_are_drawn(table):
     (axes,) = plot.defect_probability_figure(table, None, "W").axes
     assert len(axes.containers) == 1
-    assert all(to_hex(line.get_color()) != plot.MODEL_COLOUR for line in axes.lines)
+    assert all(to_hex(line.get_color()) != style.MODEL_COLOUR for line in axes.lines)
 
 
 def test_crowded_energies_have_upright_numbers():
@@ -262,7 +264,7 @@ def test_fitted_densities_and_means_lie_over_the_histograms(table, model):
         stored, density = curve(axes).get_data()
         law = model["W"].distribution
         np.testing.assert_allclose(density, np.exp(law.log_density(stored, summary.recoil_energy_eV)))
-        (mean,) = [line for line in axes.lines if to_hex(line.get_color()) == plot.DATA_COLOUR]
+        (mean,) = [line for line in axes.lines if to_hex(line.get_color()) == style.DATA_COLOUR]
         assert mean.get_xdata()[0] == pytest.approx(summary.mean_eV)
         assert plot.value_with_error(summary.mean_eV, summary.standard_error_eV) in axes.texts[0].get_text()
 
@@ -284,7 +286,7 @@ def test_many_energies_take_two_columns():
     table = cascades(energies=tuple(np.linspace(60, 160, 9)), n_directions=4)
     figure = plot.stored_energy_figure(table, None, "W")
     assert len([axes for axes in figure.axes if axes.axison]) == 9
-    assert figure.get_figwidth() > 2 * plot.COLUMN_WIDTH_in
+    assert figure.get_figwidth() > 2 * style.COLUMN_WIDTH_in
     assert sum(bool(axes.get_xlabel()) for axes in figure.axes) == 2
 
 
@@ -420,8 +422,8 @@ def test_a_failed_save_leaves_the_old_file_and_no_remains(table, tmp_path, monke
 
 def test_bins_are_round_and_cover_everything():
     for largest in (0.004, 0.9, 7.3, 31.9, 32.0, 250.0):
-        edges = plot._bins(largest)
+        edges = stored_energy._bins(largest)
         assert edges[0] == 0
         assert edges[-1] > largest
-        assert len(edges) <= plot.MOST_BINS + 2
+        assert len(edges) <= stored_energy.MOST_BINS + 2
         assert f"{edges[1]:.1e}"[0:3] in {"1.0", "2.0", "2.5", "5.0"}

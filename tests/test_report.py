@@ -13,8 +13,9 @@ from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.errors import InputError, RecordError
-from cascade_driver.report import CorrectedPair, ReportContent, report_figures, report_html, write_report
+from cascade_driver.report import ReportContent, report_figures, report_html, write_report
 from cascade_driver.simulation.record import CascadeTable, concatenate
+from cascade_driver.spectra.corrected import CorrectedPair
 from cascade_driver.spectra.spectrum import Spectrum
 
 ENERGIES = (20.0, 40.0, 60.0, 81.0, 160.0)

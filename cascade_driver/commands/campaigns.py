@@ -1,0 +1,348 @@
+"""Verbs on runs: plan and run cascades, watch them, fit what they say."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from pathlib import Path
+
+from cascade_driver.commands.arguments import Verbs, add_verb, make_console, positive
+from cascade_driver.errors import CascadeError, InputError
+
+
+def add_to(verbs: Verbs) -> None:
+    """Add the verbs of this module to the command."""
+    _add_run(verbs)
+    _add_submit(verbs)
+    _add_work(verbs)
+    _add_status(verbs)
+    _add_verify(verbs)
+    _add_export(verbs)
+    _add_show(verbs)
+    _add_fit(verbs)
+    _add_report(verbs)
+    _add_advice(verbs)
+
+
+def _add_run(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "run", _run, "Run a campaign, or what is missing of it, and what its input asks for.")
+    verb.add_argument("input", type=Path, help="input file (TOML), or the name of a shipped one")
+    verb.add_argument("--out", type=Path, metavar="RUN", help="run directory (default: runs/<input's name>)")
+    verb.add_argument("--workers", type=positive, metavar="N", help="processes at a time (default: all cores)")
+    verb.add_argument("--executor", metavar="NAME", help="processes (default), serial or dask")
+    verb.add_argument("--plan-only", action="store_true", help="write the plan and stop")
+
+
+def _add_submit(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "submit", _submit, "Give what is missing of a run to a batch system.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("--slurm", action="store_true", required=True, help="as a Slurm array")
+    verb.add_argument("--tasks", type=positive, default=4, metavar="N", help="workers (default: 4)")
+    verb.add_argument("--time", default="12:00:00", metavar="HH:MM:SS", help="walltime of each (default: 12 h)")
+    verb.add_argument("--cpus", type=positive, default=1, metavar="N", help="cores of each (default: 1)")
+    verb.add_argument("--memory-MiB", type=positive, dest="memory_MiB", metavar="M", help="of each core")
+    verb.add_argument("--partition", metavar="P")
+    verb.add_argument("--account", metavar="A")
+    verb.add_argument("--option", action="append", default=[], metavar="=--X=Y", help="any more of sbatch's")
+    verb.add_argument("--dry-run", action="store_true", help="write the job script and stop")
+
+
+def _add_work(verbs: Verbs) -> None:
+    verb = add_verb(
+        verbs, "work", _work, "Be one of many workers on a run that was planned; job scripts call this."
+    )
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("--workers", type=positive, metavar="N", help="processes at a time (default: all cores)")
+    verb.add_argument("--until", type=float, metavar="SECONDS", help="start no cascade later than this from now")
+    # Stop when this claim is over, or when the standard input ends: how the executor dask holds its pilots.
+    verb.add_argument("--lease", type=Path, help=argparse.SUPPRESS)
+
+
+def _add_status(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "status", _status, "Show how far a run is and what it has found so far.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_verify(verbs: Verbs) -> None:
+    verb = add_verb(
+        verbs, "verify", _verify, "Read and hash everything in a run again; `cascade run` repairs what it names."
+    )
+    verb.add_argument("run", type=Path, metavar="RUN")
+
+
+def _add_export(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "export", _export, "Write what is finished so far as tables, database or structures.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("--table", type=Path, action="append", default=[], metavar="FILE", help=".csv or .parquet")
+    verb.add_argument("--ase-db", type=Path, dest="ase_db", metavar="FILE.db", help="for `ase db`")
+    verb.add_argument("--structures", type=Path, metavar="FOLDER", help="final structures as extxyz, for OVITO")
+
+
+def _add_show(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "show", _show, "Show one cascade of a run.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("id", help="its id, or the beginning of it")
+    verb.add_argument("--json", action="store_true", help="the whole record")
+
+
+def _add_fit(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "fit", _fit, "Fit the stored-energy model to the finished cascades of a run.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("--out", type=Path, metavar="MODEL.json", help="model file (default: RUN/model.json)")
+    verb.add_argument("--shape", choices=["gaussian", "split_gaussian"], help="of the stored energies")
+    verb.add_argument("--order", type=int, choices=[1, 2], help="of their dependence on the recoil energy")
+    verb.add_argument("--allow-failures", action="store_true", help="fit in spite of many failed cascades")
+
+
+def _add_report(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "report", _report, "Fit, correct, draw and write the report of a run again.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("--allow-failures", action="store_true", help="fit in spite of many failed cascades")
+
+
+def _add_advice(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "plan", _plan, "Say what limits the spectra of a run, and which cascades to add.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument(
+        "--between-eV",
+        type=float,
+        nargs=2,
+        dest="between_eV",
+        metavar=("LOW", "HIGH"),
+        help="observed energies that matter (default: from the threshold on)",
+    )
+    verb.add_argument("--allow-failures", action="store_true", help="fit in spite of many failed cascades")
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.executors import require_executor
+    from cascade_driver.terminal import watched_work
+    from cascade_driver.workflow import plan_run
+
+    if chosen.executor is not None:
+        require_executor(chosen.executor)
+    planned = plan_run(chosen.input, out=chosen.out)
+    console = make_console()
+    campaign = planned.campaign
+    console.print(
+        f"[bold]{campaign.title}[/bold]: {campaign.size} cascades in {planned.directory.path}\n"
+        f"potential {planned.potential.name} ({campaign.potential_status})",
+        highlight=False,
+    )
+    if chosen.plan_only:
+        return 0
+    watched_work(planned, workers=chosen.workers, executor=chosen.executor, console=console)
+    if planned.wanted.analysis is None:
+        _print_status(planned.directory.path)
+        return 0
+    return _conclude(planned.directory.path, allow_failures=False)
+
+
+def _submit(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.slurm import ArrayRequest, sbatch, submit, walltime_s, write_script
+    from cascade_driver.campaign.verify import set_damaged_aside
+    from cascade_driver.workflow import open_run
+
+    walltime_s(chosen.time)
+    if not chosen.dry_run:
+        sbatch()
+    planned = open_run(chosen.run)
+    run = planned.directory
+    set_damaged_aside(run, planned.campaign)
+    finished = run.finished()
+    missing = sum(1 for cascade in planned.campaign.cascades() if cascade.id not in finished)
+    if missing == 0 and not run.starts_to_restore(planned.campaign):
+        print(f"{run.path}: all cascades are finished, nothing to submit")
+        return 0
+    request = ArrayRequest(
+        tasks=min(chosen.tasks, max(1, missing)),
+        time=chosen.time,
+        cpus=chosen.cpus,
+        memory_MiB=chosen.memory_MiB,
+        partition=chosen.partition,
+        account=chosen.account,
+        extra=tuple(chosen.option),
+    )
+    script = write_script(run, request, title=planned.campaign.title)
+    if chosen.dry_run:
+        print(f"{script}: written, not submitted; {missing} cascades are missing")
+        return 0
+    job = submit(script)
+    print(f"job {job}: {request.tasks} workers for {missing} cascades; see `cascade status {run.path}`")
+    return 0
+
+
+def _work(chosen: argparse.Namespace) -> int:
+    from cascade_driver.workflow import open_run, work_on
+
+    planned = open_run(chosen.run)
+    if chosen.lease is not None:
+        _stop_with(chosen.lease)
+    try:
+        # A worker has children, whatever executor started it.
+        progress = work_on(
+            planned,
+            workers=chosen.workers,
+            executor="processes",
+            until_s=chosen.until,
+            repair=False,
+            observe=lambda _: None,
+        )
+    except KeyboardInterrupt:
+        print("stopped; what was in progress is free for others", flush=True)
+        return 0
+    print(f"{progress.done_here} cascades finished here, {progress.done} of {progress.total} in all", flush=True)
+    return 0
+
+
+def _stop_with(lease: Path) -> None:
+    """End this process, as a SIGTERM does, when a claim is over or the standard input ends."""
+    import threading
+    import time
+
+    from cascade_driver.campaign.claims import Claims
+
+    def end() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def watch_input() -> None:
+        while os.read(0, 1024):
+            pass
+        end()
+
+    def watch_lease() -> None:
+        claims = Claims(lease.parent)
+        while claims.lives(lease):
+            time.sleep(1)
+        end()
+
+    for watch in (watch_input, watch_lease):
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _conclude(path: Path, *, allow_failures: bool) -> int:
+    """Fit, correct, draw, report; end with the table and the paths."""
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.terminal import print_energies
+    from cascade_driver.workflow import conclude
+
+    console = make_console()
+    conclusion = conclude(RunDirectory(path), allow_failures=allow_failures)
+    print_energies(conclusion.table, console=console)
+    for note in conclusion.notes:
+        console.print(f"note: {note}", highlight=False)
+    console.print("written:", highlight=False)
+    for file in conclusion.files:
+        console.print(f"  {file}", highlight=False, soft_wrap=True)
+    if conclusion.failure:
+        raise CascadeError(conclusion.failure)
+    return 0
+
+
+def _report(chosen: argparse.Namespace) -> int:
+    return _conclude(chosen.run.resolve(), allow_failures=chosen.allow_failures)
+
+
+def _status(chosen: argparse.Namespace) -> int:
+    if chosen.json:
+        import json
+
+        from cascade_driver.campaign.rundir import RunDirectory
+        from cascade_driver.campaign.status import run_status
+
+        print(json.dumps(run_status(RunDirectory(chosen.run.resolve())).as_json(), indent=1))
+        return 0
+    _print_status(chosen.run)
+    return 0
+
+
+def _print_status(path: Path) -> None:
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.campaign.status import run_status
+    from cascade_driver.terminal import print_status
+
+    print_status(run_status(RunDirectory(path.resolve())), console=make_console())
+
+
+def _verify(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.terminal import watched_verification
+
+    return watched_verification(RunDirectory(chosen.run.resolve()), console=make_console())
+
+
+def _export(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.export import export_ase_db, export_structures, export_table
+    from cascade_driver.campaign.rundir import RunDirectory
+
+    run = RunDirectory(chosen.run.resolve())
+    run.load()
+    if not (chosen.table or chosen.ase_db or chosen.structures):
+        raise InputError("say what to export: --table FILE.csv or .parquet, --ase-db FILE.db, --structures FOLDER")
+    for path in chosen.table:
+        print(f"{path}: {export_table(run, path)} cascades")
+    if chosen.ase_db:
+        print(f"{chosen.ase_db}: {export_ase_db(run, chosen.ase_db)} cascades")
+    if chosen.structures:
+        print(f"{chosen.structures}: {export_structures(run, chosen.structures)} structures")
+    return 0
+
+
+def _show(chosen: argparse.Namespace) -> int:
+    import json
+
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.terminal import print_record
+
+    run = RunDirectory(chosen.run.resolve())
+    run.load()
+    matches = sorted(c for c in run.finished() if c.startswith(chosen.id))
+    if len(matches) != 1:
+        found = "no finished cascade" if not matches else f"{len(matches)} cascades"
+        raise InputError(f"{chosen.run}: {found} with an id that begins with `{chosen.id}`; see its cascades/")
+    record = run.record(matches[0])
+    if chosen.json:
+        print(json.dumps(record.as_json(), indent=1))
+    else:
+        print_record(record, folder=run.cascades / record.id, console=make_console())
+    return 0
+
+
+def _fit(chosen: argparse.Namespace) -> int:
+    import dataclasses
+
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.config import AnalysisSpec
+    from cascade_driver.terminal import print_energies, print_model
+    from cascade_driver.workflow import analysis_of, fit_run
+
+    run = RunDirectory(chosen.run.resolve())
+    run.load()
+    analysis = analysis_of(run).analysis or AnalysisSpec()
+    changes = {name: getattr(chosen, name) for name in ("shape", "order") if getattr(chosen, name) is not None}
+    if chosen.allow_failures:
+        changes["allow_failures"] = True
+    table, model, path = fit_run(run, analysis=dataclasses.replace(analysis, **changes), out=chosen.out)
+    console = make_console()
+    print_energies(table, console=console)
+    print_model(model, console=console)
+    console.print(f"written: {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _plan(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.terminal import print_advice
+    from cascade_driver.workflow import advise_run, relevant_range_eV
+
+    between = tuple(chosen.between_eV) if chosen.between_eV else None
+    if between and not 0 <= between[0] < between[1]:
+        raise InputError(f"--between-eV {between[0]:g} {between[1]:g}: give two rising energies in eV")
+    console = make_console()
+    for pair, advice in advise_run(
+        RunDirectory(chosen.run.resolve()), between_eV=between, allow_failures=chosen.allow_failures
+    ):
+        print_advice(pair, advice, between_eV=between or relevant_range_eV(pair), console=console)
+    return 0

@@ -1,0 +1,103 @@
+"""Verbs on potentials."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from cascade_driver.commands.arguments import Verbs, add_verb, lengths, make_console, no_kind
+from cascade_driver.errors import InputError
+
+
+def add_to(verbs: Verbs) -> None:
+    """Add the verbs of this module to the command."""
+    _add_potential(verbs)
+
+
+def _add_potential(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "potential", no_kind, "List, show or check potentials.")
+    kinds = verb.add_subparsers(title="actions", metavar="ACTION")
+    add_verb(kinds, "list", _potential_list, "List the potentials that ship with the package.")
+    show = add_verb(kinds, "show", _potential_show, "Show one potential.")
+    show.add_argument("name", metavar="NAME", help="a shipped potential, or the path of a folder")
+    check = add_verb(kinds, "check", _potential_check, "Put a potential through the contract tests.")
+    check.add_argument("name", metavar="NAME", help="a shipped potential, or the path of a folder")
+    join = add_verb(
+        kinds, "join", _potential_join, "Make a potential folder: a ZBL core joined to any LAMMPS body."
+    )
+    join.add_argument("body", type=Path, metavar="BODY.lmp", help="include with pair_style and pair_coeff")
+    join.add_argument("--species", nargs="+", required=True, metavar="X", help="of the atom types 1, 2, ...")
+    join.add_argument(
+        "--inner", type=lengths, required=True, metavar="A", help="pure ZBL below: 0.9, or Al-Si=0.9,..."
+    )
+    join.add_argument("--outer", type=lengths, required=True, metavar="A", help="pure body above, likewise")
+    join.add_argument("--crystals", nargs="*", default=[], metavar="NAME", help="that the contract must hold for")
+    join.add_argument("--title", default="")
+    join.add_argument("--origin", default="")
+    join.add_argument("--license", default="")
+    join.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+
+def _potential_list(chosen: argparse.Namespace) -> int:
+    del chosen
+    from cascade_driver.simulation.potential import load_potential, shipped_potentials
+    from cascade_driver.terminal import print_potentials
+
+    print_potentials([load_potential(name) for name in shipped_potentials()], console=make_console())
+    return 0
+
+
+def _potential_show(chosen: argparse.Namespace) -> int:
+    from cascade_driver.simulation.potential import load_potential
+    from cascade_driver.terminal import print_potential
+
+    print_potential(load_potential(chosen.name), console=make_console())
+    return 0
+
+
+def _potential_check(chosen: argparse.Namespace) -> int:
+    from cascade_driver.simulation.potential import load_potential
+    from cascade_driver.terminal import watched_check
+
+    return watched_check(load_potential(chosen.name), console=make_console())
+
+
+def _potential_join(chosen: argparse.Namespace) -> int:
+    from cascade_driver.schema import build
+    from cascade_driver.simulation.lammps_engine import LammpsEngine
+    from cascade_driver.simulation.potential import ZblSwitch, element_pairs
+    from cascade_driver.simulation.zbl import join_core
+
+    def length(given: dict[str, float] | float, pair: str, option: str) -> float:
+        if isinstance(given, float):
+            return given
+        if pair not in given:
+            raise InputError(f"{option} names no length for the pair {pair}; add {pair}=... to it")
+        return given[pair]
+
+    species = tuple(symbol for word in chosen.species for symbol in word.split(","))
+    pairs = ["-".join(pair) for pair in element_pairs(species)]
+    switches = {
+        pair: build(
+            ZblSwitch,
+            {
+                "inner_A": length(chosen.inner, pair, "--inner"),
+                "outer_A": length(chosen.outer, pair, "--outer"),
+            },
+            origin=f"pair {pair}",
+        )
+        for pair in pairs
+    }
+    potential = join_core(
+        chosen.body,
+        species=species,
+        switches=switches,
+        out=chosen.out,
+        make_engine=lambda made: LammpsEngine(potential=made),
+        title=chosen.title,
+        origin=chosen.origin,
+        license=chosen.license,
+        crystals=tuple(chosen.crystals),
+    )
+    print(f"{potential.folder}: written; try `cascade potential check {chosen.out}`")
+    return 0

@@ -1,0 +1,266 @@
+"""Verbs on what relaxes later: aluminium films and tunnelling systems."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from cascade_driver.commands.arguments import (
+    Verbs,
+    add_verb,
+    make_console,
+    named_number,
+    no_kind,
+    positive,
+    write_text,
+)
+from cascade_driver.errors import InputError
+
+
+def add_to(verbs: Verbs) -> None:
+    """Add the verbs of this module to the command."""
+    _add_background(verbs)
+    _add_tls(verbs)
+
+
+def _add_background(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "background", no_kind, "Make the spectrum of what relaxes without a recoil.")
+    kinds = verb.add_subparsers(title="kinds", metavar="KIND")
+    film = add_verb(kinds, "film", _background_film, "Dislocations that come free in a stressed metal film.")
+    film.add_argument(
+        "input", type=Path, nargs="?", metavar="INPUT.toml", help="film.toml ships; options override it"
+    )
+    film.add_argument("--area-mm2", type=float, dest="film_area_mm2", metavar="A", help="of film on the detector")
+    film.add_argument("--mass-kg", type=float, dest="detector_mass_kg", metavar="M", help="of the crystal")
+    film.add_argument("--days", type=float, dest="days_since_cooldown", metavar="T", help="since the cooldown")
+    film.add_argument("--metal", choices=["Al", "Cu", "Au"])
+    film.add_argument(
+        "--substrate-GPa", type=float, dest="substrate_GPa", metavar="MU", help="shear modulus (default: 51, Si)"
+    )
+    film.add_argument(
+        "--spacing-nm",
+        type=float,
+        nargs="+",
+        metavar="D",
+        help="of the dislocations; further ones are only drawn for comparison",
+    )
+    film.add_argument("--stress-MPa", type=float, dest="bulk_stress_MPa", metavar="S", help="in the film")
+    film.add_argument("--energy-eV", type=float, nargs=2, dest="energy_eV", metavar=("LOW", "HIGH"))
+    film.add_argument("--bins", type=positive, metavar="N")
+    film.add_argument("--events", type=positive, metavar="N", help="simulated")
+    film.add_argument("--seed", type=int, metavar="N")
+    film.add_argument("--out", type=Path, required=True, metavar="FILM.csv")
+    film.add_argument("--figure", type=Path, metavar="STEM", help="rates per area: STEM.png and STEM.pdf")
+    film.add_argument(
+        "--measured", type=Path, nargs="+", default=[], metavar="CSV", help="of this detector, for the figure"
+    )
+    film.add_argument(
+        "--over", type=Path, nargs="+", default=[], metavar="CSV", help="spectra to lay it over: STEM-over.png"
+    )
+
+
+def _add_tls(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "tls", no_kind, "Tunnelling two-level systems: damping of a resonator, glass of them.")
+    kinds = verb.add_subparsers(title="kinds", metavar="KIND")
+    damping = add_verb(kinds, "damping", _tls_damping, "Damping of a resonator against temperature.")
+    _add_resonator(damping)
+    damping.add_argument("--strength", type=float, required=True, metavar="C")
+    damping.add_argument("--strain-coupling-eV", type=float, required=True, dest="strain_coupling_eV", metavar="G")
+    damping.add_argument(
+        "--charged-fraction", type=float, default=0.0, metavar="X", help="relaxed by electrons too"
+    )
+    damping.add_argument("--electron-coupling", type=float, default=0.0, metavar="K")
+    damping.add_argument(
+        "--temperature-K", type=float, nargs=2, default=[0.01, 10.0], dest="temperature_K", metavar=("LOW", "HIGH")
+    )
+    damping.add_argument("--points", type=positive, default=61, metavar="N")
+    damping.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="a figure is put beside it")
+    fit = add_verb(kinds, "fit", _tls_fit, "Fit tunnelling systems to measured damping.")
+    fit.add_argument("data", type=Path, metavar="DATA.csv", help="temperature_K,damping_Hz,damping_error_Hz,metal")
+    _add_resonator(fit)
+    fit.add_argument("--hold", type=named_number, nargs="*", default=[], metavar="NAME=VALUE", help="not to fit")
+    fit.add_argument(
+        "--without-superconducting-K",
+        type=float,
+        nargs=2,
+        dest="without_K",
+        metavar=("LOW", "HIGH"),
+        help="leave out superconducting points here, where quasiparticles damp",
+    )
+    fit.add_argument("--out", type=Path, required=True, metavar="FIT.json", help="a figure is put beside it")
+    dos = add_verb(kinds, "dos", _tls_dos, "Density of states of interacting systems, or what is missing of it.")
+    dos.add_argument("--size", type=positive, required=True, metavar="L", help="edge of the lattice, in sites")
+    dos.add_argument("--interaction-K", type=float, required=True, dest="interaction_K", metavar="J")
+    dos.add_argument("--random-field-K", type=float, default=10.0, dest="random_field_K", metavar="H")
+    dos.add_argument("--concentration", type=float, default=0.5, metavar="X")
+    dos.add_argument("--realisations", type=positive, required=True, metavar="N")
+    dos.add_argument("--seed", type=int, default=1)
+    dos.add_argument("--workers", type=positive, metavar="N", help="processes at a time (default: all cores)")
+    dos.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+
+def _add_resonator(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--mode-frequency-Hz", type=float, required=True, dest="mode_frequency_Hz", metavar="F")
+    verb.add_argument("--thickness-nm", type=float, required=True, dest="thickness_nm", metavar="E")
+    verb.add_argument("--width-nm", type=float, required=True, dest="width_nm", metavar="W")
+    verb.add_argument("--density-kg-m3", type=float, default=2900.0, metavar="R", help="default: SiN, 2900")
+    verb.add_argument("--sound-speed-m-s", type=float, default=6000.0, metavar="V", help="longitudinal; SiN: 6000")
+
+
+def _background_film(chosen: argparse.Namespace) -> int:
+    from cascade_driver.plot import film_overlay_figure, film_spectra_figure, save_figure
+    from cascade_driver.relaxation.film_spectrum import film_spectrum, read_film_background, tabulate
+    from cascade_driver.spectra.spectrum import read_spectrum, write_spectrum
+
+    if chosen.over and not chosen.figure:
+        raise InputError("--over draws a figure: say where with --figure STEM")
+    if chosen.measured and not chosen.figure:
+        raise InputError("--measured is drawn in a figure: say where with --figure STEM")
+    over = [(path.stem, read_spectrum(path)) for path in chosen.over]
+    measured = [(path.stem, read_spectrum(path)) for path in chosen.measured]
+    names = ("film_area_mm2", "detector_mass_kg", "days_since_cooldown", "energy_eV", "bins", "events", "seed")
+    options = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
+    spacings = chosen.spacing_nm or [None]
+    wanted = [
+        read_film_background(
+            chosen.input,
+            options,
+            film={"dislocation_spacing_nm": spacing, "bulk_stress_MPa": chosen.bulk_stress_MPa},
+            interface={"metal": chosen.metal, "substrate_shear_modulus_GPa": chosen.substrate_GPa},
+        )
+        for spacing in spacings
+    ]
+    # One table serves all: that of the film with the longest paths.
+    widest = max(wanted, key=lambda one: one.film.dislocation_spacing_nm)
+    table = tabulate(film=widest.film, interface=widest.interface)
+    spectra = [film_spectrum(one, table=table) for one in wanted]
+    first = spectra[0]
+    detector = first.in_detector()
+    write_spectrum(detector, chosen.out)
+    for one in spectra:
+        print(
+            f"{one.background.film.dislocation_spacing_nm:g} nm: {1e3 * one.depinning_rate_per_mm2_Hz:.4g} mHz/mm2"
+            f" depin {one.background.days_since_cooldown:g} days after the cooldown, "
+            f"{1e3 * one.nonzero_rate_per_mm2_Hz:.4g} mHz/mm2 with energy above the gap in the crystal"
+        )
+        print(
+            f"note: {one.supersonic_share:.1%} of these get faster than sound, {one.outside_domain_share:.1%} come"
+            " closer to the interface than the model reaches",
+            file=sys.stderr,
+        )
+    print(f"{chosen.out}: {float(detector.total_counts_per_kg_day):.6g} counts per kg and day")
+    if chosen.figure:
+        written = save_figure(film_spectra_figure(spectra, measured=measured), chosen.figure)
+        if over:
+            stem = chosen.figure.with_name(f"{chosen.figure.name}-over")
+            written += save_figure(film_overlay_figure(detector, over), stem)
+        for path in written:
+            print(f"written: {path}")
+    return 0
+
+
+def _resonator(chosen: argparse.Namespace) -> Any:
+    import dataclasses
+
+    from cascade_driver.relaxation.tls_damping import Resonator
+    from cascade_driver.schema import build
+
+    names = [field.name for field in dataclasses.fields(Resonator)]
+    return build(Resonator, {name: getattr(chosen, name) for name in names}, origin="arguments")
+
+
+def _tls_damping(chosen: argparse.Namespace) -> int:
+    import numpy as np
+
+    from cascade_driver.plot import save_figure, tls_damping_figure
+    from cascade_driver.relaxation.tls_damping import TunnellingSystems, crossovers, damping_table
+    from cascade_driver.schema import build
+
+    resonator = _resonator(chosen)
+    names = ("strength", "strain_coupling_eV", "charged_fraction", "electron_coupling")
+    systems = build(TunnellingSystems, {name: getattr(chosen, name) for name in names}, origin="arguments")
+    low, high = chosen.temperature_K
+    if not 0 < low < high:
+        raise InputError(f"--temperature-K {low:g} {high:g}: must rise and begin above 0")
+    temperature = np.geomspace(low, high, chosen.points)
+    write_text(chosen.out, damping_table(temperature, systems=systems, resonator=resonator))
+    figure = tls_damping_figure(systems=systems, resonator=resonator, temperature_K=temperature, data=None)
+    save_figure(figure, chosen.out.with_suffix(""))
+    found = crossovers(systems=systems, resonator=resonator)
+    electrons = "" if found.electron_K is None else f", of charged systems {found.electron_K:.3g} K"
+    print(f"{chosen.out}: crossover temperature {found.phonon_K:.3g} K{electrons}")
+    return 0
+
+
+def _tls_fit(chosen: argparse.Namespace) -> int:
+    import json
+
+    import numpy as np
+
+    from cascade_driver.plot import save_figure, tls_damping_figure
+    from cascade_driver.relaxation.tls_damping_fit import fit_damping, read_damping
+
+    data = read_damping(chosen.data)
+    if chosen.without_K:
+        data = data.without_superconducting(*chosen.without_K)
+    resonator = _resonator(chosen)
+    fit = fit_damping(data, resonator=resonator, held=dict(chosen.hold))
+    write_text(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
+    temperature = np.geomspace(0.8 * data.temperature_K.min(), 1.25 * data.temperature_K.max(), 81)
+    figure = tls_damping_figure(systems=fit.systems, resonator=resonator, temperature_K=temperature, data=data)
+    save_figure(figure, chosen.out.with_suffix(""))
+    for name, p in fit.parameters.items():
+        if p.error is None:
+            print(f"{name:20s} {p.value:.4g} (held)")
+            continue
+        ends = ["open" if end is None else f"{end:.4g}" for end in (p.lower, p.upper)]
+        print(f"{name:20s} {p.value:.4g} ± {p.error:.2g}, 68 % interval {ends[0]} to {ends[1]}")
+    p_value = "none" if fit.goodness.p_value is None else f"{fit.goodness.p_value:.3g}"
+    print(f"chi-square {fit.goodness.statistic:.1f} of {fit.goodness.degrees_of_freedom}, p-value {p_value}")
+    if not fit.health.is_good:
+        print(
+            "note: the minimiser does not trust this fit; look at the intervals and at `health`", file=sys.stderr
+        )
+    print(f"written: {chosen.out}")
+    return 0
+
+
+def _tls_dos(chosen: argparse.Namespace) -> int:
+    from cascade_driver.plot import save_figure, tls_density_figure
+    from cascade_driver.relaxation.tls_realisations import GlassRun, make_realisations, write_summary
+    from cascade_driver.schema import build
+
+    names = ("size", "interaction_K", "random_field_K", "concentration")
+    content = {"glass": {n: getattr(chosen, n) for n in names}, "annealing": {}, "seed": chosen.seed}
+    run = build(GlassRun, content, origin="arguments")
+    workers = chosen.workers or len(os.sched_getaffinity(0))
+    console = make_console()
+    with console.status("annealing") as status:
+        make_realisations(
+            run,
+            chosen.out,
+            realisations=chosen.realisations,
+            workers=workers,
+            observe=lambda done, wanted: status.update(f"annealing: {done} of {wanted} realisations"),
+        )
+    summary, fits = write_summary(chosen.out)
+    print(
+        f"{summary.realisations} realisations, of which {summary.unstable} needed flips of pairs to be stable\n"
+        f"per second and process {summary.attempts_per_s:.3g} spin flips tried, {summary.flips_per_s:.3g} done; "
+        f"10 000 realisations of this size take {summary.hours_for(workers=workers):.2g} h on {workers} processes"
+    )
+    print("   T (K)   B (1/K)             mu               p-value")
+    for f in fits:
+        print(
+            f"{f.temperature_K:8.3g}   {f.prefactor:.5f} ± {f.prefactor_error:.5f}   "
+            f"{f.exponent:.3f} ± {f.exponent_error:.3f}    {f.goodness.p_value or 1:.2g}"
+        )
+    shown = [f for f in fits if f.temperature_K in {0.0, 0.5}] or fits[:2]
+    if shown:
+        figure = tls_density_figure(summary.density, fits=shown, random_field_K=run.glass.random_field_K)
+        save_figure(figure, chosen.out / "density")
+    print(f"written: {chosen.out}/density.csv and fits.json")
+    return 0

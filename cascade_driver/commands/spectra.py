@@ -1,0 +1,314 @@
+"""Verbs on spectra: make, correct and measure them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from cascade_driver.commands.arguments import Verbs, add_binning, add_bins, add_verb, bin_edges, no_kind
+from cascade_driver.errors import InputError
+
+
+def add_to(verbs: Verbs) -> None:
+    """Add the verbs of this module to the command."""
+    _add_spectrum(verbs)
+    _add_correct(verbs)
+    _add_lines(verbs)
+
+
+def _add_spectrum(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "spectrum", no_kind, "Make a recoil spectrum.")
+    kinds = verb.add_subparsers(title="kinds", metavar="KIND")
+    dm = add_verb(kinds, "dm", _spectrum_dm, "Dark-matter scattering in the standard halo.")
+    dm.add_argument("--mass-GeV", type=float, required=True, dest="mass_GeV", metavar="M")
+    dm.add_argument(
+        "--cross-section-cm2", type=float, required=True, dest="cross_section_cm2", metavar="S", help="per nucleon"
+    )
+    dm.add_argument("--mediator-mass-MeV", type=float, dest="mediator_mass_MeV", metavar="M", help="a light one")
+    dm.add_argument(
+        "--coupling",
+        choices=["independent", "proton_spin", "neutron_spin"],
+        default="independent",
+        help="of the spin of which nucleon (default: independent of it)",
+    )
+    dm.add_argument("--date", metavar="YYYY-MM-DD", help="speed of the Earth on that day (default: mean)")
+    add_binning(dm)
+    cevns = add_verb(kinds, "cevns", _spectrum_cevns, "Coherent scattering of reactor antineutrinos.")
+    cevns.add_argument(
+        "--power-GW", type=float, nargs="+", required=True, dest="power_GW", metavar="P", help="thermal, per core"
+    )
+    cevns.add_argument(
+        "--distance-m", type=float, nargs="+", required=True, dest="distance_m", metavar="D", help="per core"
+    )
+    cevns.add_argument(
+        "--low-energy-flux",
+        choices=["flat", "kopeikin", "extrapolate"],
+        default="flat",
+        help="antineutrinos below 2 MeV (default: flat, the value at 2 MeV)",
+    )
+    cevns.add_argument(
+        "--magnetic-moment-bohr",
+        type=float,
+        default=0.0,
+        metavar="MU",
+        help="of the neutrino, in Bohr magnetons (default: 0)",
+    )
+    add_binning(cevns)
+    _add_spectrum_capture(kinds)
+    _add_spectrum_files(kinds)
+
+
+def _add_spectrum_files(kinds: Verbs) -> None:
+    recoils = add_verb(kinds, "recoils", _spectrum_recoils, "Recoils that another program has listed.")
+    recoils.add_argument("file", type=Path, metavar="LIST.csv", help="columns energy_eV[,weight]")
+    recoils.add_argument("--counts-per-kg-day", type=float, required=True, metavar="N", help="of the whole list")
+    recoils.add_argument("--element", default="", metavar="X", help="which atom recoils")
+    add_bins(recoils)
+    levels = add_verb(kinds, "levels", _spectrum_levels, "Gamma cascades of a level file of nrCascadeSim.")
+    levels.add_argument("file", type=Path, metavar="LEVELS.txt")
+    levels.add_argument("--captures-per-kg-day", type=float, required=True, metavar="N", help="of the whole file")
+    levels.add_argument("--target", required=True, metavar="FORMULA", help="what the nuclei move in")
+    levels.add_argument(
+        "--lifetime-unit-fs", type=float, default=1.0, metavar="U", help="of the file (default: 1 fs)"
+    )
+    levels.add_argument("--gamma-timing", choices=["in_flight", "prompt", "slow"], default="in_flight")
+    add_bins(levels)
+
+
+def _add_spectrum_capture(kinds: Verbs) -> None:
+    capture = add_verb(kinds, "capture", _spectrum_capture, "Recoils after the capture of thermal neutrons.")
+    capture.add_argument(
+        "--neutron-flux-cm2-s", type=float, required=True, metavar="F", help="neutron density times 2200 m/s"
+    )
+    capture.add_argument(
+        "--gamma-timing",
+        choices=["in_flight", "prompt", "slow"],
+        default="in_flight",
+        help="what the second gamma of a cascade finds (default: in_flight)",
+    )
+    capture.add_argument(
+        "--unknown-lifetime",
+        choices=["single_particle", "prompt", "slow"],
+        default="single_particle",
+        help="of levels without a tabulated one",
+    )
+    capture.add_argument("--slowing-time-fs", type=float, metavar="T", help="of the nucleus, in place of ZBL's")
+    capture.add_argument("--density-g-cm3", type=float, metavar="RHO", help="of other crystals, for that")
+    capture.add_argument(
+        "--continuum-temperature-MeV",
+        type=float,
+        dest="continuum_temperature_MeV",
+        metavar="T",
+        help="add statistical cascades for captures without tabulated gammas (about 0.5 for W)",
+    )
+    capture.add_argument("--mass-g", type=float, metavar="M", help="also say the counts per day in such a crystal")
+    capture.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="write what is observed of the recoils up to HIGH; each loses its own energy",
+    )
+    capture.add_argument("--extrapolate", action="store_true", help="use the model above the simulated energies")
+    add_binning(capture)
+
+
+def _add_correct(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "correct", _correct, "Correct a recoil spectrum for the energy stored in defects.")
+    verb.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="MODEL SPECTRUM.csv: a model file of `cascade fit` or the name cawo4-published, and a spectrum",
+    )
+    verb.add_argument("--model", metavar="MODEL", help="the model, if not given first")
+    verb.add_argument("--out", type=Path, required=True, metavar="OBSERVED.csv")
+    verb.add_argument("--species", metavar="X", help="whose response stands for elements that have none")
+    verb.add_argument("--extrapolate", action="store_true", help="use the model above the simulated energies")
+    verb.add_argument("--resolution-eV", type=float, default=0.0, dest="resolution_eV", metavar="SIGMA")
+    verb.add_argument("--threshold-eV", type=float, default=0.0, dest="threshold_eV", metavar="E")
+    assumed = verb.add_argument_group("what cawo4-published assumes, because the paper does not print it")
+    assumed.add_argument(
+        "--half-energy-eV", type=float, dest="half_energy_eV", metavar="E", help="p_d is 1/2 there"
+    )
+    assumed.add_argument("--width-eV", type=float, dest="width_eV", metavar="W", help="of the Fermi function")
+    assumed.add_argument("--sigma-81-eV", type=float, dest="sigma_81_eV", metavar="S", help="at 81 eV")
+    assumed.add_argument("--sigma-160-eV", type=float, dest="sigma_160_eV", metavar="S", help="at 160 eV")
+
+
+def _add_lines(verbs: Verbs) -> None:
+    verb = add_verb(
+        verbs, "lines", _lines, "Fit lines in a spectrum after the detector, and test the energy scale."
+    )
+    verb.add_argument("spectrum", type=Path, metavar="SPECTRUM.csv", help="measured, or expected")
+    verb.add_argument(
+        "--at-eV", type=float, nargs="+", required=True, dest="at_eV", metavar="E", help="recoil energies of lines"
+    )
+    verb.add_argument("--exposure-kg-day", type=float, required=True, metavar="X", help="makes counts of rates")
+    verb.add_argument("--resolution-eV", type=float, required=True, dest="resolution_eV", metavar="SIGMA")
+    verb.add_argument("--between-eV", type=float, nargs=2, dest="between_eV", metavar=("LOW", "HIGH"))
+    verb.add_argument("--background-order", type=int, default=6, metavar="N", help="-1 for none (default: 6)")
+    verb.add_argument(
+        "--recoils",
+        type=Path,
+        metavar="RECOIL.csv",
+        help="spectrum of recoils in fine bins: lines are what it has around them, not single energies",
+    )
+    verb.add_argument(
+        "--half-window-eV", type=float, default=4.0, dest="half_window_eV", metavar="D", help="for that"
+    )
+    verb.add_argument("--loss-eV", type=float, nargs="+", dest="loss_eV", metavar="L", help="where to start from")
+    verb.add_argument("--scale-error", type=float, default=0.0, metavar="S", help="relative, of the calibration")
+
+
+def _spectrum_dm(chosen: argparse.Namespace) -> int:
+    return _write_requested(
+        chosen, ("mass_GeV", "cross_section_cm2", "mediator_mass_MeV", "coupling", "date"), kind="dm"
+    )
+
+
+def _spectrum_cevns(chosen: argparse.Namespace) -> int:
+    return _write_requested(
+        chosen, ("power_GW", "distance_m", "low_energy_flux", "magnetic_moment_bohr"), kind="cevns"
+    )
+
+
+def _spectrum_capture(chosen: argparse.Namespace) -> int:
+    if chosen.mass_g is not None and not chosen.mass_g > 0:
+        raise InputError(f"--mass-g is {chosen.mass_g:g}, expected the mass of the crystal in g")
+    names = ("gamma_timing", "unknown_lifetime", "slowing_time_fs", "density_g_cm3", "continuum_temperature_MeV")
+    return _write_requested(chosen, ("neutron_flux_cm2_s", *names), kind="capture")
+
+
+def _spectrum_recoils(chosen: argparse.Namespace) -> int:
+    from cascade_driver.spectra.recoil_list import read_recoil_list, spectrum_of_recoils
+    from cascade_driver.spectra.spectrum import write_spectrum
+
+    spectrum = spectrum_of_recoils(
+        read_recoil_list(chosen.file),
+        counts_per_kg_day=chosen.counts_per_kg_day,
+        energy_edges_eV=bin_edges(chosen),
+        element=chosen.element,
+    )
+    write_spectrum(spectrum, chosen.out)
+    print(f"{chosen.out}: {spectrum.total_counts_per_kg_day:.6g} counts per kg and day")
+    return 0
+
+
+def _spectrum_levels(chosen: argparse.Namespace) -> int:
+    from cascade_driver.spectra.gamma_recoil import GammaTiming
+    from cascade_driver.spectra.recoil_list import read_level_file, spectrum_of_cascades
+    from cascade_driver.spectra.spectrum import write_spectrum
+
+    spectrum = spectrum_of_cascades(
+        read_level_file(chosen.file, lifetime_unit_fs=chosen.lifetime_unit_fs),
+        target=chosen.target,
+        captures_per_kg_day=chosen.captures_per_kg_day,
+        energy_edges_eV=bin_edges(chosen),
+        timing=GammaTiming(law=chosen.gamma_timing),
+    )
+    write_spectrum(spectrum, chosen.out)
+    print(f"{chosen.out}: {spectrum.total_counts_per_kg_day:.6g} counts per kg and day")
+    return 0
+
+
+def _lines(chosen: argparse.Namespace) -> int:
+    from cascade_driver.spectra.line_fit import fit_spectrum_lines
+    from cascade_driver.spectra.spectrum import read_spectrum
+
+    fit, tests = fit_spectrum_lines(
+        read_spectrum(chosen.spectrum),
+        at_eV=chosen.at_eV,
+        exposure_kg_day=chosen.exposure_kg_day,
+        resolution_eV=chosen.resolution_eV,
+        between_eV=tuple(chosen.between_eV) if chosen.between_eV else None,
+        background_order=chosen.background_order,
+        recoil=read_spectrum(chosen.recoils) if chosen.recoils else None,
+        half_window_eV=chosen.half_window_eV,
+        loss_eV=chosen.loss_eV,
+        scale_error=chosen.scale_error,
+    )
+    print("line/eV     position/eV        shift/eV           width/eV          counts")
+    for line in fit.lines:
+        print(
+            f"{line.reference_energy_eV:8.2f} {line.position_eV:9.3f} +- {line.shift_error_eV:.3f} "
+            f"{line.shift_eV:9.3f} +- {line.shift_error_eV:.3f} {line.width_eV:9.3f} +- {line.width_error_eV:.3f} "
+            f"{line.counts:11.5g} +- {line.counts_error:.2g}"
+        )
+    good = fit.goodness
+    print(f"deviance {good.statistic:.1f} for {good.degrees_of_freedom} degrees of freedom")
+    for test in tests:
+        print(
+            f"{test.name.replace('_', ' '):14s} chi2 {test.chi_square:10.2f} "
+            f"for {test.degrees_of_freedom} degrees of "
+            f"freedom: {test.significance:.2f} standard deviations"
+        )
+    return 0
+
+
+def _write_requested(chosen: argparse.Namespace, names: tuple[str, ...], *, kind: str) -> int:
+    from cascade_driver.analysis.published import load_stored_energy_model
+    from cascade_driver.config import AnySpectrumRequest, CaptureRequest, CevnsRequest, DarkMatterRequest
+    from cascade_driver.schema import build
+    from cascade_driver.spectra.spectrum import write_spectrum
+    from cascade_driver.workflow import observed_spectrum, requested_spectrum
+
+    content = {"kind": kind} | {n: getattr(chosen, n) for n in (*names, "target", "energy_eV", "bins")}
+    wanted = {"dm": DarkMatterRequest, "cevns": CevnsRequest, "capture": CaptureRequest}[kind]
+    request: AnySpectrumRequest = build(wanted, content, origin="arguments")
+    spectrum = requested_spectrum(request)
+    if getattr(chosen, "model", None):
+        model = load_stored_energy_model(chosen.model)
+        spectrum = observed_spectrum(
+            request, spectrum, model, fallback_species=None, extrapolate=chosen.extrapolate
+        )
+        _print_notes(spectrum.metadata)
+    write_spectrum(spectrum, chosen.out)
+    total = float(spectrum.total_counts_per_kg_day)
+    low, high = chosen.energy_eV
+    print(f"{chosen.out}: {total:.6g} counts per kg and day between {low:g} and {high:g} eV")
+    if getattr(chosen, "mass_g", None):
+        print(f"{chosen.mass_g:g} g: {total * chosen.mass_g / 1e3:.6g} counts per day")
+    return 0
+
+
+def _print_notes(metadata: Mapping[str, str]) -> None:
+    """Print on standard error what a reader of a spectrum must know."""
+    for key in ("correction_fallback", "counts_out_of_range_per_kg_day"):
+        if key in metadata:
+            print(f"note: {key.replace('_', ' ')}: {metadata[key]}", file=sys.stderr)
+    for note in filter(None, metadata.get("model_notes", "").split("; ")):
+        print(f"note: {note}", file=sys.stderr)
+
+
+def _correct(chosen: argparse.Namespace) -> int:
+    from cascade_driver.analysis.published import CaWO4Assumptions, load_stored_energy_model
+    from cascade_driver.config import DetectorSpec
+    from cascade_driver.schema import build
+    from cascade_driver.spectra.spectrum import read_spectrum, write_spectrum
+    from cascade_driver.workflow import correct_spectrum
+
+    content = {"resolution_eV": chosen.resolution_eV, "threshold_eV": chosen.threshold_eV}
+    detector = build(DetectorSpec, content, origin="arguments") if any(content.values()) else None
+    files = chosen.files if chosen.model is None else [chosen.model, *chosen.files]
+    if len(files) != 2:
+        raise InputError(
+            f"{len(files)} files or names given ({', '.join(files)}), expected a model and a spectrum: "
+            "cascade correct MODEL SPECTRUM.csv"
+        )
+    names = ("half_energy_eV", "width_eV", "sigma_81_eV", "sigma_160_eV")
+    assumed = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
+    model = load_stored_energy_model(files[0], assumptions=CaWO4Assumptions(**assumed) if assumed else None)
+    observed = correct_spectrum(
+        read_spectrum(Path(files[1])),
+        model,
+        fallback_species=chosen.species,
+        extrapolate=chosen.extrapolate,
+        detector=detector,
+    )
+    write_spectrum(observed, chosen.out)
+    _print_notes(observed.metadata)
+    if model.status == "qualitative":
+        print("note: the model is qualitative", file=sys.stderr)
+    print(f"{chosen.out}: {float(observed.total_counts_per_kg_day):.6g} counts per kg and day")
+    return 0

@@ -1,0 +1,30 @@
+"""Figures. Every function returns a `matplotlib.figure.Figure`; nothing else in the package knows matplotlib."""
+
+from cascade_driver.plot.relaxation import (
+    film_overlay_figure,
+    film_spectra_figure,
+    tls_damping_figure,
+    tls_density_figure,
+)
+from cascade_driver.plot.spectra import spectra_figure
+from cascade_driver.plot.stored_energy import (
+    defect_probability_figure,
+    stored_energy_figure,
+    stored_energy_trend_figure,
+)
+from cascade_driver.plot.style import CaptionedFigure, png_bytes, save_figure, value_with_error
+
+__all__ = [
+    "CaptionedFigure",
+    "defect_probability_figure",
+    "film_overlay_figure",
+    "film_spectra_figure",
+    "png_bytes",
+    "save_figure",
+    "spectra_figure",
+    "stored_energy_figure",
+    "stored_energy_trend_figure",
+    "tls_damping_figure",
+    "tls_density_figure",
+    "value_with_error",
+]

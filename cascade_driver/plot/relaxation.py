@@ -1,0 +1,235 @@
+"""Figures of what relaxes later: aluminium films and tunnelling systems."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+from numpy.typing import NDArray
+
+from cascade_driver.errors import InputError
+from cascade_driver.relaxation.tls_damping import (
+    MetalState,
+    Resonator,
+    TunnellingSystems,
+    low_temperature_slope_per_s_K,
+    mode_damping_Hz,
+    phonon_rate_constant_per_eV_s,
+    plateau_per_s,
+)
+from cascade_driver.relaxation.tls_damping_fit import DampingData
+from cascade_driver.relaxation.tls_density import (
+    CountedDensity,
+    DensityFit,
+    PowerLawDensity,
+    gaussian_density_per_K,
+)
+from cascade_driver.spectra.spectrum import Spectrum
+
+if TYPE_CHECKING:
+    from cascade_driver.relaxation.film_spectrum import FilmSpectrum
+from cascade_driver.plot.style import (
+    DATA_COLOUR,
+    MODEL_COLOUR,
+    PAIR_COLOURS,
+    QUIET_COLOUR,
+    RATE_DECADES,
+    COLUMN_WIDTH_in,
+    dress,
+    dressed_axes,
+    finished,
+    legend,
+    styled,
+)
+
+
+@styled
+def film_spectra_figure(
+    spectra: Sequence[FilmSpectrum], *, measured: Sequence[tuple[str, Spectrum]] = (), scale: float | None = None
+) -> Figure:
+    """Return spectra of the events of films per area of film, as in Fig. 6 of Romani 2024.
+
+    Parameters
+    ----------
+    spectra : sequence of FilmSpectrum
+        Of the same bins, named by their dislocation spacing.
+    measured : sequence of (str, Spectrum)
+        Names and spectra of the first one's detector, drawn as if they came from its film.
+    scale : float, optional
+        Each spectrum a second time, pale, times this.
+
+    Raises
+    ------
+    InputError
+        If there is no spectrum.
+    """
+    from cascade_driver.relaxation.film_spectrum import per_film_area
+
+    if not spectra:
+        raise InputError("a figure of film spectra without a spectrum: give at least one")
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.9), layout="constrained")
+    axes = dressed_axes(figure)
+    first = spectra[0].background
+    for number, spectrum in enumerate(spectra):
+        colour = PAIR_COLOURS[1 + number % (len(PAIR_COLOURS) - 1)]
+        rate, edges = spectrum.rate_per_mm2_s_eV, spectrum.energy_edges_eV
+        name = f"$\\rho_D$ = ({spectrum.background.film.dislocation_spacing_nm:g} nm)$^{{-2}}$"
+        axes.stairs(
+            np.where(rate > 0, rate, np.nan), edges, baseline=None, color=colour, label=name, linewidth=1.2
+        )
+        if scale is not None:
+            pale = np.where(rate > 0, scale * rate, np.nan)
+            axes.stairs(pale, edges, baseline=None, color=colour, alpha=0.4, label=f"{name} × {scale:g}")
+    for number, (name, one) in enumerate(measured):
+        rate = per_film_area(
+            one,
+            film_area_mm2=first.film_area_mm2,
+            detector_mass_kg=first.detector_mass_kg,
+            days_since_cooldown=first.days_since_cooldown,
+            reference_days=first.days_since_cooldown,
+        )
+        style = ("--", ":", "-.")[number % 3]
+        axes.stairs(rate, one.energy_edges_eV, baseline=None, color=DATA_COLOUR, linestyle=style, label=name)
+    axes.set_yscale("log")
+    top = max(float(s.rate_per_mm2_s_eV.max()) for s in spectra)
+    if top > 0:
+        axes.set_ylim(top / 10**RATE_DECADES, 2 * top)
+    axes.set_xlim(0, float(max(s.energy_edges_eV[-1] for s in spectra)))
+    axes.set_xlabel("phonon energy above the gap, into the crystal (eV)")
+    axes.set_ylabel(r"rate (mm$^{-2}$ s$^{-1}$ eV$^{-1}$)")
+    axes.set_title(
+        f"{first.interface.metal.name} film, $\\sigma_0$ = {first.film.bulk_stress_MPa:g} MPa, "
+        f"{first.days_since_cooldown:g} days after cooldown",
+        loc="left",
+        fontsize=6.5,
+        color=QUIET_COLOUR,
+    )
+    legend(axes)
+    return finished(figure)
+
+
+@styled
+def film_overlay_figure(film: Spectrum, others: Sequence[tuple[str, Spectrum]]) -> Figure:
+    """Return the background of a film in a detector, laid over other spectra of the same detector.
+
+    Parameters
+    ----------
+    film : Spectrum
+    others : sequence of (str, Spectrum)
+        Names and spectra, such as corrected ones of dark matter and of neutrinos.
+
+    Raises
+    ------
+    InputError
+        If all rates are zero.
+    """
+    drawn = [("film", film), *others]
+    tops = [float(one.total_rate_per_kg_day_keV.max()) for _, one in drawn]
+    if max(tops) <= 0:
+        raise InputError("every spectrum is zero in its range: choose a range with some rate")
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.9), layout="constrained")
+    axes = dressed_axes(figure)
+    for number, (name, one) in enumerate(drawn):
+        rate = one.total_rate_per_kg_day_keV
+        colour = PAIR_COLOURS[(1 - number) % len(PAIR_COLOURS)] if number < 2 else PAIR_COLOURS[number]
+        shown = np.where(rate > 0, rate, np.nan)
+        label = textwrap.fill(name, 48)
+        axes.stairs(shown, one.energy_edges_eV, baseline=None, color=colour, label=label, linewidth=1.2)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(numticks=8))
+    lowest = min(top for top in tops if top > 0)
+    axes.set_ylim(lowest / 10 ** (RATE_DECADES - 2), 3 * max(tops))
+    axes.set_xlim(0, float(max(one.energy_edges_eV[-1] for _, one in drawn)))
+    axes.set_xlabel("observed energy (eV)")
+    axes.set_ylabel(r"rate (kg$^{-1}$ d$^{-1}$ keV$^{-1}$)")
+    legend(axes)
+    return finished(figure)
+
+
+@styled
+def tls_damping_figure(
+    *,
+    systems: TunnellingSystems,
+    resonator: Resonator,
+    temperature_K: NDArray[np.float64],
+    data: DampingData | None,
+) -> Figure:
+    """Return the damping of a resonator by tunnelling systems against temperature, in both states of the metal.
+
+    Curves of the model with the limits of the superconducting one, dashed; data with their errors, filled in the
+    normal state (Fig. 3 of Maillet et al. 2023, doi:10.1103/PhysRevB.107.064104).
+    """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.6), layout="constrained")
+    axes = dressed_axes(figure)
+    lowest = math.inf
+    states: tuple[MetalState, ...] = (
+        ("normal", "superconducting") if systems.charged_fraction else ("superconducting",)
+    )
+    for metal in states:
+        colour = PAIR_COLOURS[2] if metal == "normal" else MODEL_COLOUR
+        damping = mode_damping_Hz(temperature_K, systems=systems, resonator=resonator, metal=metal)
+        lowest = min(lowest, float(damping.min()))
+        axes.plot(temperature_K, damping, color=colour, label=metal)
+        if data is not None:
+            chosen = data.is_normal == (metal == "normal")
+            axes.errorbar(
+                data.temperature_K[chosen],
+                data.damping_Hz[chosen],
+                yerr=data.damping_error_Hz[chosen],
+                fmt="o",
+                markersize=3,
+                color=colour,
+                markerfacecolor=colour if metal == "normal" else "white",
+                linewidth=0.8,
+            )
+    constant = phonon_rate_constant_per_eV_s(strain_coupling_eV=systems.strain_coupling_eV, resonator=resonator)
+    slope = low_temperature_slope_per_s_K(strength=systems.strength, rate_constant_per_eV_s=constant)
+    plateau = plateau_per_s(strength=systems.strength, mode_frequency_Hz=resonator.mode_frequency_Hz)
+    limit: dict[str, Any] = {"color": QUIET_COLOUR, "linestyle": "--", "linewidth": 0.8, "zorder": 0}
+    axes.plot(temperature_K, slope * temperature_K / (2 * np.pi), label="limits", **limit)
+    axes.axhline(plateau / (2 * np.pi), **limit)
+    axes.set(xscale="log", yscale="log", ylim=(0.7 * lowest, 1.6 * plateau / (2 * np.pi)))
+    axes.set_xlim(float(temperature_K.min()), float(temperature_K.max()))
+    axes.set_xlabel("temperature (K)")
+    axes.set_ylabel(r"damping $\Gamma/2\pi$ (Hz)")
+    legend(axes)
+    return finished(figure)
+
+
+@styled
+def tls_density_figure(counted: CountedDensity, *, fits: Sequence[DensityFit], random_field_K: float) -> Figure:
+    """Return the density of states of a glass at each temperature that was fitted, and at zero.
+
+    Left all energies with the exact Gaussian without interactions, right the low ones with their fits (Fig. 1 of
+    Churkin et al. 2021).
+    """
+    figure = Figure(figsize=(2 * COLUMN_WIDTH_in, 2.6), layout="constrained")
+    wide, low = figure.subplots(1, 2)
+    energy = np.geomspace(1e-2, 80, 400)
+    wide.plot(
+        energy,
+        gaussian_density_per_K(energy, random_field_K=random_field_K),
+        color=QUIET_COLOUR,
+        linestyle="--",
+        label="no interaction",
+    )
+    for axes, edges in ((wide, np.linspace(0, 80, 41)), (low, np.linspace(0, 3, 16))):
+        dress(axes)
+        for fit, colour in zip(fits, PAIR_COLOURS, strict=False):
+            n = np.diff(counted.integral(edges, fit.temperature_K)) / np.diff(edges)
+            axes.stairs(n, edges, color=colour, linewidth=0.9, label=f"{fit.temperature_K:g} K")
+        axes.set_xlabel(r"excitation energy $E = 2|\Delta|$ (K)")
+        axes.set_ylabel("density of states $n$ (1/K), both signs")
+        axes.set_ylim(bottom=0)
+    for fit, colour in zip(fits, PAIR_COLOURS, strict=False):
+        E = np.linspace(0.01 * fit.highest_K, fit.highest_K, 100)
+        density = PowerLawDensity(prefactor=fit.prefactor, exponent=fit.exponent, cutoff_K=1e6)
+        low.plot(E, density.per_K(E, fit.temperature_K), color=colour, linewidth=1.6)
+    low.set_xlim(0, 3)
+    legend(wide)
+    return finished(figure)

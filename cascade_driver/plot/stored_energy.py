@@ -1,0 +1,371 @@
+"""Figures of defect probabilities and stored energies, and their trend with the recoil energy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from cascade_driver.analysis.defect_probability import DefectPoint, DefectProbabilityFit, defect_points
+from cascade_driver.analysis.distribution import StoredEnergySummary, summarise_stored_energies
+from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
+from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
+from cascade_driver.errors import InputError
+from cascade_driver.simulation.record import CascadeTable
+
+if TYPE_CHECKING:
+    pass
+from cascade_driver.plot.style import (
+    DATA_COLOUR,
+    FILL_COLOUR,
+    MODEL_COLOUR,
+    QUIET_COLOUR,
+    COLUMN_WIDTH_in,
+    dress,
+    dressed_axes,
+    finished,
+    layout_pads,
+    legend,
+    mark,
+    plus_minus,
+    styled,
+)
+
+#: More recoil energies than this are drawn in two columns of panels.
+MOST_PANELS = 8
+
+#: No more bins than this over all stored energies of a figure.
+MOST_BINS = 32
+
+
+@styled
+def defect_probability_figure(table: CascadeTable | None, model: StoredEnergyModel | None, species: str) -> Figure:
+    """Return the defect probability of one species: points, fitted Fermi function and its error.
+
+    Shares of cascades with their 68 % Wilson intervals, the number of cascades above each; the best fit with
+    its band of one standard error. Separated data get the bracket and the limit they allow, and no band (Fig.
+    3 of Soum-Sidikov et al. 2024).
+
+    Parameters
+    ----------
+    table : CascadeTable, optional
+        Cascades for the points, where the model brings none.
+    model : StoredEnergyModel, optional
+        Where it holds the fit, its points are drawn; without a model there is no curve.
+    species : str
+        Chemical symbol of the knocked-on atom.
+
+    Raises
+    ------
+    InputError
+        If there is neither table nor model, or the model does not know the species.
+    FitError
+        If the table has no usable cascade of the species.
+    """
+    one = None if model is None else model[species]
+    fit = None if one is None else one.defect_probability_fit
+    points = fit.points if fit else defect_points(_cascades(table, species)) if table is not None else ()
+    if one is None and not points:
+        raise InputError("a figure of the defect probability needs a table or a model: give one")
+    highest = max([p.recoil_energy_eV for p in points] + ([one.maximum_recoil_energy_eV] if one else []))
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.6), layout="constrained")
+    axes = dressed_axes(figure)
+    if one is not None:
+        _draw_fermi(axes, one, highest_eV=1.05 * highest)
+    above_pt = _draw_points(axes, points) if points else 0.0
+    axes.set(xlim=(0, 1.05 * highest), ylim=(-0.03, 1.04))
+    axes.set_xlabel(f"recoil energy $E_R$ of {species} (eV)")
+    axes.set_ylabel("defect probability $p_d$")
+    legend(axes)
+    mark(axes, _status(table, model), above_pt=above_pt)
+    return finished(figure)
+
+
+def _draw_points(axes: Axes, points: Sequence[DefectPoint]) -> float:
+    """Draw points and numbers of cascades; return the height that the numbers take above the axes."""
+    energy = np.array([p.recoil_energy_eV for p in points])
+    share = np.array([p.probability for p in points])
+    # The interval of a weighted share may miss the share itself by a hair.
+    below = np.maximum(share - [p.lower for p in points], 0)
+    above = np.maximum([p.upper for p in points] - share, 0)
+    axes.errorbar(
+        energy,
+        share,
+        yerr=[below, above],
+        fmt="o",
+        markersize=3.5,
+        color=DATA_COLOUR,
+        elinewidth=0.9,
+        capsize=2,
+        label="cascades, 68 % interval",
+        zorder=4,
+        clip_on=False,
+    )
+    numbers = [f"{p.n_defects}/{p.n_cascades}" for p in points]
+    length_pt = 3.6 * max(len(number) for number in numbers)  # of the longest, in the font of 6 pt
+    # of the column the axes take some 0.85, of which the highest energy leaves a little free
+    closest_pt = np.diff(np.sort(energy)).min(initial=np.inf) / energy.max() * 0.8 * 72 * COLUMN_WIDTH_in
+    crowded = closest_pt < length_pt + 3
+    for point, number in zip(points, numbers, strict=True):
+        axes.annotate(
+            number,
+            (point.recoil_energy_eV, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            rotation=90 if crowded else 0,
+            fontsize=6,
+            color=QUIET_COLOUR,
+            annotation_clip=False,
+        )
+    return 6.0 + (length_pt if crowded else 6.0)
+
+
+def _draw_fermi(axes: Axes, model: SpeciesModel, *, highest_eV: float) -> None:
+    fit, law = model.defect_probability_fit, model.defect_probability
+    if fit is not None and fit.is_separated:
+        _draw_separated(axes, fit, highest_eV=highest_eV)
+        return
+    # dense where the curve bends, so that a narrow step is not cut short
+    steps = law.half_energy_eV + law.width_eV * np.linspace(-8, 8, 161)
+    energy = np.unique(np.concatenate([np.linspace(0, highest_eV, 401), steps]))
+    energy = energy[(energy >= 0) & (energy <= highest_eV)]
+    p = law(energy)
+    (half, width, *top), errors = _fermi_values(model), fit.errors if fit else ()
+    text = f"$E_{{1/2}}$ = {plus_minus(half, errors[:1])} eV\n$w$ = {plus_minus(width, errors[1:2])} eV"
+    if top:
+        text += f"\n$p_{{max}}$ = {plus_minus(top[0], errors[2:3])}"
+    axes.plot(energy, p, color=MODEL_COLOUR, label=("Fermi fit\n" if fit else "Fermi function\n") + text, zorder=3)
+    if fit is not None:
+        error = fit.probability_error(energy)
+        axes.fill_between(
+            energy,
+            np.clip(p - error, 0, 1),
+            np.clip(p + error, 0, 1),
+            color=MODEL_COLOUR,
+            alpha=0.22,
+            linewidth=0,
+            label="1 standard error",
+            zorder=2,
+        )
+
+
+def _fermi_values(model: SpeciesModel) -> tuple[float, ...]:
+    law = model.defect_probability
+    free_top = model.defect_probability_fit is not None and len(model.defect_probability_fit.parameters) == 3
+    top = (law.maximum,) if free_top or law.maximum != 1 else ()
+    return (law.half_energy_eV, law.width_eV, *top)
+
+
+def _draw_separated(axes: Axes, fit: DefectProbabilityFit, *, highest_eV: float) -> None:
+    """Draw what separated data say: nothing below the bracket, everything above, no curve in between."""
+    lower, upper = fit.half_energy_bracket_eV or (fit.probability.half_energy_eV,) * 2
+    limit = f"$w$ < {fit.width_upper_limit_eV:.3g} eV ({fit.width_confidence:.0%})"
+    for x, y in (((0.0, lower), 0.0), ((upper, highest_eV), fit.probability.maximum)):
+        axes.plot(x, (y, y), color=MODEL_COLOUR, zorder=3)
+    if lower < upper:
+        label = f"{lower:g} eV < $E_{{1/2}}$ < {upper:g} eV\n{limit}"
+        axes.axvspan(
+            lower,
+            upper,
+            facecolor="none",
+            edgecolor=MODEL_COLOUR,
+            alpha=0.5,
+            hatch="////",
+            linewidth=0,
+            label=label,
+        )
+    else:
+        axes.axvline(lower, color=MODEL_COLOUR, linestyle=":", label=f"$E_{{1/2}}$ near {lower:g} eV\n{limit}")
+
+
+@styled
+def stored_energy_figure(table: CascadeTable, model: StoredEnergyModel | None, species: str) -> Figure:
+    """Return the distributions of the non-zero stored energies of one species, one panel per recoil energy.
+
+    Histograms weighted by direction and normalised to 1, the mean (dashed) beside each, and the fitted density
+    over them (Fig. 2 of Soum-Sidikov et al. 2024). Recoil energies without any stored energy are named only.
+
+    Parameters
+    ----------
+    table : CascadeTable
+    model : StoredEnergyModel, optional
+        Without one there are no curves.
+    species : str
+
+    Raises
+    ------
+    InputError
+        If the model does not know the species.
+    FitError
+        If the table has no usable cascade of it.
+    """
+    law = None if model is None else model[species].distribution
+    cascades = _cascades(table, species)
+    summaries = summarise_stored_energies(cascades)
+    shown = [s for s in summaries if s.n_nonzero]
+    columns = 1 if len(shown) <= MOST_PANELS else 2
+    rows = max(math.ceil(len(shown) / columns), 1)
+    width = COLUMN_WIDTH_in * (1 if columns == 1 else 2.08)
+    figure = Figure(figsize=(width, max(0.68 * rows + 0.55, 1.6)), layout="constrained")
+    layout_pads(figure, h_pad=0.015)
+    panels = figure.subplots(rows, columns, sharex=True, squeeze=False).T.ravel()
+    largest = float(cascades.stored_energy_eV[cascades.stores_energy].max(initial=1.0))
+    edges = _bins(largest)
+    for axes, summary in zip(panels, shown, strict=False):
+        dress(axes)
+        _draw_histogram(axes, cascades, summary, edges)
+        if law is not None:
+            energy = summary.recoil_energy_eV
+            stored = np.linspace(0, min(energy, 1.4 * edges[-1]), 500)
+            axes.plot(stored, np.exp(law.log_density(stored, energy)), color=MODEL_COLOUR, zorder=3)
+        axes.set_ylim(0, 1.12 * axes.get_ylim()[1])
+        axes.yaxis.set_major_locator(MaxNLocator(2, min_n_ticks=2))
+        axes.tick_params(top=False, right=False)
+    for axes in panels[len(shown) :]:
+        axes.set_axis_off()
+    panels[0].set_xlim(0, 1.4 * edges[-1])
+    for last in (rows - 1, len(shown) - 1):
+        panels[last].set_xlabel("stored energy $E_s$ (eV)")
+        panels[last].tick_params(labelbottom=True)
+    figure.supylabel("probability density (1/eV)", fontsize=8)
+    _say_what_is_not_shown(panels[0], summaries, species)
+    mark(panels[0], _status(table, model))
+    return finished(figure)
+
+
+def _bins(largest_eV: float) -> NDArray[np.float64]:
+    """Return edges from 0 over `largest_eV`, of a round width."""
+    decade = 10.0 ** math.floor(math.log10(largest_eV / MOST_BINS))
+    width = next(decade * step for step in (1, 2, 2.5, 5, 10) if largest_eV / (decade * step) <= MOST_BINS)
+    return np.arange(math.floor(largest_eV / width) + 2, dtype=np.float64) * width
+
+
+def _draw_histogram(
+    axes: Axes, cascades: UsableCascades, summary: StoredEnergySummary, edges: NDArray[np.float64]
+) -> None:
+    here = (cascades.recoil_energy_eV == summary.recoil_energy_eV) & cascades.stores_energy
+    density, _ = np.histogram(
+        cascades.stored_energy_eV[here], bins=edges, weights=cascades.weight[here], density=True
+    )
+    axes.stairs(density, edges, fill=True, facecolor=FILL_COLOUR, edgecolor=QUIET_COLOUR, linewidth=0.5)
+    mean = summary.mean_eV or 0.0
+    errors = () if summary.standard_error_eV is None else (summary.standard_error_eV,)
+    axes.axvline(mean, color=DATA_COLOUR, linestyle=(0, (4, 2)), linewidth=0.9, zorder=4)
+    text = (
+        f"$E_R$ = {summary.recoil_energy_eV:g} eV\n"
+        rf"$\langle E_s \rangle$ = {plus_minus(mean, errors)} eV"
+        f"\n{summary.n_nonzero} of {summary.n_cascades} cascades"
+    )
+    axes.text(
+        0.985,
+        0.92,
+        text,
+        transform=axes.transAxes,
+        ha="right",
+        va="top",
+        fontsize=6.5,
+        linespacing=1.25,
+        zorder=5,
+        bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8},
+    )
+
+
+def _say_what_is_not_shown(axes: Axes, summaries: Sequence[StoredEnergySummary], species: str) -> None:
+    without = [f"{s.recoil_energy_eV:g}" for s in summaries if not s.n_nonzero]
+    title = f"{species} recoils"
+    if without:
+        title += f" (none stored at {', '.join(without)} eV)"
+    axes.set_title(title, loc="left", fontsize=6.5, color=QUIET_COLOUR)
+
+
+@styled
+def stored_energy_trend_figure(
+    table: CascadeTable | None, model: StoredEnergyModel | None, species: str
+) -> Figure:
+    """Return the mean non-zero stored energy of one species against recoil energy, and its share of it.
+
+    Points are weighted means with their standard errors, the curve the mean of the fitted distribution in the
+    simulated range; in the lower panel the dashed curve includes the cascades that stored nothing.
+
+    Parameters
+    ----------
+    table : CascadeTable, optional
+        Cascades for the points, where the model brings none.
+    model : StoredEnergyModel, optional
+        Without one there are no curves.
+    species : str
+
+    Raises
+    ------
+    InputError
+        If there is neither table nor model, or the model does not know the species.
+    FitError
+        If the table has no usable cascade of the species.
+    """
+    if table is None and model is None:
+        raise InputError("a figure of the mean stored energy needs a table or a model: give one")
+    one = None if model is None else model[species]
+    fit = None if one is None else one.distribution_fit
+    if fit is not None:
+        summaries = fit.summaries
+    else:
+        summaries = () if table is None else summarise_stored_energies(_cascades(table, species))
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 3.3), layout="constrained")
+    layout_pads(figure, h_pad=0.02)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    known = [s for s in summaries if s.mean_eV is not None]
+    energy = np.array([s.recoil_energy_eV for s in known])
+    mean = np.array([s.mean_eV for s in known], dtype=np.float64)
+    error = np.array([s.standard_error_eV or 0.0 for s in known])
+    points = {"fmt": "o", "markersize": 3.5, "color": DATA_COLOUR, "elinewidth": 0.9, "capsize": 2, "zorder": 4}
+    if known:
+        upper.errorbar(energy, mean, yerr=error, label="mean of non-zero", **points)
+        lower.errorbar(energy, 100 * mean / energy, yerr=100 * error / energy, **points)
+    if one is not None:
+        grid = np.linspace(one.distribution.lowest_energy_eV, one.maximum_recoil_energy_eV, 300)
+        of_law = one.distribution.mean_eV(grid)
+        label = "fitted distribution" if fit else "distribution"
+        upper.plot(grid, of_law, color=MODEL_COLOUR, label=label)
+        lower.plot(grid, 100 * of_law / grid, color=MODEL_COLOUR)
+        lower.plot(
+            grid,
+            100 * one.defect_probability(grid) * of_law / grid,
+            color=MODEL_COLOUR,
+            linestyle=(0, (4, 2)),
+            label=r"all recoils, $p_d \langle E_s \rangle / E_R$",
+        )
+        legend(lower)
+    for axes in (upper, lower):
+        dress(axes)
+        axes.set_ylim(0, 1.12 * axes.dataLim.y1 if np.isfinite(axes.dataLim.y1) and axes.dataLim.y1 > 0 else 1)
+    highest = max([s.recoil_energy_eV for s in summaries] + ([one.maximum_recoil_energy_eV] if one else []))
+    lower.set_xlim(0, 1.05 * highest)
+    upper.set_ylabel(r"$\langle E_s \rangle$, non-zero (eV)")
+    lower.set_ylabel(r"$\langle E_s \rangle / E_R$ (%)")
+    lower.set_xlabel(f"recoil energy $E_R$ of {species} (eV)")
+    legend(upper, loc="upper left")
+    mark(upper, _status(table, model))
+    return finished(figure)
+
+
+def _cascades(table: CascadeTable | None, species: str) -> UsableCascades:
+    """Return the usable cascades of a species, however many failed: a figure shows, it does not judge."""
+    if table is None:
+        raise InputError(f"{species}: cascades are needed for this figure; give their table")
+    return usable_cascades(table, species=species, allow_failures=True)
+
+
+def _status(table: CascadeTable | None, model: StoredEnergyModel | None) -> str:
+    statuses = {t.potential_status for t in (table,) if t is not None} | {
+        m.status for m in (model,) if m is not None
+    }
+    return "quantitative" if statuses == {"quantitative"} else "qualitative"

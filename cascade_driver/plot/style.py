@@ -1,0 +1,197 @@
+"""How figures look, and how they are kept: one column of a journal wide, no display, no state of pyplot.
+
+Data are dark, fitted models vermilion, and what comes from a potential that calls itself qualitative says so
+in its corner.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from cascade_driver.errors import InputError
+
+if TYPE_CHECKING:
+    pass
+
+
+#: What a figure says whose potential calls itself qualitative.
+QUALITATIVE_MARK = "qualitative potential"
+
+#: One column of a two-column journal, 86 mm.
+COLUMN_WIDTH_in = 3.39
+
+#: Of PNG files.
+RESOLUTION_dpi = 150
+
+DATA_COLOUR = "#262626"
+
+FILL_COLOUR = "#c3ccd4"
+
+MODEL_COLOUR = "#d55e00"
+
+QUIET_COLOUR = "#6e6e6e"
+
+#: One per spectrum: told apart with any colour vision, and by their lightness in grey (after Okabe and Ito).
+PAIR_COLOURS = ("#262626", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9")
+
+#: Orders of magnitude below the largest rate that a spectrum is drawn over.
+RATE_DECADES = 5
+
+#: Of error bands.
+BAND_ALPHA = 0.3
+
+_STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same figure on every machine
+    "mathtext.fontset": "dejavusans",
+    "font.size": 7.5,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "axes.linewidth": 0.7,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7,
+    "legend.frameon": True,  # else the sign of a point could pass for a point
+    "legend.fancybox": False,
+    "legend.framealpha": 0.9,
+    "legend.edgecolor": "#d9d9d9",
+    "legend.handlelength": 1.8,
+    "lines.linewidth": 1.3,
+    "savefig.dpi": RESOLUTION_dpi,
+    "pdf.fonttype": 42,  # text stays text
+}
+
+#: Reset whatever the user's matplotlibrc holds, for the time of one function.
+styled = matplotlib.style.context(["default", _STYLE])
+
+
+def save_figure(figure: Figure, stem: Path) -> list[Path]:
+    """Write `<stem>.png` and `<stem>.pdf` and return their paths; a reader never sees half a file.
+
+    No date goes into the files: the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure : Figure
+    stem : Path
+        Without suffix; folders that do not exist are made.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be written.
+    """
+    paths = []
+    for suffix, content in ((".png", png_bytes(figure)), (".pdf", _pdf_bytes(figure))):
+        path = stem.with_name(stem.name + suffix)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        except OSError as error:
+            if temporary.is_file():
+                temporary.unlink()
+            raise InputError(
+                f"{path}: the figure cannot be written ({error.strerror or error}); choose another folder"
+            ) from error
+        paths.append(path)
+    return paths
+
+
+@styled
+def png_bytes(figure: Figure, *, resolution_dpi: int = RESOLUTION_dpi) -> bytes:
+    """Return a figure as the content of a PNG file."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=resolution_dpi, metadata={"Software": None})
+    return stream.getvalue()
+
+
+@styled
+def _pdf_bytes(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
+    return stream.getvalue()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionedFigure:
+    """A figure with a name fit for a file and the text that belongs under it."""
+
+    name: str
+    caption: str
+    figure: Figure
+
+
+def value_with_error(value: float, error: float | None) -> str:
+    """Return a value with its standard error, both cut at the second digit of the error.
+
+    Examples
+    --------
+    >>> value_with_error(50.234, 1.27), value_with_error(7.5, None), value_with_error(1234.5, 210.0)
+    ('50.2 ± 1.3', '7.5', '1234 ± 210')
+    """
+    if error is None or not (math.isfinite(error) and error > 0):
+        return f"{value:.4g}"
+    digits = max(1 - math.floor(math.log10(error)), 0)
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def plus_minus(value: float, errors: Sequence[float]) -> str:
+    """Return a value with the first of its errors, if it has any."""
+    return value_with_error(value, errors[0] if errors else None)
+
+
+def mark(axes: Axes, status: str, *, above_pt: float = 0.0) -> None:
+    """Say above the axes, and above what else stands there, that the potential is qualitative."""
+    if status != "quantitative":
+        axes.set_title(
+            QUALITATIVE_MARK, loc="right", fontsize=6, fontstyle="italic", color=QUIET_COLOUR, pad=4 + above_pt
+        )
+
+
+def legend(axes: Axes, *, loc: Literal["best", "upper left"] = "best") -> None:
+    """Add the legend, data first."""
+    handles, labels = axes.get_legend_handles_labels()
+    order = sorted(range(len(handles)), key=lambda i: not isinstance(handles[i], ErrorbarContainer))
+    if order:
+        axes.legend([handles[i] for i in order], [labels[i] for i in order], loc=loc)
+
+
+def dressed_axes(figure: Figure) -> Axes:
+    """Return the one axes of a figure, in the style of all."""
+    axes = figure.subplots()
+    dress(axes)
+    return axes
+
+
+def dress(axes: Axes) -> None:
+    """Give axes the ticks of all figures."""
+    axes.tick_params(which="both", direction="in", top=True, right=True, width=0.6)
+    axes.tick_params(which="major", labelsize=7.5, length=3)
+    axes.tick_params(which="minor", length=1.8)
+
+
+def layout_pads(figure: Figure, *, h_pad: float) -> None:
+    """Set the vertical room between the panels of a figure."""
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(h_pad=h_pad, hspace=0.0)
+
+
+def finished(figure: Figure) -> Figure:
+    """Lay out and make all ticks now, while the style holds."""
+    figure.draw_without_rendering()
+    return figure
