@@ -25,5 +25,9 @@ class RecordError(CascadeError):
     """A record or a run directory that is damaged or of another schema."""
 
 
+class SchemaError(RecordError):
+    """A record that another version of the program wrote: sound, but not to be read or repaired by this one."""
+
+
 class FitError(CascadeError):
     """Data from which the wanted quantity cannot be determined."""

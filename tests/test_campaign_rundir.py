@@ -6,17 +6,25 @@ import json
 import os
 
 import pytest
-from fake_engine import a_campaign, a_run, work_of
+from fake_engine import POTENTIAL, a_campaign, a_run, work_of
 
 from cascade_driver.campaign import rundir as module
 from cascade_driver.campaign.claims import Claims, this_place
 from cascade_driver.campaign.executors import Serial
 from cascade_driver.campaign.rundir import RunDirectory, write_atomically
+from cascade_driver.cli import main
 from cascade_driver.errors import CascadeError, InputError, RecordError
-from cascade_driver.schema import build
+from cascade_driver.schema import build, digest
 from cascade_driver.simulation.cascade import Result
+from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.record import Outcome, Record
 from cascade_driver.simulation.spec import CascadeSpec
+
+INPUT = f"""
+crystal = {{ name = "Si", repeats = [4, 4, 4] }}
+potential = {{ name = "{POTENTIAL}" }}
+recoils = [{{ species = "Si", recoil_energies_eV = [20], directions = {{ scheme = "symmetry", count = 2 }} }}]
+"""
 
 
 @pytest.fixture
@@ -167,6 +175,52 @@ def test_a_plan_of_another_schema_is_refused(tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 99}))
     with pytest.raises(InputError, match="schema version 99"):
         run.load()
+
+
+def test_a_damaged_plan_is_refused_and_made_again_from_the_input(tmp_path):
+    run = a_run(tmp_path, a_campaign(energies=(50,)))
+    path = tmp_path / "campaign.json"
+    path.write_text(path.read_text().replace("50.0", "58.0"))
+    with pytest.raises(
+        InputError, match="differs from its checksum; move it away and give `cascade run` the input"
+    ):
+        run.load()
+
+
+def another_version(run: RunDirectory, name: str) -> dict[str, bytes]:
+    """Let another version of the program have written a record; return what all records hold then."""
+    path = run.cascades / name / "record.json"
+    content = json.loads(path.read_text()) | {"schema_version": 2, "provenance": {"cascade_driver": "7.0"}}
+    del content["checksum"]
+    path.write_text(json.dumps(content | {"checksum": digest(content, length=64)}))
+    return {p.parent.name: p.read_bytes() for p in run.cascades.glob("*/record.json")}
+
+
+@pytest.mark.parametrize("damaged_too", [False, True])
+@pytest.mark.parametrize("verb", ["run", "work", "status", "verify", "export", "fit", "submit", "show"])
+def test_a_record_of_another_version_is_refused_with_one_line_and_never_moved(
+    run, tmp_path, capsys, verb, damaged_too
+):
+    run.keep(load_potential(POTENTIAL))
+    (run.path / "input.toml").write_text(INPUT)
+    names = sorted(run.finished())
+    if damaged_too:
+        (run.cascades / names[0] / "record.json").write_text("{")
+    before = another_version(run, names[-1])
+    arguments = {
+        "run": ["run", str(run.path / "input.toml"), "--out", str(run.path)],
+        "export": ["export", str(run.path), "--table", str(tmp_path / "x.csv")],
+        "submit": ["submit", str(run.path), "--slurm", "--dry-run"],
+        "show": ["show", str(run.path), names[-1]],
+    }.get(verb, [verb, str(run.path)])
+    assert main(arguments) == (0 if verb == "work" else 2)
+    said = capsys.readouterr().err
+    if verb != "work":  # a worker makes what is missing and reads nothing
+        assert f"{names[-1]}/record.json: schema version 2, this program" in said
+        assert "use cascade_driver 7.0, or start a new run with --out" in said
+        assert said.count("\n") == 1
+    assert {p.parent.name: p.read_bytes() for p in run.cascades.glob("*/record.json")} == before
+    assert not (run.path / "damaged").exists()
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):

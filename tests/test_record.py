@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from cascade_driver.errors import RecordError
+from cascade_driver import __version__
+from cascade_driver.errors import RecordError, SchemaError
+from cascade_driver.schema import digest
 from cascade_driver.simulation.record import (
     RECORD_FILE,
     RECORD_SCHEMA,
@@ -98,10 +100,30 @@ def test_a_damaged_record_is_found(folder, text):
 def test_a_record_of_another_schema_is_refused(folder):
     path = folder / RECORD_FILE
     content = json.loads(path.read_text()) | {"schema_version": RECORD_SCHEMA + 1}
-    path.write_text(json.dumps(content))
-    with pytest.raises(
-        RecordError, match=f"schema version {RECORD_SCHEMA + 1}, this program reads {RECORD_SCHEMA}"
-    ):
+    del content["checksum"]
+    for checksum in ({"checksum": digest(content, length=64)}, {"checksum": "hashed in another way"}, {}):
+        path.write_text(json.dumps(content | checksum))
+        expected = rf"schema version {RECORD_SCHEMA + 1}, this program \({__version__}\) reads schema version"
+        with pytest.raises(SchemaError, match=expected) as caught:
+            read_record(folder)
+        assert "use cascade_driver 0.1.0, or start a new run" in str(caught.value)
+
+
+def test_a_bit_flipped_in_the_version_is_damage_and_not_another_schema(folder):
+    path = folder / RECORD_FILE
+    path.write_text(path.read_text().replace(f'"schema_version": {RECORD_SCHEMA}', '"schema_version": 9'))
+    with pytest.raises(RecordError, match="version is damaged, found 9; `cascade run` repairs it") as caught:
+        read_record(folder)
+    assert not isinstance(caught.value, SchemaError)
+
+
+@pytest.mark.parametrize("change", [{"outcome": "melted"}, {"mood": "good"}])
+def test_sound_content_that_this_program_does_not_know_is_of_another_version(folder, change):
+    path = folder / RECORD_FILE
+    content = json.loads(path.read_text()) | change
+    del content["checksum"]
+    path.write_text(json.dumps(content | {"checksum": digest(content, length=64)}))
+    with pytest.raises(SchemaError, match="unknown content"):
         read_record(folder)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from cascade_driver.campaign.claims import this_place
-from cascade_driver.errors import RecordError
+from cascade_driver.errors import RecordError, SchemaError
 from cascade_driver.simulation.record import RECORD_FILE, Record, read_record
 
 #: Changes when the columns change: rows of another layout are not read.
@@ -117,7 +117,13 @@ class Index:
         self._stream: TextIO | None = None
 
     def read(self) -> tuple[dict[str, Row], dict[str, str]]:
-        """Return the rows of all finished cascades, and what is wrong with those that are damaged."""
+        """Return the rows of all finished cascades, and what is wrong with those that are damaged.
+
+        Raises
+        ------
+        SchemaError
+            If another version of the program wrote one of them.
+        """
         known = self._known()
         rows: dict[str, Row] = {}
         damaged: dict[str, str] = {}
@@ -133,6 +139,9 @@ class Index:
                 continue
             try:
                 rows[name] = row_of(read_record(self._cascades / name), self._cascades / name)
+            except SchemaError:
+                self.close()
+                raise
             except RecordError as error:
                 damaged[name] = str(error)
             except FileNotFoundError:

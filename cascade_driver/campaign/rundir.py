@@ -30,7 +30,7 @@ from cascade_driver.campaign.claims import Claims, is_running, this_place
 from cascade_driver.campaign.index import Index, Row, number, row_of
 from cascade_driver.campaign.plan import Campaign, RecoilGroup
 from cascade_driver.errors import CascadeError, InputError, RecordError
-from cascade_driver.schema import build, canonical_json, plain, read_json
+from cascade_driver.schema import build, canonical_json, digest, plain, read_json
 from cascade_driver.simulation.cascade import Result, write_structure
 from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.record import CascadeTable, Record, read_record, write_record
@@ -101,7 +101,8 @@ class RunDirectory:
 
     def save(self, campaign: Campaign) -> None:
         """Write the plan; what an earlier plan had finished stays."""
-        text = canonical_json({"schema_version": CAMPAIGN_SCHEMA, **plain(campaign)})
+        content = {"schema_version": CAMPAIGN_SCHEMA, **plain(campaign)}
+        text = canonical_json({**content, "checksum": digest(content, length=64)})
         write_atomically(self.path / CAMPAIGN_FILE, text + "\n")
         self.starts(campaign).mkdir(parents=True, exist_ok=True)
 
@@ -111,15 +112,26 @@ class RunDirectory:
         Raises
         ------
         InputError
-            If this is no run directory, or of another schema.
+            If this is no run directory, damaged, or of another schema.
         """
         path = self.path / CAMPAIGN_FILE
         if not path.is_file():
             raise InputError(f"{self.path}: no {CAMPAIGN_FILE} there; give the folder that `cascade run` made")
         content = read_json(path)
+        # Plans of the first days carry none.
+        checksum = content.pop("checksum", None)
+        is_sound = checksum in {None, digest(content, length=64)}
         version = content.pop("schema_version", None)
         if version != CAMPAIGN_SCHEMA:
-            raise InputError(f"{path}: schema version {version}, this program reads {CAMPAIGN_SCHEMA}")
+            raise InputError(
+                f"{path}: schema version {version}, this program reads {CAMPAIGN_SCHEMA}; use the cascade_driver "
+                "that planned it, or start a new run with --out"
+            )
+        if not is_sound:
+            raise InputError(
+                f"{path}: content differs from its checksum; move it away and give `cascade run` the input again: "
+                "the same plan is made, and what is finished stays"
+            )
         return build(Campaign, content, origin=str(path))
 
     def known_groups(self) -> dict[str, RecoilGroup]:

@@ -25,7 +25,7 @@ from typing import Literal, Protocol
 from cascade_driver.campaign.index import Row
 from cascade_driver.campaign.rundir import disk_error
 from cascade_driver.campaign.task import Task, Workshop
-from cascade_driver.errors import CascadeError, RecordError
+from cascade_driver.errors import CascadeError, RecordError, SchemaError
 
 #: How a task ended: done; its process died; it took too long; a starting state is damaged; the campaign cannot
 #: go on; the program is wrong.
@@ -220,6 +220,8 @@ def _perform(workshop: Workshop, task: Task) -> Ending:
     """Do a task and say how it ended."""
     try:
         return Ending(task=task, kind="done", row=workshop.perform(task))
+    except SchemaError as error:
+        return Ending(task=task, kind="fatal", message=str(error))
     except RecordError as error:
         return Ending(task=task, kind="damaged", message=str(error))
     except CascadeError as error:

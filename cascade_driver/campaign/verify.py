@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory, write_atomically
-from cascade_driver.errors import CascadeError
+from cascade_driver.errors import CascadeError, SchemaError
 from cascade_driver.schema import build
 from cascade_driver.simulation.cascade import STRUCTURE_FILE
 from cascade_driver.simulation.record import read_record
@@ -61,6 +61,8 @@ def verify(run: RunDirectory, *, observe: Callable[[int, int], None] = lambda _d
     ------
     InputError
         If this is no run directory.
+    SchemaError
+        If another version of the program wrote one of the records.
     """
     campaign = run.load()
     finished = sorted(run.finished())
@@ -86,13 +88,21 @@ def verify(run: RunDirectory, *, observe: Callable[[int, int], None] = lambda _d
 
 
 def complaint(folder: Path) -> str:
-    """Return what is wrong with a finished cascade; empty if nothing is."""
+    """Return what is wrong with a finished cascade; empty if nothing is.
+
+    Raises
+    ------
+    SchemaError
+        If another version of the program wrote it.
+    """
     try:
         record = read_record(folder)
         if build(CascadeSpec, record.spec, origin=str(folder)).id != record.id:
             return f"{folder}: the specification does not hash to the name; `cascade run` repairs it"
     except FileNotFoundError:
         return ""  # set aside just now
+    except SchemaError:
+        raise
     except CascadeError as error:
         return str(error)
     structure = folder / STRUCTURE_FILE

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_driver.errors import RecordError
+from cascade_driver import __version__
+from cascade_driver.errors import RecordError, SchemaError
 from cascade_driver.schema import digest
 
 #: Version of the layout of `record.json`; a reader refuses what it does not know.
@@ -128,24 +129,41 @@ def read_record(folder: Path) -> Record:
     Raises
     ------
     RecordError
-        If it is missing, damaged, of another schema, or not the record of this folder.
+        If it is missing, damaged, or not the record of this folder.
+    SchemaError
+        If another version of the program wrote it; nothing may repair it then.
     """
     path = folder / RECORD_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        checksum = content.pop("checksum")
         version = content.pop("schema_version")
+        checksum = content.pop("checksum", "")
     except FileNotFoundError:
         raise RecordError(f"{path}: missing; run the campaign again") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(f"{path}: damaged ({error}); `cascade run` repairs it") from None
-    if version != RECORD_SCHEMA:
-        raise RecordError(f"{path}: schema version {version}, this program reads {RECORD_SCHEMA}")
-    if digest({"schema_version": version, **content}, length=64) != checksum:
+    if digest({"schema_version": RECORD_SCHEMA, **content}, length=64) != checksum:
+        # Another version may hash in another way; if ours fits but for the version, the version is what was hit.
+        if version != RECORD_SCHEMA:
+            raise _of_another_version(path, f"schema version {version}", content)
         raise RecordError(f"{path}: content differs from its checksum; `cascade run` repairs it")
+    if version != RECORD_SCHEMA:
+        raise RecordError(f"{path}: schema version is damaged, found {version}; `cascade run` repairs it")
     if content["id"] != folder.name:
         raise RecordError(f"{path}: is the record of {content['id']}; `cascade run` repairs it")
-    return Record(**{**content, "outcome": Outcome.from_key(content["outcome"])})
+    try:
+        return Record(**{**content, "outcome": Outcome.from_key(content["outcome"])})
+    except (TypeError, KeyError) as error:
+        raise _of_another_version(path, f"unknown content ({error})", content) from None
+
+
+def _of_another_version(path: Path, found: str, content: dict[str, Any]) -> SchemaError:
+    provenance = content.get("provenance")
+    writer = provenance.get("cascade_driver") if isinstance(provenance, dict) else None
+    return SchemaError(
+        f"{path}: {found}, this program ({__version__}) reads schema version {RECORD_SCHEMA}; it stays as it is: "
+        f"use cascade_driver {writer or 'of the version that wrote it'}, or start a new run with --out"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
