@@ -1,0 +1,1 @@
+"""Potentials: structures, labels from first principles, linear fits, validation."""

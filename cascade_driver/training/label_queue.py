@@ -1,0 +1,258 @@
+"""A queue of structures that wait for their labels, shared by any number of workers through its folder.
+
+    QUEUE/settings.json               what labels are made with
+    QUEUE/structures/<place>-<id>.extxyz   what was asked for, in the order of the names
+    QUEUE/labels/<id>.extxyz          what is known
+    QUEUE/failed/<id>/                reason and output of what failed
+    QUEUE/orbitals/<trajectory>.wfn   where the next structure of a trajectory starts from
+    QUEUE/claims/ work/               who is at what
+
+A structure is never labelled twice, a label is never overwritten, and a worker that dies loses the one structure
+it was at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase.io
+from ase import Atoms
+
+from cascade_driver.campaign.claims import Claims, Heartbeat
+from cascade_driver.campaign.rundir import write_atomically
+from cascade_driver.errors import InputError
+from cascade_driver.schema import digest, plain, read_json
+from cascade_driver.training.frames import LabelledFrame, read_frames, structure_id, write_frames, write_structures
+from cascade_driver.training.labelling import (
+    ORBITALS,
+    AseSettings,
+    Cp2kSettings,
+    LabelError,
+    build_settings,
+    label,
+    require_cp2k,
+)
+
+#: What is asked for without more is in the middle of the queue.
+USUAL_PRIORITY = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueStatus:
+    """How far a queue is.
+
+    Attributes
+    ----------
+    asked, labelled, failed : int
+        Structures.
+    atoms_labelled : int
+        In all labelled structures.
+    hours : float
+        Of all labels that were made here, by the clock.
+    """
+
+    asked: int
+    labelled: int
+    failed: int
+    atoms_labelled: int
+    hours: float
+
+    @property
+    def waiting(self) -> int:
+        """Structures without an answer."""
+        return self.asked - self.labelled - self.failed
+
+
+class LabelQueue:
+    """The queue in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Of an existing queue, see `create`.
+
+    Raises
+    ------
+    InputError
+        If there is no queue.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        content = folder / "settings.json"
+        if not content.is_file():
+            raise InputError(
+                f"{folder}: no queue of labels; make one with `cascade train propose --queue {folder}`"
+            )
+        self.settings: Cp2kSettings | AseSettings = build_settings(read_json(content), origin=str(content))
+
+    @classmethod
+    def create(cls, folder: Path, settings: Cp2kSettings | AseSettings) -> LabelQueue:
+        """Return the queue of a folder, made if there is none.
+
+        Raises
+        ------
+        InputError
+            If the folder holds a queue with other settings: labels of two kinds must not be mixed.
+        """
+        for room in ("structures", "labels", "failed", "orbitals", "claims", "work"):
+            try:
+                (folder / room).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another place") from None
+        content = folder / "settings.json"
+        if not content.exists():
+            write_atomically(content, json.dumps(plain(settings), indent=1) + "\n")
+        queue = cls(folder)
+        if queue.settings != settings:
+            raise InputError(f"{folder}: its labels are made with other settings; choose another folder for these")
+        return queue
+
+    def add(self, structures: Sequence[Atoms], *, priority: int = USUAL_PRIORITY) -> int:
+        """Ask for labels; what was asked for before is left alone. Return the number of new structures.
+
+        Parameters
+        ----------
+        structures : sequence of Atoms
+            `info` may hold `group`, `trajectory`, `origin` and `k_mesh`; the name of a trajectory is what its
+            frames share, and its frames are labelled one after the other.
+        priority : int
+            0 to 9; lower ones come first.
+        """
+        known = {path.stem.rpartition("-")[2] for path in self._asked()}
+        number = len(known)
+        before = number
+        for atoms in structures:
+            name = structure_id(atoms)
+            if name in known:
+                continue
+            known.add(name)
+            path = self.folder / "structures" / f"{priority}-{number:06d}-{name}.extxyz"
+            write_structures(path, [atoms])
+            number += 1
+        return number - before
+
+    def _asked(self) -> list[Path]:
+        return sorted((self.folder / "structures").glob("[0-9]*.extxyz"))
+
+    def waiting(self) -> Iterator[tuple[str, Path]]:
+        """Yield the ids and files of what has neither label nor failure, the most urgent first."""
+        for path in self._asked():
+            name = path.stem.rpartition("-")[2]
+            if not (self._label(name).exists() or (self.folder / "failed" / name).exists()):
+                yield name, path
+
+    def _label(self, name: str) -> Path:
+        return self.folder / "labels" / f"{name}.extxyz"
+
+    def labelled(self) -> list[LabelledFrame]:
+        """Return all labelled frames, in the order they were asked for."""
+        names = [path.stem.rpartition("-")[2] for path in self._asked()]
+        return [frame for name in names if self._label(name).exists() for frame in read_frames(self._label(name))]
+
+    def status(self) -> QueueStatus:
+        """Return how far the queue is."""
+        frames = self.labelled()
+        times = [json.loads(path.read_text())["seconds"] for path in (self.folder / "labels").glob("*.json")]
+        return QueueStatus(
+            asked=len(self._asked()),
+            labelled=len(frames),
+            failed=sum(1 for _ in (self.folder / "failed").iterdir()),
+            atoms_labelled=sum(len(frame.atoms) for frame in frames),
+            hours=sum(times) / 3600,
+        )
+
+    def work(
+        self, *, until_s: float | None = None, most: int | None = None, observe: Callable[[str], None] = print
+    ) -> int:
+        """Label what waits, one structure at a time, until nothing waits that no other worker is at.
+
+        Parameters
+        ----------
+        until_s : float, optional
+            Begin none later than this from now.
+        most : int, optional
+            Label no more than this.
+        observe : callable
+            Is given a line about each structure.
+
+        Returns
+        -------
+        int
+            Number of labels made here.
+
+        Raises
+        ------
+        InputError
+            If the program is missing.
+        """
+        if isinstance(self.settings, Cp2kSettings):
+            require_cp2k()
+        claims, begun, made = Claims(self.folder / "claims"), time.monotonic(), 0
+        with Heartbeat() as heartbeat:
+            # What others finish or ask for meanwhile counts: the list is read again after each label.
+            while (most is None or made < most) and (until_s is None or time.monotonic() - begun < until_s):
+                claimed = next(
+                    (
+                        (name, path, claim)
+                        for name, path in self.waiting()
+                        if (claim := claims.take(name)) is not None
+                    ),
+                    None,
+                )
+                if claimed is None:
+                    break
+                name, path, claim = claimed
+                heartbeat.add(claim)
+                try:
+                    made += self._answer(name, path, observe)
+                finally:
+                    heartbeat.release(claim)
+        return made
+
+    def _answer(self, name: str, path: Path, observe: Callable[[str], None]) -> bool:
+        """Label one structure and keep the answer, be it a failure; return whether there is a label."""
+        if self._label(name).exists():
+            return False  # another worker's, since we looked
+        atoms = ase.io.read(path)
+        assert isinstance(atoms, Atoms)
+        work, begun = self.folder / "work" / name, time.monotonic()
+        trajectory = str(atoms.info.get("trajectory", "")) or name
+        kept = self.folder / "orbitals" / f"{digest([trajectory, sorted(atoms.symbols)])}.wfn"
+        where = f"{atoms.info.get('group', '')} {name} ({len(atoms)} atoms)".strip()
+        start = kept if kept.exists() else None
+        try:
+            try:
+                frame = label(atoms, self.settings, folder=work, orbitals=start)
+            except LabelError:
+                if start is None:
+                    raise
+                frame = label(atoms, self.settings, folder=work)  # a bad start must not cost a label
+        except LabelError as error:
+            observe(f"{where}: failed: {error}")
+            self._keep_failure(name, str(error), work)
+            return False
+        seconds = time.monotonic() - begun
+        write_atomically(
+            self.folder / "labels" / f"{name}.json", json.dumps({"seconds": round(seconds, 1)}) + "\n"
+        )
+        write_frames(self._label(name), [frame])
+        with contextlib.suppress(FileNotFoundError):
+            (work / ORBITALS).replace(kept)
+        shutil.rmtree(work, ignore_errors=True)
+        observe(f"{where}: {frame.energy_eV:.4f} eV, {seconds:.0f} s")
+        return True
+
+    def _keep_failure(self, name: str, reason: str, work: Path) -> None:
+        for heavy in (*work.glob("*.wfn*"), *work.glob("*.kp*")):
+            heavy.unlink()
+        write_atomically(work / "reason.json", json.dumps({"reason": reason}) + "\n")
+        target = self.folder / "failed" / name
+        shutil.rmtree(target, ignore_errors=True)
+        work.rename(target)
