@@ -22,6 +22,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "potential",
         "knock_on",
         "spec",
+        "trajectory",
         "engine",
         "lammps_engine",
         "start",
