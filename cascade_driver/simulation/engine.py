@@ -78,6 +78,23 @@ class Flight:
     finished: bool
 
 
+class Onlooker(Protocol):
+    """Sees every step of a cascade and changes nothing; for films of it."""
+
+    def __call__(
+        self, *, time_ps: float, pka: int, ids: NDArray[np.int32], positions_A: NDArray[np.float64]
+    ) -> None:
+        """Look at a step: time since the kick, the knock-on atom from 0, and positions (n, 3) of atoms `ids` from 1.
+
+        The arrays are the engine's own, valid during the call only.
+
+        Raises
+        ------
+        OSError
+            If what was seen cannot be kept; the engine stops then and passes it on.
+        """
+
+
 class Engine(Protocol):
     """A molecular-dynamics backend with one potential and one box."""
 
@@ -107,8 +124,14 @@ class Engine(Protocol):
     def forces_eV_A(self) -> NDArray[np.float64]:
         """Return the forces (n, 3) of the last evaluation."""
 
+    def stress_eV_A3(self) -> NDArray[np.float64]:
+        """Return the stress (3, 3) of the box as it is: dE/d(strain) over the volume, tension positive."""
+
     def set_position(self, index: int, position_A: NDArray[np.float64]) -> None:
         """Move one atom."""
+
+    def set_positions(self, positions_A: NDArray[np.float64]) -> None:
+        """Move all atoms to unwrapped positions (n, 3), at rest."""
 
     def relax_box(self, *, force_tolerance_eV_A: float) -> NDArray[np.float64]:
         """Relax atoms and the three box lengths to zero pressure; return the lengths (3,) in angstrom."""

