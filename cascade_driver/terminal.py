@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cascade_driver.analysis.model import StoredEnergyModel
+    from cascade_driver.campaign.reproduce import Reproduction
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.campaign.status import RunStatus
     from cascade_driver.campaign.supervise import Progress as WorkProgress
@@ -191,7 +192,8 @@ def print_status(status: RunStatus, *, console: Console) -> None:
     )
     console.print(
         f"{status.finished} of {status.planned} cascades finished ({share:.0%}), {status.in_progress} tasks in "
-        f"progress, {len(status.damaged)} damaged, {status.other} of earlier plans",
+        f"progress, {len(status.damaged)} damaged, {status.other} of earlier plans"
+        + (f", {status.superseded} failures tried again" if status.superseded else ""),
         highlight=False,
     )
     rate = "-" if math.isnan(status.cascades_per_hour) else f"{status.cascades_per_hour:.3g} cascades per hour"
@@ -242,8 +244,8 @@ def watched_verification(run: RunDirectory, *, console: Console) -> int:
     return 0 if found.is_sound else 1
 
 
-def print_record(record: Record, *, folder: Path, console: Console) -> None:
-    """Print one cascade."""
+def print_record(record: Record, *, folder: Path, again: str, console: Console) -> None:
+    """Print one cascade, with the command `again` that reproduces it alone."""
     kick = record.spec["knock_on"]
     console.print(
         f"[bold]{record.id}[/bold]  {kick['recoil_energy_eV']:g} eV {kick['species']} along "
@@ -260,6 +262,37 @@ def print_record(record: Record, *, folder: Path, console: Console) -> None:
         shown.add_row(key, str(value))
     console.print(shown)
     console.print(f"files: {folder}", highlight=False, soft_wrap=True)
+    console.print(f"alone: {again}", highlight=False, soft_wrap=True, markup=False)
+
+
+def print_reproduction(done: Reproduction, *, console: Console) -> None:
+    """Print whether a cascade came out as before, and what is different."""
+    if not done.differences:
+        energy = done.again.physics.get("stored_energy_eV")
+        stored = "" if energy is None else f", stored energy {energy!r} eV"
+        console.print(
+            f"[bold]{done.record.id}[/bold]  the same to the last digit: {done.compared} values{stored}",
+            highlight=False,
+        )
+    else:
+        shown = Table(title=f"{done.record.id}: not the same", title_justify="left")
+        for heading in ("value", "in the run", "now"):
+            shown.add_column(heading)
+        made = [("engine", *(str(r.provenance.get("engine")) for r in (done.record, done.again)))]
+        made += [("host", *(str(r.provenance.get("host")) for r in (done.record, done.again)))]
+        for name, one, other in [(n, *map(_shortened, pair)) for n, pair in done.differences.items()] + made:
+            shown.add_row(name, one, other)
+        console.print(shown)
+        console.print(
+            "all digits agree only with one build of the engine on one kind of processor",
+            highlight=False,
+        )
+    console.print(f"files: {done.folder}", highlight=False, soft_wrap=True)
+
+
+def _shortened(value: object) -> str:
+    text = repr(value) if isinstance(value, float) else str(value)
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def print_potentials(potentials: list[Potential], *, console: Console) -> None:

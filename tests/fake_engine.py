@@ -153,6 +153,7 @@ def a_run(folder: Path, campaign: Campaign) -> RunDirectory:
     """Return a run directory with the campaign in it."""
     run = RunDirectory(folder)
     run.prepare()
+    run.keep(load_potential(POTENTIAL))
     run.save(campaign)
     return run
 

@@ -19,6 +19,7 @@ from cascade_driver.campaign.task import EngineFactory, Workshop
 from cascade_driver.errors import InputError
 from cascade_driver.schema import plain
 from cascade_driver.simulation.lammps_engine import LammpsEngine
+from cascade_driver.simulation.trajectory import TrajectorySpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,8 @@ class Work:
         No new task is started so long after the beginning.
     engine : callable
         Makes engines; another one than LAMMPS is for tests.
+    trajectory : TrajectorySpec, optional
+        Which film is kept of each cascade; none by default.
     """
 
     run: RunDirectory
@@ -56,6 +59,7 @@ class Work:
     grace_s: float = 60.0
     until_s: float | None = None
     engine: EngineFactory = LammpsEngine
+    trajectory: TrajectorySpec | None = None
 
     @property
     def workshop(self) -> Workshop:
@@ -66,6 +70,7 @@ class Work:
             potential=self.potential,
             time_limit_s=self.time_limit_s,
             engine=self.engine,
+            trajectory=self.trajectory,
         )
 
 

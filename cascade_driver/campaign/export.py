@@ -12,6 +12,7 @@ import csv
 import gzip
 import io
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from cascade_driver.campaign.plan import Campaign, PlannedCascade
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError
 from cascade_driver.simulation.cascade import STRUCTURE_FILE
+from cascade_driver.simulation.trajectory import TRAJECTORY_FILE
 
 #: Columns of a row that concern the file and not the cascade.
 _OF_THE_FILE = {"id", "stamp_ns", "size"}
@@ -102,10 +104,7 @@ def export_structures(run: RunDirectory, folder: Path) -> int:
     """
     campaign = run.load()
     count = 0
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another place") from None
+    _make_folder(folder)
     for planned, row in _finished(run, campaign):
         path = folder / f"{planned.id}.extxyz"
         if not path.is_file():
@@ -119,6 +118,36 @@ def export_structures(run: RunDirectory, folder: Path) -> int:
                 partial.write_text(text.getvalue(), encoding="utf-8")
         count += 1
     return count
+
+
+def export_trajectories(run: RunDirectory, folder: Path) -> int:
+    """Copy the trajectories that were kept as `<id>.extxyz.gz`, which OVITO opens; return how many are there.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    """
+    campaign = run.load()
+    _make_folder(folder)
+    count = 0
+    for planned in campaign.cascades():
+        path = folder / f"{planned.id}.extxyz.gz"
+        if not path.is_file():
+            kept = run.cascades / planned.id / TRAJECTORY_FILE
+            if not kept.is_file():
+                continue
+            with _whole(path) as partial:
+                shutil.copyfile(kept, partial)
+        count += 1
+    return count
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another place") from None
 
 
 def read_structure(run: RunDirectory, cascade: str) -> Atoms | None:

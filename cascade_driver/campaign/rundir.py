@@ -3,11 +3,12 @@
     RUN/campaign.json             the plan, with everything worked out
     RUN/potentials/<digest>/      the potential, a copy: the run can be moved to another machine
     RUN/starts/<id>/              box and thermal starting states, shared by all cascades
-    RUN/cascades/<id>/            one finished cascade: record.json and final.extxyz.gz
+    RUN/cascades/<id>/            one finished cascade: record.json, final.extxyz.gz, perhaps a trajectory
     RUN/claims/                   who is at work on what
     RUN/logs/                     what crashed workers said
     RUN/index/                    rows of the records, to be made again at any moment
     RUN/damaged/                  what was found damaged and made again
+    RUN/superseded/               records of failures that were tried again
 
 A cascade is finished when its folder exists: the folder is written under another name and renamed, complete or not
 at all. Nothing here deletes or overwrites a finished cascade.
@@ -20,6 +21,7 @@ import itertools
 import os
 import shutil
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,15 +31,20 @@ import numpy as np
 from cascade_driver.campaign.claims import Claims, is_running, this_place
 from cascade_driver.campaign.index import Index, Row, number, row_of
 from cascade_driver.campaign.plan import Campaign, RecoilGroup
-from cascade_driver.errors import CascadeError, InputError, RecordError
+from cascade_driver.errors import CascadeError, InputError, PotentialError, RecordError
 from cascade_driver.schema import build, canonical_json, digest, plain, read_json
 from cascade_driver.simulation.cascade import Result, write_structure
 from cascade_driver.simulation.potential import Potential, load_potential
-from cascade_driver.simulation.record import CascadeTable, Record, read_record, write_record
+from cascade_driver.simulation.record import CascadeTable, Outcome, Record, read_record, write_record
+from cascade_driver.simulation.spec import Protocol
 from cascade_driver.simulation.start import read_box, read_snapshot
+from cascade_driver.simulation.trajectory import TRAJECTORY_FILE
 
 CAMPAIGN_FILE = "campaign.json"
 CAMPAIGN_SCHEMA = 1
+
+#: Folder of the records of failures that were tried again.
+SUPERSEDED = "superseded"
 
 #: What a disk says that is full or closed to us.
 DISK_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
@@ -141,20 +148,24 @@ class RunDirectory:
         return {group.sampling: group for group in self.load().groups}
 
     def keep(self, potential: Potential) -> Potential:
-        """Copy a potential into the run, if it is not there, and return the copy."""
+        """Copy a potential into the run, if it is not there or damaged, and return the copy."""
         place = self.path / "potentials" / potential.digest / potential.name
-        if not (place / "potential.toml").is_file():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            partial = place.with_name(f".{place.name}-{this_place()}-{os.getpid()}-{next(_count)}")
-            for name in ["potential.toml", *potential.about.files]:
-                (partial / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(potential.folder / name, partial / name)
-            try:
-                partial.rename(place)
-            except OSError as error:
-                if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
-                    raise
-                shutil.rmtree(partial, ignore_errors=True)
+        if place.exists():
+            with suppress(InputError, PotentialError):
+                if (kept := load_potential(place)).digest == potential.digest:
+                    return kept
+            self.set_aside(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial = place.with_name(f".{place.name}-{this_place()}-{os.getpid()}-{next(_count)}")
+        for name in ["potential.toml", *potential.about.files]:
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(potential.folder / name, partial / name)
+        try:
+            partial.rename(place)
+        except OSError as error:
+            if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+                raise
+            shutil.rmtree(partial, ignore_errors=True)
         return load_potential(place)
 
     def potential(self, campaign: Campaign) -> Potential:
@@ -165,7 +176,10 @@ class RunDirectory:
         InputError, PotentialError
             If it is not there any more, or altered.
         """
-        protocol = campaign.protocol
+        return self.potential_of(campaign.protocol)
+
+    def potential_of(self, protocol: Protocol) -> Potential:
+        """Return the potential that the run keeps for a protocol, also an earlier one; see `potential`."""
         return load_potential(self.path / "potentials" / protocol.potential_digest / protocol.potential_name)
 
     # -- cascades ------------------------------------------------------------------------------------------
@@ -182,8 +196,19 @@ class RunDirectory:
         """Return whether a cascade is finished."""
         return (self.cascades / cascade).is_dir()
 
-    def store(self, result: Result) -> Row:
+    def partial(self, cascade: str) -> Path:
+        """Return a new name for what becomes part of a cascade; it is swept if its process dies."""
+        return self.cascades / f".{cascade}-{this_place()}-{os.getpid()}-{next(_count)}"
+
+    def store(self, result: Result, *, trajectory: Path | None = None) -> Row:
         """Keep a finished cascade, complete or not at all; if another worker was faster, its result stays.
+
+        Parameters
+        ----------
+        result : Result
+            Record and final structure.
+        trajectory : pathlib.Path, optional
+            A file of the run directory to keep with them.
 
         Returns
         -------
@@ -197,13 +222,15 @@ class RunDirectory:
         """
         record = result.record
         place = self.cascades / record.id
-        partial = self.cascades / f".{record.id}-{this_place()}-{os.getpid()}-{next(_count)}"
+        partial = self.partial(record.id)
         shutil.rmtree(partial, ignore_errors=True)  # of a process with our number that lives no more
         try:
             partial.mkdir()
             write_record(record, partial)
             if result.structure is not None:
                 write_structure(result.structure, partial)
+            if trajectory is not None:
+                trajectory.rename(partial / TRAJECTORY_FILE)
             _flush(partial)
             row = row_of(record, partial)
             try:
@@ -241,9 +268,34 @@ class RunDirectory:
             self.set_aside(self.cascades / cascade)
         return wrong
 
-    def set_aside(self, path: Path) -> None:
-        """Move something damaged to RUN/damaged; nothing is deleted."""
-        aside = self.path / "damaged"
+    def supersede(self, campaign: Campaign, outcomes: Collection[Outcome]) -> list[str]:
+        """Move the records of a plan that ended in one of `outcomes` to RUN/superseded, so that they run again.
+
+        Nothing is deleted. Returns their ids.
+
+        Raises
+        ------
+        OSError
+            If the run directory cannot be written.
+        """
+        keys = {outcome.key for outcome in outcomes}
+        rows = self.index.read()[0]
+        failed = [p.id for p in campaign.cascades() if p.id in rows and rows[p.id].outcome in keys]
+        for cascade in failed:
+            self.set_aside(self.cascades / cascade, where=SUPERSEDED)
+        return failed
+
+    def superseded(self) -> int:
+        """Return how many records of failures were set aside to be tried again."""
+        try:
+            with os.scandir(self.path / SUPERSEDED) as entries:
+                return sum(1 for _ in entries)
+        except FileNotFoundError:
+            return 0
+
+    def set_aside(self, path: Path, *, where: str = "damaged") -> None:
+        """Move something damaged to RUN/damaged, or to `where`; nothing is deleted."""
+        aside = self.path / where
         aside.mkdir(exist_ok=True)
         with suppress(FileNotFoundError):  # another worker was faster
             path.rename(aside / f"{path.name}-{time.time_ns()}")

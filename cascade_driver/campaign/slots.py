@@ -220,10 +220,10 @@ def _perform(workshop: Workshop, task: Task) -> Ending:
     """Do a task and say how it ended."""
     try:
         return Ending(task=task, kind="done", row=workshop.perform(task))
-    except SchemaError as error:
-        return Ending(task=task, kind="fatal", message=str(error))
     except RecordError as error:
-        return Ending(task=task, kind="damaged", message=str(error))
+        # What another version wrote is nobody's to repair.
+        kind: Kind = "fatal" if isinstance(error, SchemaError) else "damaged"
+        return Ending(task=task, kind=kind, message=str(error))
     except CascadeError as error:
         return Ending(task=task, kind="fatal", message=str(error))
     except OSError as error:

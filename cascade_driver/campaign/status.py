@@ -74,6 +74,8 @@ class RunStatus:
         At that rate; 0 when done, nan if it cannot be told.
     other : int
         Finished cascades that are not in the present plan.
+    superseded : int
+        Records of failures that were set aside to be tried again.
     """
 
     title: str
@@ -92,6 +94,7 @@ class RunStatus:
     cascades_per_hour: float
     hours_left: float
     other: int
+    superseded: int
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON-ready content; what cannot be told is null."""
@@ -151,6 +154,7 @@ def run_status(run: RunDirectory) -> RunStatus:
         cascades_per_hour=rate,
         hours_left=left,
         other=len(known) + len(wrong) - n - len(damaged),
+        superseded=run.superseded(),
     )
 
 

@@ -13,12 +13,13 @@ from cascade_driver.campaign.plan import PlannedCascade
 from cascade_driver.campaign.rundir import RunDirectory, expected_checksum
 from cascade_driver.errors import PotentialError
 from cascade_driver.schema import build
-from cascade_driver.simulation.cascade import run_cascade
+from cascade_driver.simulation.cascade import Result, run_cascade
 from cascade_driver.simulation.engine import Engine
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.spec import CascadeSpec, Protocol
-from cascade_driver.simulation.start import make_box, make_snapshot, read_snapshot
+from cascade_driver.simulation.start import make_box, make_snapshot, read_box, read_snapshot
+from cascade_driver.simulation.trajectory import TrajectorySpec, TrajectoryWriter
 
 #: Makes an engine of `potential` and `time_limit_s`, keywords both; named by its module, so that any process
 #: can import it.
@@ -50,6 +51,8 @@ class Workshop:
         Wall time of one task.
     engine : callable
         Makes engines.
+    trajectory : TrajectorySpec, optional
+        Which film is kept of each cascade; none by default.
     """
 
     run: Path
@@ -57,6 +60,7 @@ class Workshop:
     potential: Path
     time_limit_s: float
     engine: EngineFactory = LammpsEngine
+    trajectory: TrajectorySpec | None = None
 
     def perform(self, task: Task) -> Row | None:
         """Make the box, a snapshot, or run a cascade and store it; return the row of a cascade.
@@ -84,13 +88,37 @@ class Workshop:
             )
             if spec.id != task.cascade.id:
                 raise RuntimeError(f"{task.cascade.id} was planned, its specification hashes to {spec.id}")
-            return directory.store(run_cascade(spec, starts=starts, make_engine=make_engine))
+            if self.trajectory is None:
+                return directory.store(run_cascade(spec, starts=starts, make_engine=make_engine))
+            film = directory.partial(spec.id)
+            try:
+                result = run_filmed(spec, starts, make_engine, wanted=self.trajectory, path=film)
+                return directory.store(result, trajectory=film)
+            finally:
+                film.unlink(missing_ok=True)
         if task.snapshot is None:
             make_box(shared, starts, make_engine)
         else:
             make_snapshot(shared, task.snapshot, starts, make_engine)
             _require_same_bits(directory, starts, task.snapshot)
         return None
+
+
+def run_filmed(
+    spec: CascadeSpec, starts: Path, make_engine: EngineFactory, *, wanted: TrajectorySpec, path: Path
+) -> Result:
+    """Run a cascade as `run_cascade` does, and write its trajectory to `path` meanwhile.
+
+    Raises
+    ------
+    OSError
+        If the trajectory cannot be written; the cascade is given up then.
+    """
+    box = read_box(starts)
+    with TrajectoryWriter(
+        path, wanted, symbols=box.symbols, lengths_A=box.lengths_A, periodic=box.periodic
+    ) as film:
+        return run_cascade(spec, starts=starts, make_engine=partial(make_engine, onlooker=film.see))
 
 
 def _require_same_bits(directory: RunDirectory, starts: Path, index: int) -> None:

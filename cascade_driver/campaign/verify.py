@@ -12,11 +12,12 @@ from pathlib import Path
 
 from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory, write_atomically
-from cascade_driver.errors import CascadeError, SchemaError
+from cascade_driver.errors import CascadeError, InputError, PotentialError, SchemaError
 from cascade_driver.schema import build
 from cascade_driver.simulation.cascade import STRUCTURE_FILE
 from cascade_driver.simulation.record import read_record
 from cascade_driver.simulation.spec import CascadeSpec
+from cascade_driver.simulation.trajectory import TRAJECTORY_FILE
 
 #: What a verification found, for the next run to repair.
 _FINDINGS = "damaged.json"
@@ -31,7 +32,7 @@ class Verification:
     cascades, starts : int
         How many were looked at.
     damaged_cascades, damaged_starts : dict
-        What is damaged (ids; files), and how.
+        What is damaged (ids; files, that of the potential among them), and how.
     """
 
     cascades: int
@@ -48,8 +49,9 @@ class Verification:
 def verify(run: RunDirectory, *, observe: Callable[[int, int], None] = lambda _done, _total: None) -> Verification:
     """Read and hash everything in a run directory, and note what is damaged for the next `cascade run`.
 
-    A record must match its checksum, its specification must hash to the name of its folder, and the final
-    structure must unpack to the checksum that it carries. A starting state must match its checksum.
+    A record must match its checksum, its specification must hash to the name of its folder, and final structure
+    and trajectory must unpack to the checksums that they carry. Starting states, the plan and the potential that
+    the run keeps must match theirs.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ def verify(run: RunDirectory, *, observe: Callable[[int, int], None] = lambda _d
     Raises
     ------
     InputError
-        If this is no run directory.
+        If this is no run directory, or its plan is damaged.
     SchemaError
         If another version of the program wrote one of the records.
     """
@@ -76,7 +78,7 @@ def verify(run: RunDirectory, *, observe: Callable[[int, int], None] = lambda _d
         cascades=len(finished),
         starts=sum(1 for _ in run.starts(campaign).glob("[!.]*.npz")),
         damaged_cascades=damaged,
-        damaged_starts={str(path): said for path, said in wrong.items()},
+        damaged_starts={str(path): said for path, said in wrong.items()} | _potential_complaint(run, campaign),
     )
     with suppress(OSError):  # somebody who may only look
         findings = run.path / _FINDINGS
@@ -85,6 +87,16 @@ def verify(run: RunDirectory, *, observe: Callable[[int, int], None] = lambda _d
         else:
             write_atomically(findings, json.dumps(sorted(damaged), indent=1) + "\n")
     return found
+
+
+def _potential_complaint(run: RunDirectory, campaign: Campaign) -> dict[str, str]:
+    try:
+        kept = run.potential(campaign)
+    except (InputError, PotentialError) as error:
+        return {"potential": f"{error}; `cascade run` copies it again"}
+    if kept.digest == campaign.protocol.potential_digest:
+        return {}
+    return {"potential": f"{kept.folder}: is not the potential of the plan; `cascade run` copies it again"}
 
 
 def complaint(folder: Path) -> str:
@@ -109,12 +121,18 @@ def complaint(folder: Path) -> str:
     if not structure.exists():
         lost = bool(record.physics)
         return f"{structure}: missing; `cascade run` repairs it" if lost else ""
+    # A trajectory may be removed by who needs the room.
+    packed = [structure, *(file for file in [folder / TRAJECTORY_FILE] if file.exists())]
+    return next((said for file in packed if (said := _unpacking_complaint(file))), "")
+
+
+def _unpacking_complaint(file: Path) -> str:
     try:
-        with gzip.open(structure) as stream:
+        with gzip.open(file) as stream:
             while stream.read(1 << 20):
                 pass
     except (OSError, EOFError, zlib.error) as error:
-        return f"{structure}: damaged ({error}); `cascade run` repairs it"
+        return f"{file}: damaged ({error}); `cascade run` repairs it"
     return ""
 
 

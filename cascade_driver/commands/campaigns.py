@@ -6,9 +6,14 @@ import argparse
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cascade_driver.commands.arguments import Verbs, add_verb, make_console, positive
 from cascade_driver.errors import CascadeError, InputError
+
+if TYPE_CHECKING:
+    from cascade_driver.campaign.plan import Campaign
+    from cascade_driver.campaign.rundir import RunDirectory
 
 
 def add_to(verbs: Verbs) -> None:
@@ -20,6 +25,7 @@ def add_to(verbs: Verbs) -> None:
     _add_verify(verbs)
     _add_export(verbs)
     _add_show(verbs)
+    _add_reproduce(verbs)
     _add_fit(verbs)
     _add_report(verbs)
     _add_advice(verbs)
@@ -32,6 +38,7 @@ def _add_run(verbs: Verbs) -> None:
     verb.add_argument("--workers", type=positive, metavar="N", help="processes at a time (default: all cores)")
     verb.add_argument("--executor", metavar="NAME", help="processes (default), serial or dask")
     verb.add_argument("--plan-only", action="store_true", help="write the plan and stop")
+    _add_retries(verb)
 
 
 def _add_submit(verbs: Verbs) -> None:
@@ -46,6 +53,26 @@ def _add_submit(verbs: Verbs) -> None:
     verb.add_argument("--account", metavar="A")
     verb.add_argument("--option", action="append", default=[], metavar="=--X=Y", help="any more of sbatch's")
     verb.add_argument("--dry-run", action="store_true", help="write the job script and stop")
+    _add_retries(verb)
+
+
+def _add_retries(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.simulation.record import Outcome
+
+    failures = [outcome.key for outcome in Outcome if not outcome.is_usable]
+    verb.add_argument(
+        "--redo-failed",
+        action="store_true",
+        help="try recorded failures again; their records go to RUN/superseded",
+    )
+    verb.add_argument(
+        "--redo-outcome",
+        action="append",
+        default=[],
+        choices=failures,
+        metavar="OUTCOME",
+        help=f"only those: {', '.join(failures)}",
+    )
 
 
 def _add_work(verbs: Verbs) -> None:
@@ -78,6 +105,9 @@ def _add_export(verbs: Verbs) -> None:
     verb.add_argument("--table", type=Path, action="append", default=[], metavar="FILE", help=".csv or .parquet")
     verb.add_argument("--ase-db", type=Path, dest="ase_db", metavar="FILE.db", help="for `ase db`")
     verb.add_argument("--structures", type=Path, metavar="FOLDER", help="final structures as extxyz, for OVITO")
+    verb.add_argument(
+        "--trajectories", type=Path, metavar="FOLDER", help="what `[work] trajectory` kept, for OVITO"
+    )
 
 
 def _add_show(verbs: Verbs) -> None:
@@ -85,6 +115,17 @@ def _add_show(verbs: Verbs) -> None:
     verb.add_argument("run", type=Path, metavar="RUN")
     verb.add_argument("id", help="its id, or the beginning of it")
     verb.add_argument("--json", action="store_true", help="the whole record")
+
+
+def _add_reproduce(verbs: Verbs) -> None:
+    verb = add_verb(
+        verbs, "reproduce", _reproduce, "Run one cascade of a run again, alone, and compare it with its record."
+    )
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("id", help="its id, or the beginning of it")
+    verb.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets FOLDER/<id>")
+    verb.add_argument("--trajectory-every-fs", type=float, metavar="FS", help="film it, a frame every so often")
+    verb.add_argument("--trajectory-atoms", choices=["moved", "all"], default="moved", help="(default: moved)")
 
 
 def _add_fit(verbs: Verbs) -> None:
@@ -124,6 +165,7 @@ def _run(chosen: argparse.Namespace) -> int:
     if chosen.executor is not None:
         require_executor(chosen.executor)
     planned = plan_run(chosen.input, out=chosen.out)
+    _supersede(planned.directory, planned.campaign, chosen)
     console = make_console()
     campaign = planned.campaign
     console.print(
@@ -140,6 +182,23 @@ def _run(chosen: argparse.Namespace) -> int:
     return _conclude(planned.directory.path, allow_failures=False)
 
 
+def _supersede(run: RunDirectory, campaign: Campaign, chosen: argparse.Namespace) -> None:
+    """Set the records of failures aside that are to be tried again, and say how many."""
+    from cascade_driver.campaign.rundir import disk_error
+    from cascade_driver.simulation.record import Outcome
+
+    outcomes = {Outcome.from_key(key) for key in chosen.redo_outcome}
+    if chosen.redo_failed:
+        outcomes |= {outcome for outcome in Outcome if not outcome.is_usable}
+    if not outcomes:
+        return
+    try:
+        again = run.supersede(campaign, outcomes)
+    except OSError as error:
+        raise disk_error(run.path, error) from None
+    print(f"{len(again)} failed cascades are tried again; their records are kept in {run.path / 'superseded'}")
+
+
 def _submit(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.slurm import ArrayRequest, sbatch, submit, walltime_s, write_script
     from cascade_driver.campaign.verify import set_damaged_aside
@@ -151,6 +210,7 @@ def _submit(chosen: argparse.Namespace) -> int:
     planned = open_run(chosen.run)
     run = planned.directory
     set_damaged_aside(run, planned.campaign)
+    _supersede(run, planned.campaign, chosen)
     finished = run.finished()
     missing = sum(1 for cascade in planned.campaign.cascades() if cascade.id not in finished)
     if missing == 0 and not run.starts_to_restore(planned.campaign):
@@ -274,40 +334,74 @@ def _verify(chosen: argparse.Namespace) -> int:
 
 
 def _export(chosen: argparse.Namespace) -> int:
-    from cascade_driver.campaign.export import export_ase_db, export_structures, export_table
+    from cascade_driver.campaign.export import (
+        export_ase_db,
+        export_structures,
+        export_table,
+        export_trajectories,
+    )
     from cascade_driver.campaign.rundir import RunDirectory
 
     run = RunDirectory(chosen.run.resolve())
     run.load()
-    if not (chosen.table or chosen.ase_db or chosen.structures):
-        raise InputError("say what to export: --table FILE.csv or .parquet, --ase-db FILE.db, --structures FOLDER")
+    if not (chosen.table or chosen.ase_db or chosen.structures or chosen.trajectories):
+        raise InputError(
+            "say what to export: --table FILE.csv or .parquet, --ase-db FILE.db, --structures FOLDER, "
+            "--trajectories FOLDER"
+        )
     for path in chosen.table:
         print(f"{path}: {export_table(run, path)} cascades")
     if chosen.ase_db:
         print(f"{chosen.ase_db}: {export_ase_db(run, chosen.ase_db)} cascades")
     if chosen.structures:
         print(f"{chosen.structures}: {export_structures(run, chosen.structures)} structures")
+    if chosen.trajectories:
+        print(f"{chosen.trajectories}: {export_trajectories(run, chosen.trajectories)} trajectories")
     return 0
 
 
 def _show(chosen: argparse.Namespace) -> int:
     import json
+    import shlex
 
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.terminal import print_record
 
     run = RunDirectory(chosen.run.resolve())
-    run.load()
-    matches = sorted(c for c in run.finished() if c.startswith(chosen.id))
-    if len(matches) != 1:
-        found = "no finished cascade" if not matches else f"{len(matches)} cascades"
-        raise InputError(f"{chosen.run}: {found} with an id that begins with `{chosen.id}`; see its cascades/")
-    record = run.record(matches[0])
+    record = run.record(_one_cascade(run, chosen.id))
     if chosen.json:
         print(json.dumps(record.as_json(), indent=1))
-    else:
-        print_record(record, folder=run.cascades / record.id, console=make_console())
+        return 0
+    again = shlex.join(["cascade", "reproduce", str(run.path), record.id, "--out", "reproduced"])
+    print_record(record, folder=run.cascades / record.id, again=again, console=make_console())
     return 0
+
+
+def _one_cascade(run: RunDirectory, beginning: str) -> str:
+    """Return the one finished cascade whose id begins so."""
+    run.load()
+    matches = sorted(c for c in run.finished() if c.startswith(beginning))
+    if len(matches) != 1:
+        found = "no finished cascade" if not matches else f"{len(matches)} cascades"
+        raise InputError(f"{run.path}: {found} with an id that begins with `{beginning}`; see its cascades/")
+    return matches[0]
+
+
+def _reproduce(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.reproduce import reproduce
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.schema import build
+    from cascade_driver.simulation.trajectory import TrajectorySpec
+    from cascade_driver.terminal import print_reproduction
+
+    film = None
+    if chosen.trajectory_every_fs is not None:
+        wanted = {"every_fs": chosen.trajectory_every_fs, "atoms": chosen.trajectory_atoms}
+        film = build(TrajectorySpec, wanted, origin="--trajectory-every-fs")
+    run = RunDirectory(chosen.run.resolve())
+    done = reproduce(run, _one_cascade(run, chosen.id), out=chosen.out.resolve(), trajectory=film)
+    print_reproduction(done, console=make_console())
+    return 1 if done.differences else 0
 
 
 def _fit(chosen: argparse.Namespace) -> int:

@@ -84,7 +84,7 @@ class Onlooker(Protocol):
     def __call__(
         self, *, time_ps: float, pka: int, ids: NDArray[np.int32], positions_A: NDArray[np.float64]
     ) -> None:
-        """Look at a step: time since the kick, the knock-on atom from 0, and positions (n, 3) of atoms `ids` from 1.
+        """Look at a step: time since the kick, knock-on atom (from 0), positions (n, 3) of atoms `ids` (from 1).
 
         The arrays are the engine's own, valid during the call only.
 

@@ -21,7 +21,7 @@ from cascade_driver.schema import parameters
 
 TRAJECTORY_FILE = "trajectory.extxyz.gz"
 
-#: An atom belongs to a film from when it first is so far from its start: four times the thermal amplitude at 133 K.
+#: An atom belongs to a film once it has been so far from its start: beyond thermal motion, below half a bond.
 _MOVED_A = 0.5
 
 
@@ -45,8 +45,8 @@ class TrajectorySpec:
 class TrajectoryWriter:
     """Writes frames as extended XYZ, which OVITO and ASE open as it is; a context.
 
-    Each frame has the columns species, pos (angstrom, unwrapped, the drift of the box removed) and id (1, 2, ... as
-    in the final structure), and `time_ps` since the kick. What is there when the context ends is complete.
+    Each frame has the columns species, pos (angstrom, unwrapped, the drift of the box removed) and id (1, 2, ...
+    as in the final structure), and `time_ps` since the kick. What is there when the context ends is complete.
 
     Parameters
     ----------
@@ -106,9 +106,7 @@ class TrajectoryWriter:
         with suppress(OSError):
             self._stream.close()
 
-    def see(
-        self, *, time_ps: float, pka: int, ids: NDArray[np.int32], positions_A: NDArray[np.float64]
-    ) -> None:
+    def see(self, *, time_ps: float, pka: int, ids: NDArray[np.int32], positions_A: NDArray[np.float64]) -> None:
         """Take a frame if it is time for one.
 
         Parameters

@@ -1,0 +1,137 @@
+"""One cascade again, alone: from the starting states of its run to the same numbers, or to what differs."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cascade_driver.campaign.rundir import RunDirectory, disk_error
+from cascade_driver.campaign.task import run_filmed
+from cascade_driver.errors import InputError
+from cascade_driver.schema import build, canonical_json
+from cascade_driver.simulation.cascade import Result, run_cascade, write_structure
+from cascade_driver.simulation.lammps_engine import LammpsEngine
+from cascade_driver.simulation.record import Record, write_record
+from cascade_driver.simulation.spec import CascadeSpec
+from cascade_driver.simulation.trajectory import TRAJECTORY_FILE, TrajectorySpec
+
+#: The commands that the engine was given, as a script for a bare LAMMPS.
+SCRIPT_FILE = "cascade.lmp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """A cascade that was run again.
+
+    Attributes
+    ----------
+    record, again : Record
+        The one of the run, and the new one.
+    folder : pathlib.Path
+        Where the new one lies.
+    compared : int
+        How many values.
+    differences : dict
+        Values that are not the same to the last digit, by name: that of the run, and the new one.
+    """
+
+    record: Record
+    again: Record
+    folder: Path
+    compared: int
+    differences: dict[str, tuple[Any, Any]]
+
+
+def reproduce(
+    run: RunDirectory, cascade: str, *, out: Path, trajectory: TrajectorySpec | None = None
+) -> Reproduction:
+    """Run one finished cascade again in this process, without a time limit, and compare the physics.
+
+    Parameters
+    ----------
+    run : RunDirectory
+        Nothing in it is changed.
+    cascade : str
+        Id of a finished cascade.
+    out : pathlib.Path
+        The new record, structure, LAMMPS script and trajectory go to `out/<id>`, which must not be there.
+    trajectory : TrajectorySpec, optional
+        Which film to make of it.
+
+    Raises
+    ------
+    InputError
+        If the place is taken, or cannot be written.
+    RecordError, PotentialError
+        If the record, its starting state or the potential is missing or damaged.
+    """
+    record = run.record(cascade)
+    spec = build(CascadeSpec, record.spec, origin=str(run.cascades / cascade))
+    potential = run.potential_of(spec.protocol)
+    starts = run.path / "starts" / spec.protocol.start_id
+    folder = _make_place(out / cascade)
+    engines: list[LammpsEngine] = []
+
+    def make_engine(**settings: Any) -> LammpsEngine:
+        engines.append(LammpsEngine(potential=potential, **settings))
+        return engines[-1]
+
+    try:
+        if trajectory is None:
+            result = run_cascade(spec, starts=starts, make_engine=partial(make_engine))
+        else:
+            result = run_filmed(spec, starts, make_engine, wanted=trajectory, path=folder / TRAJECTORY_FILE)
+        _write(result, folder, commands=engines[-1].commands)
+    except OSError as error:
+        raise disk_error(folder, error) from None
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    one, other = _values(record), _values(result.record)
+    names = list(dict.fromkeys([*one, *other]))
+    return Reproduction(
+        record=record,
+        again=result.record,
+        folder=folder,
+        compared=len(names),
+        differences={name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)},
+    )
+
+
+def _make_place(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise InputError(f"{folder}: is there already; choose another place with --out") from None
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another place with --out") from None
+    return folder
+
+
+def _write(result: Result, folder: Path, *, commands: list[str]) -> None:
+    write_record(result.record, folder)
+    if result.structure is not None:
+        write_structure(result.structure, folder)
+    head = [
+        f"# Cascade {result.record.id}: what cascade_driver told {result.record.provenance['engine']} to do.",
+        "# Files of the LAMMPS distribution are found by the environment variable LAMMPS_POTENTIALS.",
+    ]
+    (folder / SCRIPT_FILE).write_text("\n".join([*head, *commands]) + "\n", encoding="utf-8")
+
+
+def _values(record: Record) -> dict[str, Any]:
+    """Return the outcome and the physics of a record as single values by dotted name, JSON text for lists."""
+    values: dict[str, Any] = {"outcome": record.outcome.key}
+
+    def collect(prefix: str, content: dict[str, Any]) -> None:
+        for key, value in content.items():
+            if isinstance(value, dict):
+                collect(f"{prefix}{key}.", value)
+            else:
+                values[prefix + key] = canonical_json(value) if isinstance(value, list) else value
+
+    collect("", record.physics)
+    return values
