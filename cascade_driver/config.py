@@ -15,6 +15,7 @@ from cascade_driver.schema import build, parameters, read_toml
 from cascade_driver.simulation.crystal import CrystalSpec
 from cascade_driver.simulation.potential import data_folder
 from cascade_driver.simulation.spec import FollowSpec, QuenchSpec, ThermalSpec
+from cascade_driver.simulation.trajectory import TrajectorySpec
 
 
 @parameters

@@ -186,6 +186,7 @@ def work_on(
         attempts=settings.attempts,
         time_limit_s=settings.time_limit_s,
         until_s=until_s,
+        trajectory=settings.trajectory,
     )
     return chosen.work(work, observe)
 

@@ -43,6 +43,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "_fork_server",
         "slots",
         "supervise",
+        "reproduce",
         "executors",
         "dask_executor",
         "slurm",
