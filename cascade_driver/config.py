@@ -91,6 +91,8 @@ class WorkSpec:
         `processes`, `serial` or `dask`.
     dask : DaskSpec
         For the last.
+    trajectory : TrajectorySpec, optional
+        Which film is kept of each cascade; none by default.
     """
 
     workers: int | None = Field(default=None, ge=1)
@@ -98,6 +100,7 @@ class WorkSpec:
     time_limit_s: float = Field(default=6 * 3600.0, gt=0)
     executor: str = "processes"
     dask: DaskSpec = DaskSpec()
+    trajectory: TrajectorySpec | None = None
 
     @field_validator("executor")
     @classmethod
