@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 
 from cascade_driver.schema import plain
 from cascade_driver.simulation.defects import Census, take_census
-from cascade_driver.simulation.engine import Engine, EngineAbortError, Flight, Minimum
+from cascade_driver.simulation.engine import Engine, EngineAbortError, Flight, Minimum, VelocityKick
 from cascade_driver.simulation.knock_on import choose_atom, kick_velocity
 from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import Outcome, Record, outcome_of_stored_energy
-from cascade_driver.simulation.spec import CascadeSpec
+from cascade_driver.simulation.spec import CascadeSpec, KnockOn, LaterKick
 from cascade_driver.simulation.start import Box, Snapshot, read_box, read_snapshot
+from cascade_driver.units import FS_PER_PS
 
 STRUCTURE_FILE = "final.extxyz.gz"
 
@@ -96,15 +97,21 @@ def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], En
 
 def _kick_and_follow(engine: Engine, spec: CascadeSpec, pka: int) -> Flight:
     follow, knock_on = spec.protocol.follow, spec.knock_on
+
+    def velocity(kick: KnockOn | LaterKick) -> NDArray[np.float64]:
+        return kick_velocity(
+            recoil_energy_eV=kick.recoil_energy_eV,
+            mass_amu=float(atomic_masses[atomic_numbers[knock_on.species]]),
+            direction=kick.direction,
+            kinetic_eV_per_amu_A2_ps2=engine.kinetic_eV_per_amu_A2_ps2,
+        )
+
+    later = [VelocityKick(time_ps=k.time_fs / FS_PER_PS, velocity_A_ps=velocity(k)) for k in knock_on.then or ()]
     return engine.follow(
         pka=pka,
-        velocity_A_ps=kick_velocity(
-            recoil_energy_eV=knock_on.recoil_energy_eV,
-            mass_amu=float(atomic_masses[atomic_numbers[knock_on.species]]),
-            direction=knock_on.direction,
-            kinetic_eV_per_amu_A2_ps2=engine.kinetic_eV_per_amu_A2_ps2,
-        ),
-        duration_ps=follow.duration_ps,
+        velocity_A_ps=velocity(knock_on),
+        later_kicks=later,
+        duration_ps=follow.duration_ps + (later[-1].time_ps if later else 0.0),
         max_displacement_A=follow.max_displacement_A,
         max_timestep_ps=follow.max_timestep_fs / 1e3,
         border_width_A=follow.border.width_A if follow.border else 0.0,
@@ -146,6 +153,7 @@ def _physics(
         "largest_force_eV_A": end.largest_force_eV_A,
         "start_sha256": snapshot.state_sha256,
         "given_energy_eV": float(flight.pka_kinetic_energy_eV[0]),
+        **_later_kicks(flight),
         "energy_drift_eV": flight.energy_drift_eV,
         "temperature_start_K": flight.temperature_start_K,
         "temperature_end_K": flight.temperature_end_K,
@@ -168,6 +176,25 @@ def _physics(
             "path_length_A": float(np.linalg.norm(np.diff(track, axis=0), axis=1).sum()),
             "track": _thinned_track(flight),
         },
+    }
+
+
+def _later_kicks(flight: Flight) -> dict[str, Any]:
+    """Return what each later kick found and brought, and what all kicks brought; nothing if there was one only."""
+    if not flight.later_kicks:
+        return {}
+    return {
+        "recoil_energy_total_eV": float(flight.pka_kinetic_energy_eV[0])
+        + sum(k.work_eV for k in flight.later_kicks),
+        "later_kicks": [
+            {
+                "time_fs": kick.time_ps * FS_PER_PS,
+                "kinetic_energy_before_eV": kick.kinetic_energy_before_eV,
+                "kinetic_energy_after_eV": kick.kinetic_energy_after_eV,
+                "velocity_before_A_ps": kick.velocity_before_A_ps.tolist(),
+            }
+            for kick in flight.later_kicks
+        ],
     }
 
 

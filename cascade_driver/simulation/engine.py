@@ -47,13 +47,54 @@ class Minimum:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VelocityKick:
+    """What a kick does to the velocity of the knock-on atom.
+
+    Attributes
+    ----------
+    time_ps : float
+        Time after the first kick.
+    velocity_A_ps : (3,) float
+        What is added.
+    """
+
+    time_ps: float
+    velocity_A_ps: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredKick:
+    """What a later kick found and did.
+
+    Attributes
+    ----------
+    time_ps : float
+        Time after the first kick, as the engine's clock says.
+    kinetic_energy_before_eV, kinetic_energy_after_eV : float
+        Of the knock-on atom; the difference is the work of the kick.
+    velocity_before_A_ps : (3,) float
+        Of the knock-on atom.
+    """
+
+    time_ps: float
+    kinetic_energy_before_eV: float
+    kinetic_energy_after_eV: float
+    velocity_before_A_ps: NDArray[np.float64]
+
+    @property
+    def work_eV(self) -> float:
+        """Energy that the kick brought; below zero if it slowed the atom down."""
+        return self.kinetic_energy_after_eV - self.kinetic_energy_before_eV
+
+
+@dataclass(frozen=True, kw_only=True)
 class Flight:
     """What was seen while a cascade was followed; one row per time step, the first is the kick.
 
     Attributes
     ----------
     time_ps : (k,) float
-        Time since the kick.
+        Time since the first kick.
     pka_position_A : (k, 3) float
         Unwrapped position of the primary knock-on atom.
     pka_kinetic_energy_eV : (k,) float
@@ -63,9 +104,12 @@ class Flight:
     temperature_start_K, temperature_end_K : float
         Kinetic temperature of the mobile atoms just before the kick and at the end.
     energy_drift_eV : float
-        Change of the total energy, what a border thermostat took out added back.
+        Change of the total energy, what a border thermostat took out added back and the work of later kicks
+        taken off.
     finished : bool
         False if the time limit came first.
+    later_kicks : tuple of MeasuredKick
+        Those that there was time for.
     """
 
     time_ps: NDArray[np.float64]
@@ -76,6 +120,7 @@ class Flight:
     temperature_end_K: float
     energy_drift_eV: float
     finished: bool
+    later_kicks: tuple[MeasuredKick, ...] = ()
 
 
 class Onlooker(Protocol):
@@ -156,11 +201,14 @@ class Engine(Protocol):
         border_temperature_K: float,
         border_damping_ps: float,
         seed: int,
+        later_kicks: Sequence[VelocityKick] = (),
     ) -> Flight:
         """Replace the velocity of atom `pka` and follow what happens.
 
         The step is as long as `max_timestep_ps` and a displacement of `max_displacement_A` of the fastest atom
-        allow. Atoms within `border_width_A` of a periodic face feel a Langevin thermostat; zero for none.
+        allow. Atoms within `border_width_A` of a periodic face feel a Langevin thermostat; zero for none. Each of
+        `later_kicks`, in the order of time, adds to the velocity that the atom has when its time has come: a step
+        ends exactly there.
         """
 
     def state(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

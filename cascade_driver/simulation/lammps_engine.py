@@ -28,7 +28,14 @@ from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
 
 from cascade_driver.errors import EngineError
-from cascade_driver.simulation.engine import EngineAbortError, Flight, Minimum, Onlooker
+from cascade_driver.simulation.engine import (
+    EngineAbortError,
+    Flight,
+    MeasuredKick,
+    Minimum,
+    Onlooker,
+    VelocityKick,
+)
 from cascade_driver.simulation.potential import Potential, distribution_folder
 from cascade_driver.simulation.record import Outcome
 
@@ -342,6 +349,7 @@ class LammpsEngine:
         border_temperature_K: float,
         border_damping_ps: float,
         seed: int,
+        later_kicks: Sequence[VelocityKick] = (),
     ) -> Flight:
         """Kick and follow; see `Engine.follow`."""
         self._do("run 0 post no")
@@ -356,11 +364,16 @@ class LammpsEngine:
         self._do("run 0 post no")
         energy_start = self._thermo("econserve")
         rows = self._watch(pka)
+        adaptive = f"fix step all dt/reset 1 1e-9 {max_timestep_ps:.17g} {max_displacement_A:.17g} units box"
         self._do("variable now equal time")
-        self._do(f"fix step all dt/reset 1 1e-9 {max_timestep_ps:.17g} {max_displacement_A:.17g} units box")
+        kicks: list[MeasuredKick] = []
+        for kick in later_kicks:
+            if not self._fly_exactly_to(kick.time_ps, adaptive, max_timestep_ps):
+                break
+            kicks.append(self._kick_again(pka, kick.velocity_A_ps))
+        self._do(adaptive)
         # Evaluating a variable makes LAMMPS tally energy and virial at that step, a third of the cost of a step.
-        self._do(f"fix stop all halt {_STEPS_BETWEEN_LOOKS} v_now >= {duration_ps:.17g} error continue message no")
-        self._do(f"run {_MOST_STEPS} post no")
+        self._fly_until(f"v_now >= {duration_ps:.17g}", every=_STEPS_BETWEEN_LOOKS)
         if self._disk_error is not None:
             raise self._disk_error
         energy_end = self._thermo("econserve")
@@ -374,11 +387,12 @@ class LammpsEngine:
             least_distance_A=watched[:, 5],
             temperature_start_K=temperature_start,
             temperature_end_K=self._thermo("c_mobile_temperature"),
-            energy_drift_eV=energy_end - energy_start,
-            finished=bool(watched[-1, 0] >= duration_ps - max_timestep_ps),
+            energy_drift_eV=energy_end - energy_start - sum(kick.work_eV for kick in kicks),
+            finished=bool(watched[-1, 0] >= duration_ps - max_timestep_ps) and len(kicks) == len(later_kicks),
+            later_kicks=tuple(kicks),
         )
         self._do("unfix watch", bare=False)
-        for name in ["stop", "step", "move", *(["border"] if border_width_A > 0 else [])]:
+        for name in ["step", "move", *(["border"] if border_width_A > 0 else [])]:
             self._do(f"unfix {name}")
         self._do("variable now delete")
         if border_width_A > 0:
@@ -386,6 +400,52 @@ class LammpsEngine:
             self._do("group near_border delete")
             self._do("region border delete")
         return flight
+
+    def _fly_exactly_to(self, time_ps: float, adaptive: str, max_timestep_ps: float) -> bool:
+        """Fly until a time, on which the last step ends to the last digits; return False if time ran out before.
+
+        With steps of adapted length as long as the next one ends before that time, then with one that is as long
+        as what is left: no step is longer than the rules allow.
+        """
+        self._do(adaptive)
+        # Looking at the time costs (see `follow`): often only near the end.
+        early_ps = time_ps - (_STEPS_BETWEEN_LOOKS + 1) * max_timestep_ps
+        if self._thermo("time") < early_ps:
+            self._fly_until(f"v_now >= {early_ps:.17g}", every=_STEPS_BETWEEN_LOOKS)
+        self._do("run 0 post no")  # works out the length of the next step
+        if self._thermo("time") + self._thermo("dt") < time_ps:
+            self._do("variable next equal time+dt")
+            self._fly_until(f"v_next >= {time_ps:.17g}", every=1)
+            self._do("variable next delete")
+        left_ps, step_ps = time_ps - self._thermo("time"), self._thermo("dt")
+        self._do("unfix step")
+        if left_ps > step_ps:
+            return False
+        if left_ps > 0:
+            self._do(f"timestep {left_ps:.17g}")
+            self._do("run 1 post no")
+            self._do(f"timestep {max_timestep_ps:.17g}")
+        return True
+
+    def _fly_until(self, condition: str, *, every: int) -> None:
+        """Run until a condition holds, looked at every so many steps."""
+        self._do(f"fix stop all halt {every} {condition} error continue message no")
+        self._do(f"run {_MOST_STEPS} post no")
+        self._do("unfix stop")
+
+    def _kick_again(self, pka: int, velocity_A_ps: NDArray[np.float64]) -> MeasuredKick:
+        """Add to the velocity of the knock-on atom, and measure what that does to its energy."""
+        before = self._gather("v")[pka]
+        after = before + velocity_A_ps
+        vx, vy, vz = after
+        self._do(f"set atom {pka + 1} vx {vx:.17g} vy {vy:.17g} vz {vz:.17g}")
+        half_mass = 0.5 * self.kinetic_eV_per_amu_A2_ps2 * float(self._masses_amu()[pka])
+        return MeasuredKick(
+            time_ps=self._thermo("time"),
+            kinetic_energy_before_eV=half_mass * float(before @ before),
+            kinetic_energy_after_eV=half_mass * float(after @ after),
+            velocity_before_A_ps=before,
+        )
 
     def _thermostat_border(self, width_A: float, temperature_K: float, damping_ps: float, seed: int) -> None:
         """Put a Langevin thermostat on the mobile atoms near the periodic faces (and above held atoms).
@@ -426,15 +486,18 @@ class LammpsEngine:
         arrays = self._lmp.numpy
 
         def see(_caller: object, _step: int, n_local: int, tag: Any, x: Any, _f: Any) -> None:
+            time_ps = self._thermo("time")
+            if rows and time_ps <= rows[-1][0]:
+                return  # a run that goes on where the one before it ended
             v = arrays.extract_atom("v", nelem=n_local, dim=3)
             kinetic = half_mass[tag - 1] * np.einsum("ij,ij->i", v, v)
             me = int(np.flatnonzero(tag == pka + 1)[0])
             fast = {me, *np.flatnonzero(kinetic > _FAST_eV).tolist()}
             distance = min(_distance_to_nearest(x, i, lengths_A=lengths, waves_per_A=waves) for i in fast)
-            rows.append((self._thermo("time"), *unwrap(x[me]), float(kinetic[me]), distance))
+            rows.append((time_ps, *unwrap(x[me]), float(kinetic[me]), distance))
             if self._onlooker is not None and self._disk_error is None:
                 try:
-                    self._onlooker(time_ps=rows[-1][0], pka=pka, ids=tag, positions_A=x[:n_local])
+                    self._onlooker(time_ps=time_ps, pka=pka, ids=tag, positions_A=x[:n_local])
                 except OSError as error:  # LAMMPS would swallow it
                     self._disk_error = error
                     self._lmp.lib.lammps_force_timeout(self._lmp.lmp)

@@ -1,18 +1,22 @@
 """Everything that defines one cascade, and its id.
 
 A cascade is a protocol (crystal, potential, temperature, how it is followed and quenched), which a campaign's
-cascades share, and what is its own: the thermal starting state, the knock-on and the seed.
+cascades share, and what is its own: the thermal starting state, the knock-on, with later kicks if it gets any, and
+the seed.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from functools import cached_property
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cascade_driver.schema import digest, parameters, plain
 from cascade_driver.simulation.crystal import CrystalSpec, identity
+from cascade_driver.units import AMU_MeV
 
 #: 3/8 of the Debye temperature of CaWO4 (354 K, doi:10.1103/PhysRevB.70.214306): the classical temperature whose
 #: vibrations are as wide as the quantum zero-point motion (Soum-Sidikov et al. 2024, refs. 32 and 34).
@@ -67,7 +71,7 @@ class FollowSpec:
     Attributes
     ----------
     duration_ps : float
-        Time from the kick to the quench.
+        Time from the kick to the quench; from the last one, if the knock-on gets several.
     max_displacement_A : float
         No atom moves farther in a step.
     max_timestep_fs : float
@@ -105,6 +109,38 @@ class QuenchSpec:
 
 
 @parameters
+class LaterKick:
+    r"""A kick that the knock-on gets while it may still move, as when its nucleus emits another gamma.
+
+    It adds the momentum p to what the atom has at that moment. The momentum is kept as the recoil energy from rest
+
+    .. math:: E = \frac{p^2}{2 M}, \qquad p = \frac{E_\gamma}{c} \text{ for a gamma,}
+
+    in the form of the first kick: how the energies of two kicks combine (`kick_sequence`) then does not depend on
+    whether the isotope's mass M moves or, as here, the element's mean mass.
+
+    Attributes
+    ----------
+    time_fs : float
+        Time after the first kick.
+    direction : three float
+        Unit vector of the momentum that the atom gains, in the crystal frame: opposite to the gamma.
+    recoil_energy_eV : float
+        Kinetic energy that it would give to the atom at rest.
+    """
+
+    time_fs: float = Field(ge=0)
+    direction: tuple[float, float, float]
+    recoil_energy_eV: float = Field(gt=0)
+
+    def momentum_keV_c(self, mass_u: float) -> tuple[float, float, float]:
+        """Return the momentum gained by a nucleus of mass `mass_u`, in keV/c: for a gamma its energy in keV."""
+        size = math.sqrt(2 * mass_u * AMU_MeV * self.recoil_energy_eV) / math.hypot(*self.direction)
+        x, y, z = self.direction
+        return size * x, size * y, size * z
+
+
+@parameters
 class KnockOn:
     """A primary knock-on atom: which, where to, how fast.
 
@@ -118,12 +154,27 @@ class KnockOn:
         Unit vector in the crystal frame.
     recoil_energy_eV : float
         Kinetic energy that replaces its thermal one.
+    then : list of LaterKick, optional
+        Kicks that the same atom gets after it, in the order of time.
     """
 
     species: str
     region: int | None = None
     direction: tuple[float, float, float]
     recoil_energy_eV: float = Field(gt=0)
+    then: tuple[LaterKick, ...] | None = None
+
+    @field_validator("then")
+    @classmethod
+    def _in_order(cls, then: tuple[LaterKick, ...] | None) -> tuple[LaterKick, ...] | None:
+        for before, after in itertools.pairwise(then or ()):
+            if after.time_fs < before.time_fs:
+                raise ValueError(
+                    f"a kick at {after.time_fs:g} fs comes after one at {before.time_fs:g} fs; give them in the "
+                    "order of time"
+                )
+        # None is left out of what is hashed: no kicks are no kicks.
+        return then or None
 
 
 @parameters
@@ -203,6 +254,7 @@ class CascadeSpec:
             direction=self.knock_on.direction,
             recoil_energy_eV=self.knock_on.recoil_energy_eV,
             seed=self.seed,
+            then=self.knock_on.then,
         )
 
 
@@ -215,7 +267,10 @@ def cascade_id(
     direction: tuple[float, float, float],
     recoil_energy_eV: float,
     seed: int,
+    then: tuple[LaterKick, ...] | None = None,
 ) -> str:
     """Return the id of a cascade; 16 hexadecimal digits, among 1e5 cascades a collision is a 1e-9 chance."""
     kick = [species, -1 if region is None else region, *direction, recoil_energy_eV]
-    return digest([protocol_digest, snapshot, kick, seed])
+    # What has one kick only keeps the name that it had before there were others.
+    later = [[[k.time_fs, *k.direction, k.recoil_energy_eV] for k in then]] if then else []
+    return digest([protocol_digest, snapshot, kick, seed, *later])
