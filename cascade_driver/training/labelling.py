@@ -304,7 +304,6 @@ def cp2k_input(atoms: Atoms, settings: Cp2kSettings, *, restart: str | None) -> 
   WALLTIME {settings.wall_time_s:.0f}
 &END GLOBAL
 &FORCE_EVAL
-  METHOD Quickstep
   &DFT
     BASIS_SET_FILE_NAME {settings.basis_file}
     POTENTIAL_FILE_NAME {settings.potential_file}

@@ -1,0 +1,41 @@
+"""A potential as a calculator of ASE: phonons, elastic constants, paths, whatever ASE and its friends can do.
+
+Cascades do not use it: they run inside the engine. ASE's own `LAMMPSlib` does the work, also for boxes that are
+not orthogonal.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ase.calculators.calculator import Calculator
+from ase.calculators.lammpslib import LAMMPSlib
+from ase.data import atomic_masses, atomic_numbers
+
+from cascade_driver.simulation.lammps_engine import import_lammps
+from cascade_driver.simulation.potential import Potential, distribution_folder
+
+
+def calculator(potential: Potential) -> Calculator:
+    """Return a calculator for energies (eV), forces (eV/A) and stresses (eV/A^3) of a potential.
+
+    Raises
+    ------
+    EngineError
+        If LAMMPS cannot be loaded.
+    """
+    os.environ["LAMMPS_POTENTIALS"] = str(distribution_folder())
+    import_lammps()
+    # LAMMPSlib sends these commands once the box exists; masses are asked for in its own way.
+    return LAMMPSlib(
+        lmpcmds=potential.lammps_commands(),
+        atom_types={symbol: kind for kind, symbol in enumerate(potential.species, start=1)},
+        atom_type_masses={symbol: atomic_masses[atomic_numbers[symbol]] for symbol in potential.species},
+        lammps_header=["units metal", "atom_style atomic", "atom_modify map array sort 0 0"],
+        amendments=[
+            f"mass {k} {atomic_masses[atomic_numbers[s]]}" for k, s in enumerate(potential.species, start=1)
+        ],
+        boundary=True,
+        keep_alive=True,
+        log_file=None,
+    )
