@@ -127,6 +127,9 @@ class AnalysisSpec:
         Whose response stands for elements that were not simulated.
     extrapolate : bool
         Use the model above the highest simulated energy.
+    potential_runs : tuple of str
+        Runs or model files of the same campaign with other potentials, relative to the run directory: their
+        distance from this run is the error of the potential.
     """
 
     shape: Literal["gaussian", "split_gaussian"] = "gaussian"
@@ -134,6 +137,7 @@ class AnalysisSpec:
     allow_failures: bool = False
     fallback_species: str | None = None
     extrapolate: bool = False
+    potential_runs: tuple[str, ...] = ()
 
 
 @parameters
@@ -159,6 +163,13 @@ def _rising(energy_eV: tuple[float, float]) -> tuple[float, float]:
     return energy_eV
 
 
+def _from_above_zero(request: Any) -> Any:
+    """Refuse logarithmic bins that begin at zero."""
+    if request.logarithmic and not request.energy_eV[0] > 0:
+        raise ValueError("logarithmic bins cannot begin at 0 eV: give a lowest energy above 0")
+    return request
+
+
 @parameters
 class DarkMatterRequest:
     """A dark-matter spectrum: a table `[[spectra]]` with `kind = "dm"`."""
@@ -172,24 +183,74 @@ class DarkMatterRequest:
     date: datetime.date | None = None
     energy_eV: tuple[float, float]
     bins: int = Field(ge=1, le=100_000)
+    logarithmic: bool = False
 
     _range = field_validator("energy_eV")(_rising)
+    _logarithm = model_validator(mode="after")(_from_above_zero)
 
 
 @parameters
 class CevnsRequest:
-    """A spectrum of coherent scattering of reactor neutrinos: a table `[[spectra]]` with `kind = "cevns"`."""
+    """A spectrum of coherent neutrino scattering: a table `[[spectra]]` with `kind = "cevns"`.
+
+    Attributes
+    ----------
+    target : str
+        Chemical formula.
+    source : {'reactor', 'solar', 'mono'}
+    power_GW, distance_m : tuple of float
+        Thermal power and distance of each core, for a reactor.
+    fission_fractions : dict, optional
+        Of U235, U238, Pu239 and Pu241; by default those of a pressurised-water reactor.
+    low_energy_flux : {'flat', 'kopeikin', 'extrapolate'}
+        Of a reactor below 2 MeV.
+    solar_sources : tuple of str, optional
+        Some of pp, pep, hep, Be7, B8, N13, O15, F17; by default all.
+    neutrino_energy_MeV, neutrino_flux_per_cm2_s : float
+        Of a source of one energy.
+    magnetic_moment_bohr : float
+    energy_eV : (float, float)
+    bins : int
+    logarithmic : bool
+        Bins of equal ratio instead of equal width.
+    """
 
     kind: Literal["cevns"]
     target: str
-    power_GW: tuple[float, ...] = Field(min_length=1)
-    distance_m: tuple[float, ...] = Field(min_length=1)
+    source: Literal["reactor", "solar", "mono"] = "reactor"
+    power_GW: tuple[float, ...] = ()
+    distance_m: tuple[float, ...] = ()
+    fission_fractions: dict[str, float] | None = None
     low_energy_flux: Literal["flat", "kopeikin", "extrapolate"] = "flat"
+    solar_sources: tuple[str, ...] | None = None
+    neutrino_energy_MeV: float | None = Field(default=None, gt=0)
+    neutrino_flux_per_cm2_s: float | None = Field(default=None, gt=0)
     magnetic_moment_bohr: float = Field(default=0.0, ge=0)
     energy_eV: tuple[float, float]
     bins: int = Field(ge=1, le=100_000)
+    logarithmic: bool = False
 
     _range = field_validator("energy_eV")(_rising)
+    _logarithm = model_validator(mode="after")(_from_above_zero)
+
+    @model_validator(mode="after")
+    def _has_its_source(self) -> CevnsRequest:
+        wanted: dict[str, tuple[str, ...]] = {
+            "reactor": ("power_GW", "distance_m"),
+            "solar": (),
+            "mono": ("neutrino_energy_MeV", "neutrino_flux_per_cm2_s"),
+        }
+        of_others = {
+            "reactor": (*wanted["reactor"], "fission_fractions"),
+            "solar": ("solar_sources",),
+            "mono": wanted["mono"],
+        }
+        if missing := [name for name in wanted[self.source] if not getattr(self, name)]:
+            raise ValueError(f"source {self.source} needs {' and '.join(missing)}")
+        for source, names in of_others.items():
+            if source != self.source and (found := [name for name in names if getattr(self, name)]):
+                raise ValueError(f"{found[0]} belongs to source {source}, found source {self.source}")
+        return self
 
 
 @parameters
@@ -224,8 +285,10 @@ class CaptureRequest:
     continuum_temperature_MeV: float | None = Field(default=None, gt=0)
     energy_eV: tuple[float, float]
     bins: int = Field(ge=1, le=100_000)
+    logarithmic: bool = False
 
     _range = field_validator("energy_eV")(_rising)
+    _logarithm = model_validator(mode="after")(_from_above_zero)
 
 
 AnySpectrumRequest = DarkMatterRequest | CevnsRequest | CaptureRequest
@@ -263,6 +326,15 @@ class RunInput:
     analysis: AnalysisSpec | None = None
     detector: DetectorSpec | None = None
     spectra: tuple[SpectrumRequest, ...] = ()
+
+    @model_validator(mode="after")
+    def _models_need_single_recoils(self) -> RunInput:
+        if self.analysis is not None and all(group.then for group in self.recoils):
+            raise ValueError(
+                "[analysis] fits what single recoils store, and every [[recoils]] has later kicks: remove [analysis], "
+                "or add [[recoils]] without [[recoils.then]]"
+            )
+        return self
 
     @model_validator(mode="after")
     def _spectra_need_a_model(self) -> RunInput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
+from cascade_driver.analysis.published import PUBLISHED_MODELS, CaWO4Assumptions, load_stored_energy_model
 from cascade_driver.analysis.response import observed_edges, response
 from cascade_driver.campaign.dask_executor import DaskExecutor
 from cascade_driver.campaign.executors import Executor, Processes, Serial, Work, require_executor
@@ -42,7 +44,7 @@ from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import CascadeTable
 from cascade_driver.simulation.spec import Protocol
 from cascade_driver.simulation.start import read_box
-from cascade_driver.spectra.cevns import cevns_spectrum, reactor_members
+from cascade_driver.spectra.cevns import cevns_spectrum_of_flux
 from cascade_driver.spectra.corrected import CorrectedPair
 from cascade_driver.spectra.correction import correct, largest_borrowed_share, shortcut_error
 from cascade_driver.spectra.dark_matter import HaloModel, dark_matter_spectrum, earth_speed_km_s
@@ -55,8 +57,12 @@ from cascade_driver.spectra.ensemble import (
     write_bands,
 )
 from cascade_driver.spectra.gamma_recoil import GammaTiming
+from cascade_driver.spectra.neutrino_flux import NeutrinoFlux
 from cascade_driver.spectra.neutron_capture import capture_spectrum, observed_capture_spectrum
 from cascade_driver.spectra.planning import CampaignAdvice, advise
+from cascade_driver.spectra.reactor import PRESSURISED_WATER_FISSION_FRACTIONS, reactor_flux
+from cascade_driver.spectra.solar import SOLAR_FLUXES_per_cm2_s, monochromatic_flux, solar_flux
+from cascade_driver.spectra.sources import source_members_of
 from cascade_driver.spectra.spectrum import Spectrum, rebin, write_spectrum
 
 INPUT_FILE = "input.toml"
@@ -221,10 +227,30 @@ def fit_run(
     FitError
         If the records do not allow a fit.
     """
+    table, model = fitted_run(directory, analysis=analysis)
+    path = out or directory.path / MODEL_FILE
+    return table, model, model.save(path)
+
+
+def fitted_run(directory: RunDirectory, *, analysis: AnalysisSpec) -> tuple[CascadeTable, StoredEnergyModel]:
+    """Return the finished cascades of a run and the model fitted to them; nothing is written.
+
+    Raises
+    ------
+    FitError
+        If the records do not allow a fit.
+    """
     campaign = directory.load()
     table = directory.table(campaign)
     if len(table) == 0:
         raise FitError(f"{directory.path}: no finished cascades; run the campaign first")
+    single = campaign.single_kicks
+    table = table.select(np.array([name in single for name in table.id], dtype=bool))
+    if len(table) == 0:
+        raise FitError(
+            f"{directory.path}: every finished cascade has later kicks, and no single recoil energy: a response is "
+            "fitted to [[recoils]] without [[recoils.then]]"
+        )
     protocol = campaign.protocol
     model = fit_stored_energy_model(
         table,
@@ -240,18 +266,12 @@ def fit_run(
             "cascades": f"{len(table)} of {campaign.size}",
         },
     )
-    path = out or directory.path / MODEL_FILE
-    return table, model, model.save(path)
+    return table, model
 
 
 def requested_spectrum(request: AnySpectrumRequest, *, up_to_eV: float | None = None) -> Spectrum:
     """Return the recoil spectrum that a `[[spectra]]` table asks for, or more of it in bins of the same width."""
-    low, high = request.energy_eV
-    width = (high - low) / request.bins
-    more = 0 if up_to_eV is None else math.ceil((up_to_eV - high) / width - 1e-9)
-    bins = request.bins + max(0, more)
-    edges = low + width * np.arange(bins + 1)
-    edges[request.bins] = high
+    edges = requested_edges(request, up_to_eV=up_to_eV)
     if isinstance(request, DarkMatterRequest):
         return dark_matter_spectrum(
             target=request.target,
@@ -270,13 +290,50 @@ def requested_spectrum(request: AnySpectrumRequest, *, up_to_eV: float | None = 
             timing=gamma_timing(request),
             continuum_temperature_MeV=request.continuum_temperature_MeV,
         )
-    return cevns_spectrum(
+    return cevns_spectrum_of_flux(
+        neutrino_flux(request),
         target=request.target,
+        energy_edges_eV=edges,
+        magnetic_moment_bohr=request.magnetic_moment_bohr,
+    )
+
+
+def requested_edges(request: AnySpectrumRequest, *, up_to_eV: float | None = None) -> NDArray[np.float64]:
+    """Return the bin edges of a requested spectrum, continued at least to an energy above it if one is given."""
+    low, high = request.energy_eV
+    end = max(up_to_eV or high, high)
+    if request.logarithmic:
+        step = math.log(high / low) / request.bins
+        more = math.ceil(math.log(end / high) / step - 1e-9)
+        edges = low * np.exp(step * np.arange(request.bins + max(0, more) + 1))
+        edges[0] = low
+    else:
+        width = (high - low) / request.bins
+        more = math.ceil((end - high) / width - 1e-9)
+        edges = low + width * np.arange(request.bins + max(0, more) + 1)
+    edges[request.bins] = high
+    return np.asarray(edges, dtype=np.float64)
+
+
+def neutrino_flux(request: CevnsRequest) -> NeutrinoFlux:
+    """Return the neutrinos that a requested spectrum of coherent scattering is made by.
+
+    Raises
+    ------
+    InputError
+        If the source cannot be made.
+    """
+    if request.source == "solar":
+        return solar_flux(sources=request.solar_sources or tuple(SOLAR_FLUXES_per_cm2_s))
+    if request.source == "mono":
+        return monochromatic_flux(
+            request.neutrino_energy_MeV or 0.0, flux_per_cm2_s=request.neutrino_flux_per_cm2_s or 0.0
+        )
+    return reactor_flux(
         power_GW=request.power_GW,
         distance_m=request.distance_m,
-        energy_edges_eV=edges,
+        fission_fractions=request.fission_fractions or PRESSURISED_WATER_FISSION_FRACTIONS,
         low_energy_flux=request.low_energy_flux,
-        magnetic_moment_bohr=request.magnetic_moment_bohr,
     )
 
 
@@ -296,6 +353,10 @@ def request_title(request: AnySpectrumRequest) -> str:
         return f"dark matter, {request.mass_GeV:g} GeV, {request.cross_section_cm2:g} cm², on {request.target}"
     if isinstance(request, CaptureRequest):
         return f"neutron capture, {request.neutron_flux_cm2_s:g} n/(cm² s), on {request.target}"
+    if request.source == "solar":
+        return f"CEvNS of solar neutrinos ({', '.join(request.solar_sources or ('all',))}) on {request.target}"
+    if request.source == "mono":
+        return f"CEvNS of {request.neutrino_energy_MeV:g} MeV neutrinos on {request.target}"
     cores = ", ".join(f"{p:g} GW at {d:g} m" for p, d in zip(request.power_GW, request.distance_m, strict=False))
     return f"reactor CEvNS ({cores}) on {request.target}"
 
@@ -448,16 +509,17 @@ def corrected_pair(
     bands = spectrum_bands(
         recoil,
         ensemble,
-        fallback_species=_fallback(model, analysis.fallback_species),
+        fallback_species=fallback_of(model, analysis.fallback_species),
         detector=detector,
         edges_eV=pair.expected.energy_edges_eV,
-        source_counts=source_members(request, recoil),
+        source_counts=source_members_of(recoil, n_members=SOURCE_MEMBERS),
     )
     observed_rate = pair.observed_in_same_bins.total_rate_per_kg_day_keV
     return dataclasses.replace(pair, bands=bands.centred_on(observed_rate))
 
 
-def _fallback(model: StoredEnergyModel, wanted: str | None) -> str | None:
+def fallback_of(model: StoredEnergyModel, wanted: str | None) -> str | None:
+    """Return whose response stands for elements that a model does not know: the only species of a model of one."""
     return next(iter(model.species)) if wanted is None and len(model.species) == 1 else wanted
 
 
@@ -488,24 +550,6 @@ def _species_shortcut(
     }
     error = shortcut_error(recoil, responses, species=species, low_eV=low, high_eV=high)
     return {"species_shortcut": f"{error}, between {low:g} and {high:g} eV"}
-
-
-def source_members(request: AnySpectrumRequest, recoil: Spectrum) -> Mapping[str, NDArray[np.float64]] | None:
-    """Return members of the recoil spectrum itself, as far as the source says how well it is known.
-
-    Reactor spectra vary as `reactor_members` says; no other source brings errors of its own.
-    """
-    if not isinstance(request, CevnsRequest):
-        return None
-    return reactor_members(
-        recoil,
-        n_members=SOURCE_MEMBERS,
-        rng=np.random.default_rng(1),
-        target=request.target,
-        power_GW=request.power_GW,
-        distance_m=request.distance_m,
-        low_energy_flux=request.low_energy_flux,
-    )
 
 
 def spectrum_bands(
@@ -542,9 +586,55 @@ def spectrum_bands(
     )
 
 
-def run_ensemble(table: CascadeTable, model: StoredEnergyModel, *, analysis: AnalysisSpec) -> Ensemble:
-    """Return what a run leaves uncertain of its model; always the same for the same cascades."""
-    return campaign_ensemble(table, model, allow_failures=analysis.allow_failures, rng=np.random.default_rng(0))
+def run_ensemble(
+    table: CascadeTable, model: StoredEnergyModel, *, analysis: AnalysisSpec, relative_to: Path | None = None
+) -> Ensemble:
+    """Return what a run leaves uncertain of its model; always the same for the same cascades.
+
+    Runs with other potentials that its input names are looked for from the run directory, `relative_to`.
+
+    Raises
+    ------
+    InputError, FitError
+        If one of those cannot be found or fitted.
+    """
+    place = relative_to or Path()
+    return campaign_ensemble(
+        table,
+        model,
+        allow_failures=analysis.allow_failures,
+        potentials={name: central_model(str(place / name)) for name in analysis.potential_runs},
+        rng=np.random.default_rng(0),
+    )
+
+
+def central_model(given: str) -> StoredEnergyModel:
+    """Return the model of a run directory (fitted as its input says), of a model file, or a published one.
+
+    Raises
+    ------
+    InputError, FitError
+        If there is none, or a run does not allow a fit.
+    """
+    if not Path(given).is_dir():
+        return model_of_file(given)
+    directory = RunDirectory(Path(given).resolve())
+    return fitted_run(directory, analysis=analysis_of(directory).analysis or AnalysisSpec())[1]
+
+
+def model_of_file(given: str, *, assumptions: CaWO4Assumptions | None = None) -> StoredEnergyModel:
+    """Return the model of a file, or a published one; the complaint also thinks of run directories.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if assumptions is None and given not in PUBLISHED_MODELS and not Path(given).exists():
+        close = difflib.get_close_matches(given, PUBLISHED_MODELS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"published ones are {', '.join(PUBLISHED_MODELS)}"
+        raise InputError(f"{given}: no such model file or run directory, nor a model of this name; {hint}")
+    return load_stored_energy_model(given, assumptions=assumptions)
 
 
 def advise_run(
@@ -578,7 +668,7 @@ def advise_run(
             f"{directory.path}: its input asks for no [[spectra]], so nothing says which error matters; add one"
         )
     table, model, _ = fit_run(directory, analysis=analysis)
-    ensemble = run_ensemble(table, model, analysis=analysis)
+    ensemble = run_ensemble(table, model, analysis=analysis, relative_to=directory.path)
     candidates: dict[str, list[float]] = {}
     for species in model.species:
         energies = np.unique(table.recoil_energy_eV[table.species == species])
@@ -602,7 +692,7 @@ def advise_run(
                     requested_spectrum(request, up_to_eV=float(pair.expected.energy_edges_eV[-1])),
                     model,
                     candidates_eV=candidates,
-                    fallback_species=_fallback(model, analysis.fallback_species),
+                    fallback_species=fallback_of(model, analysis.fallback_species),
                     low_eV=low,
                     high_eV=high,
                 ),
@@ -616,6 +706,15 @@ def relevant_range_eV(pair: CorrectedPair) -> tuple[float, float]:
     top = pair.complete_below_eV or float(pair.expected.energy_edges_eV[-1])
     low = pair.threshold_eV or max(0.1 * top, float(pair.expected.energy_edges_eV[0]))
     return low, top
+
+
+def complete_below_eV(recoil: Spectrum, model: StoredEnergyModel) -> float | None:
+    """Return the observed energy above which recoils beyond a spectrum are missed; none if it ends by itself."""
+    rate = recoil.total_rate_per_kg_day_keV
+    if not rate[-1] > 1e-3 * rate.max(initial=0.0):
+        return None
+    top = float(recoil.energy_edges_eV[-1])
+    return max(top - max((_most_stored_eV(m, top) for m in model.species.values()), default=0.0), 0.0)
 
 
 def _most_stored_eV(model: SpeciesModel, recoil_energy_eV: float) -> float:
@@ -692,7 +791,11 @@ def conclude(directory: RunDirectory, *, allow_failures: bool = False) -> Conclu
         problems["model"] = str(error)
     if model is not None:
         try:
-            ensemble = run_ensemble(table, model, analysis=analysis) if wanted.spectra else None
+            ensemble = (
+                run_ensemble(table, model, analysis=analysis, relative_to=directory.path)
+                if wanted.spectra
+                else None
+            )
             pairs = _write_pairs(
                 wanted,
                 model,

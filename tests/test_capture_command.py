@@ -44,7 +44,7 @@ def test_the_published_model_corrects_by_name(
 ) -> None:
     out = tmp_path / "observed.csv"
     given = [word.format(capture) for word in order]
-    assert main(["correct", *given, "--extrapolate", "--half-energy-eV", "40", "--out", str(out)]) == 0
+    assert main(["correct", *given, "--no-bands", "--extrapolate", "--half-energy-eV", "40", "--out", str(out)]) == 0
     observed, recoil = read_spectrum(out), read_spectrum(capture)
     assert observed.total_counts_per_kg_day == pytest.approx(recoil.total_counts_per_kg_day, rel=1e-12)
     assert "half at 40 eV" in observed.metadata["model_notes"]
@@ -57,7 +57,7 @@ def test_lines_are_found_where_the_loss_puts_them(
     capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     observed = tmp_path / "observed.csv"
-    words = ["correct", "cawo4-published", str(capture), "--extrapolate", "--resolution-eV", "5"]
+    words = ["correct", "cawo4-published", str(capture), "--extrapolate", "--no-bands", "--resolution-eV", "5"]
     assert main([*words, "--out", str(observed)]) == 0
     capsys.readouterr()
     words = ["lines", str(observed), "--at-eV", "112.447", "--between-eV", "90", "125", "--resolution-eV", "5"]

@@ -261,8 +261,8 @@ def test_bands_of_a_campaign_are_written_with_every_component(campaign, tmp_path
     text = (tmp_path / "new" / "bands.csv").read_text()
     header = next(line for line in text.splitlines() if not line.startswith("#"))
     assert header.endswith("rate_lower_total,rate_upper_total,rate_lower_statistics,rate_upper_statistics,"
-                           "rate_lower_shape,rate_upper_shape")  # fmt: skip
-    values = np.genfromtxt(tmp_path / "new" / "bands.csv", delimiter=",", names=True, skip_header=5)
+                           "rate_lower_fit,rate_upper_fit,rate_lower_shape,rate_upper_shape")  # fmt: skip
+    values = np.genfromtxt(tmp_path / "new" / "bands.csv", delimiter=",", names=True, skip_header=6)
     assert len(values) == 40
     assert np.all(values["rate_lower_total"] <= values["rate_upper_total"])
     (tmp_path / "file").write_text("")

@@ -13,6 +13,7 @@ from scipy import optimize
 from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
+from cascade_driver.analysis.uncertainty import ParameterReplicas
 from cascade_driver.errors import InputError
 
 #: Name by which the model of printed values for CaWO4 is asked for.
@@ -27,6 +28,12 @@ CAWO4_PRINTED_MEANS_eV: tuple[tuple[float, float], ...] = ((81.0, 7.5), (112.0, 
 
 #: Lowest and highest recoil energy that were simulated for them.
 CAWO4_SIMULATED_RANGE_eV = (20.0, 160.0)
+
+#: Standard deviation of the logarithm of each assumed number, where nothing else is said.
+ASSUMPTION_ERROR = 0.3
+
+#: Drawn widths at 81 and 160 eV go no further: beyond, the truncated law becomes flat and its mean cannot be held.
+_WIDEST_eV = (6.0, 9.0)
 
 _CITATION = (
     "G. Soum-Sidikov et al., Calculation of crystal defects induced in CaWO4 by 100 eV displacement cascades "
@@ -137,6 +144,55 @@ def cawo4_published(assumptions: CaWO4Assumptions | None = None) -> StoredEnergy
             f"{CAWO4_PUBLISHED}: below 81 eV the mean stored energy is extrapolated",
             f"{CAWO4_PUBLISHED}: only tungsten recoils are known",
         ),
+    )
+
+
+def assumption_replicas(
+    assumptions: CaWO4Assumptions | None = None,
+    *,
+    relative_error: float = ASSUMPTION_ERROR,
+    n_replicas: int = 200,
+    rng: np.random.Generator,
+) -> ParameterReplicas:
+    """Return tungsten of `cawo4_published` with every assumed number drawn anew; the printed means stay.
+
+    Parameters
+    ----------
+    assumptions : CaWO4Assumptions, optional
+        The medians.
+    relative_error : float
+        Standard deviation of the logarithm of each of the four numbers, drawn independently: itself an assumption.
+    n_replicas : int
+    rng : numpy.random.Generator
+
+    Raises
+    ------
+    InputError
+        If the error is not positive and finite, or a draw has no distribution with the printed means.
+    """
+    if not 0 < relative_error < 1:
+        raise InputError(
+            f"relative error of what {CAWO4_PUBLISHED} assumes is {relative_error:g}, expected above 0 and below 1"
+        )
+    chosen = assumptions or CaWO4Assumptions()
+    names = ("half_energy_eV", "width_eV", "sigma_81_eV", "sigma_160_eV")
+    middle = np.array([getattr(chosen, name) for name in names])
+    drawn = middle * np.exp(relative_error * rng.normal(size=(n_replicas, len(names))))
+    # wider than the printed mean itself no truncated Gaussian can be; the draw keeps clear of that
+    drawn[:, 2:] = np.minimum(drawn[:, 2:], np.maximum(_WIDEST_eV, middle[2:]))
+    models = [cawo4_published(CaWO4Assumptions(**dict(zip(names, map(float, row), strict=True)))) for row in drawn]
+    laws = [model["W"].distribution for model in models]
+    return ParameterReplicas(
+        shape="gaussian",
+        reference_energy_eV=laws[0].reference_energy_eV,
+        energy_scale_eV=laws[0].energy_scale_eV,
+        lowest_energy_eV=laws[0].lowest_energy_eV,
+        half_energy_eV=drawn[:, 0],
+        width_eV=drawn[:, 1],
+        maximum=np.ones(n_replicas),
+        location_eV=np.array([law.location_eV for law in laws]),
+        log_sigma=np.array([law.log_sigma for law in laws]),
+        asymmetry=np.empty((n_replicas, 0)),
     )
 
 

@@ -55,6 +55,13 @@ def named_number(text: str) -> tuple[str, float]:
 def add_binning(verb: argparse.ArgumentParser) -> None:
     """Add the options of spectra that are made for a target."""
     verb.add_argument("--target", required=True, metavar="FORMULA", help="e.g. CaWO4, Si, Ge, Al2O3")
+    verb.add_argument(
+        "--enrich",
+        nargs="+",
+        default=(),
+        metavar="ISOTOPE=SHARE",
+        help="share of the atoms of its element, e.g. W183=0.9; the others keep their proportions",
+    )
     add_bins(verb)
 
 
@@ -62,12 +69,21 @@ def add_bins(verb: argparse.ArgumentParser) -> None:
     """Add the options that say where to count, and where to write."""
     verb.add_argument("--energy-eV", type=float, nargs=2, required=True, dest="energy_eV", metavar=("LOW", "HIGH"))
     verb.add_argument("--bins", type=positive, required=True, metavar="N")
+    verb.add_argument(
+        "--log", action="store_true", dest="logarithmic", help="bins of equal ratio instead of equal width"
+    )
     verb.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
 
 
 def bin_edges(chosen: argparse.Namespace) -> list[float]:
     """Return the edges that `--energy-eV` and `--bins` ask for."""
     low, high = chosen.energy_eV
+    if chosen.logarithmic:
+        if not 0 < low < high:
+            raise InputError(
+                f"--energy-eV {low:g} {high:g} with --log: give two rising energies above 0 for logarithmic bins"
+            )
+        return [low * (high / low) ** (i / chosen.bins) for i in range(chosen.bins + 1)]
     return [low + (high - low) * i / chosen.bins for i in range(chosen.bins + 1)]
 
 

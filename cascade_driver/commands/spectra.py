@@ -7,7 +7,15 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from cascade_driver.commands.arguments import Verbs, add_binning, add_bins, add_verb, bin_edges, no_kind
+from cascade_driver.commands.arguments import (
+    Verbs,
+    add_binning,
+    add_bins,
+    add_verb,
+    bin_edges,
+    named_number,
+    no_kind,
+)
 from cascade_driver.errors import InputError
 
 
@@ -35,14 +43,44 @@ def _add_spectrum(verbs: Verbs) -> None:
     )
     dm.add_argument("--date", metavar="YYYY-MM-DD", help="speed of the Earth on that day (default: mean)")
     add_binning(dm)
-    cevns = add_verb(kinds, "cevns", _spectrum_cevns, "Coherent scattering of reactor antineutrinos.")
+    _add_spectrum_cevns(kinds)
+    _add_spectrum_capture(kinds)
+    _add_spectrum_files(kinds)
+
+
+def _add_spectrum_cevns(kinds: Verbs) -> None:
+    cevns = add_verb(kinds, "cevns", _spectrum_cevns, "Coherent scattering of neutrinos.")
     cevns.add_argument(
-        "--power-GW", type=float, nargs="+", required=True, dest="power_GW", metavar="P", help="thermal, per core"
+        "--source",
+        choices=["reactor", "solar", "mono"],
+        default="reactor",
+        help="of the neutrinos (default: reactor)",
     )
-    cevns.add_argument(
-        "--distance-m", type=float, nargs="+", required=True, dest="distance_m", metavar="D", help="per core"
+    reactor = cevns.add_argument_group("a reactor")
+    reactor.add_argument(
+        "--power-GW", type=float, nargs="+", default=(), dest="power_GW", metavar="P", help="thermal, per core"
     )
-    cevns.add_argument(
+    reactor.add_argument(
+        "--distance-m", type=float, nargs="+", default=(), dest="distance_m", metavar="D", help="per core"
+    )
+    reactor.add_argument(
+        "--fission-fractions",
+        type=named_number,
+        nargs="+",
+        metavar="ISOTOPE=SHARE",
+        help="of U235, U238, Pu239 and Pu241 (default: of a pressurised-water reactor)",
+    )
+    sun = cevns.add_argument_group("the Sun")
+    sun.add_argument(
+        "--solar-sources",
+        nargs="+",
+        metavar="NAME",
+        help="some of pp pep hep Be7 B8 N13 O15 F17 (default: all)",
+    )
+    line = cevns.add_argument_group("neutrinos of one energy")
+    line.add_argument("--neutrino-energy-MeV", type=float, dest="neutrino_energy_MeV", metavar="E")
+    line.add_argument("--neutrino-flux-cm2-s", type=float, dest="neutrino_flux_per_cm2_s", metavar="F")
+    reactor.add_argument(
         "--low-energy-flux",
         choices=["flat", "kopeikin", "extrapolate"],
         default="flat",
@@ -56,8 +94,6 @@ def _add_spectrum(verbs: Verbs) -> None:
         help="of the neutrino, in Bohr magnetons (default: 0)",
     )
     add_binning(cevns)
-    _add_spectrum_capture(kinds)
-    _add_spectrum_files(kinds)
 
 
 def _add_spectrum_files(kinds: Verbs) -> None:
@@ -119,14 +155,18 @@ def _add_correct(verbs: Verbs) -> None:
         "files",
         nargs="+",
         metavar="FILE",
-        help="MODEL SPECTRUM.csv: a model file of `cascade fit` or the name cawo4-published, and a spectrum",
+        help="MODEL [MODEL ...] SPECTRUM.csv: a run directory, a model file of `cascade fit` or the name "
+        "cawo4-published, and a spectrum; further models are the same with other potentials",
     )
-    verb.add_argument("--model", metavar="MODEL", help="the model, if not given first")
+    verb.add_argument(
+        "--model", action="append", default=[], metavar="MODEL", help="a model, if not given before the spectrum"
+    )
     verb.add_argument("--out", type=Path, required=True, metavar="OBSERVED.csv")
     verb.add_argument("--species", metavar="X", help="whose response stands for elements that have none")
     verb.add_argument("--extrapolate", action="store_true", help="use the model above the simulated energies")
     verb.add_argument("--resolution-eV", type=float, default=0.0, dest="resolution_eV", metavar="SIGMA")
     verb.add_argument("--threshold-eV", type=float, default=0.0, dest="threshold_eV", metavar="E")
+    verb.add_argument("--no-bands", action="store_true", help="leave out the columns of the error bands")
     assumed = verb.add_argument_group("what cawo4-published assumes, because the paper does not print it")
     assumed.add_argument(
         "--half-energy-eV", type=float, dest="half_energy_eV", metavar="E", help="p_d is 1/2 there"
@@ -134,6 +174,13 @@ def _add_correct(verbs: Verbs) -> None:
     assumed.add_argument("--width-eV", type=float, dest="width_eV", metavar="W", help="of the Fermi function")
     assumed.add_argument("--sigma-81-eV", type=float, dest="sigma_81_eV", metavar="S", help="at 81 eV")
     assumed.add_argument("--sigma-160-eV", type=float, dest="sigma_160_eV", metavar="S", help="at 160 eV")
+    assumed.add_argument(
+        "--assumption-error",
+        type=float,
+        default=0.3,
+        metavar="R",
+        help="relative, of each of these four, for the error band (default: 0.3)",
+    )
 
 
 def _add_lines(verbs: Verbs) -> None:
@@ -168,9 +215,20 @@ def _spectrum_dm(chosen: argparse.Namespace) -> int:
 
 
 def _spectrum_cevns(chosen: argparse.Namespace) -> int:
-    return _write_requested(
-        chosen, ("power_GW", "distance_m", "low_energy_flux", "magnetic_moment_bohr"), kind="cevns"
+    if chosen.fission_fractions:
+        chosen.fission_fractions = dict(chosen.fission_fractions)
+    names = (
+        "source",
+        "power_GW",
+        "distance_m",
+        "fission_fractions",
+        "low_energy_flux",
+        "solar_sources",
+        "neutrino_energy_MeV",
+        "neutrino_flux_per_cm2_s",
+        "magnetic_moment_bohr",
     )
+    return _write_requested(chosen, names, kind="cevns")
 
 
 def _spectrum_capture(chosen: argparse.Namespace) -> int:
@@ -253,7 +311,8 @@ def _write_requested(chosen: argparse.Namespace, names: tuple[str, ...], *, kind
     from cascade_driver.spectra.spectrum import write_spectrum
     from cascade_driver.workflow import observed_spectrum, requested_spectrum
 
-    content = {"kind": kind} | {n: getattr(chosen, n) for n in (*names, "target", "energy_eV", "bins")}
+    content = {"kind": kind} | {n: getattr(chosen, n) for n in (*names, "energy_eV", "bins", "logarithmic")}
+    content["target"] = f"{chosen.target}[{','.join(chosen.enrich)}]" if chosen.enrich else chosen.target
     wanted = {"dm": DarkMatterRequest, "cevns": CevnsRequest, "capture": CaptureRequest}[kind]
     request: AnySpectrumRequest = build(wanted, content, origin="arguments")
     spectrum = requested_spectrum(request)
@@ -274,7 +333,12 @@ def _write_requested(chosen: argparse.Namespace, names: tuple[str, ...], *, kind
 
 def _print_notes(metadata: Mapping[str, str]) -> None:
     """Print on standard error what a reader of a spectrum must know."""
-    for key in ("correction_fallback", "counts_out_of_range_per_kg_day"):
+    for key in (
+        "correction_fallback",
+        "correction_of_cascades",
+        "complete_below_eV",
+        "counts_out_of_range_per_kg_day",
+    ):
         if key in metadata:
             print(f"note: {key.replace('_', ' ')}: {metadata[key]}", file=sys.stderr)
     for note in filter(None, metadata.get("model_notes", "").split("; ")):
@@ -282,33 +346,45 @@ def _print_notes(metadata: Mapping[str, str]) -> None:
 
 
 def _correct(chosen: argparse.Namespace) -> int:
-    from cascade_driver.analysis.published import CaWO4Assumptions, load_stored_energy_model
+    from cascade_driver.analysis.published import CaWO4Assumptions
     from cascade_driver.config import DetectorSpec
+    from cascade_driver.corrections import corrected, known_model
     from cascade_driver.schema import build
+    from cascade_driver.spectra.sources import source_members_of
     from cascade_driver.spectra.spectrum import read_spectrum, write_spectrum
-    from cascade_driver.workflow import correct_spectrum
 
     content = {"resolution_eV": chosen.resolution_eV, "threshold_eV": chosen.threshold_eV}
     detector = build(DetectorSpec, content, origin="arguments") if any(content.values()) else None
-    files = chosen.files if chosen.model is None else [chosen.model, *chosen.files]
-    if len(files) != 2:
+    given: list[str] = [*chosen.model, *chosen.files]
+    models, file = given[:-1], given[-1]
+    if not models:
         raise InputError(
-            f"{len(files)} files or names given ({', '.join(files)}), expected a model and a spectrum: "
-            "cascade correct MODEL SPECTRUM.csv"
+            f"1 files or names given ({file}), expected a model and a spectrum: cascade correct MODEL SPECTRUM.csv"
         )
     names = ("half_energy_eV", "width_eV", "sigma_81_eV", "sigma_160_eV")
     assumed = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
-    model = load_stored_energy_model(files[0], assumptions=CaWO4Assumptions(**assumed) if assumed else None)
-    observed = correct_spectrum(
-        read_spectrum(Path(files[1])),
-        model,
+    known = known_model(
+        models,
+        assumptions=CaWO4Assumptions(**assumed) if assumed else None,
+        assumption_error=chosen.assumption_error,
+    )
+    recoil = read_spectrum(Path(file))
+    result = corrected(
+        recoil,
+        known,
         fallback_species=chosen.species,
         extrapolate=chosen.extrapolate,
         detector=detector,
+        with_bands=not chosen.no_bands,
+        source_counts=None if chosen.no_bands else source_members_of(recoil),
     )
-    write_spectrum(observed, chosen.out)
+    observed, bands = result.observed, result.bands
+    write_spectrum(observed, chosen.out, bands=bands.limits() if bands else None)
     _print_notes(observed.metadata)
-    if model.status == "qualitative":
+    for note in bands.notes if bands else ():
+        print(f"note: {note}", file=sys.stderr)
+    if known.model.status == "qualitative":
         print("note: the model is qualitative", file=sys.stderr)
+    print("\n".join(result.diagnosis), end="\n" if result.diagnosis else "")
     print(f"{chosen.out}: {float(observed.total_counts_per_kg_day):.6g} counts per kg and day")
     return 0

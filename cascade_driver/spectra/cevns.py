@@ -192,7 +192,7 @@ def cevns_spectrum_of_flux(
         counts_per_kg_day=counts,
         metadata={
             "source": "coherent elastic neutrino-nucleus scattering, Helm form factor",
-            "target": parsed.formula,
+            "target": parsed.name,
             "weak_mixing_angle": repr(float(weak_mixing_angle)),
             **({"magnetic_moment_bohr": repr(float(magnetic_moment_bohr))} if magnetic_moment_bohr else {}),
             **flux.metadata,

@@ -357,7 +357,7 @@ def dark_matter_spectrum(
             if coupling == "independent"
             else f"dark matter, elastic scattering, coupling to the {coupling.replace('_', ' ')}",
             **({} if mediator_mass_MeV is None else {"mediator_mass_MeV": repr(float(mediator_mass_MeV))}),
-            "target": parsed.formula,
+            "target": parsed.name,
             "mass_GeV": repr(float(mass_GeV)),
             "cross_section_cm2": repr(float(cross_section_cm2)),
             "density_GeV_cm3": repr(float(halo.density_GeV_cm3)),

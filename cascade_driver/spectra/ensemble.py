@@ -32,6 +32,19 @@ from cascade_driver.units import EV_PER_KEV
 #: of their distances from the nominal one.
 SMALLEST_SAMPLE = 20
 
+#: Components that say the same as another one: shown, but not added to the total beside it.
+SAME_AS = {"fit": "statistics"}
+
+#: What makes a component smaller.
+REMEDIES = {
+    "statistics": "more cascades: `cascade plan RUN` says at which energies",
+    "fit": "more cascades: `cascade plan RUN` says at which energies",
+    "shape": "more cascades where the shapes differ, or [analysis] shape and order that fit them better",
+    "potential": "a better potential; more cascades with this one do not help",
+    "source": "a better known source; no cascade helps",
+    "assumptions": "a campaign of your own in place of assumed numbers",
+}
+
 #: Bins whose rate is below this share of the largest one say nothing about what dominates.
 RELEVANT_SHARE = 1e-3
 
@@ -76,8 +89,9 @@ class SpectrumBands:
         Of observed energy.
     nominal_per_kg_day_keV : (n,) float
     components : mapping of str to Band
-        `statistics`, `shape`, `potential`, `source`: those that were given.
+        `statistics`, `fit`, `assumptions`, `shape`, `potential`, `source`: those that were given.
     total : Band
+        Of all of them, `fit` only where there is no `statistics`: both come from the same scatter of the cascades.
     coverage : float
     notes : tuple of str
         What was left out, and why.
@@ -123,8 +137,33 @@ class SpectrumBands:
 
     def dominant(self, *, low_eV: float = 0.0, high_eV: float = np.inf) -> str:
         """Return the component with the largest `relative_deviation`; empty if there is none."""
-        of = {name: self.relative_deviation(name, low_eV=low_eV, high_eV=high_eV) for name in self.components}
+        of = {
+            name: self.relative_deviation(name, low_eV=low_eV, high_eV=high_eV)
+            for name in self.components
+            if SAME_AS.get(name) not in self.components
+        }
         return max(of, key=lambda name: of[name]) if of else ""
+
+    def limits(self) -> dict[str, tuple[Array, Array]]:
+        """Return lower and upper rates, (n,) each, of the total and of every component."""
+        parts = {"total": self.total, **self.components}
+        return {name: (b.lower_per_kg_day_keV, b.upper_per_kg_day_keV) for name, b in parts.items()}
+
+    def diagnosis(self, *, low_eV: float = 0.0, high_eV: float = np.inf) -> tuple[str, ...]:
+        """Return in lines of text how large each component is, which one dominates, and what helps against it."""
+        total = self.relative_deviation("total", low_eV=low_eV, high_eV=high_eV)
+        if total == 0:
+            return ()
+        where = f" between {low_eV:g} and {high_eV:g} eV" if np.isfinite(high_eV) else ""
+        lines = [f"error of the rate{where}, root mean square over the bins: {total:.2%}"]
+        for name, band in self.components.items():
+            value = self.relative_deviation(name, low_eV=low_eV, high_eV=high_eV)
+            same = SAME_AS.get(name)
+            remark = f", of the same origin as {same} and not added" if same in self.components else ""
+            kind = "alternatives" if band.n_members < SMALLEST_SAMPLE else "members"
+            lines.append(f"  {name:11s} {value:8.2%}  ({band.n_members} {kind}{remark})")
+        largest = self.dominant(low_eV=low_eV, high_eV=high_eV)
+        return (*lines, f"  {largest} dominates; what helps is {REMEDIES[largest]}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,6 +178,10 @@ class Ensemble:
         One replica per species: the best model.
     statistics : mapping of str to Replicas
         What other campaigns of the same size might have given. All species have the same number.
+    fit : mapping of str to Replicas
+        The same, as the covariance of the fit has it.
+    assumptions : mapping of str to Replicas
+        Draws of numbers that were assumed, not fitted.
     shapes, potentials : mapping of str to mapping
         Name of an alternative to its single replica per species; species it lacks are those of `nominal`.
     notes : tuple of str
@@ -146,6 +189,8 @@ class Ensemble:
 
     nominal: Mapping[str, Replicas]
     statistics: Mapping[str, Replicas] = field(default_factory=dict)
+    fit: Mapping[str, Replicas] = field(default_factory=dict)
+    assumptions: Mapping[str, Replicas] = field(default_factory=dict)
     shapes: Mapping[str, Mapping[str, Replicas]] = field(default_factory=dict)
     potentials: Mapping[str, Mapping[str, Replicas]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -173,7 +218,7 @@ def campaign_ensemble(
     potentials: Mapping[str, StoredEnergyModel] | None = None,
     rng: np.random.Generator,
 ) -> Ensemble:
-    """Return what a campaign leaves uncertain: statistics by bootstrap, and the choice of the shape.
+    """Return what a campaign leaves uncertain: statistics by bootstrap, the fit's covariance, and the shape.
 
     The alternatives are the regular and the split Gaussian with locations of first and second order, and the
     empirical response (`EmpiricalReplicas`); the model's own is not repeated. What cannot be fitted, or is not
@@ -199,11 +244,14 @@ def campaign_ensemble(
         As `usable_cascades` and `bootstrap_replicas`.
     """
     statistics: dict[str, Replicas] = {}
+    fit: dict[str, Replicas] = {}
     shapes: dict[str, dict[str, Replicas]] = {}
     notes: list[str] = []
     for species, one in model.species.items():
         cascades = usable_cascades(table, species=species, allow_failures=allow_failures)
         statistics[species] = bootstrap_replicas(cascades, one, n_replicas=n_replicas, unit=unit, rng=rng)
+        if one.defect_probability_fit is not None and one.distribution_fit is not None:
+            fit[species] = covariance_replicas(one, n_replicas=n_replicas, rng=rng)
         for name, shape, order in SHAPE_ALTERNATIVES:
             if (shape, order) == (one.distribution.shape, len(one.distribution.location_eV) - 1):
                 continue
@@ -216,6 +264,7 @@ def campaign_ensemble(
     return Ensemble(
         nominal={species: central_replica(one) for species, one in model.species.items()},
         statistics=statistics,
+        fit=fit,
         shapes=shapes,
         potentials=_of_models(potentials or {}),
         notes=tuple(notes),
@@ -233,16 +282,16 @@ def model_ensemble(
 
     A species that was put in by hand has no covariance: it enters without error, and a note says so.
     """
-    statistics: dict[str, Replicas] = {}
+    fit: dict[str, Replicas] = {}
     notes: list[str] = []
     for species, one in model.species.items():
         try:
-            statistics[species] = covariance_replicas(one, n_replicas=n_replicas, rng=rng)
+            fit[species] = covariance_replicas(one, n_replicas=n_replicas, rng=rng)
         except FitError:
             notes.append(f"{species}: put in by hand, without error")
     return Ensemble(
         nominal={species: central_replica(one) for species, one in model.species.items()},
-        statistics=statistics,
+        fit=fit,
         potentials=_of_models(potentials or {}),
         notes=tuple(notes),
     )
@@ -282,11 +331,12 @@ def correction_bands(
     Each component gives members :math:`n_{cr}` of the observed spectrum, all else nominal. Together they are
     superposed to first order, member by member drawn at random:
 
-    .. math:: n_r = n_0 + \sum_c (n_{c\,\pi_c(r)} - n_0)
+    .. math:: n_r = n_0 + \sum_c s_{cr} (n_{c\,\pi_c(r)} - n_0)
 
-    Bands are central quantiles; for alternatives (shapes, potentials; fewer than 20 members) plus or minus the
-    root mean square distance from the nominal. Bins correlate: a band holds the truth with its coverage in each
-    bin, not in all at once.
+    with signs s of 1, for alternatives of 1 or -1,
+    over all components but `fit` where there is `statistics` (`SAME_AS`). Bands are central quantiles; for
+    alternatives (shapes, potentials; fewer than 20 members) plus or minus the root mean square distance from the
+    nominal. Bins correlate: a band holds the truth with its coverage in each bin, not in all at once.
 
     Parameters
     ----------
@@ -326,8 +376,13 @@ def correction_bands(
 
     nominal = folded(ensemble.nominal)[0]
     members: dict[str, Array] = {}
-    if ensemble.statistics:
-        members["statistics"] = folded(ensemble.statistics)
+    for name, sample in (
+        ("statistics", ensemble.statistics),
+        ("fit", ensemble.fit),
+        ("assumptions", ensemble.assumptions),
+    ):
+        if sample:
+            members[name] = folded(sample)
     for name, alternatives in (("shape", ensemble.shapes), ("potential", ensemble.potentials)):
         if alternatives:
             members[name] = np.concatenate([folded(one) for one in alternatives.values()])
@@ -346,11 +401,15 @@ def correction_bands(
 
     centre = seen(nominal[None])[0]
     rates = {name: seen(values) for name, values in members.items()}
-    n_total = max((len(values) for values in rates.values()), default=1)
+    added = {name: values for name, values in rates.items() if SAME_AS.get(name) not in rates}
+    n_total = max((len(values) for values in added.values()), default=1)
     together = np.tile(centre, (n_total, 1))
-    for values in rates.values():
+    for values in added.values():
         index = np.arange(n_total) if len(values) == n_total else rng.integers(len(values), size=n_total)
-        together += values[rng.permutation(index)] - centre
+        step = values[rng.permutation(index)] - centre
+        if len(values) < SMALLEST_SAMPLE:
+            step *= rng.choice([-1.0, 1.0], size=(n_total, 1))  # to either side, as in the band of its own
+        together += step
     return SpectrumBands(
         energy_edges_eV=edges,
         nominal_per_kg_day_keV=centre,
@@ -434,17 +493,18 @@ def write_bands(bands: SpectrumBands, path: Path) -> None:
     InputError
         If the file cannot be written.
     """
-    parts = {"total": bands.total, **bands.components}
+    parts = bands.limits()
+    members = {"total": bands.total, **bands.components}
     columns = [bands.energy_edges_eV[:-1], bands.energy_edges_eV[1:], bands.nominal_per_kg_day_keV]
     names = ["energy_low_eV", "energy_high_eV", "rate"]
-    for name, band in parts.items():
-        columns += [band.lower_per_kg_day_keV, band.upper_per_kg_day_keV]
+    for name, sides in parts.items():
+        columns += sides
         names += [f"rate_lower_{name}", f"rate_upper_{name}"]
     lines = [
         "# rates are bin averages per kg of target, day and keV",
         f"# coverage: {bands.coverage:g} in each bin",
     ]
-    lines += [f"# members of {name}: {band.n_members}" for name, band in parts.items()]
+    lines += [f"# members of {name}: {band.n_members}" for name, band in members.items()]
     lines += [f"# note: {' '.join(note.split())}" for note in bands.notes]
     lines += [",".join(names), *(",".join(repr(float(x)) for x in row) for row in zip(*columns, strict=True))]
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

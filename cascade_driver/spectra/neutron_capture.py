@@ -337,6 +337,47 @@ def capture_spectrum(
     )
 
 
+def line_parts(
+    *,
+    target: str,
+    neutron_flux_cm2_s: float,
+    energy_edges_eV: ArrayLike,
+    timing: GammaTiming | None = None,
+    table: Mapping[str, CaptureIsotope] | None = None,
+) -> Iterator[tuple[float, dict[str, NDArray[np.float64]]]]:
+    """Yield for each primary gamma the relative error of its intensity and what it brings to `capture_spectrum`.
+
+    Counts per kg and day in each bin, (n,), under the symbol of its element. Gammas whose intensity is tabulated
+    without error, or with one below 1e-3 of the largest, and the statistical continuum are left out.
+
+    Raises
+    ------
+    InputError
+        As `capture_spectrum`.
+    """
+    edges = check_edges(energy_edges_eV, floor_eV=0.0)
+    material, timing = parse_target(target), timing or GammaTiming()
+    capturing = _capturing(material, neutron_flux_cm2_s, table)
+    largest = max(
+        (one.rate * (line.per_capture_error or 0.0) for one in capturing for line in one.isotope.lines),
+        default=0.0,
+    )
+    for one in capturing:
+        errors = {
+            line.gamma_keV: line.per_capture_error / line.per_capture
+            for line in one.isotope.lines
+            if line.per_capture_error and one.rate * line.per_capture_error > 1e-3 * largest
+        }
+        parts = {gamma: np.zeros(len(edges) - 1) for gamma in errors}
+        for cascade in cascades_of(one.isotope):
+            if cascade.gammas_keV[0] in parts:
+                exponents = momentum_exponents(cascade, timing, target=material)
+                below = recoil_cumulative(cascade, edges, exponents=exponents)
+                parts[cascade.gammas_keV[0]] += one.rate * cascade.per_capture * np.maximum(np.diff(below), 0.0)
+        for gamma, counts in parts.items():
+            yield errors[gamma], {one.isotope.symbol: counts}
+
+
 def observed_capture_spectrum(
     model: StoredEnergyModel,
     *,
@@ -570,7 +611,7 @@ def _metadata(
 ) -> dict[str, str]:
     metadata = {
         "source": "thermal-neutron capture",
-        "target": target.formula,
+        "target": target.name,
         "neutron_flux_cm2_s": f"{neutron_flux_cm2_s:g}",
         "gamma_timing": timing.law,
         "gamma_escape": "all gammas escape" if not escape.points else f"points {escape.points}".replace(":", " "),

@@ -216,6 +216,7 @@ def reactor_flux(
         breakpoints_MeV=np.unique(np.concatenate([steps, table, [low, high]])),
         metadata={
             "flux": f"reactor antineutrinos, Huber-Mueller 2 to 8 MeV, below 2 MeV: {low_energy_flux}",
+            "low_energy_flux": low_energy_flux,
             "power_GW": " ".join(repr(float(power)) for power in power_GW),
             "distance_m": " ".join(repr(float(distance)) for distance in distance_m),
             "fission_fractions": " ".join(f"{name}={float(share)!r}" for name, share in fission_fractions.items()),

@@ -262,7 +262,7 @@ def spectrum_of_cascades(
         counts_per_kg_day=counts,
         metadata={
             "source": f"{len(cascades)} gamma cascades",
-            "target": material.formula,
+            "target": material.name,
             "captures_without_cascade": f"{max(1 - covered, 0.0):.1%}",
         },
     )

@@ -151,5 +151,8 @@ def solar_flux(
     return NeutrinoFlux(
         density_per_cm2_s_MeV=density,
         breakpoints_MeV=np.unique(np.concatenate(points)),
-        metadata={"flux": f"solar neutrinos, B16-GS98: {' '.join(sources)}"},
+        metadata={
+            "flux": f"solar neutrinos, B16-GS98: {' '.join(sources)}",
+            "solar_fluxes_per_cm2_s": " ".join(f"{s}={factor[s]!r}" for s in sources),
+        },
     )

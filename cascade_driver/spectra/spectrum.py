@@ -29,6 +29,9 @@ EnergyKind = Literal["recoil", "observed"]
 _LOW = "energy_low_eV"
 _HIGH = "energy_high_eV"
 _TOTAL = "rate"
+
+#: Columns of an error band: after them its name, such as `total`; a reader of spectra passes over them.
+_BAND = ("rate_lower_", "rate_upper_")
 _ENERGY_KIND = "energy"
 _UNIT_NOTE = "rates are bin averages per kg of target, day and keV"
 
@@ -262,7 +265,9 @@ def overlap_counts(
     return np.asarray(counts, dtype=np.float64)
 
 
-def write_spectrum(spectrum: Spectrum, path: Path) -> None:
+def write_spectrum(
+    spectrum: Spectrum, path: Path, *, bands: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None
+) -> None:
     """Write a spectrum as CSV, all at once: a reader sees the old file or the new one, never a part.
 
     The columns are `energy_low_eV,energy_high_eV,rate_<element>...,rate`; rates are per kg of target, day and
@@ -275,6 +280,8 @@ def write_spectrum(spectrum: Spectrum, path: Path) -> None:
         What to write.
     path : Path
         The file; an existing one is replaced.
+    bands : mapping of str to ((n,) float, (n,) float), optional
+        Lower and upper rates by name, as further columns `rate_lower_<name>,rate_upper_<name>`.
 
     Raises
     ------
@@ -286,12 +293,26 @@ def write_spectrum(spectrum: Spectrum, path: Path) -> None:
     for key, value in spectrum.metadata.items():
         text.write(f"# {key}: {value}\n")
     table = csv.writer(text, lineterminator="\n")
-    table.writerow([_LOW, _HIGH, *(f"{_TOTAL}_{element}" for element in spectrum.elements), _TOTAL])
+    limits = [
+        (prefix + name, side)
+        for name, pair in (bands or {}).items()
+        for prefix, side in zip(_BAND, pair, strict=True)
+    ]
+    table.writerow(
+        [
+            _LOW,
+            _HIGH,
+            *(f"{_TOTAL}_{element}" for element in spectrum.elements),
+            _TOTAL,
+            *(name for name, _ in limits),
+        ]
+    )
     columns = [
         spectrum.energy_edges_eV[:-1],
         spectrum.energy_edges_eV[1:],
         *(spectrum.rate_per_kg_day_keV[element] for element in spectrum.elements),
         spectrum.total_rate_per_kg_day_keV,
+        *(np.asarray(side, dtype=np.float64) for _, side in limits),
     ]
     for row in zip(*columns, strict=True):
         table.writerow([repr(float(value)) for value in row])
@@ -313,7 +334,8 @@ def read_spectrum(path: Path) -> Spectrum:
 
     The file needs the columns `energy_low_eV`, `energy_high_eV` and either `rate_<element>` for one or more
     elements or `rate`; with both, `rate` must be their sum to 0.1 %. Rates are per kg of target, day and keV,
-    averaged over the bin. Bins touch and increase. Lines that begin with # are comments; those of the form `#
+    averaged over the bin. Bins touch and increase. Columns of error bands (`rate_lower_<name>`,
+    `rate_upper_<name>`) are passed over. Lines that begin with # are comments; those of the form `#
     key: value` become metadata, and `# energy: observed` says that the bins are not of recoil energy.
 
     Parameters
@@ -428,7 +450,11 @@ def _check_header(path: Path, header: tuple[int, list[str]]) -> list[str]:
         if names.count(name) > 1:
             raise InputError(f"{where}: the column {name} stands there twice, expected once; drop one.")
         element = name.removeprefix(f"{_TOTAL}_")
-        if name in (_LOW, _HIGH, _TOTAL) or (element != name and atomic_numbers.get(element, 0) > 0):
+        if (
+            name in (_LOW, _HIGH, _TOTAL)
+            or name.startswith(_BAND)
+            or (element != name and atomic_numbers.get(element, 0) > 0)
+        ):
             continue
         known = [_LOW, _HIGH, _TOTAL, *(f"{_TOTAL}_{symbol}" for symbol in atomic_numbers)]
         raise InputError(
@@ -436,7 +462,7 @@ def _check_header(path: Path, header: tuple[int, list[str]]) -> list[str]:
             f"{_TOTAL}.{_did_you_mean(name, known)}"
         )
     missing = [name for name in (_LOW, _HIGH) if name not in names]
-    if not any(name.startswith(_TOTAL) for name in names):
+    if not any(name.startswith(_TOTAL) and not name.startswith(_BAND) for name in names):
         missing.append(f"{_TOTAL} (or {_TOTAL}_<element>)")
     if missing:
         raise InputError(f"{where}: found {', '.join(names)}; missing: {', '.join(missing)}. Add what is missing.")
@@ -509,7 +535,11 @@ def _check_rates(
 ) -> dict[str, NDArray[np.float64]]:
     """Return the rates by element, having compared their sum to the column `rate` if there are both."""
     prefix = f"{_TOTAL}_"
-    rates = {name.removeprefix(prefix): column for name, column in columns.items() if name.startswith(prefix)}
+    rates = {
+        name.removeprefix(prefix): column
+        for name, column in columns.items()
+        if name.startswith(prefix) and not name.startswith(_BAND)
+    }
     if not rates:
         return {UNRESOLVED: columns[_TOTAL]}
     if _TOTAL in columns:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import math
+import re
 from dataclasses import dataclass
 
 import periodictable
@@ -60,13 +62,21 @@ class Target:
     Attributes
     ----------
     formula : str
-        Chemical formula, as given.
+        Chemical formula, as given, without enrichment.
+    enrichment : str
+        What deviates from nature, such as `W183=0.9`; empty for a natural target.
     isotopes : tuple of Isotope
         All natural isotopes, element by element in the order of the formula; mass fractions sum to 1.
     """
 
     formula: str
     isotopes: tuple[Isotope, ...]
+    enrichment: str = ""
+
+    @property
+    def name(self) -> str:
+        """What `parse_target` makes this target of."""
+        return f"{self.formula}[{self.enrichment}]" if self.enrichment else self.formula
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -86,7 +96,7 @@ class Target:
 
 
 def parse_target(formula: str) -> Target:
-    """Return the isotopes of a chemical formula, in their natural abundances.
+    """Return the isotopes of a chemical formula, in their natural abundances or enriched.
 
     Abundances are those of the IUPAC commission (CIAAW 2021, https://www.ciaaw.org), masses those of AME2020
     (doi:10.1088/1674-1137/abddaf), both as kept by the package `periodictable`.
@@ -94,20 +104,28 @@ def parse_target(formula: str) -> Target:
     Parameters
     ----------
     formula : str
-        For example CaWO4, Al2O3, (CaO)2SiO2.
+        For example CaWO4, Al2O3, (CaO)2SiO2. Isotopes that were enriched or depleted stand behind it with their
+        share of the atoms of their element: CaWO4[W183=0.9,O18=0.5]; the others keep their natural proportions in
+        the rest.
 
     Raises
     ------
     InputError
         If the formula cannot be read, names something that is not an element, or an element without natural
-        isotopes.
+        isotopes; or if the enrichment names an isotope that the formula lacks or shares that are none.
 
     Examples
     --------
     >>> target = parse_target("CaWO4")
     >>> {symbol: round(share, 4) for symbol, share in target.mass_fractions.items()}
     {'Ca': 0.1392, 'W': 0.6385, 'O': 0.2223}
+    >>> round(parse_target("CaWO4[W183=0.9]").mass_fractions["W"], 4)
+    0.6375
     """
+    formula, bracket, rest = formula.strip().partition("[")
+    if bracket and not rest.endswith("]"):
+        raise InputError(f"target {formula + bracket + rest!r}: the enrichment lacks its ]; write CaWO4[W183=0.9]")
+    enriched = _enrichment(formula, rest.removesuffix("]"))
     try:
         counts = Formula(formula.strip()).count()
     except (ValueError, AttributeError) as error:
@@ -128,20 +146,31 @@ def parse_target(formula: str) -> Target:
                 f"target {formula!r}: {symbol} has no natural isotopic composition; expected elements that "
                 "have one."
             )
-        whole = sum(isotope.abundance for isotope in natural)
+        shares = _shares(
+            symbol,
+            {int(isotope.isotope): float(isotope.abundance) for isotope in natural},
+            enriched.pop(symbol, {}),
+        )
         atoms += [
             (
                 symbol,
                 int(element.number),
                 int(isotope.isotope),
                 float(isotope.mass),
-                count * isotope.abundance / whole,
+                count * shares[int(isotope.isotope)],
             )
             for isotope in natural
+            if shares[int(isotope.isotope)] > 0
         ]
+    if enriched:
+        raise InputError(
+            f"target {formula!r}: enriched in {', '.join(enriched)}, which it does not hold; name isotopes of "
+            f"{', '.join(counts)}"
+        )
     mass_u = sum(number * mass for *_, mass, number in atoms)
     return Target(
         formula=formula.strip(),
+        enrichment=rest.removesuffix("]").strip(),
         isotopes=tuple(
             Isotope(
                 symbol=symbol,
@@ -153,6 +182,42 @@ def parse_target(formula: str) -> Target:
             for symbol, Z, A, mass, number in atoms
         ),
     )
+
+
+def _enrichment(formula: str, text: str) -> dict[str, dict[int, float]]:
+    """Return shares by element and mass number of a text such as W183=0.9,O18=0.5."""
+    found: dict[str, dict[int, float]] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        match = re.fullmatch(r"([A-Z][a-z]?)(\d+)\s*=\s*([0-9.eE+-]+)", item)
+        try:
+            share = float(match[3]) if match else math.nan
+        except ValueError:
+            share = math.nan
+        if match is None or not 0 <= share <= 1:
+            raise InputError(
+                f"target {formula!r}: enrichment {item!r} is not understood; expected an isotope and its share of "
+                "the atoms, from 0 to 1, such as W183=0.9"
+            )
+        found.setdefault(match[1], {})[int(match[2])] = share
+    return found
+
+
+def _shares(symbol: str, natural: dict[int, float], wanted: dict[int, float]) -> dict[int, float]:
+    """Return the share of each isotope of an element."""
+    if unknown := [A for A in wanted if A not in natural]:
+        raise InputError(
+            f"{symbol}{unknown[0]} is no natural isotope of {symbol}; there are "
+            f"{', '.join(f'{symbol}{A}' for A in natural)}"
+        )
+    rest = 1.0 - sum(wanted.values())
+    others = sum(share for A, share in natural.items() if A not in wanted)
+    if rest < -1e-9 or (rest > 1e-9 and not others):
+        raise InputError(
+            f"the shares of the isotopes of {symbol} sum to {1 - rest:g}, expected "
+            f"{'at most 1' if others else '1, because all of them are given'}"
+        )
+    scale = max(rest, 0.0) / others if others else 0.0
+    return {A: wanted[A] if A in wanted else share * scale for A, share in natural.items()}
 
 
 def _suggest(symbol: str) -> str:

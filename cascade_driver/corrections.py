@@ -1,0 +1,188 @@
+"""What a spectrum is corrected by, and how well that is known: models, runs, and the spread of potentials."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_driver.analysis.model import StoredEnergyModel
+from cascade_driver.analysis.published import (
+    ASSUMPTION_ERROR,
+    PUBLISHED_MODELS,
+    CaWO4Assumptions,
+    assumption_replicas,
+)
+from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.config import AnalysisSpec, DetectorSpec
+from cascade_driver.errors import InputError
+from cascade_driver.spectra.ensemble import Ensemble, SpectrumBands, campaign_ensemble, model_ensemble
+from cascade_driver.spectra.spectrum import Spectrum
+from cascade_driver.workflow import (
+    analysis_of,
+    central_model,
+    complete_below_eV,
+    correct_spectrum,
+    fallback_of,
+    fitted_run,
+    model_of_file,
+    spectrum_bands,
+)
+
+#: What a file made by `cascade spectrum capture` says of its source.
+CAPTURE_SOURCE = "thermal-neutron capture"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownModel:
+    """A stored-energy model, and what is uncertain of it.
+
+    Attributes
+    ----------
+    model : StoredEnergyModel
+    ensemble : Ensemble
+    analysis : AnalysisSpec
+        What the input of the run allows; by default nothing.
+    """
+
+    model: StoredEnergyModel
+    ensemble: Ensemble
+    analysis: AnalysisSpec = field(default_factory=AnalysisSpec)
+
+
+def known_model(
+    given: Sequence[str],
+    *,
+    assumptions: CaWO4Assumptions | None = None,
+    assumption_error: float = ASSUMPTION_ERROR,
+) -> KnownModel:
+    """Return the first of some models with its errors; the others are the same with other potentials.
+
+    A run brings the bootstrap of its cascades, the covariance of its fits and its alternative shapes; a model file
+    the covariance alone; a published model draws of what it assumes. The distances of all further ones from the
+    first are the error of the potential. They contain the statistical errors of both campaigns, so that this error
+    is too large rather than too small.
+
+    Parameters
+    ----------
+    given : sequence of str
+        Run directories, model files or names of published models.
+    assumptions : CaWO4Assumptions, optional
+        Of the published model.
+    assumption_error : float
+        See `assumption_replicas`.
+
+    Raises
+    ------
+    InputError
+        If one cannot be found or is named twice.
+    FitError
+        If a run does not allow a fit.
+    """
+    first, *others = given
+    paths = [Path(name).resolve() if Path(name).exists() else name for name in given]
+    if twice := [name for name, path in zip(given, paths, strict=True) if paths.count(path) > 1]:
+        raise InputError(f"{twice[0]}: given twice as a model; each potential counts once")
+    potentials = {name: central_model(name) for name in others}
+    rng = np.random.default_rng(0)
+    if Path(first).is_dir():
+        if assumptions is not None:
+            raise InputError(f"{first}: assumptions are for published models only; a run has its own numbers")
+        directory = RunDirectory(Path(first).resolve())
+        analysis = analysis_of(directory).analysis or AnalysisSpec()
+        table, model = fitted_run(directory, analysis=analysis)
+        ensemble = campaign_ensemble(
+            table, model, allow_failures=analysis.allow_failures, potentials=potentials, rng=rng
+        )
+        return KnownModel(model=model, ensemble=ensemble, analysis=analysis)
+    model = model_of_file(first, assumptions=assumptions)
+    ensemble = model_ensemble(model, potentials=potentials, rng=rng)
+    if first in PUBLISHED_MODELS:
+        drawn = assumption_replicas(assumptions, relative_error=assumption_error, rng=rng)
+        note = f"{first}: each assumed number varies by {assumption_error:.0%}, the printed means not at all"
+        ensemble = dataclasses.replace(ensemble, assumptions={"W": drawn}, notes=(note,))
+    return KnownModel(model=model, ensemble=ensemble)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correction:
+    """A corrected spectrum with its errors.
+
+    Attributes
+    ----------
+    observed : Spectrum
+    bands : SpectrumBands or None
+        In the bins of `observed`, if they were asked for.
+    diagnosis : tuple of str
+        What the errors are made of, in lines of text.
+    """
+
+    observed: Spectrum
+    bands: SpectrumBands | None
+    diagnosis: tuple[str, ...] = ()
+
+
+def corrected(
+    recoil: Spectrum,
+    known: KnownModel,
+    *,
+    fallback_species: str | None = None,
+    extrapolate: bool = False,
+    detector: DetectorSpec | None = None,
+    with_bands: bool = True,
+    source_counts: Mapping[str, NDArray[np.float64]] | None = None,
+) -> Correction:
+    """Return what is observed of a recoil spectrum, with its error bands.
+
+    Parameters
+    ----------
+    recoil : Spectrum
+    known : KnownModel
+    fallback_species : str, optional
+        Whose response stands for elements that the model does not know; by default what the run says.
+    extrapolate : bool
+        Allow recoil energies above those simulated, also if the run does not.
+    detector : DetectorSpec, optional
+    with_bands : bool
+    source_counts : mapping of str to (S, n) float, optional
+        Members of the recoil spectrum, see `correction_bands`.
+
+    Raises
+    ------
+    InputError
+        If the spectrum cannot be corrected by the model.
+    """
+    species = fallback_species or known.analysis.fallback_species
+    observed = correct_spectrum(
+        recoil,
+        known.model,
+        fallback_species=species,
+        extrapolate=extrapolate or known.analysis.extrapolate,
+        detector=detector,
+    )
+    metadata = dict(observed.metadata)
+    limit = complete_below_eV(recoil, known.model)
+    if limit is not None:
+        metadata["complete_below_eV"] = f"{limit:.5g}, above it recoils beyond the range are missing"
+    if recoil.metadata.get("source") == CAPTURE_SOURCE and recoil.metadata.get("gamma_timing") != "prompt":
+        metadata["correction_of_cascades"] = (
+            "nuclei that recoil twice are corrected as if once by the sum; cascade spectrum capture --model takes "
+            "each recoil by itself"
+        )
+    observed = dataclasses.replace(observed, metadata=metadata)
+    if not with_bands:
+        return Correction(observed=observed, bands=None)
+    bands = spectrum_bands(
+        recoil,
+        known.ensemble,
+        fallback_species=fallback_of(known.model, species),
+        detector=detector,
+        source_counts=source_counts,
+    )
+    top = float(recoil.energy_edges_eV[-1])
+    low = (detector.threshold_eV if detector else 0.0) or max(0.1 * top, float(recoil.energy_edges_eV[0]))
+    return Correction(observed=observed, bands=bands, diagnosis=bands.diagnosis(low_eV=low, high_eV=limit or top))

@@ -1,0 +1,134 @@
+"""How well the source of a spectrum is known, told from what the spectrum's own metadata say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_driver.errors import InputError
+from cascade_driver.spectra.cevns import WEAK_MIXING_ANGLE, cevns_spectrum_of_flux
+from cascade_driver.spectra.gamma_recoil import GammaTiming
+from cascade_driver.spectra.neutrino_flux import NeutrinoFlux
+from cascade_driver.spectra.neutron_capture import line_parts
+from cascade_driver.spectra.reactor import HUBER_MUELLER_YIELD_ERRORS, LOW_ENERGY_ERROR, reactor_part_flux
+from cascade_driver.spectra.solar import SOLAR_FLUXES_per_cm2_s, solar_flux
+from cascade_driver.spectra.spectrum import Spectrum
+
+#: Members of a source behind an error band.
+N_MEMBERS = 500
+
+#: A spectrum that its own metadata do not give back to this share was changed since: its source is not known then.
+_SAME = 0.01
+
+Counts = Mapping[str, NDArray[np.float64]]
+
+
+def source_members_of(
+    spectrum: Spectrum, *, n_members: int = N_MEMBERS, rng: np.random.Generator | None = None
+) -> dict[str, NDArray[np.float64]] | None:
+    r"""Return members of a recoil spectrum, (n_members, n) counts per kg and day by element, if it can tell.
+
+    .. math:: n_r = n + \sum_k \delta_k z_{rk}\, n_k, \qquad z_{rk} \sim N(0, 1)
+
+    with parts :math:`n_k` and their relative errors :math:`\delta_k`:
+
+    - reactor: each isotope above 2 MeV with the error of its yield, and all that is below with 10 %;
+    - Sun: each source with the error of its flux;
+    - neutron capture: each primary gamma with the error of its intensity.
+
+    None for dark matter, whose rate is what one looks for, and for spectra of other programs.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Made by this package, or read from a file that was; in any bins.
+    n_members : int
+    rng : numpy.random.Generator, optional
+        By default a fixed seed.
+    """
+    if spectrum.energy_kind != "recoil" or "target" not in spectrum.metadata:
+        return None
+    parts = list(_parts(spectrum))
+    if not parts:
+        return None
+    rng = rng or np.random.default_rng(1)
+    counts = spectrum.counts_per_kg_day
+    if not _adds_up(parts, counts, whole="neutron_flux_cm2_s" not in spectrum.metadata):
+        return None
+    z = rng.normal(size=(n_members, len(parts)))
+    members = {}
+    for element, n in counts.items():
+        scaled = np.stack([error * part.get(element, np.zeros_like(n)) for error, part in parts])
+        members[element] = np.maximum(n + z @ scaled, 0.0)
+    return members
+
+
+def _adds_up(parts: list[tuple[float, Counts]], counts: Counts, *, whole: bool) -> bool:
+    """Return whether the parts are the spectrum (or, of captures, no more than it)."""
+    if any(set(part) - set(counts) for _, part in parts):
+        return False
+    summed, found = (float(sum(np.sum(n) for n in c.values())) for c in (_sum([p for _, p in parts]), counts))
+    return abs(summed - found) <= _SAME * found if whole else summed <= (1 + _SAME) * found
+
+
+def _sum(parts: list[Counts]) -> Counts:
+    return {e: np.sum([p[e] for p in parts if e in p], axis=0) for e in {e for p in parts for e in p}}
+
+
+def _parts(spectrum: Spectrum) -> Iterator[tuple[float, Counts]]:
+    """Yield relative errors with the counts that they scale."""
+    about = spectrum.metadata
+    try:
+        if "low_energy_flux" in about:
+            yield from _reactor_parts(spectrum)
+        elif "solar_fluxes_per_cm2_s" in about:
+            for name, value in _pairs(about["solar_fluxes_per_cm2_s"]).items():
+                reference, error = SOLAR_FLUXES_per_cm2_s[name]
+                yield error, _scattered(solar_flux(sources=(name,), scale={name: value / reference}), spectrum)
+        elif "neutron_flux_cm2_s" in about and about.get("gamma_escape") == "all gammas escape":
+            yield from line_parts(
+                target=about["target"],
+                neutron_flux_cm2_s=float(about["neutron_flux_cm2_s"]),
+                energy_edges_eV=spectrum.energy_edges_eV,
+                timing=GammaTiming(law=about["gamma_timing"]),  # type: ignore[arg-type]
+            )
+    except (KeyError, ValueError, InputError):
+        return  # a comment of a file that somebody wrote or changed: the source is not known
+
+
+def _reactor_parts(spectrum: Spectrum) -> Iterator[tuple[float, Counts]]:
+    about = spectrum.metadata
+    fractions = _pairs(about["fission_fractions"])
+    low = about["low_energy_flux"]
+    if low not in ("flat", "kopeikin", "extrapolate"):
+        return
+    for isotope in (*fractions, None):
+        flux = reactor_part_flux(
+            isotope,
+            power_GW=[float(x) for x in about["power_GW"].split()],
+            distance_m=[float(x) for x in about["distance_m"].split()],
+            fission_fractions=fractions,
+            low_energy_flux=low,  # type: ignore[arg-type]
+        )
+        yield (
+            LOW_ENERGY_ERROR if isotope is None else HUBER_MUELLER_YIELD_ERRORS[isotope],
+            _scattered(flux, spectrum),
+        )
+
+
+def _scattered(flux: NeutrinoFlux, spectrum: Spectrum) -> Counts:
+    about = spectrum.metadata
+    return cevns_spectrum_of_flux(
+        flux,
+        target=about["target"],
+        energy_edges_eV=spectrum.energy_edges_eV,
+        weak_mixing_angle=float(about.get("weak_mixing_angle", WEAK_MIXING_ANGLE)),
+        magnetic_moment_bohr=float(about.get("magnetic_moment_bohr", 0.0)),
+    ).counts_per_kg_day
+
+
+def _pairs(text: str) -> dict[str, float]:
+    """Return the numbers of a text such as `U235=0.56 U238=0.08`."""
+    return {name: float(value) for name, _, value in (item.partition("=") for item in text.split())}

@@ -1,0 +1,245 @@
+"""Correction with error bands: from runs, files and published models, with an ensemble of potentials."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_engine import FakeEngine, a_campaign, a_run, work_of
+
+from cascade_driver.analysis.defect_probability import FermiProbability
+from cascade_driver.analysis.published import CaWO4Assumptions, assumption_replicas, cawo4_published
+from cascade_driver.campaign.executors import Serial
+from cascade_driver.cli import main
+from cascade_driver.corrections import corrected, known_model
+from cascade_driver.errors import InputError
+from cascade_driver.spectra.cevns import cevns_spectrum
+from cascade_driver.spectra.sources import source_members_of
+from cascade_driver.spectra.spectrum import Spectrum, read_spectrum, rebin, write_spectrum
+
+ENERGIES = (20.0, 30.0, 40.0, 50.0, 60.0, 81.0, 112.0, 160.0)
+EDGES = np.linspace(0.0, 150.0, 76)
+FERMI = FermiProbability(half_energy_eV=45.0, width_eV=6.0)
+
+#: A potential in which every damaged cascade stores this much more.
+SHIFT_eV = 3.0
+
+
+class LawfulEngine(FakeEngine):
+    """Stores energy by a known law, drawn by the seed of the cascade."""
+
+    shift_eV = 0.0
+
+    def follow(self, *, seed, **settings):
+        flight = super().follow(seed=seed, **settings)
+        energy = flight.pka_kinetic_energy_eV[0]
+        rng = np.random.default_rng(seed)
+        stores = rng.random() < FERMI(energy)
+        mean = 7.0 + 0.04 * (energy - 81.0) + self.shift_eV
+        self.stored_eV = max(float(rng.normal(mean, 1.0)), 0.5) if stores else 0.0
+        return flight
+
+
+class OtherPotential(LawfulEngine):
+    shift_eV = SHIFT_eV
+
+
+def finished_run(folder: Path, *, engine=LawfulEngine, seed: int = 1) -> Path:
+    run = a_run(folder, a_campaign(energies=ENERGIES, directions=6, snapshots=3, seed=seed))
+    Serial().work(work_of(run, engine=engine, workers=1), lambda _: None)
+    (folder / "input.toml").write_text(
+        '[crystal]\nname = "Si"\nrepeats = [1, 1, 1]\n[potential]\nname = "si-tersoff-zbl"\n[analysis]\n'
+        '[[recoils]]\nspecies = "Si"\nrecoil_energies_eV = [20]\nsnapshots = 1\n'
+        'directions = { scheme = "symmetry", count = 1 }\n'
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    return {
+        "first": finished_run(folder / "first"),
+        "shifted": finished_run(folder / "shifted", engine=OtherPotential, seed=2),
+        "again": finished_run(folder / "again", seed=3),
+    }
+
+
+@pytest.fixture(scope="module")
+def recoil(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("spectra") / "recoil.csv"
+    counts = -np.diff(np.exp(-EDGES / 25.0)) * 1e3
+    write_spectrum(Spectrum.from_counts(energy_edges_eV=EDGES, counts_per_kg_day={"Si": counts}), path)
+    return path
+
+
+def columns_of(path: Path) -> dict[str, np.ndarray]:
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    values = np.genfromtxt(lines[1:], delimiter=",")
+    return dict(zip(lines[0].split(","), values.T, strict=True))
+
+
+def test_a_run_corrects_with_every_band_in_the_file_and_a_diagnosis(runs, recoil, tmp_path, capsys):
+    out = tmp_path / "observed.csv"
+    before = sorted(runs["first"].rglob("*"))
+    assert main(["correct", str(runs["first"]), str(recoil), "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    for name in ("statistics", "fit", "shape"):
+        assert f"  {name}" in said.out
+    assert "of the same origin as statistics and not added" in said.out
+    assert "dominates; what helps is" in said.out
+    columns = columns_of(out)
+    used = slice(5, 60)
+    for name in ("total", "statistics", "fit", "shape"):
+        low, high = (columns[f"rate_{side}_{name}"][used] for side in ("lower", "upper"))
+        assert np.all(low <= columns["rate"][used] * (1 + 1e-9))
+        assert np.all(columns["rate"][used] <= high * (1 + 1e-9))
+    assert "potential" not in said.out
+    # the file is a spectrum to every reader of spectra, and the run was left as it was
+    assert read_spectrum(out).elements == ("Si",)
+    assert sorted(runs["first"].rglob("*")) == before
+    assert main(["correct", str(runs["first"]), str(recoil), "--no-bands", "--out", str(out)]) == 0
+    assert "rate_lower" not in out.read_text()
+
+
+def test_the_error_of_the_potential_is_the_distance_of_its_models(runs, recoil, tmp_path, capsys):
+    # two populations whose stored energies differ by 3 eV: for exp(-E/25 eV) where every recoil stores energy a
+    # shift by d changes the rate by the factor exp(-d/25 eV)
+    out = tmp_path / "observed.csv"
+    assert main(["correct", str(runs["first"]), str(runs["shifted"]), str(recoil), "--out", str(out)]) == 0
+    assert "potential dominates" in capsys.readouterr().out
+    columns = columns_of(out)
+    where = (columns["energy_low_eV"] >= 70) & (columns["energy_high_eV"] <= 120)
+    width = (columns["rate_upper_potential"] / columns["rate"] - 1)[where]
+    # the law itself bends by 0.04 per eV, and two campaigns of 144 cascades know their means to 0.15 eV
+    assert width == pytest.approx(1 - np.exp(-SHIFT_eV / 25.0), abs=0.03)
+    # negative control: another campaign with the same potential differs by statistics alone
+    assert main(["correct", str(runs["first"]), str(runs["again"]), str(recoil), "--out", str(out)]) == 0
+    columns = columns_of(out)
+    assert (columns["rate_upper_potential"] / columns["rate"] - 1)[where].mean() < 0.04
+
+
+def test_an_input_may_name_the_runs_of_other_potentials(runs):
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.config import AnalysisSpec
+    from cascade_driver.workflow import fitted_run, run_ensemble
+
+    analysis = AnalysisSpec(potential_runs=("../shifted",))
+    table, model = fitted_run(RunDirectory(runs["first"]), analysis=analysis)
+    made = run_ensemble(table, model, analysis=analysis, relative_to=runs["first"])
+    (other,) = made.potentials.values()
+    assert other["Si"].location_eV[0, 0] - model["Si"].distribution.location_eV[0] == pytest.approx(
+        SHIFT_eV, abs=0.6
+    )
+    with pytest.raises(InputError, match="no such model file or run directory"):
+        run_ensemble(table, model, analysis=AnalysisSpec(potential_runs=("none",)), relative_to=runs["first"])
+
+
+def test_a_model_file_brings_the_covariance_of_its_fit(runs, recoil, tmp_path, capsys):
+    model = tmp_path / "model.json"
+    assert main(["fit", str(runs["first"]), "--out", str(model)]) == 0
+    assert main(["correct", str(model), str(recoil), "--out", str(tmp_path / "observed.csv")]) == 0
+    capsys.readouterr()
+    columns = columns_of(tmp_path / "observed.csv")
+    assert "rate_lower_fit" in columns
+    assert "rate_lower_statistics" not in columns
+    assert np.all(columns["rate_upper_total"][5:60] > columns["rate_lower_total"][5:60])
+    # without the fits the same numbers are taken as they stand
+    bare = json.loads(model.read_text())
+    bare["species"]["Si"] |= {"defect_probability_fit": None, "distribution_fit": None}
+    (tmp_path / "bare.json").write_text(json.dumps(bare))
+    assert main(["correct", str(tmp_path / "bare.json"), str(recoil), "--out", str(tmp_path / "bare.csv")]) == 0
+    said = capsys.readouterr()
+    assert "Si: put in by hand, without error" in said.err
+    assert "dominates" not in said.out
+    columns = columns_of(tmp_path / "bare.csv")
+    high = columns["rate"] > 1e-3 * columns["rate"].max()
+    assert columns["rate_upper_total"][high] == pytest.approx(columns["rate"][high], rel=1e-5)
+
+
+def test_assumed_numbers_vary_and_printed_ones_do_not():
+    drawn = assumption_replicas(n_replicas=40, rng=np.random.default_rng(1))
+    for energy, mean in ((81.0, 7.5), (112.0, 8.9), (160.0, 11.0)):
+        like = cawo4_published()["W"]
+        means = [float(drawn.species_model(i, like=like).distribution.mean_eV(energy)) for i in range(40)]
+        assert means == pytest.approx([mean] * 40, rel=1e-6)
+    assert np.log(drawn.half_energy_eV / CaWO4Assumptions().half_energy_eV).std() == pytest.approx(0.3, rel=0.4)
+    with pytest.raises(InputError, match="expected above 0 and below 1"):
+        assumption_replicas(relative_error=0.0, rng=np.random.default_rng(1))
+
+
+def test_a_spectrum_brings_the_errors_of_its_own_source():
+    edges = np.linspace(10.0, 100.0, 31)
+    reactor = cevns_spectrum(target="Ge", power_GW=(4.25,), distance_m=(72.0,), energy_edges_eV=edges)
+    members = source_members_of(reactor)
+    assert members is not None
+    relative = members["Ge"].std(axis=0) / reactor.counts_per_kg_day["Ge"]
+    assert np.all((relative > 0.01) & (relative < 0.0815))
+    # in other bins the same source is known as well
+    assert source_members_of(rebin(reactor, edges[::3])) is not None
+    # a file that was changed does not say any more what it is made of
+    twice = Spectrum(
+        energy_edges_eV=edges,
+        rate_per_kg_day_keV={"Ge": 2 * reactor.rate_per_kg_day_keV["Ge"]},
+        metadata=reactor.metadata,
+    )
+    assert source_members_of(twice) is None
+    assert (
+        source_members_of(Spectrum(energy_edges_eV=edges, rate_per_kg_day_keV=reactor.rate_per_kg_day_keV)) is None
+    )
+
+
+def test_intensities_of_capture_gammas_are_errors_of_the_source(tmp_path):
+    from cascade_driver.spectra.neutron_capture import capture_lines, capture_spectrum
+
+    lines = capture_spectrum(target="CaWO4", neutron_flux_cm2_s=100.0, energy_edges_eV=[111.5, 112.9])
+    members = source_members_of(lines, n_members=2000)
+    assert members is not None
+    (peak,) = [
+        line
+        for line in capture_lines(target="CaWO4", neutron_flux_cm2_s=100.0)
+        if line.target == "W182" and line.final_level_keV == 0
+    ]
+    # nine tenths of this bin are the ground-state line of W182
+    relative = members["W"].std() / lines.counts_per_kg_day["W"][0]
+    assert relative == pytest.approx(peak.rate_error_per_kg_day / peak.rate_per_kg_day, rel=0.15)
+
+
+def test_capture_spectra_say_that_two_recoils_are_two_losses(tmp_path, capsys):
+    words = ["spectrum", "capture", "--target", "CaWO4", "--neutron-flux-cm2-s", "100", "--energy-eV", "0", "150"]
+    assert main([*words, "--bins", "75", "--out", str(tmp_path / "c.csv")]) == 0
+    assert main(["correct", "cawo4-published", str(tmp_path / "c.csv"), "--out", str(tmp_path / "o.csv")]) == 0
+    assert "cascade spectrum capture --model takes each recoil by itself" in capsys.readouterr().err
+    observed, recoil = read_spectrum(tmp_path / "o.csv"), read_spectrum(tmp_path / "c.csv")
+    assert observed.total_counts_per_kg_day == pytest.approx(recoil.total_counts_per_kg_day, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["RUN", "RUN", "s.csv"], "given twice as a model"),
+        (["RUN", "nowhere", "s.csv"], "nowhere: no such model file or run directory"),
+        (["RUN", "s.csv", "--sigma-81-eV", "2"], "assumptions are for published models only"),
+        (["cawo4-published", "s.csv", "--assumption-error", "2"], "expected above 0 and below 1"),
+        (["nothing", "s.csv"], "nothing: no such model file or run directory"),
+    ],
+)
+def test_bad_requests_end_with_one_line(runs, recoil, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    given = [{"RUN": str(runs["first"]), "s.csv": str(recoil)}.get(word, word) for word in words]
+    assert main(["correct", *given, "--out", "x.csv"]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_the_library_gives_what_the_command_gives(runs, recoil):
+    known = known_model([str(runs["first"])])
+    result = corrected(read_spectrum(recoil), known, with_bands=True)
+    assert result.bands is not None
+    assert result.bands.nominal_per_kg_day_keV == pytest.approx(
+        result.observed.total_rate_per_kg_day_keV, rel=2e-3, abs=1e-6
+    )
