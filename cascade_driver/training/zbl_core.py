@@ -1,0 +1,68 @@
+"""The fixed part of a fitted potential: ZBL times its switch, as the table that LAMMPS will run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from cascade_driver.simulation.lammps_engine import SinglePoints
+from cascade_driver.simulation.potential import ZblSwitch, element_pairs
+from cascade_driver.simulation.zbl import (
+    FILE_POINTS,
+    TABLE_POINTS,
+    TABLE_START_A,
+    PairCurve,
+    core_table,
+    numbers_of,
+    table_text,
+)
+
+#: Name of the file in a potential's folder.
+CORE_FILE = "core.table"
+
+
+def write_core(path: Path, *, zbl: Mapping[str, ZblSwitch]) -> None:
+    """Write s(r) E_ZBL(r) of each pair as a file for LAMMPS' `pair_style table`."""
+    curves = {}
+    for name, radii in zbl.items():
+        r = np.geomspace(TABLE_START_A, radii.outer_A, FILE_POINTS)
+        r[0], r[-1] = TABLE_START_A, radii.outer_A
+        nothing = PairCurve(distance_A=r, energy_eV=np.zeros_like(r), force_eV_A=np.zeros_like(r))
+        curves[name] = core_table(nothing, numbers=numbers_of(name.split("-")), switch_A=radii)
+    path.write_text(table_text(curves, comment="ZBL times its switch; LAMMPS units metal"), encoding="ascii")
+
+
+def core_coefficients(
+    folder: str, *, species: tuple[str, ...], zbl: Mapping[str, ZblSwitch], style: str
+) -> list[str]:
+    """Return the `pair_coeff` commands of the core; `style` as LAMMPS needs it in a hybrid, e.g. `table 2`."""
+    return [
+        f"pair_coeff {species.index(a) + 1} {species.index(b) + 1} {style} {folder}/{CORE_FILE} {a}_{b} "
+        f"{zbl[f'{a}-{b}'].outer_A}"
+        for a, b in element_pairs(species)
+    ]
+
+
+def core_commands(
+    folder: Path, *, species: tuple[str, ...], zbl: Mapping[str, ZblSwitch], cutoff_A: float
+) -> list[str]:
+    """Return the LAMMPS commands of the core alone, in a box whose neighbours reach to `cutoff_A`."""
+    style = f"pair_style hybrid/overlay table spline {TABLE_POINTS} zero {cutoff_A}"
+    return [style, *core_coefficients(str(folder), species=species, zbl=zbl, style="table"), "pair_coeff * * zero"]
+
+
+def core_calculator(
+    folder: Path,
+    *,
+    species: tuple[str, ...],
+    zbl: Mapping[str, ZblSwitch],
+    cutoff_A: float = 3.0,
+    compute: str = "",
+) -> SinglePoints:
+    """Return LAMMPS with the core alone; its table is written into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_core(folder / CORE_FILE, zbl=zbl)
+    commands = core_commands(folder, species=species, zbl=zbl, cutoff_A=cutoff_A)
+    return SinglePoints(species=species, commands=commands, compute=compute)
