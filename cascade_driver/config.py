@@ -331,8 +331,8 @@ class RunInput:
     def _models_need_single_recoils(self) -> RunInput:
         if self.analysis is not None and all(group.then for group in self.recoils):
             raise ValueError(
-                "[analysis] fits what single recoils store, and every [[recoils]] has later kicks: remove [analysis], "
-                "or add [[recoils]] without [[recoils.then]]"
+                "[analysis] fits what single recoils store, and every [[recoils]] has later kicks: remove "
+                "[analysis], or add [[recoils]] without [[recoils.then]]"
             )
         return self
 

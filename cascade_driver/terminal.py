@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from pathlib import Path
@@ -252,9 +253,13 @@ def print_record(record: Record, *, folder: Path, again: str, console: Console) 
         f"({', '.join(f'{x:.3f}' for x in kick['direction'])}), snapshot {record.spec['snapshot']}",
         highlight=False,
     )
+    for line in _later_kicks(record):
+        console.print(line, highlight=False)
     console.print(f"outcome: {record.outcome.value} {record.message}".rstrip(), highlight=False)
     shown = Table(show_header=False)
     for key, value in record.physics.items():
+        if key == "later_kicks":
+            continue
         if key == "pka":
             value = {k: v for k, v in value.items() if k != "track"}  # noqa: PLW2901
         shown.add_row(key, f"{value:.6g}" if isinstance(value, float) else str(value))
@@ -263,6 +268,23 @@ def print_record(record: Record, *, folder: Path, again: str, console: Console) 
     console.print(shown)
     console.print(f"files: {folder}", highlight=False, soft_wrap=True)
     console.print(f"alone: {again}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _later_kicks(record: Record) -> list[str]:
+    """Return a line for each later kick of a cascade: what was asked for, what it found and did."""
+    lines = []
+    wanted, measured = record.spec["knock_on"].get("then", []), record.physics.get("later_kicks", [])
+    for kick, found in itertools.zip_longest(wanted, measured):
+        before, after = (
+            ("?", "?")
+            if found is None
+            else (f"{found[f'kinetic_energy_{when}_eV']:.4g}" for when in ("before", "after"))
+        )
+        lines.append(
+            f"then at {kick['time_fs']:g} fs {kick['recoil_energy_eV']:g} eV along "
+            f"({', '.join(f'{x:.3f}' for x in kick['direction'])}): kinetic energy {before} -> {after} eV"
+        )
+    return lines
 
 
 def print_reproduction(done: Reproduction, *, console: Console) -> None:

@@ -248,8 +248,8 @@ def fitted_run(directory: RunDirectory, *, analysis: AnalysisSpec) -> tuple[Casc
     table = table.select(np.array([name in single for name in table.id], dtype=bool))
     if len(table) == 0:
         raise FitError(
-            f"{directory.path}: every finished cascade has later kicks, and no single recoil energy: a response is "
-            "fitted to [[recoils]] without [[recoils.then]]"
+            f"{directory.path}: every finished cascade has later kicks and no single recoil energy: a response "
+            "is fitted to [[recoils]] without [[recoils.then]]"
         )
     protocol = campaign.protocol
     model = fit_stored_energy_model(

@@ -24,12 +24,16 @@ from cascade_driver.simulation.crystal import (
     identity,
     require_room,
 )
+from cascade_driver.simulation.kick_sequence import ThenSpec, draw_later_kicks, most_recoil_energy_eV
 from cascade_driver.simulation.knock_on import DirectionsSpec, choose_atom, directions, site_rotations
 from cascade_driver.simulation.potential import Potential
-from cascade_driver.simulation.spec import CascadeSpec, KnockOn, Protocol, cascade_id
+from cascade_driver.simulation.spec import CascadeSpec, KnockOn, LaterKick, Protocol, cascade_id
 
 #: Digits kept of a direction: beyond the noise of any minimiser, far below any physics.
 _DIGITS = 9
+
+#: Branch of the campaign's random numbers; 0 heats the crystal, 1 draws directions.
+_LATER_KICKS = 2
 
 _REGIONS = {"film": REGION_FILM, "substrate": REGION_BULK}
 
@@ -50,6 +54,8 @@ class RecoilsSpec:
         Thermal starting states per energy and direction.
     region : str, optional
         `film` or `substrate`, for a species that is in both.
+    then : list of ThenSpec
+        Kicks that the same atom gets later: tables `[[recoils.then]]`.
     """
 
     species: str
@@ -57,6 +63,7 @@ class RecoilsSpec:
     directions: DirectionsSpec
     snapshots: int = Field(default=10, ge=1, le=1000)
     region: Literal["film", "substrate"] | None = None
+    then: tuple[ThenSpec, ...] = ()
 
     @field_validator("recoil_energies_eV")
     @classmethod
@@ -84,6 +91,8 @@ class RecoilGroup:
         Unit vectors in the crystal frame.
     weights : (n,) float
         Shares of the solid angle.
+    then : list of ThenSpec, optional
+        Later kicks, as asked for; what of them is random is drawn for each cascade.
     """
 
     species: str
@@ -93,6 +102,7 @@ class RecoilGroup:
     sampling: str
     vectors: tuple[tuple[float, float, float], ...]
     weights: tuple[float, ...]
+    then: tuple[ThenSpec, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +120,7 @@ class PlannedCascade:
     recoil_energy_eV: float
     seed: int
     direction_weight: float
+    then: tuple[LaterKick, ...] | None = None
 
     @property
     def knock_on(self) -> KnockOn:
@@ -119,6 +130,7 @@ class PlannedCascade:
             region=self.region,
             direction=self.direction,
             recoil_energy_eV=self.recoil_energy_eV,
+            then=self.then,
         )
 
 
@@ -149,6 +161,11 @@ class Campaign:
         if len(self.groups) > 1:
             return sum(1 for _ in self.cascades())
         return sum(len(g.recoil_energies_eV) * len(g.vectors) * g.snapshots for g in self.groups)
+
+    @property
+    def single_kicks(self) -> frozenset[str]:
+        """Ids of the cascades whose atom is kicked once: a response is a law of those alone."""
+        return frozenset(planned.id for planned in self.cascades() if not planned.then)
 
     @property
     def snapshots(self) -> int:
@@ -182,6 +199,7 @@ class Campaign:
                     direction=vector,
                     recoil_energy_eV=energy,
                 )
+                then = self._later_kicks(group, snapshot=snapshot, direction=vector, recoil_energy_eV=energy)
                 name = cascade_id(
                     protocol_digest=protocol_digest,
                     snapshot=snapshot,
@@ -190,8 +208,23 @@ class Campaign:
                     direction=vector,
                     recoil_energy_eV=energy,
                     seed=seed,
+                    then=then,
                 )
-                yield PlannedCascade(name, snapshot, group.species, group.region, vector, energy, seed, weight)
+                yield PlannedCascade(
+                    name, snapshot, group.species, group.region, vector, energy, seed, weight, then
+                )
+
+    def _later_kicks(
+        self, group: RecoilGroup, *, snapshot: int, direction: tuple[float, float, float], recoil_energy_eV: float
+    ) -> tuple[LaterKick, ...] | None:
+        """Return the later kicks of one cascade, drawn from what it is and not from its place."""
+        if not group.then:
+            return None
+        first = digest([snapshot, group.species, *direction, recoil_energy_eV])
+        rng = np.random.default_rng(
+            np.random.SeedSequence(self.protocol.campaign_seed, spawn_key=(_LATER_KICKS, int(first, 16)))
+        )
+        return draw_later_kicks(group.then, first_direction=direction, rng=rng)
 
     def spec(self, planned: PlannedCascade) -> CascadeSpec:
         """Return the full specification of a planned cascade."""
@@ -247,7 +280,12 @@ def make_campaign(
     box = assemble(protocol.crystal, cells)
     _require_species(sorted(set(box.get_chemical_symbols())), potential)
     border = protocol.follow.border
-    for energy in sorted({e for group in recoils for e in group.recoil_energies_eV}, reverse=True):
+    most = {
+        most_recoil_energy_eV([energy, *(kick.energy_eV for kick in group.then)]) if group.then else energy
+        for group in recoils
+        for energy in group.recoil_energies_eV
+    }
+    for energy in sorted(most, reverse=True):
         require_room(
             box,
             recoil_energy_eV=energy,
@@ -288,6 +326,7 @@ def make_campaign(
                 sampling=sampling,
                 vectors=vectors,
                 weights=weights,
+                then=wanted.then or None,
             )
         )
     return Campaign(title=title, potential_status=potential.about.status, protocol=protocol, groups=tuple(groups))
