@@ -38,17 +38,28 @@ def test_a_monochromatic_source_gives_its_cross_section():
         monochromatic_flux(-1.0, flux_per_cm2_s=1.0)
 
 
-@pytest.mark.parametrize(("source", "mean"), [("pp", 0.2668), ("N13", 0.7063), ("O15", 0.9964), ("B8", 6.735)])
-def test_solar_spectra_have_the_tabulated_flux_and_mean_energy(source, mean):
-    # means: Bahcall 1989, Table 6.1 and following, and Bahcall et al. 1996 for B8; with the Fermi function
+@pytest.mark.parametrize(
+    ("source", "mean", "square"),
+    [
+        ("pp", 0.2667, 0.0788),
+        ("hep", 9.6302, 105.95),
+        ("N13", 0.7067, 0.5609),
+        ("O15", 0.9965, 1.1203),
+        ("F17", 0.9996, 1.1272),
+        ("B8", 6.770, 53.26),
+    ],
+)
+def test_solar_spectra_have_the_tabulated_flux_and_moments(source, mean, square):
+    # mean and mean square (which coherent scattering goes with) of the published tables: Bahcall 1997
+    # (doi:10.1103/PhysRevC.56.3391) for pp and hep, Bahcall & Ulrich 1988 (doi:10.1103/RevModPhys.60.297) for CNO,
+    # Winter et al. 2006 (doi:10.1103/PhysRevC.73.025503) for B8
     flux = solar_flux(sources=(source,))
     grid = np.linspace(0.0, flux.largest_energy_MeV, 20001)
     density = flux.density_per_cm2_s_MeV(grid)
     total = integrate.trapezoid(density, grid)
     assert total == pytest.approx(SOLAR_FLUXES_per_cm2_s[source][0], rel=1e-3)
-    assert integrate.trapezoid(density * grid, grid) / total == pytest.approx(
-        mean, rel=0.045 if source == "B8" else 0.02
-    )
+    assert integrate.trapezoid(density * grid, grid) / total == pytest.approx(mean, rel=0.003)
+    assert integrate.trapezoid(density * grid**2, grid) / total == pytest.approx(square, rel=0.006)
 
 
 def test_all_solar_sources_add_up_and_unknown_ones_are_named():

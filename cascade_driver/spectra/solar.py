@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import constants, integrate
+from scipy import constants, integrate, interpolate
 
 from cascade_driver.errors import InputError
 from cascade_driver.spectra.neutrino_flux import NeutrinoFlux
@@ -33,14 +33,26 @@ _LINES: Mapping[str, tuple[tuple[float, float], ...]] = MappingProxyType(
     {"pep": ((1.442, 1.0),), "Be7": ((0.8618, 0.897), (0.3843, 0.103))}
 )
 
-#: Largest neutrino energies in MeV of the continuous sources, same place.
+#: Largest neutrino energies in MeV of the continuous sources: CNO from the atomic masses of AME2020
+#: (doi:10.1088/1674-1137/abddaf), pp and hep as Bahcall 1997, doi:10.1103/PhysRevC.56.3391.
 _END_POINTS_MeV: Mapping[str, float] = MappingProxyType(
-    {"pp": 0.4234, "hep": 18.778, "N13": 1.1982, "O15": 1.7318, "F17": 1.7364}
+    {"pp": 0.4234, "hep": 18.778, "N13": 1.1985, "O15": 1.7322, "F17": 1.7385}
 )
 
-#: B8 decays to the first excited state of Be8: energy and width in MeV, and the energy that is free without it.
-_BE8_LEVEL_MeV = (3.03, 1.51)
-_B8_FREE_MeV = 17.9798 - 2 * 0.510999
+#: Charge number of the daughters, which repels the positron.
+_DAUGHTERS: Mapping[str, int] = MappingProxyType({"pp": 1, "hep": 2, "N13": 6, "O15": 7, "F17": 8})
+
+#: (neutrino energy in MeV, neutrinos per 1000 and MeV) of B8, whose daughter is a broad level: measured by Winter
+#: et al. 2006, doi:10.1103/PhysRevC.73.025503, every fifth point of their table. A cubic spline through these
+#: points gives the others to 0.1 %.
+B8_SHAPE: tuple[tuple[float, float], ...] = (
+    (0.0, 0.000), (0.5, 3.763), (1.0, 12.976), (1.5, 25.699), (2.0, 40.447), (2.5, 56.041),
+    (3.0, 71.533), (3.5, 86.164), (4.0, 99.331), (4.5, 110.574), (5.0, 119.553), (5.5, 126.042),
+    (6.0, 129.914), (6.5, 131.134), (7.0, 129.752), (7.5, 125.895), (8.0, 119.758), (8.5, 111.599),
+    (9.0, 101.734), (9.5, 90.528), (10.0, 78.387), (10.5, 65.754), (11.0, 53.095), (11.5, 40.889),
+    (12.0, 29.616), (12.5, 19.735), (13.0, 11.655), (13.5, 5.703), (14.0, 2.058), (14.4, 0.694),
+    (14.8, 0.196), (15.2, 0.047), (15.4, 0.0),
+)  # fmt: skip
 
 #: Relative width of the box that stands for a line.
 _LINE_WIDTH = 1e-5
@@ -74,34 +86,43 @@ def monochromatic_flux(neutrino_energy_MeV: float, *, flux_per_cm2_s: float) -> 
     )
 
 
-def allowed_shape_per_MeV(neutrino_energy_MeV: NDArray[np.float64], end_point_MeV: float) -> NDArray[np.float64]:
+def allowed_shape_per_MeV(
+    neutrino_energy_MeV: NDArray[np.float64], end_point_MeV: float, *, daughter_number: int = 0
+) -> NDArray[np.float64]:
     r"""Return the spectrum of an allowed positron decay, not normalised, the shape of the energies.
 
-    .. math:: \frac{dN}{dE_\nu} \propto E_\nu^2\, W \sqrt{W^2 - m_e^2}, \qquad W = Q - E_\nu + m_e
+    .. math:: \frac{dN}{dE_\nu} \propto E_\nu^2\, W p\, F, \qquad W = Q - E_\nu + m_e, \quad
+        p = \sqrt{W^2 - m_e^2}, \quad F = \frac{x}{e^x - 1}, \quad x = 2 \pi \alpha Z \frac{W}{p}
 
-    Without the Fermi function, which moves the mean energy of the light emitters of the Sun by below 2 %.
+    with F the repulsion of the positron by a point charge Z (Sommerfeld; the relativistic factor
+    :math:`(p R)^{2 (\gamma - 1)}` is 1 to 1 % for the light emitters of the Sun).
+
+    Parameters
+    ----------
+    neutrino_energy_MeV : (n,) float
+    end_point_MeV : float
+        Q.
+    daughter_number : int
+        Z.
     """
     total = end_point_MeV - neutrino_energy_MeV + _ELECTRON_MASS_MeV
-    inside = (neutrino_energy_MeV >= 0) & (neutrino_energy_MeV <= end_point_MeV)
-    momentum = np.sqrt(np.maximum(total**2 - _ELECTRON_MASS_MeV**2, 0.0))
-    return np.where(inside, neutrino_energy_MeV**2 * total * momentum, 0.0)
+    inside = (neutrino_energy_MeV >= 0) & (neutrino_energy_MeV < end_point_MeV)
+    momentum = np.sqrt(np.maximum(total**2 - _ELECTRON_MASS_MeV**2, 1e-12))
+    x = 2 * math.pi * constants.fine_structure * daughter_number * total / momentum
+    repulsion = np.divide(x, np.expm1(np.minimum(x, 500.0)), out=np.ones_like(x), where=x > 0)
+    return np.where(inside, neutrino_energy_MeV**2 * total * momentum * repulsion, 0.0)
 
 
 def _continuum(source: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return energies (MeV) and the normalised density at them."""
     if source == "B8":
-        level, width = _BE8_LEVEL_MeV
-        end = _B8_FREE_MeV
-        grid = np.linspace(0.0, end, 801)
-        excitation = np.linspace(0.0, end, 401)[1:-1]
-        weight = 1 / ((excitation - level) ** 2 + (width / 2) ** 2)
-        shapes = np.stack([allowed_shape_per_MeV(grid, end - x) for x in excitation])
-        # the law is that of how often the level is met: phase space is in it already
-        density = (weight / shapes.sum(axis=1)) @ shapes
+        table = np.array(B8_SHAPE)
+        grid = np.linspace(0.0, table[-1, 0], 617)
+        density = np.maximum(interpolate.CubicSpline(table[:, 0], table[:, 1])(grid), 0.0)
     else:
         grid = np.linspace(0.0, _END_POINTS_MeV[source], 401)
-        density = allowed_shape_per_MeV(grid, _END_POINTS_MeV[source])
-    return grid, density / integrate.simpson(density, x=grid)
+        density = allowed_shape_per_MeV(grid, _END_POINTS_MeV[source], daughter_number=_DAUGHTERS[source])
+    return grid, density / integrate.trapezoid(density, grid)
 
 
 def solar_flux(
@@ -109,9 +130,8 @@ def solar_flux(
 ) -> NeutrinoFlux:
     r"""Return the flux of solar neutrinos at the mean distance of the Earth.
 
-    Lines (pep, Be7) as narrow boxes; the others with the closed form `allowed_shape_per_MeV`, B8 with the broad
-    first level of Be8 as a Breit-Wigner law of its end points (mean energy 7.0 MeV, 4 % above the tabulated one of
-    Bahcall et al. 1996, doi:10.1103/PhysRevC.54.411). Fluxes `SOLAR_FLUXES_per_cm2_s`.
+    Lines (pep, Be7) as narrow boxes; B8 as measured (`B8_SHAPE`, mean energy 6.77 MeV), the others with the closed
+    form `allowed_shape_per_MeV`. Fluxes `SOLAR_FLUXES_per_cm2_s`.
 
     Parameters
     ----------
