@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from cascade_driver import __version__
-from cascade_driver.commands import campaigns, potentials, relaxation, spectra
+from cascade_driver.commands import campaigns, potentials, relaxation, spectra, training
 from cascade_driver.errors import CascadeError, InputError
 
 _EXIT_USER, _EXIT_INTERRUPTED = 2, 130
@@ -65,6 +65,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"cascade_driver {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")
-    for room in (campaigns, spectra, relaxation, potentials):
+    for room in (campaigns, spectra, relaxation, potentials, training):
         room.add_to(verbs)
     return parser

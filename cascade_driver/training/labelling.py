@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 from pydantic import Field, field_validator
 
 from cascade_driver.errors import CascadeError, InputError
@@ -198,13 +199,24 @@ def label(
 Results = tuple[float, np.ndarray[Any, Any], np.ndarray[Any, Any] | None]
 
 
-def _ase(system: Atoms, settings: AseSettings) -> Results:
-    module, name = settings.factory.split(":")
+def make_ase_calculator(factory: str, arguments: Mapping[str, Any]) -> Calculator:
+    """Return the calculator that `module:name`, called with arguments, makes.
+
+    Raises
+    ------
+    InputError
+        If there is no such module, or nothing of this name in it.
+    """
+    module, _, name = factory.partition(":")
     try:
-        factory = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"`factory` {settings.factory}: {error}; install it, or mend the name") from None
-    system.calc = factory(**settings.arguments)
+        made: Calculator = getattr(importlib.import_module(module), name)(**arguments)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"calculator {factory}: {error}; install it, or mend `module:name`") from None
+    return made
+
+
+def _ase(system: Atoms, settings: AseSettings) -> Results:
+    system.calc = make_ase_calculator(settings.factory, settings.arguments)
     try:
         energy, forces = system.get_potential_energy(), system.get_forces()
     except Exception as error:  # calculators fail in their own ways

@@ -1,0 +1,282 @@
+"""Verbs on potentials in the making: propose structures, label, fit, validate."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cascade_driver.commands.arguments import Verbs, add_verb, make_console, no_kind, positive
+from cascade_driver.errors import InputError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from cascade_driver.training.label_queue import LabelQueue
+    from cascade_driver.training.propose import MakeCalculator
+
+
+def add_to(verbs: Verbs) -> None:
+    """Add the verbs of this module to the command."""
+    verb = add_verb(verbs, "train", no_kind, "Make a potential: propose structures, label, fit, validate.")
+    kinds = verb.add_subparsers(title="actions", metavar="ACTION")
+    _add_propose(kinds)
+    _add_label(kinds)
+    _add_collect(kinds)
+
+
+# -- propose ------------------------------------------------------------------------------------------------
+
+
+def _add_propose(kinds: Verbs) -> None:
+    propose = add_verb(kinds, "propose", no_kind, "Add structures to a queue of labels.")
+    sources = propose.add_subparsers(title="sources", metavar="SOURCE")
+    files = add_verb(sources, "file", _propose_files, "Structures of any file that ASE reads.")
+    files.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    files.add_argument("--group", default="given", help="of all of them (default: given)")
+    _add_queue(files)
+    strain = add_verb(sources, "strain", _propose_strained, "The crystal, strained and shaken at random.")
+    strain.add_argument("--strain", type=float, default=0.02, help="standard deviation (default: 0.02)")
+    strain.add_argument("--rattle-A", type=float, default=0.0, dest="rattle_A", metavar="R", help="of each atom")
+    strain.add_argument("--count", type=positive, default=10, metavar="N")
+    _add_crystal(strain)
+    md = add_verb(sources, "md", _propose_md, "Frames of molecular dynamics.")
+    md.add_argument("--temperature-K", type=float, required=True, dest="temperature_K", metavar="T")
+    md.add_argument("--frames", type=positive, default=5, metavar="N")
+    md.add_argument("--spacing-ps", type=float, default=1.0, dest="spacing_ps", metavar="D")
+    _add_crystal(md, moves=True)
+    pairs = add_verb(sources, "pairs", _propose_pairs, "Two neighbours brought close.")
+    pairs.add_argument("--pair", nargs=2, action="append", required=True, metavar=("X", "Y"))
+    pairs.add_argument("--at-A", type=float, nargs="+", required=True, dest="at_A", metavar="R")
+    _add_crystal(pairs)
+    frenkel = add_verb(sources, "frenkel", _propose_frenkel, "All close Frenkel pairs of a grid search, relaxed.")
+    frenkel.add_argument("--species", nargs="+", required=True, metavar="X")
+    frenkel.add_argument("--grid-A", type=float, default=0.7, dest="grid_A", metavar="D")
+    frenkel.add_argument("--clearance-A", type=float, default=1.8, dest="clearance_A", metavar="D")
+    frenkel.add_argument("--reach-A", type=float, default=5.5, dest="reach_A", metavar="D")
+    _add_crystal(frenkel, moves=True)
+    cascades = add_verb(sources, "cascades", _propose_cascades, "Small cascades of a potential, and their ends.")
+    cascades.add_argument("--species", nargs="+", required=True, metavar="X")
+    cascades.add_argument("--energy-eV", type=float, nargs="+", default=[20.0, 40.0, 60.0], dest="energies_eV")
+    cascades.add_argument("--count", type=positive, default=12, metavar="N")
+    cascades.add_argument("--frames", type=int, default=3, metavar="N", help="of each flight")
+    _add_crystal(cascades)
+    cascades.add_argument("--potential", required=True, metavar="P", help="shipped, or a folder")
+
+
+def _add_crystal(verb: argparse.ArgumentParser, *, moves: bool = False) -> None:
+    verb.add_argument("--crystal", required=True, metavar="C", help="CaWO4, Si, Al, or a file of a cell")
+    verb.add_argument("--repeat", type=positive, nargs=3, default=[1, 1, 1], metavar="N")
+    verb.add_argument("--k-mesh", type=positive, nargs=3, dest="k_mesh", metavar="N", help="default: Gamma")
+    verb.add_argument("--seed", type=int, default=1)
+    if moves:
+        how = verb.add_mutually_exclusive_group(required=True)
+        how.add_argument("--potential", metavar="P", help="shipped, or a folder")
+        how.add_argument("--calculator", metavar="MODULE:NAME", help="of ASE, e.g. a universal potential")
+    _add_queue(verb)
+
+
+def _add_queue(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--queue", type=Path, required=True, metavar="QUEUE", help="folder; made if new")
+    verb.add_argument("--settings", type=Path, metavar="LABEL.toml", help="how to label; for a new queue")
+    verb.add_argument("--priority", type=int, choices=range(10), default=5, help="0 comes first (default: 5)")
+
+
+def _queue(chosen: argparse.Namespace) -> LabelQueue:
+    from cascade_driver.training.label_queue import LabelQueue
+    from cascade_driver.training.labelling import read_label_settings
+
+    if chosen.settings is not None:
+        return LabelQueue.create(chosen.queue, read_label_settings(chosen.settings))
+    if not (chosen.queue / "settings.json").exists():
+        raise InputError(f"{chosen.queue}: a new queue needs --settings LABEL.toml; it says how labels are made")
+    return LabelQueue(chosen.queue)
+
+
+def _cell(chosen: argparse.Namespace) -> Atoms:
+    """Return the box that proposals are made from."""
+    import ase.io
+
+    from cascade_driver.schema import build
+    from cascade_driver.simulation.crystal import CrystalSpec, constituents
+
+    if Path(chosen.crystal).suffix:
+        try:
+            cell: Any = ase.io.read(chosen.crystal)
+        except Exception as error:  # every format of ASE fails in its own way
+            raise InputError(f"{chosen.crystal}: not a structure that ASE reads ({error})") from None
+    else:
+        (cell,) = constituents(
+            build(CrystalSpec, {"name": chosen.crystal, "repeats": [1, 1, 1]}, origin="--crystal")
+        ).values()
+    box: Atoms = cell.repeat(tuple(chosen.repeat))
+    if chosen.k_mesh:
+        box.info["k_mesh"] = list(chosen.k_mesh)
+    return box
+
+
+def _calculator(chosen: argparse.Namespace) -> MakeCalculator:
+    from cascade_driver.simulation.calculator import calculator
+    from cascade_driver.simulation.potential import load_potential
+    from cascade_driver.training.labelling import make_ase_calculator
+
+    if chosen.potential is not None:
+        potential = load_potential(chosen.potential)
+        return lambda: calculator(potential)
+    return lambda: make_ase_calculator(chosen.calculator, {})
+
+
+def _ask(chosen: argparse.Namespace, structures: Iterable[Atoms]) -> int:
+    """Add structures to the queue one by one: what was found stays, whatever happens to the search."""
+    queue, found, new = _queue(chosen), 0, 0
+    for atoms in structures:
+        found += 1
+        new += queue.add([atoms], priority=chosen.priority)
+    status = queue.status()
+    print(f"{queue.folder}: {found} structures, {new} of them new; {status.waiting} wait for their labels")
+    return 0
+
+
+def _propose_files(chosen: argparse.Namespace) -> int:
+    import ase.io
+
+    from cascade_driver.training.propose import named
+
+    structures = []
+    for path in chosen.files:
+        try:
+            frames: Any = ase.io.read(path, index=":")
+        except Exception as error:  # every format of ASE fails in its own way
+            raise InputError(f"{path}: not a file of structures that ASE reads ({error})") from None
+        for number, atoms in enumerate(frames):
+            group = str(atoms.info.get("group", chosen.group))
+            trajectory = str(atoms.info.get("trajectory", f"{path.stem}-{number}"))
+            structures.append(named(atoms, group=group, trajectory=trajectory, origin=path.name))
+    return _ask(chosen, structures)
+
+
+def _propose_strained(chosen: argparse.Namespace) -> int:
+    from cascade_driver.training.propose import strained
+
+    return _ask(
+        chosen,
+        strained(
+            _cell(chosen), strain=chosen.strain, count=chosen.count, rattle_A=chosen.rattle_A, seed=chosen.seed
+        ),
+    )
+
+
+def _propose_md(chosen: argparse.Namespace) -> int:
+    from cascade_driver.training.propose import molecular_dynamics
+
+    return _ask(
+        chosen,
+        molecular_dynamics(
+            _cell(chosen),
+            _calculator(chosen),
+            temperature_K=chosen.temperature_K,
+            frames=chosen.frames,
+            spacing_ps=chosen.spacing_ps,
+            seed=chosen.seed,
+        ),
+    )
+
+
+def _propose_pairs(chosen: argparse.Namespace) -> int:
+    from cascade_driver.training.propose import close_pairs
+
+    return _ask(
+        chosen, close_pairs(_cell(chosen), distances_A={(a, b): tuple(chosen.at_A) for a, b in chosen.pair})
+    )
+
+
+def _propose_frenkel(chosen: argparse.Namespace) -> int:
+    from cascade_driver.schema import build
+    from cascade_driver.training.propose import FrenkelSearch, frenkel_pairs
+
+    console, box, make_calculator = make_console(), _cell(chosen), _calculator(chosen)
+    lengths = {name: getattr(chosen, name) for name in ("grid_A", "clearance_A", "reach_A")}
+
+    def found() -> Iterable[Atoms]:
+        for species in chosen.species:
+            search = build(FrenkelSearch, {"species": species} | lengths, origin="arguments")
+            with console.status("searching") as status:
+                for pair in frenkel_pairs(box, search, make_calculator, observe=status.update):
+                    mark = "" if pair.converged else ", not converged"
+                    console.print(f"{species}: {pair.energy_eV:.2f} eV above the crystal{mark}", highlight=False)
+                    yield from pair.frames
+
+    return _ask(chosen, found())
+
+
+def _propose_cascades(chosen: argparse.Namespace) -> int:
+    from cascade_driver.schema import build
+    from cascade_driver.simulation.crystal import orthogonal_cell
+    from cascade_driver.simulation.lammps_engine import LammpsEngine
+    from cascade_driver.simulation.potential import load_potential
+    from cascade_driver.training.propose import SmallCascades, cascade_structures
+
+    potential = load_potential(chosen.potential)
+    content = {name: getattr(chosen, name) for name in ("species", "energies_eV", "count", "frames", "seed")}
+    wanted = build(SmallCascades, content, origin="arguments")
+    box = orthogonal_cell(_cell(chosen))
+
+    def found() -> Iterable[Atoms]:
+        flights = cascade_structures(
+            box, wanted, lambda onlooker: LammpsEngine(potential=potential, onlooker=onlooker)
+        )
+        for number, frames in enumerate(flights, start=1):
+            print(f"{number} of {wanted.count}: {frames[-1].info['origin'] if frames else 'nothing seen'}")
+            yield from frames
+
+    return _ask(chosen, found())
+
+
+# -- label --------------------------------------------------------------------------------------------------
+
+
+def _add_label(kinds: Verbs) -> None:
+    label = add_verb(kinds, "label", _label, "Label what waits in a queue; any number of workers may.")
+    label.add_argument("queue", type=Path, metavar="QUEUE")
+    label.add_argument("--until", type=float, metavar="SECONDS", help="begin none later than this from now")
+    label.add_argument("--most", type=positive, metavar="N", help="label no more than this")
+
+
+def _label(chosen: argparse.Namespace) -> int:
+    from cascade_driver.terminal import duration
+    from cascade_driver.training.label_queue import LabelQueue
+
+    queue = LabelQueue(chosen.queue)
+
+    def say(line: str) -> None:
+        status = queue.status()
+        each = 3600 * status.hours / status.labelled if status.labelled else 0
+        left = f", about {duration(status.waiting * each)} left for one worker" if each else ""
+        print(f"{line}; {status.labelled} of {status.asked}{left}", flush=True)
+
+    made = queue.work(until_s=chosen.until, most=chosen.most, observe=say)
+    status = queue.status()
+    print(f"{made} labels made; {status.waiting} structures wait, {status.failed} failed", flush=True)
+    return 0
+
+
+def _add_collect(kinds: Verbs) -> None:
+    collect = add_verb(kinds, "collect", _collect, "Write the labelled frames of queues into one file.")
+    collect.add_argument("queues", type=Path, nargs="+", metavar="QUEUE")
+    collect.add_argument("--out", type=Path, required=True, metavar="FRAMES.extxyz.gz")
+
+
+def _collect(chosen: argparse.Namespace) -> int:
+    from cascade_driver.training.frames import read_frames, without_copies, write_frames
+    from cascade_driver.training.label_queue import LabelQueue
+
+    # What an earlier collection holds stays: its queue may be on another machine.
+    frames = read_frames(chosen.out) if chosen.out.exists() else []
+    before = len(frames)
+    for folder in chosen.queues:
+        frames += LabelQueue(folder).labelled()
+    frames = without_copies(frames)
+    write_frames(chosen.out, frames)
+    print(f"{chosen.out}: {len(frames)} frames, {len(frames) - before} of them new")
+    return 0
