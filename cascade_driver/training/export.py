@@ -21,6 +21,8 @@ from cascade_driver.errors import InputError
 from cascade_driver.schema import file_sha256
 from cascade_driver.simulation.potential import Potential, ZblSwitch, element_pairs, load_potential
 from cascade_driver.simulation.zbl import TABLE_POINTS, switch
+from cascade_driver.training.descriptors import CombinedForm, LinearForm
+from cascade_driver.training.snap import SnapForm
 from cascade_driver.training.splines import SplineForm
 from cascade_driver.training.zbl_core import CORE_FILE, core_coefficients, write_core
 
@@ -43,31 +45,60 @@ class About:
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """What stands in an include: sub-styles of `hybrid/overlay`, their coefficients, files and their reach."""
+    """What stands in an include.
 
-    styles: tuple[str, ...]
-    coefficients: tuple[str, ...]
+    Attributes
+    ----------
+    terms : tuple of tuple of str
+        Of each sub-style of `hybrid/overlay` its name, its arguments, and what its `pair_coeff * *` says.
+    files : dict
+        Texts by name.
+    cutoff_A : float
+        Reach.
+    """
+
+    terms: tuple[tuple[str, str, str], ...]
     files: Mapping[str, str]
     cutoff_A: float
 
 
 def spline_body(form: SplineForm, coefficients: NDArray[np.float64], *, name: str) -> Body:
     """Return the LAMMPS styles and files of splines; files are named after `name`."""
-    terms = range(len(form.embedding))
+    numbers = range(len(form.embedding))
     files = {f"{name}.uf3": _uf3(form, coefficients)}
-    files |= {f"{name}.eam{m}.fs": _eam(form, coefficients, m) for m in terms}
+    files |= {f"{name}.eam{m}.fs": _eam(form, coefficients, m) for m in numbers}
     symbols = " ".join(form.species)
-    lines = [f"pair_coeff * * uf3 ${{potential_dir}}/{name}.uf3 {symbols}"]
-    for m in terms:
-        number = f"{m + 1} " if len(terms) > 1 else ""
-        lines.append(f"pair_coeff * * eam/fs {number}${{potential_dir}}/{name}.eam{m}.fs {symbols}")
+    terms = [("uf3", "3", f"${{potential_dir}}/{name}.uf3 {symbols}")]
+    terms += [("eam/fs", "", f"${{potential_dir}}/{name}.eam{m}.fs {symbols}") for m in numbers]
     radii = [d.outer_A for term in form.embedding for d in term.densities.values()]
-    return Body(
-        styles=("uf3 3", *("eam/fs" for _ in terms)),
-        coefficients=tuple(lines),
-        files=files,
-        cutoff_A=max(form.two_body_cutoff_A, form.three_body_cutoff_A, *radii),
-    )
+    cutoff = max(form.two_body_cutoff_A, form.three_body_cutoff_A, *radii)
+    return Body(terms=tuple(terms), files=files, cutoff_A=cutoff)
+
+
+def snap_body(form: SnapForm, coefficients: NDArray[np.float64], *, name: str) -> Body:
+    """Return the LAMMPS style and files of a bispectrum; files are named after `name`."""
+    files = form.files(coefficients, name=name)
+    arguments = " ".join(f"${{potential_dir}}/{file}" for file in files)
+    term = ("snap", "", f"{arguments} {' '.join(form.species)}")
+    return Body(terms=(term,), files=files, cutoff_A=form.cutoff_A)
+
+
+def bodies_of(form: LinearForm, coefficients: NDArray[np.float64], *, name: str) -> list[Body]:
+    """Return what LAMMPS needs of any form.
+
+    Raises
+    ------
+    InputError
+        If LAMMPS has no style for it.
+    """
+    if isinstance(form, CombinedForm):
+        pairs = enumerate(zip(form.parts, form.split(coefficients), strict=True), start=1)
+        return [body for n, (part, own) in pairs for body in bodies_of(part, own, name=f"{name}-{n}")]
+    if isinstance(form, SplineForm):
+        return [spline_body(form, coefficients, name=name)]
+    if isinstance(form, SnapForm):
+        return [snap_body(form, coefficients, name=name)]
+    raise InputError(f"{type(form).__name__}: LAMMPS has no style for it; use splines or bispectra")
 
 
 def write_potential(
@@ -101,7 +132,14 @@ def write_potential(
 
 
 def _include(species: tuple[str, ...], zbl: Mapping[str, ZblSwitch], bodies: Sequence[Body], about: About) -> str:
-    styles = [style for body in bodies for style in body.styles]
+    terms = [term for body in bodies for term in body.terms]
+    names = [style for style, _, _ in terms]
+    styles = [f"{style} {arguments}".strip() for style, arguments, _ in terms]
+    coefficients = []
+    for n, (style, _, words) in enumerate(terms):
+        # Where a style stands twice LAMMPS wants to know which of them is meant.
+        number = f"{names[: n + 1].count(style)} " if names.count(style) > 1 else ""
+        coefficients.append(f"pair_coeff * * {style} {number}{words}")
     types = ", ".join(f"{i} {s}" for i, s in enumerate(species, start=1))
     lines = [
         f"# {about.title}",
@@ -110,7 +148,7 @@ def _include(species: tuple[str, ...], zbl: Mapping[str, ZblSwitch], bodies: Seq
         "# `include ${potential_dir}/potential.lmp`.",
         "variable potential_dir index .",
         f"pair_style hybrid/overlay {' '.join(styles)} table spline {TABLE_POINTS}",
-        *(line for body in bodies for line in body.coefficients),
+        *coefficients,
         *core_coefficients("${potential_dir}", species=species, zbl=zbl, style="table"),
         "# Without this LAMMPS fails to reorder the neighbour lists of overlays of many-body styles.",
         "pair_modify neigh/trim no",
