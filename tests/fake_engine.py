@@ -26,7 +26,17 @@ from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.record import Outcome
 from cascade_driver.simulation.spec import Protocol
 
-KILLED, SEGFAULT, HANGS, CRASHES_ONCE, LOSES_ATOMS, FATAL, DISK_FULL, BUG = 13, 14, 15, 16, 17, 18, 19, 21
+KILLED, SEGFAULT, HANGS, CRASHES_ONCE, LOSES_ATOMS, FATAL, DISK_FULL, BUG, CRASHES = (
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    19,
+    21,
+    22,
+)
 
 _HALF_M_V2_eV = 0.5 * 1.0364269e-4
 
@@ -101,6 +111,8 @@ class FakeEngine:
             if not marker.exists():
                 marker.touch()
                 os.kill(os.getpid(), signal.SIGSEGV)
+        if energy == CRASHES:
+            os._exit(3)
         if energy == LOSES_ATOMS:
             raise EngineAbortError(Outcome.LOST_ATOMS, "3 atoms lost")
         if energy == FATAL:
@@ -112,6 +124,14 @@ class FakeEngine:
 
     def close(self):
         pass
+
+
+class Mended(FakeEngine):
+    """Whatever made cascades crash is gone."""
+
+    def misbehave(self, energy):
+        if energy != CRASHES:
+            super().misbehave(energy)
 
 
 class SlowEngine(FakeEngine):

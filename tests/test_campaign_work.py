@@ -18,7 +18,9 @@ from cascade_driver.campaign.claims import _owner_text
 from cascade_driver.campaign.executors import Processes, Serial
 from cascade_driver.campaign.status import run_status
 from cascade_driver.campaign.verify import set_damaged_aside, verify
+from cascade_driver.cli import main
 from cascade_driver.errors import CascadeError, EngineError, RecordError
+from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.record import Outcome, write_record
 
 DRIVER = Path(__file__).parent / "fake_driver.py"
@@ -115,6 +117,83 @@ def test_a_bug_of_ours_shows_its_traceback(tmp_path):
     run = a_run(tmp_path, a_campaign(energies=(fake_engine.BUG,), directions=1, snapshots=1))
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         Processes().work(work_of(run), silent)
+
+
+@pytest.fixture
+def failed_run(tmp_path):
+    """Of six cascades two crashed, two lost their atoms; one more is of an earlier plan."""
+    before = a_campaign(energies=(fake_engine.LOSES_ATOMS,), directions=3, snapshots=1)
+    run = a_run(tmp_path / "run", before)
+    Serial().work(work_of(run), silent)
+    run.save(a_campaign(energies=(50, fake_engine.CRASHES, fake_engine.LOSES_ATOMS), directions=2, snapshots=1))
+    Processes().work(work_of(run, attempts=1), silent)
+    return run
+
+
+def outcomes(run) -> list[str]:
+    planned = {c.id for c in run.load().cascades()}
+    return sorted(run.record(name).outcome.key for name in run.finished() & planned)
+
+
+def test_failures_whose_cause_is_gone_are_tried_again_and_their_records_kept(failed_run):
+    run = failed_run
+    assert outcomes(run) == ["completed"] * 2 + ["engine_error"] * 2 + ["lost_atoms"] * 2
+    everything = run.finished()
+    old = {n: (run.cascades / n / "record.json").read_bytes() for n in everything}
+    campaign = run.load()
+    assert run.supersede(campaign, {Outcome.TIMED_OUT}) == []
+    again = run.supersede(campaign, {Outcome.ENGINE_ERROR})
+    assert len(again) == 2
+    assert everything - run.finished() == set(again)
+    assert run_status(run).superseded == 2
+    # The user has mended it.
+    assert Processes().work(work_of(run, engine=fake_engine.Mended), silent).done_here == 2
+    assert outcomes(run) == ["completed"] * 4 + ["lost_atoms"] * 2
+    kept = {p.name.split("-")[0]: (p / "record.json").read_bytes() for p in (run.path / "superseded").iterdir()}
+    assert kept == {n: old[n] for n in again}
+    assert {n: (run.cascades / n / "record.json").read_bytes() for n in everything - set(again)} == {
+        n: old[n] for n in everything - set(again)
+    }
+    # A cause that is still there makes the same record again, and both are kept.
+    lost = run.supersede(campaign, {Outcome.LOST_ATOMS})
+    Serial().work(work_of(run), silent)
+    assert outcomes(run) == ["completed"] * 4 + ["lost_atoms"] * 2
+    status = run_status(run)
+    assert (status.superseded, status.finished, status.other) == (4, 6, 1)
+    assert status.as_json()["superseded"] == 4
+    assert len(lost) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        (["--redo-failed"], 4),
+        (["--redo-outcome", "lost_atoms"], 2),
+        (["--redo-outcome", "engine_error", "--redo-outcome", "lost_atoms"], 4),
+        ([], 0),
+    ],
+)
+def test_the_command_sets_the_failures_of_the_plan_aside(failed_run, capsys, arguments, count):
+    run = failed_run
+    (run.path / "input.toml").write_text(
+        f'crystal = {{ name = "Si", repeats = [4, 4, 4] }}\npotential = {{ name = "{fake_engine.POTENTIAL}" }}\n'
+        '[[recoils]]\nspecies = "Si"\nrecoil_energies_eV = [20]\n'
+        'directions = { scheme = "symmetry", count = 2 }\n'
+    )
+    before = run.finished()
+    assert main(["submit", str(run.path), "--slurm", "--dry-run", *arguments]) == 0
+    said = capsys.readouterr().out
+    assert len(before - run.finished()) == count == run.superseded()
+    assert (f"{count} failed cascades are tried again; their records are kept in" in said) == (count > 0)
+    if count:
+        assert f"{count} cascades are missing" in said
+
+
+def test_an_unknown_outcome_is_one_line(tmp_path, capsys):
+    assert main(["run", "x.toml", "--redo-outcome", "completed"]) == 2
+    said = capsys.readouterr().err
+    assert "invalid choice: 'completed'" in said
+    assert said.count("\n") == 1
 
 
 def test_a_start_that_cannot_be_made_stops_the_campaign(tmp_path):
@@ -302,6 +381,21 @@ def test_verify_finds_a_missing_structure_and_a_wrong_name(finished):
     forged = dataclasses.replace(record, spec=record.spec | {"seed": record.spec["seed"] + 1})
     write_record(forged, finished.cascades / other)
     assert set(verify(finished).damaged_cascades) == {one, other}
+
+
+def test_a_damaged_copy_of_the_potential_is_named_and_copied_again(finished):
+    campaign = finished.load()
+    kept = finished.potential(campaign)
+    include = kept.include_path
+    before = include.read_bytes()
+    rot(include, 0.5)
+    (said,) = verify(finished).damaged_starts.values()
+    assert "differs from" in said
+    assert "`cascade run` copies it again" in said
+    finished.keep(load_potential(fake_engine.POTENTIAL))
+    assert include.read_bytes() == before
+    assert verify(finished).is_sound
+    assert any(p.name.startswith(kept.name) for p in (finished.path / "damaged").iterdir())
 
 
 def test_damaged_starts_of_a_finished_run_are_restored(finished):
