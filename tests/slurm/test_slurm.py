@@ -3,6 +3,7 @@
 Run as root with `pytest -m slurm` where slurm-wlm and munge are installed (`tests/slurm/slurm.sh install`).
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -66,7 +67,7 @@ def slurm(tmp_path_factory):
 
 def cascade(*arguments) -> str:
     command = [*CASCADE, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -85,6 +86,51 @@ def wait_for_jobs(timeout_s: float) -> None:
         time.sleep(0.5)
 
 
+def submit_deaf(run: RunDirectory) -> str:
+    """Submit one worker that Slurm does not warn and that does not hear a SIGTERM; return its job."""
+    cascade("submit", run.path, "--slurm", "--tasks", 1, "--time", "00:02:00", "--dry-run")
+    lines = (run.path / "slurm-array.sh").read_text().splitlines()
+    lines = [line for line in lines if not line.startswith("#SBATCH --signal")]
+    text = "\n".join(lines).replace("--time=00:02:00", "--time=00:01:00").replace("--until 60", "--until 3600")
+    deaf = "from cascade_driver import cli; cli.interrupt = lambda *_: None; sys.exit(cli.main())"
+    hearing = "from cascade_driver.cli import main; sys.exit(main())"
+    assert hearing in text
+    script = run.path.parent / "deaf.sh"
+    script.write_text(text.replace(hearing, deaf) + "\n")
+    done = subprocess.run(["sbatch", "--parsable", script], capture_output=True, text=True, check=True)
+    return done.stdout.strip().split(";")[0]
+
+
+def test_a_job_that_slurm_kills_at_its_walltime_loses_nothing(slurm, tmp_path):
+    """One minute is the shortest walltime; then Slurm says TERM, waits for KillWait = 5 s, and kills."""
+    run = planned(tmp_path / "killed", duration_ps=1.0, count=60)
+    job = submit_deaf(run)
+    wait_for_jobs(240)
+    shown = subprocess.run(["scontrol", "show", "job", job], capture_output=True, text=True, check=True).stdout
+    assert "JobState=TIMEOUT" in shown
+    done = {name: (run.cascades / name / "record.json").read_bytes() for name in run.finished()}
+    assert 0 < len(done) < 120
+    (log,) = run.logs.glob("slurm-*.out")
+    assert "finished here" not in log.read_text()
+    assert "stopped" not in log.read_text()
+    # Killed in the middle: the claim of the dead worker is still there, and is no obstacle.
+    (claim,) = run.claims.glob("[!.]*.json")
+    assert json.loads(claim.read_text())["job"].startswith(job)
+    assert run_status(run).in_progress == 0
+    # Fewer recoils, so that the rest is done soon: what is finished of them stays.
+    (run.path / "input.toml").write_text(INPUT.format(duration_ps=1.0, count=60).replace("[20, 30]", "[20]"))
+    cascade("run", run.path / "input.toml", "--out", run.path, "--plan-only")
+    first = {c.id for c in run.load().cascades()}
+    missing = first - run.finished()
+    cascade("submit", run.path, "--slurm", "--tasks", 2, "--time", "00:30:00")
+    wait_for_jobs(900)
+    assert missing
+    assert first <= run.finished()
+    assert {name: (run.cascades / name / "record.json").read_bytes() for name in done} == done
+    assert verify(run).is_sound
+    assert list(run.claims.glob("[!.]*")) == []
+
+
 def physics(run: RunDirectory) -> dict:
     return {name: run.record(name).physics for name in run.finished()}
 
@@ -93,7 +139,7 @@ def test_an_array_works_on_a_run_as_local_processes_do(slurm, tmp_path):
     run = planned(tmp_path / "array", duration_ps=0.05, count=6)
     said = cascade("submit", run.path, "--slurm", "--tasks", 3, "--time", "00:05:00", "--partition", "main")
     assert "3 workers for 12 cascades" in said
-    wait_for_jobs(180)
+    wait_for_jobs(600)
     logs = [p.read_text() for p in run.logs.glob("slurm-*.out")]
     assert len(logs) == 3
     assert sum(int(text.split()[0]) for text in logs) == 12, logs
@@ -108,7 +154,7 @@ def test_a_run_stopped_by_the_batch_system_finishes_on_resubmission(slurm, tmp_p
     run = planned(tmp_path / "killed", duration_ps=0.3, count=8)
     for how in (["--signal=TERM", "--batch"], ["--signal=KILL", "--full"]):
         cascade("submit", run.path, "--slurm", "--tasks", 2, "--time", "00:10:00")
-        before, deadline = len(run.finished()), time.monotonic() + 90
+        before, deadline = len(run.finished()), time.monotonic() + 240
         while len(run.finished()) <= before + 1 and time.monotonic() < deadline:
             time.sleep(0.2)
         jobs = subprocess.run(["squeue", "-h", "-o", "%A"], capture_output=True, text=True, check=True).stdout
@@ -117,7 +163,7 @@ def test_a_run_stopped_by_the_batch_system_finishes_on_resubmission(slurm, tmp_p
         wait_for_jobs(60)
         assert before < len(run.finished()) < 16
     cascade("submit", run.path, "--slurm", "--tasks", 2, "--time", "00:10:00")
-    wait_for_jobs(240)
+    wait_for_jobs(600)
     assert run_status(run).outcomes == {"completed": 16}
     assert verify(run).is_sound
     assert run_status(run).in_progress == 0
