@@ -1,7 +1,7 @@
 """Two gammas of 29Si, 960.1 + 30.0 eV: between the prompt and the slow limit the crystal decides.
 
-A box of 1728 atoms: the first recoil heats it by 2000 K and may cross it, which spoils what is stored in the end but
-not how the nucleus slows down before it meets its own track. No flight is quenched here.
+A box of 1728 atoms: the first recoil heats it by 2000 K and may cross it, which spoils what is stored in the end
+but not how the nucleus slows down before it meets its own track. No flight is quenched here.
 """
 
 import dataclasses
@@ -123,26 +123,25 @@ def test_a_slow_gamma_finds_a_nucleus_nearly_at_rest(events):
     assert np.median(from_slow) < 0.2 * np.median(np.abs(total_eV(prompt) - first_eV - second_eV))
 
 
-def test_in_between_the_nucleus_slows_down_in_the_time_of_the_stopping_power_within_a_factor(
-    events, record_property
-):
+def test_in_between_the_nucleus_slows_down_faster_than_by_the_stopping_power(events, record_property):
+    """What `slowing_time_fs` says is compared and not tuned: nuclear stopping at the initial energy is too slow."""
     first_eV, second_eV = recoils_eV()
     model_fs = slowing_time_fs("Si", mass_u=MASS_29Si_u, recoil_energy_eV=first_eV, target=parse_target("Si"))
     print(f"\nmodel: momentum falls to 1/e in {model_fs:.1f} fs")
-    means = []
+    mean, error = {}, {}
     for delay, records in events.items():
         kinetic, total = kinetic_eV(records), total_eV(records)
         forward = np.array([forward_share(r) for r in records])
-        means.append(forward.mean())
+        mean[delay], error[delay] = forward.mean(), forward.std(ddof=1) / np.sqrt(len(forward))
         print(
-            f"{delay:5.0f} fs: kinetic energy mean {kinetic.mean():6.1f} median {np.median(kinetic):6.1f} eV "
-            f"({kinetic.min():.1f} to {kinetic.max():.1f}), forward momentum {forward.mean():.3f} +- "
-            f"{forward.std(ddof=1) / np.sqrt(len(forward)):.3f} (model {np.exp(-delay / model_fs):.3f}), "
-            f"total {total.mean():.1f} eV, rms {total.std():.1f}, most from slow "
-            f"{np.abs(total - first_eV - second_eV).max():.1f}"
+            f"{delay:5.0f} fs: kinetic energy mean {kinetic.mean():6.1f}, median {np.median(kinetic):6.1f} eV "
+            f"({kinetic.min():.1f} to {kinetic.max():.1f}); forward momentum {mean[delay]:.3f} +- "
+            f"{error[delay]:.3f}, model {np.exp(-delay / model_fs):.3f}; total {total.mean():.1f} eV, "
+            f"rms {total.std():.1f}, farthest from slow {np.abs(total - first_eV - second_eV).max():.1f}"
         )
-        record_property(f"forward_share_{delay:g}_fs", float(forward.mean()))
-    assert means[0] == pytest.approx(1, abs=1e-9)
-    # Nothing is tuned: the model is an order of magnitude. Scaled by 3 in time it must enclose what is seen.
-    at_60 = means[DELAYS_fs.index(60.0)]
-    assert np.exp(-60 / (model_fs / 3)) < at_60 < np.exp(-60 / (3 * model_fs))
+        record_property(f"forward_share_{delay:g}_fs", float(mean[delay]))
+    assert mean[0.0] == pytest.approx(1, abs=1e-9)
+    # In 5 fs it flies 4 A: through the first neighbours, with most of its momentum.
+    assert 0.8 < mean[5.0] < 1
+    assert mean[5.0] > mean[20.0] > mean[60.0] > mean[200.0] - 0.05
+    assert mean[60.0] < np.exp(-60 / model_fs) - 3 * error[60.0]
