@@ -55,6 +55,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "labelling",
         "label_queue",
         "propose",
+        "validate",
         "descriptors",
         "spline_kernels",
         "splines",
@@ -117,8 +118,8 @@ ORDER: dict[str, tuple[str, ...]] = {
         "debris_release",
         "debris",
     ),
-    "plot": ("style", "stored_energy", "spectra", "relaxation"),
-    "edges": ("config", "report", "workflow", "corrections", "terminal"),
+    "plot": ("style", "stored_energy", "spectra", "relaxation", "training"),
+    "edges": ("config", "report", "validation_report", "workflow", "corrections", "terminal"),
     "commands": ("arguments", "campaigns", "spectra", "relaxation", "potentials", "training"),
     "door": ("cli",),
 }

@@ -24,6 +24,7 @@ def add_to(verbs: Verbs) -> None:
     _add_propose(kinds)
     _add_label(kinds)
     _add_collect(kinds)
+    _add_validate(kinds)
 
 
 # -- propose ------------------------------------------------------------------------------------------------
@@ -279,4 +280,48 @@ def _collect(chosen: argparse.Namespace) -> int:
     frames = without_copies(frames)
     write_frames(chosen.out, frames)
     print(f"{chosen.out}: {len(frames)} frames, {len(frames) - before} of them new")
+    return 0
+
+
+# -- validate -----------------------------------------------------------------------------------------------
+
+
+def _add_validate(kinds: Verbs) -> None:
+    verb = add_verb(kinds, "validate", _validate, "Measure a potential against labels and experiment.")
+    verb.add_argument("potential", metavar="P", help="shipped, or a folder")
+    verb.add_argument("--crystal", metavar="C", help="CaWO4, Si, Al, or a file (default: the potential's first)")
+    verb.add_argument(
+        "--frames", type=Path, nargs="*", default=[], metavar="FILE", help="labelled, not trained on"
+    )
+    verb.add_argument("--frenkel", nargs="*", default=[], metavar="X", help="search the close pairs of these")
+    verb.add_argument("--sections", nargs="+", metavar="S", help="some only (default: all)")
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="a section there is not done again")
+
+
+def _validate(chosen: argparse.Namespace) -> int:
+    from cascade_driver.simulation.calculator import calculator
+    from cascade_driver.simulation.lammps_engine import LammpsEngine
+    from cascade_driver.simulation.potential import load_potential
+    from cascade_driver.training.frames import read_frames
+    from cascade_driver.training.validate import Bench, validate
+    from cascade_driver.validation_report import write_validation
+
+    potential = load_potential(chosen.potential)
+    if chosen.crystal is None:
+        if not potential.about.crystals:
+            raise InputError(f"{potential.name} names no crystal; say which with --crystal")
+        chosen.crystal = potential.about.crystals[0]
+    chosen.repeat, chosen.k_mesh = [1, 1, 1], None
+    bench = Bench(
+        potential=potential,
+        make_calculator=lambda: calculator(potential),
+        make_engine=lambda: LammpsEngine(potential=potential),
+        crystal=_cell(chosen),
+        frames=[frame for path in chosen.frames for frame in read_frames(path)],
+        frenkel_species=tuple(chosen.frenkel),
+        observe=lambda line: print(line, flush=True),
+    )
+    sections = validate(bench, chosen.out, sections=chosen.sections)
+    for path in write_validation(potential, sections, chosen.out):
+        print(f"written: {path}")
     return 0

@@ -1,0 +1,110 @@
+"""Figures of potentials in the making: parity, pairs of defects, phonons, pair curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cascade_driver.plot.style import (
+    DATA_COLOUR,
+    MODEL_COLOUR,
+    PAIR_COLOURS,
+    QUIET_COLOUR,
+    COLUMN_WIDTH_in,
+    dressed_axes,
+    finished,
+    styled,
+)
+
+
+@styled
+def energy_parity_figure(groups: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Return predicted against labelled energies of frames, a colour per group.
+
+    Parameters
+    ----------
+    groups : mapping
+        Per group `label_eV` and `predicted_eV`.
+    """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, COLUMN_WIDTH_in), layout="constrained")
+    axes = dressed_axes(figure)
+    lowest, highest = math.inf, -math.inf
+    markers = "os^Dv<>ph*"
+    for number, (group, values) in enumerate(sorted(groups.items())):
+        labels, predicted = np.asarray(values["label_eV"]), np.asarray(values["predicted_eV"])
+        axes.plot(
+            labels,
+            predicted,
+            markers[number % len(markers)],
+            markersize=3,
+            markerfacecolor="none",
+            color=PAIR_COLOURS[number % len(PAIR_COLOURS)],
+            label=group.replace("_", " "),
+        )
+        lowest = min(lowest, float(labels.min()), float(predicted.min()))
+        highest = max(highest, float(labels.max()), float(predicted.max()))
+    axes.plot([lowest, highest], [lowest, highest], "-", color=QUIET_COLOUR, linewidth=0.7, zorder=0)
+    axes.set_xlabel("labelled energy of the box (eV)")
+    axes.set_ylabel("predicted energy of the box (eV)")
+    axes.legend(fontsize=6)
+    return finished(figure)
+
+
+@styled
+def frenkel_pair_figure(
+    pairs_eV: Mapping[str, Sequence[Sequence[float]]], printed_eV: Mapping[str, Sequence[Sequence[float]]]
+) -> Figure:
+    """Return the energies of close Frenkel pairs by species, small and large box, beside printed ones.
+
+    Parameters
+    ----------
+    pairs_eV, printed_eV : mapping
+        Per species pairs of energies: in the small and in the large box.
+    """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.4), layout="constrained")
+    axes = dressed_axes(figure)
+    ticks, names = [], []
+    for number, species in enumerate(pairs_eV):
+        for offset, rows, colour, name in (
+            (-0.2, printed_eV.get(species, ()), DATA_COLOUR, "printed"),
+            (0.2, pairs_eV[species], MODEL_COLOUR, "this potential"),
+        ):
+            for row in rows:
+                small, large = (math.nan if value is None else value for value in row)
+                axes.plot([number + offset - 0.1], [small], "o", color=colour, markersize=3.5)
+                axes.plot([number + offset + 0.1], [large], "s", color=colour, markersize=3.5, mfc="none")
+                axes.plot([number + offset - 0.1, number + offset + 0.1], [small, large], color=colour, lw=0.5)
+            if number == 0:
+                axes.plot([], [], "o-", color=colour, markersize=3.5, lw=0.5, label=name)
+        ticks.append(number)
+        names.append(species)
+    axes.plot([], [], "o", color=QUIET_COLOUR, markersize=3.5, label="small box")
+    axes.plot([], [], "s", color=QUIET_COLOUR, markersize=3.5, mfc="none", label="large box")
+    axes.set_xticks(ticks, names)
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.set_ylabel("energy of the close pair (eV)")
+    axes.legend(fontsize=6)
+    return finished(figure)
+
+
+@styled
+def phonon_figure(curves: Mapping[str, Any]) -> Figure:
+    """Return the density of vibrational states with the frequencies at Gamma.
+
+    Parameters
+    ----------
+    curves : mapping
+        `frequency_THz`, `density_per_THz`, `gamma_THz`.
+    """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.2), layout="constrained")
+    axes = dressed_axes(figure)
+    axes.fill_between(curves["frequency_THz"], curves["density_per_THz"], color=QUIET_COLOUR, alpha=0.4, lw=0)
+    axes.vlines(curves["gamma_THz"], 0, 0.05 * max(curves["density_per_THz"]), color=MODEL_COLOUR, lw=0.8)
+    axes.set_xlabel("frequency (THz); marks: at Γ")
+    axes.set_ylabel("density of states (1/THz)")
+    axes.set_ylim(0, None)
+    return finished(figure)
