@@ -124,7 +124,7 @@ def test_a_slow_gamma_finds_a_nucleus_nearly_at_rest(events):
 
 
 def test_in_between_the_nucleus_slows_down_faster_than_by_the_stopping_power(events, record_property):
-    """What `slowing_time_fs` says is compared and not tuned: nuclear stopping at the initial energy is too slow."""
+    """What `slowing_time_fs` says is compared, not tuned: nuclear stopping at the initial energy is too slow."""
     first_eV, second_eV = recoils_eV()
     model_fs = slowing_time_fs("Si", mass_u=MASS_29Si_u, recoil_energy_eV=first_eV, target=parse_target("Si"))
     print(f"\nmodel: momentum falls to 1/e in {model_fs:.1f} fs")
