@@ -244,8 +244,9 @@ def fitted_run(directory: RunDirectory, *, analysis: AnalysisSpec) -> tuple[Casc
     table = directory.table(campaign)
     if len(table) == 0:
         raise FitError(f"{directory.path}: no finished cascades; run the campaign first")
-    single = campaign.single_kicks
-    table = table.select(np.array([name in single for name in table.id], dtype=bool))
+    if any(group.then for group in campaign.groups):
+        single = campaign.single_kicks
+        table = table.select(np.array([name in single for name in table.id], dtype=bool))
     if len(table) == 0:
         raise FitError(
             f"{directory.path}: every finished cascade has later kicks and no single recoil energy: a response "
@@ -401,9 +402,8 @@ def correct_spectrum(
 
 def _noted(spectrum: Spectrum, model: StoredEnergyModel) -> Spectrum:
     """Return a spectrum that carries what a reader of any result of the model must know."""
-    if not model.notes:
-        return spectrum
-    return dataclasses.replace(spectrum, metadata={**spectrum.metadata, "model_notes": "; ".join(model.notes)})
+    about = {"model_status": model.status} | ({"model_notes": "; ".join(model.notes)} if model.notes else {})
+    return dataclasses.replace(spectrum, metadata={**spectrum.metadata, **about})
 
 
 def observed_spectrum(
@@ -438,7 +438,7 @@ def observed_spectrum(
         fallback_species=fallback_species,
         extrapolate=extrapolate,
     )
-    return detected(observed, detector)
+    return detected(_noted(observed, model), detector)
 
 
 def detected(spectrum: Spectrum, detector: DetectorSpec | None) -> Spectrum:
@@ -472,7 +472,7 @@ def corrected_pair(
     """
     top = request.energy_eV[1]
     known = list(model.species.values())
-    reach = max((_most_stored_eV(m, top) for m in known), default=0.0)
+    reach = max((_most_stored_eV(m, top) for m in known), default=0.0) + _resolved_eV(detector)
     model_end = math.inf if analysis.extrapolate else min(m.maximum_recoil_energy_eV for m in known)
     end = max(top, min(top + reach, model_end))
     recoil = requested_spectrum(request, up_to_eV=end)
@@ -493,7 +493,7 @@ def corrected_pair(
         model,
         fallback_species=analysis.fallback_species,
         extrapolate=analysis.extrapolate,
-        range_eV=(threshold_eV, complete_below_eV),
+        range_eV=(max(threshold_eV, 0.1 * top), complete_below_eV),
     )
     observed = dataclasses.replace(observed, metadata={**observed.metadata, **shortcut})
     pair = CorrectedPair(
@@ -706,6 +706,26 @@ def relevant_range_eV(pair: CorrectedPair) -> tuple[float, float]:
     top = pair.complete_below_eV or float(pair.expected.energy_edges_eV[-1])
     low = pair.threshold_eV or max(0.1 * top, float(pair.expected.energy_edges_eV[0]))
     return low, top
+
+
+def expected_spectrum(request: AnySpectrumRequest, *, detector: DetectorSpec | None) -> Spectrum:
+    """Return a requested spectrum as a detector sees it if no recoil stores energy.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made.
+    """
+    if detector is None:
+        return requested_spectrum(request)
+    top = request.energy_eV[1]
+    seen = detected(requested_spectrum(request, up_to_eV=top + _resolved_eV(detector)), detector)
+    return rebin(seen, _up_to(seen.energy_edges_eV, top))
+
+
+def _resolved_eV(detector: DetectorSpec | None) -> float:
+    """Return how far a resolution carries energies: five standard deviations."""
+    return 5 * detector.resolution_eV if detector else 0.0
 
 
 def complete_below_eV(recoil: Spectrum, model: StoredEnergyModel) -> float | None:
