@@ -108,10 +108,28 @@ def test_keys_of_other_programs_are_mapped(tmp_path):
     keys = FrameKeys(energy="REF_E", forces="REF_F", stress="REF_S", group="config_type")
     (frame,) = read_frames(tmp_path / "f.extxyz", keys=keys)
     assert frame.energy_eV == -1.5
-    assert frame.group == "crystal_7"
+    assert (frame.group, frame.trajectory) == ("crystal", "crystal")
     np.testing.assert_allclose(frame.stress_eV_per_A3, [0.1, 0.1, 0.1, 0, 0, 0])
     with pytest.raises(InputError, match=r"frame 0: no energy under `energy`, found .*REF_E.*--key energy="):
         read_frames(tmp_path / "f.extxyz")
+
+
+def test_labels_in_another_format_are_imported(tmp_path, capsys):
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.io import write
+
+    atoms = bulk("Si")
+    forces = np.array([[-0.1, -0.2, 0.3], [0.1, 0.2, -0.3]])
+    atoms.calc = SinglePointCalculator(atoms, energy=-10.8, forces=forces)
+    write(tmp_path / "run.traj", [atoms, atoms])
+    command = ["train", "import", str(tmp_path / "run.traj"), "--out", str(tmp_path / "f.extxyz.gz")]
+    assert main([*command, "--settings", "VASP PBE"]) == 0
+    assert "1 frames, 1 exact copies left out" in capsys.readouterr().out
+    (frame,) = read_frames(tmp_path / "f.extxyz.gz")
+    assert (frame.energy_eV, frame.settings) == (-10.8, "VASP PBE")
+    np.testing.assert_allclose(frame.forces_eV_per_A, forces)
+    assert main([*command, "--key", "enrgy=E"]) == 2
+    assert "did you mean `energy`" in capsys.readouterr().err
 
 
 def test_copies_are_found_and_neighbours_are_not():

@@ -24,6 +24,7 @@ def add_to(verbs: Verbs) -> None:
     _add_propose(kinds)
     _add_label(kinds)
     _add_collect(kinds)
+    _add_import(kinds)
     _add_validate(kinds)
 
 
@@ -280,6 +281,49 @@ def _collect(chosen: argparse.Namespace) -> int:
     frames = without_copies(frames)
     write_frames(chosen.out, frames)
     print(f"{chosen.out}: {len(frames)} frames, {len(frames) - before} of them new")
+    return 0
+
+
+def _add_import(kinds: Verbs) -> None:
+    verb = add_verb(kinds, "import", _import, "Read labels of other programs: extxyz, OUTCAR, vasprun.xml, ...")
+    verb.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    verb.add_argument(
+        "--key",
+        type=_named_key,
+        action="append",
+        default=[],
+        metavar="WHAT=NAME",
+        help="name of energy, forces, stress, group or trajectory in an extxyz",
+    )
+    verb.add_argument("--groups", nargs="+", metavar="G", help="keep only these")
+    verb.add_argument("--settings", default="", metavar="TEXT", help="who labelled them, with what")
+    verb.add_argument("--origin", default="", metavar="TEXT", help="default: the name of the file")
+    verb.add_argument("--out", type=Path, required=True, metavar="FRAMES.extxyz.gz")
+
+
+def _named_key(text: str) -> tuple[str, str]:
+    what, _, name = text.partition("=")
+    return what, name
+
+
+def _import(chosen: argparse.Namespace) -> int:
+    import dataclasses
+
+    from cascade_driver.schema import build
+    from cascade_driver.training.frames import FrameKeys, read_frames, without_copies, write_frames
+
+    keys = build(FrameKeys, dict(chosen.key), origin="--key")
+    frames = []
+    for path in chosen.files:
+        for frame in read_frames(path, keys=keys, origin=chosen.origin):
+            frames.append(dataclasses.replace(frame, settings=frame.settings or chosen.settings))
+    groups = {frame.group for frame in frames}
+    if chosen.groups and (unknown := sorted(set(chosen.groups) - groups)):
+        raise InputError(f"no frames of group {unknown[0]!r}; there are {', '.join(sorted(groups))}")
+    wanted = [frame for frame in frames if not chosen.groups or frame.group in chosen.groups]
+    kept = without_copies(wanted)
+    write_frames(chosen.out, kept)
+    print(f"{chosen.out}: {len(kept)} frames, {len(wanted) - len(kept)} exact copies left out")
     return 0
 
 

@@ -81,7 +81,8 @@ class FrameKeys:
     forces : str
         Of the values of its atoms, in eV/A.
     group, trajectory : str
-        Of the words of a frame. The name of the group is cut at its first digit, if it comes from elsewhere.
+        Of the words of a frame. Without a trajectory of its own, a frame belongs to the one that its group names
+        up to the last underscore: `run3_7_12` is of `run3_7`; its group then loses its numbers: `run`.
     """
 
     energy: str = "energy"
@@ -155,17 +156,25 @@ def _labelled(atoms: Atoms, *, keys: FrameKeys, where: str, origin: str) -> Labe
     bare = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
     if "k_mesh" in atoms.info:
         bare.info["k_mesh"] = k_mesh(atoms)
-    group = str(atoms.info.get(keys.group, ""))
+    group, trajectory = _place(str(atoms.info.get(keys.group, "")), atoms.info.get(keys.trajectory))
     return LabelledFrame(
         atoms=bare,
         energy_eV=float(energy),
         forces_eV_per_A=np.asarray(forces, dtype=float),
         stress_eV_per_A3=None if stress is None else _voigt(np.asarray(stress, dtype=float), where=where),
         group=group,
-        trajectory=str(atoms.info.get(keys.trajectory, group)),
+        trajectory=trajectory,
         origin=str(atoms.info.get("origin", origin)),
         settings=str(atoms.info.get("settings", "")),
     )
+
+
+def _place(group: str, trajectory: Any) -> tuple[str, str]:
+    """Return group and trajectory of a frame, see `FrameKeys`."""
+    if trajectory is not None:
+        return group, str(trajectory)
+    words = [word.rstrip("0123456789.") for word in group.split("_")]
+    return "_".join(word for word in words if word), group.rpartition("_")[0] or group
 
 
 def _value(atoms: Atoms, name: str, place: Mapping[str, Any]) -> Any:
