@@ -229,7 +229,8 @@ def _eam(form: SplineForm, coefficients: NDArray[np.float64], term: int) -> str:
     about = form.embedding[term]
     cutoff = max(d.outer_A for d in about.densities.values())
     r = np.linspace(0.0, cutoff, _DENSITY_POINTS)
-    rho = np.linspace(0.0, max(about.largest_density.values()), _EMBEDDING_POINTS)
+    # Some points of the straight line beyond, since LAMMPS takes the slope at the end from one side only.
+    rho = np.linspace(0.0, 1.01 * max(about.largest_density.values()), _EMBEDDING_POINTS)
     lines = ["# embedding term of a fitted potential", "#", "#", f"{len(form.species)} {' '.join(form.species)}"]
     lines.append(f"{len(rho)} {float(rho[1])!r} {len(r)} {float(r[1])!r} {cutoff!r}")
     for partner in form.species:

@@ -4,8 +4,8 @@
 
 The bispectrum B_k(i) is that of the neighbour density of atom i; with `chemical` a density per element, without it
 one in which each element has a weight. A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015); M. A. Cusentino
-et al., J. Phys. Chem. A 124, 5456 (2020). Several channels of weights, as in the published potential of CaWO4, are a
-`CombinedForm`. FitSNAP drives the same compute; it brings its own input language and keeps all rows in memory.
+et al., J. Phys. Chem. A 124, 5456 (2020). Several channels of weights, as in the published potential of CaWO4, are
+a `CombinedForm`. FitSNAP drives the same compute; it brings its own input language and keeps all rows in memory.
 
 Chemical components that differ only by an exchange of elements of equal angular momenta are one number, e.g.
 B(j1 j2 j1; e1 e2 e3) = B(j1 j2 j1; e3 e2 e1), and share one coefficient here. LAMMPS' pair style relies on that:

@@ -239,8 +239,9 @@ def three_body(
 ) -> None:
     """Add the rows of triples: E = sum over i, pairs of neighbours j, k of B_a(r_ij) B_b(r_ik) B_c(r_jk).
 
-    `leg_knots`, of the distances ij and ik, are per pair of species; `far_knots`, of jk, per triple t = (s_i S + s_j)
-    S + s_k for S species. The coefficient of (a, b, c) is `column[offset[t] + (a n_ik + b) n_jk + c]`, -1 for none.
+    `leg_knots`, of the distances ij and ik, are per pair of species; `far_knots`, of jk, per triple
+    t = (s_i S + s_j) S + s_k for S species. The coefficient of (a, b, c) is
+    `column[offset[t] + (a n_ik + b) n_jk + c]`, -1 for none.
     """
     most = 0
     for i in range(len(kinds)):

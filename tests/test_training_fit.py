@@ -1,0 +1,404 @@
+"""Linear potentials: what is fitted is what LAMMPS runs, and quoted errors are those of unseen frames."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from cascade_driver.errors import FitError, InputError
+from cascade_driver.simulation.lammps_engine import SinglePoints
+from cascade_driver.simulation.potential import ZblSwitch, load_potential
+from cascade_driver.training.cross_validation import (
+    choose_strengths,
+    cross_validate,
+    errors_by_group,
+    fold_of,
+    held_out_errors,
+    linked_frames,
+    moments_by_fold,
+)
+from cascade_driver.training.descriptors import CombinedForm
+from cascade_driver.training.ensemble import group_draws, posterior_draws, scores, write_ensemble
+from cascade_driver.training.export import About, bodies_of, write_potential
+from cascade_driver.training.frames import LabelledFrame
+from cascade_driver.training.linear import (
+    GroupWeight,
+    Moments,
+    Weights,
+    accumulate,
+    cheap_prior,
+    force_spread_eV_A,
+    observe,
+    solve,
+)
+from cascade_driver.training.snap import InnerSwitch, SnapForm
+from cascade_driver.training.splines import Density, Embedding, SplineForm
+from cascade_driver.training.zbl_core import core_calculator
+
+SPECIES = ("Al", "O")
+ZBL = {
+    "Al-Al": ZblSwitch(inner_A=1.2, outer_A=2.2),
+    "Al-O": ZblSwitch(inner_A=0.9, outer_A=1.6),
+    "O-O": ZblSwitch(inner_A=0.9, outer_A=1.7),
+}
+ABOUT = About(title="a test", description="random", origin="tests")
+PAIRWISE = dict.fromkeys(ZBL, 0.6)
+SPLINES = SplineForm(
+    species=SPECIES,
+    zbl=ZBL,
+    two_body_cutoff_A=5.0,
+    two_body_knot_A=0.3,
+    three_body_cutoff_A=3.2,
+    # Legs with more knots than the third side would make LAMMPS write beyond an array.
+    leg_knot_A=PAIRWISE | {"Al-O": 0.25},
+    far_knot_A=PAIRWISE | {"O-O": 1.5},
+    embedding=(
+        Embedding(
+            densities={
+                "Al by O": Density(inner_A=1.2, outer_A=2.8),
+                "O by Al": Density(inner_A=1.2, outer_A=3.4, weight=1.5),
+            },
+            largest_density={"Al": 4.0, "O": 5.0},
+        ),
+        Embedding(densities={"O by O": Density(inner_A=1.1, outer_A=4.0)}, largest_density={"O": 1.0}, knot=0.4),
+    ),
+)
+INNER = {"Al": InnerSwitch(middle_A=1.6, half_width_A=0.4), "O": InnerSwitch(middle_A=1.2, half_width_A=0.3)}
+CHEMICAL = SnapForm(species=SPECIES, cutoff_A=4.0, twojmax=2, chemical=True, inner=INNER)
+CHANNELS = CombinedForm(
+    tuple(
+        SnapForm(species=SPECIES, cutoff_A=4.0, twojmax=4, inner=INNER, weights={"Al": 1.0, "O": w})
+        for w in (1.0, 0.3, -0.5)
+    )
+)
+FORMS = {"splines": SPLINES, "chemical": CHEMICAL, "channels": CHANNELS, "both": CombinedForm((SPLINES, CHEMICAL))}
+
+
+def crowd(seed: int, *, atoms: int = 10, nearest_A: float = 1.3) -> Atoms:
+    """A random box of a skewed, even left-handed shape: all distances, no symmetry that could hide an error."""
+    random = np.random.default_rng(seed)
+    cell = np.array([[5.2, 0.3, -0.4], [0.8, 4.9, 0.2], [-0.5, 0.9, -5.4]])
+    placed: list[np.ndarray] = []
+    while len(placed) < atoms:
+        trial = random.random(3) @ cell
+        box = Atoms("H" * (len(placed) + 1), positions=[*placed, trial], cell=cell, pbc=True)
+        if not placed or box.get_distances(-1, range(len(placed)), mic=True).min() > nearest_A:
+            placed.append(trial)
+    return Atoms([SPECIES[k % 2] for k in range(atoms)], positions=placed, cell=cell, pbc=True)
+
+
+def smooth_coefficients(form, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(scale=0.3, size=form.size)
+
+
+@pytest.fixture
+def core(tmp_path):
+    points = core_calculator(tmp_path / "core", species=SPECIES, zbl=ZBL)
+    yield points
+    points.close()
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_lammps_runs_what_the_fit_saw(name, tmp_path, core):
+    form = FORMS[name]
+    coefficients = smooth_coefficients(form, 1)
+    bodies = bodies_of(form, coefficients, name="body")
+    potential = write_potential(tmp_path / "made", species=SPECIES, zbl=ZBL, bodies=bodies, about=ABOUT)
+    assert load_potential(potential.folder).digest == potential.digest
+    run = SinglePoints(species=SPECIES, commands=potential.lammps_commands())
+    for seed in (1, 2):
+        box = crowd(seed)
+        whole, fixed, rows = run(box), core(box), form.rows(box)
+        forces = fixed.forces_eV_A + np.tensordot(coefficients, rows.forces_per_A, axes=1)
+        assert np.abs(forces).max() > 1  # there is something to agree about
+        assert whole.energy_eV == pytest.approx(fixed.energy_eV + coefficients @ rows.energy, abs=1e-6)
+        assert np.abs(whole.forces_eV_A - forces).max() < 1e-5
+        stress = (whole.stress_eV_A3 - fixed.stress_eV_A3)[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        assert np.abs(stress - coefficients @ rows.stress_per_A3).max() < 1e-6
+    run.close()
+
+
+def test_rows_are_derivatives_of_the_energy_rows():
+    box, h = crowd(3), 1e-4
+    rows = SPLINES.rows(box)
+    for atom, axis in ((0, 0), (3, 1), (6, 2)):
+        ends = []
+        for sign in (1, -1):
+            moved = box.copy()
+            moved.positions[atom, axis] += sign * h
+            ends.append(SPLINES.rows(moved).energy)
+        slope = -(ends[0] - ends[1]) / (2 * h)
+        assert np.abs(slope - rows.forces_per_A[:, atom, axis]).max() < 1e-5
+
+
+def test_nothing_but_zbl_is_left_below_the_inner_radius(core):
+    for (a, b), radii in ((name.split("-"), z) for name, z in ZBL.items()):
+        pair = Atoms([a, b], positions=[[0, 0, 0], [0.98 * radii.inner_A, 0, 0]], cell=[12.0] * 3, pbc=True)
+        assert np.abs(SPLINES.rows(pair).forces_per_A).max() < 1e-12
+
+
+# -- the solver, on labels made by a potential of the form itself ------------------------------------------------
+
+SMALL = SplineForm(
+    species=SPECIES,
+    zbl=ZBL,
+    two_body_cutoff_A=4.5,
+    two_body_knot_A=0.5,
+    three_body_cutoff_A=3.0,
+    leg_knot_A=dict.fromkeys(ZBL, 0.6),
+    far_knot_A=dict.fromkeys(ZBL, 1.2),
+)
+STRENGTHS = {p.name: 1e-6 for p in SMALL.penalties()}
+WEIGHTS = Weights(energy_eV_per_atom=0.002)
+
+
+def labelled(seeds, core, truth, *, noise_eV_A=0.0, group="", trajectories=None, nearest_A=1.3):
+    """Frames whose labels are those of a potential of the form, with noise on the forces."""
+    frames = []
+    for k, seed in enumerate(seeds):
+        box = crowd(seed, nearest_A=nearest_A)
+        rows, fixed = SMALL.rows(box), core(box)
+        random = np.random.default_rng(1000 + seed)
+        forces = fixed.forces_eV_A + np.tensordot(truth, rows.forces_per_A, axes=1)
+        stress = fixed.stress_eV_A3[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] + truth @ rows.stress_per_A3
+        frames.append(
+            LabelledFrame(
+                atoms=box,
+                energy_eV=fixed.energy_eV + float(truth @ rows.energy),
+                forces_eV_per_A=forces + noise_eV_A * random.normal(size=forces.shape),
+                stress_eV_per_A3=stress,
+                group=group,
+                trajectory=trajectories[k] if trajectories else f"t{seed}",
+            )
+        )
+    return frames
+
+
+def observer(core, form=SMALL, weights=WEIGHTS):
+    return lambda frame: observe(frame, form, core=core, weights=weights)
+
+
+@pytest.fixture
+def truth():
+    return smooth_coefficients(SMALL, 7)
+
+
+def test_a_potential_of_the_form_is_found_again(core, truth):
+    see = observer(core)
+    fit = solve(
+        accumulate(map(see, labelled(range(12), core, truth)), size=SMALL.size),
+        penalties=SMALL.penalties(),
+        strengths=STRENGTHS,
+    )
+    energy, forces, stress = see(labelled([99], core, truth)[0]).errors(fit.coefficients)
+    assert abs(energy) < 1e-3
+    assert np.abs(forces).max() < 2e-3
+    assert np.abs(stress).max() < 1e-4
+
+
+def test_normal_equations_are_those_of_the_stacked_rows(core, truth):
+    frames = labelled(range(4), core, truth, noise_eV_A=0.3)
+    see = observer(core)
+    fit = solve(accumulate(map(see, frames), size=SMALL.size), penalties=SMALL.penalties(), strengths=STRENGTHS)
+    rows, target = [], []
+    for one in map(see, frames):
+        row, y = one.weighted()
+        rows += [row.T, one.energy_weight * one.design.energy[None]]
+        target += [y, [one.energy_weight * one.energy_eV]]
+    for penalty in SMALL.penalties():
+        rows.append(np.sqrt(STRENGTHS[penalty.name]) * penalty.rows.toarray())
+        target.append(np.zeros(penalty.rows.shape[0]))
+    expected = np.linalg.lstsq(np.concatenate(rows), np.concatenate(target), rcond=None)[0]
+    difference = np.concatenate(rows[:-5]) @ (fit.coefficients - expected)
+    assert np.abs(difference).max() < 1e-5
+
+
+def test_posterior_spread_covers_the_truth(core, truth):
+    """Pulls of forces, with noise of the tolerated size; one in 1e4 such trials is outside the bounds."""
+    weights = Weights(force_floor_eV_A=0.3, force_share=0.0, energy_eV_per_atom=10.0, stress_eV_A3=100.0)
+    see = observer(core, weights=weights)
+    frames = labelled(range(15), core, truth, noise_eV_A=0.3)
+    fit = solve(accumulate(map(see, frames), size=SMALL.size), penalties=SMALL.penalties(), strengths=STRENGTHS)
+    pulls = []
+    for frame in labelled(range(200, 205), core, truth):
+        one = see(frame)
+        rows = one.design.forces_per_A.reshape(SMALL.size, -1)
+        seen = fit.spread(rows) < 1.0  # elsewhere the penalties decide, not the labels
+        pulls.append((one.errors(fit.coefficients)[1].ravel() / fit.spread(rows))[seen])
+    pulls = np.concatenate(pulls)
+    assert len(pulls) > 60
+    assert 0.7 < pulls.std() < 1.35
+
+
+def test_extrapolation_grade_rises_where_nothing_was_learnt(core, truth):
+    fine = dataclasses.replace(SMALL, two_body_knot_A=0.15)
+    see = observer(core, fine)
+    frames = labelled(range(12), core, truth, noise_eV_A=0.1, nearest_A=1.9)
+    fit = solve(accumulate(map(see, frames), size=fine.size), penalties=fine.penalties(), strengths=STRENGTHS)
+    known = force_spread_eV_A(fit, fine.rows(frames[0].atoms))
+    close = frames[0].atoms.copy()
+    close.positions[1] = close.positions[0] + [1.4, 0, 0]  # closer than any pair of the training
+    grade = force_spread_eV_A(fit, fine.rows(close))
+    assert grade[:2].min() > 5 * known.max()
+    assert force_spread_eV_A(fit, fine.rows(close), atoms=[1])[0] == pytest.approx(grade[1])
+
+
+def test_atoms_closer_than_trusted_lose_their_forces_and_the_frame_its_energy(core, truth):
+    frame = labelled([1], core, truth, group="pairs")[0]
+    shortest = min(
+        frame.atoms.get_distances(i, [j for j in range(10) if j != i], mic=True).min() for i in range(10)
+    )
+    limits = dict.fromkeys(ZBL, shortest + 1e-6)
+    one = observe(frame, SMALL, core=core, weights=Weights(trusted_from_A=limits))
+    assert one.energy_weight == one.stress_weight == 0
+    assert np.count_nonzero(one.force_weight == 0) == 2
+    sound = observe(frame, SMALL, core=core, weights=Weights(groups={"pairs": GroupWeight(energy=5)}))
+    assert sound.energy_weight == pytest.approx(5 / (0.003 * 10))
+
+
+def test_no_trajectory_stands_on_both_sides(core, truth):
+    frames = labelled(range(6), core, truth, trajectories=["a", "a", "b", "b", "c", "d"])
+    copy = labelled([2], core, truth, trajectories=["d"])  # an exact copy of a frame of b ties d to b
+    names = linked_frames([*frames, *copy])
+    assert names[0] == names[1]
+    assert names[2] == names[3] == names[5] == names[6]
+    assert len({names[0], names[2], names[4]}) == 3
+    descriptors = np.array([SMALL.rows(f.atoms).energy for f in frames])
+    moved = frames[4].atoms.copy()
+    moved.positions += 0.7
+    same = LabelledFrame(atoms=moved[::-1], energy_eV=0.0, forces_eV_per_A=np.zeros((10, 3)), trajectory="e")
+    both = [*frames, same]
+    assert len(set(linked_frames(both))) == 5
+    assert linked_frames(both, np.vstack([descriptors, SMALL.rows(same.atoms).energy]))[-1] == "c"
+
+
+def test_held_out_errors_exceed_those_of_seen_frames(core, truth):
+    frames = labelled(range(5), core, truth, noise_eV_A=0.3)
+    see = observer(core)
+    parts = moments_by_fold(frames, range(5), folds=5, observe=see, size=SMALL.size)
+    held = cross_validate(parts, penalties=SMALL.penalties(), strengths=STRENGTHS)
+    seen = solve(Moments.total(parts), penalties=SMALL.penalties(), strengths=STRENGTHS)
+    unseen = errors_by_group(held_out_errors(frames, range(5), solutions=held.solutions, observe=see))[-1]
+    known = errors_by_group(held_out_errors(frames, range(5), solutions=[seen] * 5, observe=see))[-1]
+    assert (unseen.group, unseen.frames) == ("all", 5)
+    assert unseen.energy_meV_per_atom > 10 * known.energy_meV_per_atom
+    assert unseen.force_eV_A > 1.05 * known.force_eV_A
+    # Leaving a fold out is the fit to the others.
+    others = accumulate((see(f) for f in [*frames[:2], *frames[3:]]), size=SMALL.size)
+    direct = solve(others, penalties=SMALL.penalties(), strengths=STRENGTHS)
+    error = (
+        see(frames[2]).errors(direct.coefficients)[1] - see(frames[2]).errors(held.solutions[2].coefficients)[1]
+    )
+    assert np.abs(error).max() < 1e-4
+
+
+def test_strengths_are_chosen_by_unseen_frames(core, truth):
+    frames = labelled(range(10), core, truth, noise_eV_A=1.0)
+    parts = moments_by_fold(frames, [k % 5 for k in range(10)], folds=5, observe=observer(core), size=SMALL.size)
+    start = dict.fromkeys(STRENGTHS, 1e-6)
+    before = cross_validate(parts, penalties=SMALL.penalties(), strengths=start).score
+    names = [n for n in start if n.endswith("curvature")]
+    best, after = choose_strengths(
+        parts, penalties=SMALL.penalties(), start=start, names=names, steps=(100.0, 0.01)
+    )
+    assert after < before
+    assert best["three_body_curvature"] > start["three_body_curvature"]
+
+
+def test_cached_moments_grow_by_new_frames_only(core, truth, tmp_path):
+    frames = labelled(range(6), core, truth)
+    see = observer(core)
+    asked = []
+
+    def counting(frame):
+        asked.append(frame)
+        return see(frame)
+
+    def run(count):
+        fold = [fold_of(f.trajectory, folds=2) for f in frames[:count]]
+        return moments_by_fold(
+            frames[:count], fold, folds=2, observe=counting, size=SMALL.size, cache=tmp_path, key="a"
+        )
+
+    run(4)
+    assert len(asked) == 4
+    grown = Moments.total(run(6))
+    assert len(asked) == 6
+    fresh = accumulate(map(see, frames), size=SMALL.size)
+    assert np.allclose(np.tril(grown.gram), np.tril(fresh.gram), rtol=1e-9, atol=1e-6)
+    assert sorted(grown.frames) == sorted(fresh.frames)
+
+
+def test_few_dear_labels_move_a_cheap_fit_where_they_speak(core, truth):
+    """Dear labels differ by a short-ranged pair energy; two such frames do little alone, much on a cheap fit."""
+    dear_truth = truth.copy()
+    changed = SMALL.blocks["two_body Al-O"]
+    dear_truth[changed] += np.exp(-np.arange(len(changed)))
+    see = observer(core, weights=Weights(force_floor_eV_A=0.05, force_share=0.0))
+    cheap = accumulate(map(see, labelled(range(12), core, truth, noise_eV_A=0.05)), size=SMALL.size)
+    dear = accumulate(map(see, labelled([30, 31], core, dear_truth, noise_eV_A=0.05)), size=SMALL.size)
+    penalties, smooth = SMALL.penalties(), dict.fromkeys(STRENGTHS, 1.0)
+    base = solve(cheap, penalties=penalties, strengths=STRENGTHS)
+    alone = solve(dear, penalties=penalties, strengths=STRENGTHS)
+
+    def with_prior(strength):
+        return solve(
+            dear, penalties=penalties, strengths=smooth, prior=cheap_prior(cheap, base, strength=strength)
+        )
+
+    test = [see(f) for f in labelled(range(60, 64), core, dear_truth)]
+
+    def error(fit):
+        return np.mean([np.abs(one.errors(fit.coefficients)[1]).mean() for one in test])
+
+    assert error(with_prior(0.1)) < 0.3 * min(error(base), error(alone))
+    assert error(with_prior(1e12)) == pytest.approx(error(base), rel=1e-2)
+
+
+def test_draws_spread_as_the_covariance_says(core, truth, tmp_path):
+    frames = labelled(range(12), core, truth, noise_eV_A=0.3)
+    see = observer(core, weights=Weights(force_floor_eV_A=0.3, force_share=0.0))
+    fit = solve(accumulate(map(see, frames), size=SMALL.size), penalties=SMALL.penalties(), strengths=STRENGTHS)
+    rows = see(labelled([80], core, truth)[0]).design.forces_per_A.reshape(SMALL.size, -1)
+    expected = fit.spread(rows)
+    random = np.random.default_rng(5)
+    draws = posterior_draws(fit, draws=400, random=random)
+    ratio = ((draws - fit.coefficients) @ rows).std(axis=0) / expected
+    assert 0.9 < np.median(ratio) < 1.1
+    votes = scores(((f.trajectory, see(f)) for f in frames), fit.coefficients)
+    assert len(votes) == 12
+    ratio = ((group_draws(fit, votes, draws=400, random=random) - fit.coefficients) @ rows).std(axis=0) / expected
+    assert 0.3 < np.median(ratio) < 2.0  # the noise is independent here, so both mean the same
+    made = write_ensemble(tmp_path / "made", draws[:2], form=SMALL, zbl=ZBL, about=ABOUT)
+    assert [p.name for p in made] == ["made-1", "made-2"]
+    assert made[0].digest != made[1].digest
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_fitted_is_refused(core, tmp_path):
+    with pytest.raises(InputError, match=r"knows Al, O, not Cu"):
+        SPLINES.rows(bulk("Cu"))
+    empty = Moments.empty(SMALL.size)
+    with pytest.raises(FitError, match="not determined"):
+        solve(empty, penalties=SMALL.penalties(), strengths=dict.fromkeys(STRENGTHS, 0.0))
+    with pytest.raises(FitError, match="strengths must be given"):
+        solve(empty, penalties=SMALL.penalties(), strengths={"nonsense": 1.0})
+    (tmp_path / "there").mkdir()
+    with pytest.raises(InputError, match="exists"):
+        write_potential(tmp_path / "there", species=SPECIES, zbl=ZBL, bodies=[], about=ABOUT)
+    with pytest.raises(ValueError, match="leg_knot_A must name"):
+        SplineForm(species=SPECIES, zbl=ZBL, leg_knot_A={}, far_knot_A=PAIRWISE)
+    with pytest.raises(ValueError, match="a density is named like"):
+        SplineForm(
+            species=SPECIES,
+            zbl=ZBL,
+            leg_knot_A=PAIRWISE,
+            far_knot_A=PAIRWISE,
+            embedding=(Embedding(densities={"Al-O": Density(inner_A=1, outer_A=2)}, largest_density={"Al": 1.0}),),
+        )
+    with pytest.raises(ValueError, match="weights must name"):
+        SnapForm(species=SPECIES, weights={"Al": 1.0})
