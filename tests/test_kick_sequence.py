@@ -6,14 +6,18 @@ import json
 
 import numpy as np
 import pytest
+from fake_engine import a_campaign, a_run
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from cascade_driver.campaign.kick_events import kick_events
 from cascade_driver.campaign.plan import RecoilsSpec, make_campaign
 from cascade_driver.config import RunInput
 from cascade_driver.errors import InputError
+from cascade_driver.plot.kicks import second_kick_figure
 from cascade_driver.schema import build, digest, plain
+from cascade_driver.simulation.cascade import Result
 from cascade_driver.simulation.crystal import CrystalSpec
 from cascade_driver.simulation.engine import VelocityKick
 from cascade_driver.simulation.kick_sequence import (
@@ -27,7 +31,7 @@ from cascade_driver.simulation.kick_sequence import (
 )
 from cascade_driver.simulation.knock_on import kick_velocity
 from cascade_driver.simulation.potential import load_potential
-from cascade_driver.simulation.record import Outcome
+from cascade_driver.simulation.record import Outcome, Record
 from cascade_driver.simulation.spec import CascadeSpec, KnockOn, LaterKick, Protocol
 from cascade_driver.simulation.start import read_box, read_snapshot
 from cascade_driver.terminal import print_record
@@ -328,6 +332,76 @@ def test_a_response_is_not_asked_of_kick_sequences_alone():
         build(RunInput, content, origin="input")
     assert "\n" not in str(caught.value)
     assert build(RunInput, content | {"recoils": [*content["recoils"], GROUP]}, origin="input")
+
+
+# -- what is made of the records ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def finished_run(tmp_path):
+    """A run of 20 + 5 eV after 10 fs with as many cascades without a second kick; the last one failed."""
+    plain_campaign = a_campaign(energies=(20,), directions=3, snapshots=1)
+    (group,) = plain_campaign.groups
+    then = (build(ThenSpec, {"delay_fs": 10, "recoil_energy_eV": 5}, origin="then"),)
+    campaign = dataclasses.replace(plain_campaign, groups=(group, dataclasses.replace(group, then=then)))
+    run = a_run(tmp_path / "RUN", campaign)
+    planned = list(campaign.cascades())
+    for n, p in enumerate(planned):
+        physics = {"stored_energy_eV": 4.0}
+        if p.then:
+            kick = {"time_fs": 10.0, "kinetic_energy_before_eV": 5.0 + n, "kinetic_energy_after_eV": 10.0 + 2 * n}
+            physics |= {"later_kicks": [kick], "recoil_energy_total_eV": 25.0 + n}
+        failed = n == len(planned) - 1
+        record = Record(
+            id=p.id,
+            spec=plain(campaign.spec(p)),
+            outcome=Outcome.LOST_ATOMS if failed else Outcome.COMPLETED,
+            physics={} if failed else physics,
+        )
+        run.store(Result(record=record, structure=None))
+    return run
+
+
+def test_kick_events_are_the_cascades_with_later_kicks(finished_run):
+    events = kick_events(finished_run)
+    assert len(events) == 3
+    assert set(events.id) == {p.id for p in finished_run.load().cascades() if p.then}
+    assert events.outcome.tolist() == ["completed", "completed", "lost_atoms"]
+    assert events.recoil_energy_total_eV[:2].tolist() == [28.0, 29.0]
+    assert events.observed_energy_eV[:2].tolist() == [24.0, 25.0]
+    assert events.slow_energy_eV.tolist() == [25.0] * 3
+    assert events.kick_time_fs[:2].tolist() == [[10.0], [10.0]]
+    for missing in (events.observed_energy_eV, events.kick_time_fs[:, 0], events.kinetic_energy_before_eV[:, 0]):
+        assert np.isnan(missing).tolist() == [False, False, True]
+
+
+def test_a_run_without_later_kicks_has_no_kick_events(tmp_path):
+    run = a_run(tmp_path / "RUN", a_campaign(energies=(20,)))
+    with pytest.raises(InputError, match=r"no finished cascade with later kicks; add \[\[recoils.then\]\]"):
+        kick_events(run)
+
+
+def test_a_figure_of_second_kicks_shows_them_between_their_limits(finished_run):
+    events = kick_events(finished_run)
+    above, below = second_kick_figure(events).axes
+    assert above.lines[0].get_ydata().tolist() == [8.0, 9.0]
+    assert above.get_title(loc="right") == "qualitative potential"
+    (points,) = [line for line in below.lines if line.get_label() == "cascades"]
+    assert points.get_xydata().tolist() == [[10.0, 28.0], [10.0, 29.0]]
+    (slow,) = [line for line in below.lines if "slow" in line.get_label()]
+    assert set(slow.get_ydata()) == {25.0}
+    band = below.patches[0].get_extents().transformed(below.transData.inverted())
+    assert (band.y0, band.y1) == pytest.approx((5.0, 45.0))  # 25 +- 2 sqrt(20 x 5)
+
+
+def test_a_figure_of_second_kicks_is_of_one_pair_of_energies(finished_run):
+    events = kick_events(finished_run)
+    mixed = dataclasses.replace(events, first_recoil_energy_eV=np.array([20.0, 30.0, 20.0]))
+    with pytest.raises(InputError, match="of several energies"):
+        second_kick_figure(mixed)
+    nothing = dataclasses.replace(events, kick_time_fs=np.full((3, 1), np.nan))
+    with pytest.raises(InputError, match="no cascade got to its second kick"):
+        second_kick_figure(nothing)
 
 
 # -- on the real engine ---------------------------------------------------------------------------------------
