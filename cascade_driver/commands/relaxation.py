@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,7 @@ def _add_tls(verbs: Verbs) -> None:
         help="leave out superconducting points here, where quasiparticles damp",
     )
     fit.add_argument("--out", type=Path, required=True, metavar="FIT.json", help="a figure is put beside it")
+    _add_debris(kinds)
     dos = add_verb(kinds, "dos", _tls_dos, "Density of states of interacting systems, or what is missing of it.")
     dos.add_argument("--size", type=positive, required=True, metavar="L", help="edge of the lattice, in sites")
     dos.add_argument("--interaction-K", type=float, required=True, dest="interaction_K", metavar="J")
@@ -100,6 +103,33 @@ def _add_tls(verbs: Verbs) -> None:
     dos.add_argument("--seed", type=int, default=1)
     dos.add_argument("--workers", type=positive, metavar="N", help="processes at a time (default: all cores)")
     dos.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+
+def _add_debris(kinds: Verbs) -> None:
+    debris = add_verb(
+        kinds, "debris", _tls_debris, "Tunnelling systems in the debris of cascades, and their release."
+    )
+    debris.add_argument("run", type=Path, metavar="RUN")
+    debris.add_argument("--out", type=Path, required=True, metavar="DIR", help="the same DIR continues a search")
+    debris.add_argument("--cascades", type=positive, metavar="N", help="search the first N that stored energy")
+    debris.add_argument("--bursts", type=positive, metavar="N", help="hot bursts per cascade (default: 30)")
+    debris.add_argument("--burst-temperature-K", type=float, nargs="+", dest="burst_temperatures_K", metavar="T")
+    debris.add_argument("--images", type=positive, metavar="N", help="of a path, between its minima (default: 7)")
+    debris.add_argument("--seed", type=int, default=1)
+    debris.add_argument("--workers", type=positive, default=1, metavar="N", help="processes (default: 1)")
+    debris.add_argument(
+        "--temperature-K",
+        type=float,
+        nargs="+",
+        default=[0.01, 0.1, 1.0],
+        dest="temperatures_K",
+        metavar="T",
+        help="of the detector (default: 0.01 0.1 1)",
+    )
+    debris.add_argument("--density-kg-m3", type=float, metavar="R", help="of the crystal; Si, Al, CaWO4 are known")
+    debris.add_argument("--longitudinal-speed-m-s", type=float, metavar="V", help="of sound")
+    debris.add_argument("--transverse-speed-m-s", type=float, metavar="V", help="of sound")
+    debris.add_argument("--debye-temperature-K", type=float, dest="debye_temperature_K", metavar="T")
 
 
 def _add_resonator(verb: argparse.ArgumentParser) -> None:
@@ -264,3 +294,99 @@ def _tls_dos(chosen: argparse.Namespace) -> int:
         save_figure(figure, chosen.out / "density")
     print(f"written: {chosen.out}/density.csv and fits.json")
     return 0
+
+
+def _tls_debris(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.plot import debris_figure, save_figure
+    from cascade_driver.relaxation.debris import cascades_with_debris, search_run, write_summary
+    from cascade_driver.relaxation.debris_path import PathSpec
+    from cascade_driver.relaxation.debris_search import SearchSpec
+    from cascade_driver.schema import build
+
+    run = RunDirectory(chosen.run)
+    campaign = run.load()
+    solid = _solid(chosen, campaign.protocol.crystal.name)
+    for temperature in chosen.temperatures_K:
+        if not temperature > 0:
+            raise InputError(f"--temperature-K {temperature:g}: must be above 0")
+    wanted = {name: getattr(chosen, name) for name in ("bursts", "burst_temperatures_K")}
+    search = build(SearchSpec, {k: v for k, v in wanted.items() if v is not None}, origin="arguments")
+    path = build(PathSpec, {"images": chosen.images} if chosen.images else {}, origin="arguments")
+    with _search_progress() as observe:
+        search_run(
+            run,
+            chosen.out,
+            search=search,
+            path=path,
+            seed=chosen.seed,
+            cascades=chosen.cascades,
+            workers=chosen.workers,
+            observe=observe,
+        )
+    storing, usable = cascades_with_debris(run, campaign)
+    debris, means = write_summary(
+        chosen.out,
+        solid=solid,
+        temperatures_K=chosen.temperatures_K,
+        potential=run.potential(campaign),
+        usable=usable,
+        storing=len(storing),
+    )
+    figure = debris_figure(debris, means, potential_status=campaign.potential_status)
+    save_figure(figure, chosen.out / "debris")
+    _print_debris(debris, means)
+    print(f"written: {chosen.out}/summary.json, systems.csv, release.csv and debris.png")
+    return 0
+
+
+def _solid(chosen: argparse.Namespace, crystal: str | None) -> Any:
+    import dataclasses
+
+    from cascade_driver.relaxation.tls_tunnelling import SOLIDS, Solid
+    from cascade_driver.schema import build
+
+    names = [field.name for field in dataclasses.fields(Solid)]
+    known = SOLIDS.get(crystal or "")
+    content = {} if known is None else dataclasses.asdict(known)
+    content.update({name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None})
+    if missing := [name for name in names if name not in content]:
+        options = " ".join(f"--{name.replace('_', '-')}" for name in missing)
+        raise InputError(f"the phonons of {crystal or 'this crystal'} are not known; give {options}")
+    return build(Solid, content, origin="arguments")
+
+
+@contextlib.contextmanager
+def _search_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show how far a search is, and how long the rest of it takes at the pace so far."""
+    import time
+
+    console = make_console()
+    began: dict[str, tuple[float, int]] = {}
+    with console.status("searching") as status:
+
+        def observe(cascade: str, done: int, known: int) -> None:
+            start, first = began.setdefault(cascade, (time.monotonic(), done))
+            pace = (time.monotonic() - start) / max(done - first, 1)
+            what = f"cascade {cascade}: step" if cascade else "cascades:"
+            left = f", {pace * (known - done) / 60:.1f} min left" if done > first else ""
+            status.update(f"{what} {done} of {known}{left}")
+
+        yield observe
+
+
+def _print_debris(debris: Any, means: Any) -> None:
+    elementary = [system for one in debris for system in one.elementary]
+    minima = sum(len(one.energies_eV) for one in debris)
+    print(
+        f"{len(debris)} cascades: {minima} minima, {len(elementary)} systems, "
+        f"{sum(not s['converged'] for s in elementary)} of them with a path that did not converge"
+    )
+    print("  T (K)   given off, eV per cascade: by 1 ms   1 ms to 1 s    1 s to 12 days   events 1 s to 12 days")
+    for mean in means:
+        at = [int(abs(mean.time_s - t).argmin()) for t in (1e-3, 1.0, 1e6)]
+        E, n = mean.released_eV, mean.events
+        print(
+            f"{mean.temperature_K:7.3g}   {'':26s}{E[at[0]]:9.4f}   {E[at[1]] - E[at[0]]:11.3g}   "
+            f"{E[at[2]] - E[at[1]]:14.3g}   {n[at[2]] - n[at[1]]:.3g}"
+        )

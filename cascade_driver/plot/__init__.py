@@ -1,6 +1,7 @@
 """Figures. Every function returns a `matplotlib.figure.Figure`; nothing else in the package knows matplotlib."""
 
 from cascade_driver.plot.relaxation import (
+    debris_figure,
     film_overlay_figure,
     film_spectra_figure,
     tls_damping_figure,
@@ -16,6 +17,7 @@ from cascade_driver.plot.style import CaptionedFigure, png_bytes, save_figure, v
 
 __all__ = [
     "CaptionedFigure",
+    "debris_figure",
     "defect_probability_figure",
     "film_overlay_figure",
     "film_spectra_figure",

@@ -32,11 +32,14 @@ from cascade_driver.relaxation.tls_density import (
 from cascade_driver.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
+    from cascade_driver.relaxation.debris import Debris, MeanRelease
     from cascade_driver.relaxation.film_spectrum import FilmSpectrum
 from cascade_driver.plot.style import (
+    BAND_ALPHA,
     DATA_COLOUR,
     MODEL_COLOUR,
     PAIR_COLOURS,
+    QUALITATIVE_MARK,
     QUIET_COLOUR,
     RATE_DECADES,
     COLUMN_WIDTH_in,
@@ -233,3 +236,49 @@ def tls_density_figure(counted: CountedDensity, *, fits: Sequence[DensityFit], r
     low.set_xlim(0, 3)
     legend(wide)
     return finished(figure)
+
+
+@styled
+def debris_figure(debris: Sequence[Debris], means: Sequence[MeanRelease], *, potential_status: str) -> Figure:
+    """Return the tunnelling systems in the debris of cascades, and the energy that they give off later.
+
+    Left the barrier of each elementary system against its asymmetry, both as seen from the higher minimum; right
+    the mean energy given off until a time, per cascade that stored energy, with its standard error.
+    """
+    figure = Figure(figsize=(2 * COLUMN_WIDTH_in, 2.6), layout="constrained")
+    wells, later = figure.subplots(1, 2)
+    dress(wells)
+    dress(later)
+    elementary = [system for one in debris for system in one.elementary]
+    for converged, face in ((True, DATA_COLOUR), (False, "white")):
+        chosen = [s for s in elementary if s["converged"] is converged]
+        wells.plot(
+            [max(abs(s["asymmetry_eV"]), _LOWEST_ASYMMETRY_eV) for s in chosen],
+            [max(min(s["barrier_eV"], s["barrier_eV"] - s["asymmetry_eV"]), _LOWEST_ASYMMETRY_eV) for s in chosen],
+            "o",
+            markersize=3.5,
+            color=DATA_COLOUR,
+            markerfacecolor=face,
+            label="converged path" if converged else "not converged",
+        )
+    wells.set(xscale="log", yscale="log")
+    wells.set_xlabel("asymmetry (eV)")
+    wells.set_ylabel("barrier from the higher minimum (eV)")
+    legend(wells)
+    for mean, colour in zip(means, PAIR_COLOURS, strict=False):
+        later.plot(mean.time_s, mean.released_eV, color=colour, label=f"{mean.temperature_K:g} K")
+        if np.all(np.isfinite(mean.released_error_eV)):
+            low, high = (mean.released_eV + sign * mean.released_error_eV for sign in (-1, 1))
+            later.fill_between(mean.time_s, low, high, color=colour, alpha=BAND_ALPHA / 2, linewidth=0)
+    later.set_xscale("log")
+    later.set_ylim(bottom=0)
+    later.set_xlabel("time after the cascade (s)")
+    later.set_ylabel("given off (eV per cascade with debris)")
+    legend(later)
+    if potential_status != "quantitative":
+        later.set_title(QUALITATIVE_MARK, loc="right", fontsize=6.5, color=QUIET_COLOUR)
+    return finished(figure)
+
+
+#: Asymmetries below what quenched energies agree to are drawn here.
+_LOWEST_ASYMMETRY_eV = 1e-4

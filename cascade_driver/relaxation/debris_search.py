@@ -1,0 +1,292 @@
+"""Neighbouring minima of the debris of a cascade: hot bursts of the atoms about the damage, each quenched.
+
+    for each burst: choose a known minimum, heat the atoms about the damage for a fraction of a picosecond, quench
+    it leads to a known minimum (nothing happened), to one too high to matter, or to a new one: a pair
+
+The search is a chain of bursts whose seeds are their numbers: what is kept after burst k continues to the same
+result. It is a sample: pairs that no burst found are not there, so every count of systems is a lower bound.
+"""
+
+# ASE annotates only part of what it offers:
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.spatial import KDTree
+
+from cascade_driver.errors import InputError
+from cascade_driver.schema import parameters, seed_from
+from cascade_driver.simulation.engine import Engine, EngineAbortError, Minimum
+from cascade_driver.simulation.spec import QuenchSpec
+
+MakeEngine = Callable[[], Engine]
+
+#: Atoms displaced by more than this belong to the damage, beside those that the census calls defects.
+DAMAGED_BEYOND_A = 0.5
+
+#: Damping time and step of a burst; the damage has light and fast atoms.
+_DAMPING_ps, _TIMESTEP_ps = 0.05, 0.001
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+@parameters
+class SearchSpec:
+    """How neighbouring minima are searched.
+
+    Attributes
+    ----------
+    bursts : int
+        Per cascade.
+    burst_temperatures_K : tuple of float
+        One after the other: cold ones find low barriers, hot ones more of them.
+    burst_duration_ps : float
+    radius_A : float
+        Atoms this near to a damaged one take part in a burst; all atoms take part in a quench.
+    explore_below_eV : float
+        Minima up to this above the debris are parents of bursts, too.
+    keep_below_eV : float
+        Higher ones are forgotten.
+    same_energy_eV, same_distance_A : float
+        Minima closer than both are one.
+    """
+
+    bursts: Annotated[int, Field(ge=1)] = 30
+    burst_temperatures_K: tuple[Positive, ...] = Field(default=(400.0, 800.0, 1200.0), min_length=1)
+    burst_duration_ps: Positive = 0.3
+    radius_A: Positive = 6.0
+    explore_below_eV: Annotated[float, Field(ge=0)] = 0.1
+    keep_below_eV: Positive = 1.0
+    same_energy_eV: Positive = 1e-3
+    same_distance_A: Positive = 0.1
+
+
+class Landscape:
+    """The potential energy of one box: its minima, and bursts of motion in it.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        The box; its constraints are kept.
+    active : (k,) int
+        Atoms that move in bursts.
+    make_engine : callable
+        Makes an engine; two are held.
+    quench : QuenchSpec
+        How to minimise.
+    """
+
+    def __init__(
+        self, atoms: Atoms, *, active: NDArray[np.int64], make_engine: MakeEngine, quench: QuenchSpec
+    ) -> None:
+        self.atoms = atoms
+        self._quench = quench
+        self._still = make_engine()
+        self._still.build(atoms)
+        burning = atoms.copy()
+        held = {int(i) for c in atoms.constraints for i in c.get_indices()}
+        held |= set(range(len(atoms))) - {int(i) for i in active}
+        burning.set_constraint(FixAtoms(indices=sorted(held)))
+        self._hot = make_engine()
+        self._hot.build(burning)
+
+    @property
+    def engine_version(self) -> str:
+        """Name and version of the engine."""
+        return self._still.version
+
+    def close(self) -> None:
+        """Close both engines."""
+        self._still.close()
+        self._hot.close()
+
+    def energy_and_forces(self, positions_A: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return the energy in eV and the forces (n, 3) in eV/angstrom."""
+        self._still.set_positions(positions_A)
+        energy = self._still.potential_energy_eV()
+        return energy, self._still.forces_eV_A()
+
+    def stress_eV_A3(self, positions_A: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the stress (3, 3), dE/d(strain) over the volume."""
+        self._still.set_positions(positions_A)
+        return self._still.stress_eV_A3()
+
+    def minimum(self, positions_A: NDArray[np.float64]) -> Minimum:
+        """Return the minimum under `positions_A`."""
+        self._still.set_positions(positions_A)
+        return self._still.minimise(
+            force_tolerance_eV_A=self._quench.force_tolerance_eV_A, max_iterations=self._quench.max_iterations
+        )
+
+    def is_quenched(self, minimum: Minimum) -> bool:
+        """Whether the minimiser got to the bottom."""
+        return minimum.largest_force_eV_A <= self._quench.largest_force_eV_A
+
+    def burst(
+        self, positions_A: NDArray[np.float64], *, temperature_K: float, duration_ps: float, seed: int
+    ) -> NDArray[np.float64]:
+        """Return where a burst of the active atoms leads, (n, 3), unwrapped."""
+        self._hot.set_positions(positions_A)
+        self._hot.heat(
+            temperature_K=temperature_K,
+            duration_ps=duration_ps,
+            damping_ps=_DAMPING_ps,
+            timestep_ps=_TIMESTEP_ps,
+            seed=seed,
+        )
+        return self._hot.state()[0]
+
+
+@dataclass(kw_only=True)
+class Found:
+    """What a search knows so far; the first minimum is the debris itself.
+
+    Attributes
+    ----------
+    energies_eV : list of float
+    positions_A : list of (n, 3) float
+        Unwrapped.
+    tried : list of int
+        Bursts that began in each minimum.
+    pairs : list of (int, int)
+        Minima that one burst led from one to the other, the lower number first.
+    bursts : int
+        Done so far.
+    returned, too_high, failed : int
+        Bursts that fell back, that ended in a minimum too high to keep, that could not be quenched.
+    """
+
+    energies_eV: list[float]
+    positions_A: list[NDArray[np.float64]]
+    tried: list[int]
+    pairs: list[tuple[int, int]] = field(default_factory=list)
+    bursts: int = 0
+    returned: int = 0
+    too_high: int = 0
+    failed: int = 0
+
+    def link(self, one: int, other: int) -> None:
+        """Remember a pair."""
+        pair = (min(one, other), max(one, other))
+        if one != other and pair not in self.pairs:
+            self.pairs.append(pair)
+
+
+def begin(landscape: Landscape) -> Found:
+    """Return a search at its beginning: the debris, quenched once more.
+
+    Raises
+    ------
+    InputError
+        If it cannot be quenched.
+    """
+    first = landscape.minimum(np.asarray(landscape.atoms.get_positions(), dtype=np.float64))
+    if not landscape.is_quenched(first):
+        raise InputError(
+            f"the final structure keeps a force of {first.largest_force_eV_A:.3g} eV/A when quenched; "
+            "raise [quench] max_iterations of the campaign"
+        )
+    return Found(energies_eV=[first.potential_energy_eV], positions_A=[first.positions_A], tried=[0])
+
+
+def one_burst(landscape: Landscape, found: Found, spec: SearchSpec, *, seed: int) -> None:
+    """Do the next burst of a search and add what it finds."""
+    parent = _next_parent(found, spec)
+    temperature = spec.burst_temperatures_K[found.tried[parent] % len(spec.burst_temperatures_K)]
+    number = found.bursts
+    found.bursts += 1
+    found.tried[parent] += 1
+    try:
+        hot = landscape.burst(
+            found.positions_A[parent],
+            temperature_K=temperature,
+            duration_ps=spec.burst_duration_ps,
+            seed=seed_from(seed, number),
+        )
+        minimum = landscape.minimum(hot)
+    except EngineAbortError:
+        found.failed += 1
+        raise
+    child = add(landscape, found, minimum, spec)
+    if child is not None:
+        found.returned += child == parent
+        found.link(parent, child)
+
+
+def _next_parent(found: Found, spec: SearchSpec) -> int:
+    """Return the minimum to explore: the debris twice as often as each of the others that are low enough."""
+    low = [i for i, E in enumerate(found.energies_eV) if found.energies_eV[0] + spec.explore_below_eV >= E]
+    return min(low, key=lambda i: (found.tried[i] / (2 if i == 0 else 1), found.energies_eV[i]))
+
+
+def add(landscape: Landscape, found: Found, minimum: Minimum, spec: SearchSpec) -> int | None:
+    """Return the number of a minimum, new or known; None if it is none or too high."""
+    if not landscape.is_quenched(minimum):
+        found.failed += 1
+        return None
+    energy = minimum.potential_energy_eV
+    for known, (E, x) in enumerate(zip(found.energies_eV, found.positions_A, strict=True)):
+        if abs(E - energy) < spec.same_energy_eV and is_same_place(
+            landscape.atoms, x, minimum.positions_A, within_A=spec.same_distance_A
+        ):
+            return known
+    if energy > found.energies_eV[0] + spec.keep_below_eV:
+        found.too_high += 1
+        return None
+    found.energies_eV.append(energy)
+    found.positions_A.append(minimum.positions_A)
+    found.tried.append(0)
+    return len(found.energies_eV) - 1
+
+
+def is_same_place(
+    atoms: Atoms, one_A: NDArray[np.float64], other_A: NDArray[np.float64], *, within_A: float
+) -> bool:
+    """Return whether two configurations are one: each atom has one of its species at its place in the other.
+
+    Exchanging two atoms of a species makes no other minimum.
+    """
+    shift = np.median(other_A - one_A, axis=0)
+    numbers = atoms.get_atomic_numbers()
+    period = np.where(atoms.get_pbc(), atoms.cell.lengths(), 0.0)
+    for kind in np.unique(numbers):
+        sites = wrapped(one_A[numbers == kind], period)
+        there = wrapped(other_A[numbers == kind] - shift, period)
+        distance, _ = KDTree(sites, boxsize=period).query(there)
+        if np.max(distance) > within_A:
+            return False
+    return True
+
+
+def wrapped(points_A: NDArray[np.float64], period_A: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return points inside the box along its periodic axes (period above 0)."""
+    span = np.where(period_A > 0, period_A, np.inf)
+    inside = points_A - np.where(period_A > 0, np.floor(points_A / span) * period_A, 0.0)
+    # A tiny negative coordinate wraps to the period itself, which a tree refuses.
+    return np.asarray(np.where((period_A > 0) & (inside >= period_A), 0.0, inside))
+
+
+def active_atoms(atoms: Atoms, *, radius_A: float) -> NDArray[np.int64]:
+    """Return the atoms that take part in bursts: those near damaged atoms and near the knock-on.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        A final structure of a cascade, with its arrays `displacement`, `defect` and `is_pka`.
+    radius_A : float
+    """
+    displacement = np.linalg.norm(atoms.get_array("displacement"), axis=1)
+    damaged = (displacement > DAMAGED_BEYOND_A) | (atoms.get_array("defect") > 0) | (atoms.get_array("is_pka") > 0)
+    period = np.where(atoms.get_pbc(), atoms.cell.lengths(), 0.0)
+    points = wrapped(np.asarray(atoms.get_positions()), period)
+    distance, _ = KDTree(points[damaged], boxsize=period).query(points)
+    return np.flatnonzero(np.asarray(distance) <= radius_A)
