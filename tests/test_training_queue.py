@@ -164,7 +164,7 @@ def test_urgent_structures_come_first(queue):
     assert [name for name, _ in queue.waiting()] == [structure_id(a) for a in urgent + usual]
 
 
-def test_a_failure_is_kept_and_does_not_stop_the_others(tmp_path):
+def test_a_failure_is_kept_and_does_not_stop_the_others(tmp_path, capsys):
     settings = AseSettings(kind="ase", factory="ase.calculators.emt:EMT")
     queue = LabelQueue.create(tmp_path / "queue", settings)
     queue.add([bulk("W")])  # which EMT has no parameters for
@@ -172,8 +172,13 @@ def test_a_failure_is_kept_and_does_not_stop_the_others(tmp_path):
     said = []
     assert queue.work(observe=said.append) == 1
     assert queue.status().failed == 1
-    (reason,) = (queue.folder / "failed").glob("*/reason.json")
-    assert "EMT" in json.loads(reason.read_text())["reason"]
+    (reason,) = queue.failures().values()
+    assert "EMT" in reason
+    assert main(["train", "status", str(queue.folder)]) == 0
+    assert "1 of 2 labelled, 1 failed, 0 wait" in (shown := capsys.readouterr().out)
+    assert "EMT" in shown
+    assert main(["train", "status", str(queue.folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["failed"] == 1
     assert any("failed" in line for line in said)
 
 

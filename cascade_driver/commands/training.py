@@ -23,6 +23,7 @@ def add_to(verbs: Verbs) -> None:
     kinds = verb.add_subparsers(title="actions", metavar="ACTION")
     _add_propose(kinds)
     _add_label(kinds)
+    _add_status(kinds)
     _add_collect(kinds)
     _add_import(kinds)
     _add_validate(kinds)
@@ -260,6 +261,35 @@ def _label(chosen: argparse.Namespace) -> int:
     made = queue.work(until_s=chosen.until, most=chosen.most, observe=say)
     status = queue.status()
     print(f"{made} labels made; {status.waiting} structures wait, {status.failed} failed", flush=True)
+    return 0
+
+
+def _add_status(kinds: Verbs) -> None:
+    status = add_verb(kinds, "status", _status, "Show how far a queue of labels is, and what failed.")
+    status.add_argument("queue", type=Path, metavar="QUEUE")
+    status.add_argument("--json", action="store_true", help="for programs")
+
+
+def _status(chosen: argparse.Namespace) -> int:
+    import dataclasses
+    import json
+
+    from cascade_driver.terminal import duration
+    from cascade_driver.training.label_queue import LabelQueue
+
+    queue = LabelQueue(chosen.queue)
+    status = queue.status()
+    if chosen.json:
+        print(json.dumps(dataclasses.asdict(status) | {"waiting": status.waiting}, indent=1))
+        return 0
+    print(f"{status.labelled} of {status.asked} labelled, {status.failed} failed, {status.waiting} wait")
+    if status.labelled:
+        each = 3600 * status.hours / status.labelled
+        print(
+            f"{status.hours:.2f} hours spent, {duration(each)} each; {duration(status.waiting * each)} to go for one"
+        )
+    for name, reason in queue.failures().items():
+        print(f"failed: {name}: {reason}")
     return 0
 
 

@@ -4,7 +4,7 @@
     QUEUE/structures/<place>-<id>.extxyz   what was asked for, in the order of the names
     QUEUE/labels/<id>.extxyz          what is known
     QUEUE/failed/<id>/                reason and output of what failed
-    QUEUE/orbitals/<trajectory>.wfn   where the next structure of a trajectory starts from
+    QUEUE/orbitals/<hash>.wfn         where the next structure of a trajectory, or of the same atoms, starts from
     QUEUE/claims/ work/               who is at what
 
 A structure is never labelled twice, a label is never overwritten, and a worker that dies loses the one structure
@@ -13,7 +13,6 @@ it was at.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import time
@@ -156,6 +155,13 @@ class LabelQueue:
         names = [path.stem.rpartition("-")[2] for path in self._asked()]
         return [frame for name in names if self._label(name).exists() for frame in read_frames(self._label(name))]
 
+    def failures(self) -> dict[str, str]:
+        """Return the reason of each failure; to have one tried again, remove its folder in `failed`."""
+        return {
+            path.parent.name: str(read_json(path)["reason"])
+            for path in sorted((self.folder / "failed").glob("*/reason.json"))
+        }
+
     def status(self) -> QueueStatus:
         """Return how far the queue is."""
         frames = self.labelled()
@@ -224,9 +230,11 @@ class LabelQueue:
         assert isinstance(atoms, Atoms)
         work, begun = self.folder / "work" / name, time.monotonic()
         trajectory = str(atoms.info.get("trajectory", "")) or name
-        kept = self.folder / "orbitals" / f"{digest([trajectory, sorted(atoms.symbols)])}.wfn"
+        room, symbols = self.folder / "orbitals", atoms.get_chemical_symbols()
+        own, others = room / f"{digest([trajectory, symbols])}.wfn", room / f"{digest(symbols)}.wfn"
         where = f"{atoms.info.get('group', '')} {name} ({len(atoms)} atoms)".strip()
-        start = kept if kept.exists() else None
+        # Those of the same atoms elsewhere are a better start than those of free atoms.
+        start = next((kept for kept in (own, others) if kept.exists()), None)
         try:
             try:
                 frame = label(atoms, self.settings, folder=work, orbitals=start)
@@ -243,11 +251,17 @@ class LabelQueue:
             self.folder / "labels" / f"{name}.json", json.dumps({"seconds": round(seconds, 1)}) + "\n"
         )
         write_frames(self._label(name), [frame])
-        with contextlib.suppress(FileNotFoundError):
-            (work / ORBITALS).replace(kept)
+        self._keep_orbitals(work / ORBITALS, own, others)
         shutil.rmtree(work, ignore_errors=True)
         observe(f"{where}: {frame.energy_eV:.4f} eV, {seconds:.0f} s")
         return True
+
+    @staticmethod
+    def _keep_orbitals(made: Path, *places: Path) -> None:
+        for place in places if made.exists() else ():
+            partial = place.with_name(f".{place.name}-{made.parent.name}")
+            shutil.copyfile(made, partial)
+            partial.replace(place)
 
     def _keep_failure(self, name: str, reason: str, work: Path) -> None:
         for heavy in (*work.glob("*.wfn*"), *work.glob("*.kp*")):
