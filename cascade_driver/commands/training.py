@@ -285,9 +285,8 @@ def _status(chosen: argparse.Namespace) -> int:
     print(f"{status.labelled} of {status.asked} labelled, {status.failed} failed, {status.waiting} wait")
     if status.labelled:
         each = 3600 * status.hours / status.labelled
-        print(
-            f"{status.hours:.2f} hours spent, {duration(each)} each; {duration(status.waiting * each)} to go for one"
-        )
+        left = duration(status.waiting * each)
+        print(f"{status.hours:.2f} hours spent, {duration(each)} each; {left} to go for one worker")
     for name, reason in queue.failures().items():
         print(f"failed: {name}: {reason}")
     return 0
