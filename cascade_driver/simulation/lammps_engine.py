@@ -375,8 +375,6 @@ class LammpsEngine:
         self._do(adaptive)
         # Evaluating a variable makes LAMMPS tally energy and virial at that step, a third of the cost of a step.
         self._fly_until(f"v_now >= {duration_ps:.17g}", every=_STEPS_BETWEEN_LOOKS)
-        if self._disk_error is not None:
-            raise self._disk_error
         energy_end = self._thermo("econserve")
         if not math.isfinite(energy_end):
             raise EngineAbortError(Outcome.NON_FINITE_ENERGY, f"total energy {energy_end} eV during the cascade")
@@ -432,6 +430,8 @@ class LammpsEngine:
         """Run until a condition holds, looked at every so many steps."""
         self._do(f"fix stop all halt {every} {condition} error continue message no")
         self._do(f"run {_MOST_STEPS} post no")
+        if self._disk_error is not None:
+            raise self._disk_error
         self._do("unfix stop")
 
     def _kick_again(self, pka: int, velocity_A_ps: NDArray[np.float64]) -> MeasuredKick:
