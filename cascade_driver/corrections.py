@@ -18,15 +18,23 @@ from cascade_driver.analysis.published import (
     assumption_replicas,
 )
 from cascade_driver.campaign.rundir import RunDirectory
-from cascade_driver.config import AnalysisSpec, DetectorSpec
+from cascade_driver.config import AnalysisSpec, AnySpectrumRequest, DetectorSpec
 from cascade_driver.errors import InputError
-from cascade_driver.spectra.ensemble import Ensemble, SpectrumBands, campaign_ensemble, model_ensemble
-from cascade_driver.spectra.spectrum import Spectrum
+from cascade_driver.spectra.corrected import CorrectedPair
+from cascade_driver.spectra.ensemble import (
+    Ensemble,
+    SpectrumBands,
+    bands_of_file,
+    campaign_ensemble,
+    model_ensemble,
+)
+from cascade_driver.spectra.spectrum import Spectrum, read_spectrum
 from cascade_driver.workflow import (
     analysis_of,
     central_model,
     complete_below_eV,
     correct_spectrum,
+    corrected_pair,
     fallback_of,
     fitted_run,
     model_of_file,
@@ -117,13 +125,47 @@ class Correction:
     observed : Spectrum
     bands : SpectrumBands or None
         In the bins of `observed`, if they were asked for.
-    diagnosis : tuple of str
-        What the errors are made of, in lines of text.
+    range_eV : (float, float)
+        Observed energies that matter: from the threshold, or a tenth of the range, to where it is complete.
     """
 
     observed: Spectrum
     bands: SpectrumBands | None
-    diagnosis: tuple[str, ...] = ()
+    range_eV: tuple[float, float]
+
+
+def requested_pair(
+    request: AnySpectrumRequest,
+    known: KnownModel,
+    *,
+    fallback_species: str | None = None,
+    extrapolate: bool = False,
+    detector: DetectorSpec | None = None,
+    with_bands: bool = True,
+) -> CorrectedPair:
+    """Return a requested spectrum without and with the loss; `corrected` for a source that is still to be made.
+
+    Better than correcting its file: recoils above the range come to lie in it, and a nucleus that recoils twice
+    stores energy twice.
+
+    Raises
+    ------
+    InputError
+        If the spectrum cannot be corrected by the model.
+    """
+    analysis = dataclasses.replace(
+        known.analysis,
+        fallback_species=fallback_species or known.analysis.fallback_species,
+        extrapolate=extrapolate or known.analysis.extrapolate,
+    )
+    return corrected_pair(
+        request,
+        known.model,
+        analysis=analysis,
+        detector=detector,
+        name=request.kind,
+        ensemble=known.ensemble if with_bands else None,
+    )
 
 
 def corrected(
@@ -174,15 +216,50 @@ def corrected(
             "each recoil by itself"
         )
     observed = dataclasses.replace(observed, metadata=metadata)
-    if not with_bands:
-        return Correction(observed=observed, bands=None)
-    bands = spectrum_bands(
-        recoil,
-        known.ensemble,
-        fallback_species=fallback_of(known.model, species),
-        detector=detector,
-        source_counts=source_counts,
-    )
     top = float(recoil.energy_edges_eV[-1])
     low = (detector.threshold_eV if detector else 0.0) or max(0.1 * top, float(recoil.energy_edges_eV[0]))
-    return Correction(observed=observed, bands=bands, diagnosis=bands.diagnosis(low_eV=low, high_eV=limit or top))
+    bands = None
+    if with_bands:
+        bands = spectrum_bands(
+            recoil,
+            known.ensemble,
+            fallback_species=fallback_of(known.model, species),
+            detector=detector,
+            source_counts=source_counts,
+        )
+    return Correction(observed=observed, bands=bands, range_eV=(low, limit or top))
+
+
+def pair_of_files(expected: Path, observed: Path, *, title: str) -> CorrectedPair:
+    """Return two spectra on disk as a pair, with the bands that the second one carries.
+
+    Raises
+    ------
+    InputError
+        If one cannot be read, the ranges have nothing in common, or the first is a corrected spectrum.
+    """
+    before, after = read_spectrum(expected), read_spectrum(observed)
+    if "correction" in before.metadata:
+        raise InputError(
+            f"{expected}: corrected for stored energy already; give the spectrum without it first: "
+            "EXPECTED.csv OBSERVED.csv"
+        )
+    bands = bands_of_file(observed)
+    if bands is not None and not np.array_equal(before.energy_edges_eV, after.energy_edges_eV):
+        kept = np.isin(after.energy_edges_eV, before.energy_edges_eV)
+        if int(kept.sum()) == len(before.energy_edges_eV):
+            bands = bands.within(float(before.energy_edges_eV[0]), float(before.energy_edges_eV[-1]))
+        else:
+            bands = None  # a band has no meaning in bins that are put together from others
+    if not before.energy_edges_eV[0] < after.energy_edges_eV[-1] or not (
+        after.energy_edges_eV[0] < before.energy_edges_eV[-1]
+    ):
+        raise InputError(f"{expected} and {observed} have no energy in common: they are not of one source")
+    limit = after.metadata.get("complete_below_eV", "").split(",")[0]
+    try:
+        complete = float(limit) if limit else None
+    except ValueError:
+        complete = None
+    return CorrectedPair(
+        name=observed.stem, title=title, expected=before, observed=after, complete_below_eV=complete, bands=bands
+    )

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from cascade_driver.commands.arguments import (
     Verbs,
@@ -18,12 +19,17 @@ from cascade_driver.commands.arguments import (
 )
 from cascade_driver.errors import InputError
 
+if TYPE_CHECKING:
+    from cascade_driver.config import DetectorSpec
+    from cascade_driver.spectra.ensemble import SpectrumBands
+
 
 def add_to(verbs: Verbs) -> None:
     """Add the verbs of this module to the command."""
     _add_spectrum(verbs)
     _add_correct(verbs)
     _add_lines(verbs)
+    _add_draw(verbs)
 
 
 def _add_spectrum(verbs: Verbs) -> None:
@@ -43,6 +49,7 @@ def _add_spectrum(verbs: Verbs) -> None:
     )
     dm.add_argument("--date", metavar="YYYY-MM-DD", help="speed of the Earth on that day (default: mean)")
     add_binning(dm)
+    _add_observation(dm)
     _add_spectrum_cevns(kinds)
     _add_spectrum_capture(kinds)
     _add_spectrum_files(kinds)
@@ -94,6 +101,7 @@ def _add_spectrum_cevns(kinds: Verbs) -> None:
         help="of the neutrino, in Bohr magnetons (default: 0)",
     )
     add_binning(cevns)
+    _add_observation(cevns)
 
 
 def _add_spectrum_files(kinds: Verbs) -> None:
@@ -140,13 +148,26 @@ def _add_spectrum_capture(kinds: Verbs) -> None:
         help="add statistical cascades for captures without tabulated gammas (about 0.5 for W)",
     )
     capture.add_argument("--mass-g", type=float, metavar="M", help="also say the counts per day in such a crystal")
-    capture.add_argument(
-        "--model",
-        metavar="MODEL",
-        help="write what is observed of the recoils up to HIGH; each loses its own energy",
-    )
-    capture.add_argument("--extrapolate", action="store_true", help="use the model above the simulated energies")
     add_binning(capture)
+    _add_observation(capture)
+
+
+def _add_observation(verb: argparse.ArgumentParser) -> None:
+    """Add the options of a spectrum that is written as it is observed."""
+    seen = verb.add_argument_group("what is observed of it")
+    seen.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="write what is observed: a run directory, a model file or cawo4-published; more of them are the same "
+        "with other potentials",
+    )
+    seen.add_argument("--species", metavar="X", help="whose response stands for elements that have none")
+    seen.add_argument("--extrapolate", action="store_true", help="use the model above the simulated energies")
+    seen.add_argument("--resolution-eV", type=float, default=0.0, dest="resolution_eV", metavar="SIGMA")
+    seen.add_argument("--threshold-eV", type=float, default=0.0, dest="threshold_eV", metavar="E")
+    seen.add_argument("--no-bands", action="store_true", help="leave out the columns of the error bands")
 
 
 def _add_correct(verbs: Verbs) -> None:
@@ -206,6 +227,25 @@ def _add_lines(verbs: Verbs) -> None:
     )
     verb.add_argument("--loss-eV", type=float, nargs="+", dest="loss_eV", metavar="L", help="where to start from")
     verb.add_argument("--scale-error", type=float, default=0.0, metavar="S", help="relative, of the calibration")
+
+
+def _add_draw(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "draw", _draw, "Draw spectra without and with the loss, and their ratio.")
+    verb.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="EXPECTED.csv OBSERVED.csv, and more pairs of them"
+    )
+    verb.add_argument("--titles", nargs="+", default=(), metavar="TEXT", help="one per pair")
+    verb.add_argument("--labels", nargs=2, metavar=("DASHED", "PLAIN"), help="what the two kinds of lines are")
+    verb.add_argument("--range-eV", type=float, nargs=2, dest="range_eV", metavar=("LOW", "HIGH"))
+    verb.add_argument("--log", action="store_true", help="logarithmic energy axis")
+    verb.add_argument(
+        "--mass-g", type=float, metavar="M", help="instead: counts per day of one pair in such a crystal"
+    )
+    verb.add_argument(
+        "--lines-eV", type=float, nargs="+", default=(), dest="lines_eV", metavar="E", help="peaks to mark in them"
+    )
+    verb.add_argument("--log-counts", action="store_true", help="logarithmic axis of them")
+    verb.add_argument("--out", type=Path, required=True, metavar="FIGURE", help="FIGURE.png and FIGURE.pdf")
 
 
 def _spectrum_dm(chosen: argparse.Namespace) -> int:
@@ -304,31 +344,99 @@ def _lines(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _draw(chosen: argparse.Namespace) -> int:
+    from cascade_driver.corrections import pair_of_files
+    from cascade_driver.plot import calibration_figure, save_figure, spectra_figure
+
+    files = chosen.files
+    if len(files) % 2:
+        raise InputError(f"{len(files)} files given, expected pairs: EXPECTED.csv OBSERVED.csv")
+    if chosen.titles and len(chosen.titles) != len(files) // 2:
+        raise InputError(f"{len(chosen.titles)} titles for {len(files) // 2} pairs of files, expected one each")
+    titles = chosen.titles or [file.stem for file in files[1::2]]
+    pairs = [
+        pair_of_files(expected, observed, title=title)
+        for expected, observed, title in zip(files[::2], files[1::2], titles, strict=True)
+    ]
+    range_eV = tuple(chosen.range_eV) if chosen.range_eV else None
+    qualitative = any(p.observed.metadata.get("model_status") == "qualitative" for p in pairs)
+    status: Literal["qualitative", "quantitative"] = "qualitative" if qualitative else "quantitative"
+    if chosen.mass_g is not None:
+        if len(pairs) != 1:
+            raise InputError(f"--mass-g draws one pair, found {len(pairs)}: give EXPECTED.csv OBSERVED.csv")
+        figure = calibration_figure(
+            pairs[0],
+            mass_g=chosen.mass_g,
+            lines_eV=chosen.lines_eV,
+            range_eV=range_eV,
+            logarithmic_counts=chosen.log_counts,
+            potential_status=status,
+        )
+    else:
+        labels = {"labels": tuple(chosen.labels)} if chosen.labels else {}
+        figure = spectra_figure(
+            pairs, logarithmic_energy=chosen.log, range_eV=range_eV, potential_status=status, **labels
+        )
+    suffixes = {".png", ".pdf"}
+    stem = chosen.out.with_suffix("") if chosen.out.suffix in suffixes else chosen.out
+    for file in save_figure(figure, stem):
+        print(file)
+    return 0
+
+
 def _write_requested(chosen: argparse.Namespace, names: tuple[str, ...], *, kind: str) -> int:
-    from cascade_driver.analysis.published import load_stored_energy_model
     from cascade_driver.config import AnySpectrumRequest, CaptureRequest, CevnsRequest, DarkMatterRequest
+    from cascade_driver.corrections import known_model, requested_pair
     from cascade_driver.schema import build
     from cascade_driver.spectra.spectrum import write_spectrum
-    from cascade_driver.workflow import observed_spectrum, requested_spectrum
+    from cascade_driver.workflow import expected_spectrum, relevant_range_eV
 
     content = {"kind": kind} | {n: getattr(chosen, n) for n in (*names, "energy_eV", "bins", "logarithmic")}
     content["target"] = f"{chosen.target}[{','.join(chosen.enrich)}]" if chosen.enrich else chosen.target
     wanted = {"dm": DarkMatterRequest, "cevns": CevnsRequest, "capture": CaptureRequest}[kind]
     request: AnySpectrumRequest = build(wanted, content, origin="arguments")
-    spectrum = requested_spectrum(request)
-    if getattr(chosen, "model", None):
-        model = load_stored_energy_model(chosen.model)
-        spectrum = observed_spectrum(
-            request, spectrum, model, fallback_species=None, extrapolate=chosen.extrapolate
+    detector = _detector(chosen)
+    if not chosen.model:
+        spectrum = expected_spectrum(request, detector=detector)
+        write_spectrum(spectrum, chosen.out)
+    else:
+        pair = requested_pair(
+            request,
+            known_model(chosen.model),
+            fallback_species=chosen.species,
+            extrapolate=chosen.extrapolate,
+            detector=detector,
+            with_bands=not chosen.no_bands,
         )
+        spectrum = pair.observed_in_same_bins
+        write_spectrum(spectrum, chosen.out, bands=pair.bands.limits() if pair.bands else None)
         _print_notes(spectrum.metadata)
-    write_spectrum(spectrum, chosen.out)
+        if pair.bands is not None:
+            low, high = relevant_range_eV(pair)
+            _print_errors(pair.bands, low_eV=low, high_eV=high)
     total = float(spectrum.total_counts_per_kg_day)
     low, high = chosen.energy_eV
     print(f"{chosen.out}: {total:.6g} counts per kg and day between {low:g} and {high:g} eV")
     if getattr(chosen, "mass_g", None):
         print(f"{chosen.mass_g:g} g: {total * chosen.mass_g / 1e3:.6g} counts per day")
     return 0
+
+
+def _detector(chosen: argparse.Namespace) -> DetectorSpec | None:
+    """Return the detector that the options describe, if they describe one."""
+    from cascade_driver.config import DetectorSpec
+    from cascade_driver.schema import build
+
+    content = {"resolution_eV": chosen.resolution_eV, "threshold_eV": chosen.threshold_eV}
+    return build(DetectorSpec, content, origin="arguments") if any(content.values()) else None
+
+
+def _print_errors(bands: SpectrumBands, *, low_eV: float, high_eV: float) -> None:
+    """Print what the errors are made of; notes go to standard error."""
+    for note in bands.notes:
+        print(f"note: {note}", file=sys.stderr)
+    for line in bands.diagnosis(low_eV=low_eV, high_eV=high_eV):
+        print(line)
 
 
 def _print_notes(metadata: Mapping[str, str]) -> None:
@@ -338,23 +446,22 @@ def _print_notes(metadata: Mapping[str, str]) -> None:
         "correction_of_cascades",
         "complete_below_eV",
         "counts_out_of_range_per_kg_day",
+        "species_shortcut",
     ):
         if key in metadata:
             print(f"note: {key.replace('_', ' ')}: {metadata[key]}", file=sys.stderr)
     for note in filter(None, metadata.get("model_notes", "").split("; ")):
         print(f"note: {note}", file=sys.stderr)
+    if metadata.get("model_status") == "qualitative":
+        print("note: the model is qualitative", file=sys.stderr)
 
 
 def _correct(chosen: argparse.Namespace) -> int:
     from cascade_driver.analysis.published import CaWO4Assumptions
-    from cascade_driver.config import DetectorSpec
     from cascade_driver.corrections import corrected, known_model
-    from cascade_driver.schema import build
     from cascade_driver.spectra.sources import source_members_of
     from cascade_driver.spectra.spectrum import read_spectrum, write_spectrum
 
-    content = {"resolution_eV": chosen.resolution_eV, "threshold_eV": chosen.threshold_eV}
-    detector = build(DetectorSpec, content, origin="arguments") if any(content.values()) else None
     given: list[str] = [*chosen.model, *chosen.files]
     models, file = given[:-1], given[-1]
     if not models:
@@ -374,17 +481,14 @@ def _correct(chosen: argparse.Namespace) -> int:
         known,
         fallback_species=chosen.species,
         extrapolate=chosen.extrapolate,
-        detector=detector,
+        detector=_detector(chosen),
         with_bands=not chosen.no_bands,
         source_counts=None if chosen.no_bands else source_members_of(recoil),
     )
     observed, bands = result.observed, result.bands
     write_spectrum(observed, chosen.out, bands=bands.limits() if bands else None)
     _print_notes(observed.metadata)
-    for note in bands.notes if bands else ():
-        print(f"note: {note}", file=sys.stderr)
-    if known.model.status == "qualitative":
-        print("note: the model is qualitative", file=sys.stderr)
-    print("\n".join(result.diagnosis), end="\n" if result.diagnosis else "")
+    if bands is not None:
+        _print_errors(bands, low_eV=result.range_eV[0], high_eV=result.range_eV[1])
     print(f"{chosen.out}: {float(observed.total_counts_per_kg_day):.6g} counts per kg and day")
     return 0

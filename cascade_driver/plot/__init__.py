@@ -7,7 +7,7 @@ from cascade_driver.plot.relaxation import (
     tls_damping_figure,
     tls_density_figure,
 )
-from cascade_driver.plot.spectra import spectra_figure
+from cascade_driver.plot.spectra import calibration_figure, spectra_figure
 from cascade_driver.plot.stored_energy import (
     defect_probability_figure,
     stored_energy_figure,
@@ -17,6 +17,7 @@ from cascade_driver.plot.style import CaptionedFigure, png_bytes, save_figure, v
 
 __all__ = [
     "CaptionedFigure",
+    "calibration_figure",
     "debris_figure",
     "defect_probability_figure",
     "film_overlay_figure",

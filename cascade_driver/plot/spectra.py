@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,23 +15,25 @@ from numpy.typing import NDArray
 
 from cascade_driver.analysis.model import Status
 from cascade_driver.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 from cascade_driver.plot.style import (
     BAND_ALPHA,
+    DATA_COLOUR,
     FILL_COLOUR,
+    MODEL_COLOUR,
     PAIR_COLOURS,
     QUIET_COLOUR,
     RATE_DECADES,
     COLUMN_WIDTH_in,
     dress,
+    dressed_axes,
     finished,
     layout_pads,
     mark,
     styled,
 )
 from cascade_driver.spectra.corrected import CorrectedPair
+from cascade_driver.spectra.spectrum import Spectrum
+from cascade_driver.units import EV_PER_KEV
 
 #: The band of the ratio that is marked.
 RATIO_BAND = 0.1
@@ -43,6 +45,8 @@ def spectra_figure(
     *,
     potential_status: Status = "qualitative",
     logarithmic_energy: bool = False,
+    labels: tuple[str, str] = ("expected, nothing stored", "observed, with stored energy"),
+    range_eV: tuple[float, float] | None = None,
 ) -> Figure:
     """Return spectra without (dashed) and with (plain) the loss to stored energy, and their ratio.
 
@@ -56,6 +60,10 @@ def spectra_figure(
         Of the potential behind the correction.
     logarithmic_energy : bool
         Of the energy axis.
+    labels : (str, str)
+        What the dashed and the plain lines are.
+    range_eV : (float, float), optional
+        Of the energy axis; by default all.
 
     Raises
     ------
@@ -73,12 +81,20 @@ def spectra_figure(
     lower.axhspan(1 - RATIO_BAND, 1 + RATIO_BAND, color=FILL_COLOUR, alpha=0.55, linewidth=0, zorder=0)
     lower.axhline(1, color=QUIET_COLOUR, linewidth=0.7, zorder=1)
     handles = [
-        Line2D([], [], color=QUIET_COLOUR, linestyle=(0, (4, 1.5)), label="expected, nothing stored"),
-        Line2D([], [], color=QUIET_COLOUR, label="observed, with stored energy"),
+        Line2D([], [], color=QUIET_COLOUR, linestyle=(0, (4, 1.5)), label=labels[0]),
+        Line2D([], [], color=QUIET_COLOUR, label=labels[1]),
     ]
+    is_shared = len(drawn) > 1 and all(_same(pair.expected, drawn[0].expected) for pair in drawn)
     for number, pair in enumerate(drawn):
         colour = PAIR_COLOURS[number % len(PAIR_COLOURS)]
-        _draw_stairs(upper, pair, pair.expected.total_rate_per_kg_day_keV, colour, linestyle=(0, (4, 1.5)))
+        if not (is_shared and number):
+            _draw_stairs(
+                upper,
+                pair,
+                pair.expected.total_rate_per_kg_day_keV,
+                QUIET_COLOUR if is_shared else colour,
+                linestyle=(0, (4, 1.5)),
+            )
         observed = pair.observed_in_same_bins.total_rate_per_kg_day_keV
         for axes, values in ((upper, observed), (lower, pair.ratio)):
             _draw_stairs(axes, pair, np.where(pair.is_complete, values, np.nan), colour)
@@ -88,9 +104,10 @@ def spectra_figure(
         handles.append(Line2D([], [], color=colour, linewidth=2.5, label=textwrap.fill(pair.title, 48)))
     banded = [pair.bands for pair in drawn if pair.bands is not None]
     if banded:
-        label = f"its {banded[0].coverage:.0%} band: {', '.join(banded[0].components)}"
+        parts = dict.fromkeys(name for bands in banded for name in bands.components if name != "fit")
+        label = f"its {banded[0].coverage:.0%} band: {', '.join(parts)}"
         handles.insert(2, Line2D([], [], color=QUIET_COLOUR, alpha=BAND_ALPHA, linewidth=5, label=label))
-    _limit_spectra(upper, lower, drawn, logarithmic_energy=logarithmic_energy)
+    _limit_spectra(upper, lower, drawn, logarithmic_energy=logarithmic_energy, range_eV=range_eV)
     for axes in (upper, lower):
         dress(axes)
     upper.set_ylabel(r"rate (kg$^{-1}$ d$^{-1}$ keV$^{-1}$)")
@@ -124,14 +141,34 @@ def _draw_stairs(axes: Axes, pair: CorrectedPair, values: NDArray[np.float64], c
     axes.stairs(shown, edges, baseline=None, color=colour, linewidth=1.0, **line)
 
 
-def _limit_spectra(upper: Axes, lower: Axes, pairs: Sequence[CorrectedPair], *, logarithmic_energy: bool) -> None:
+def _same(one: Spectrum, other: Spectrum) -> bool:
+    return np.array_equal(one.energy_edges_eV, other.energy_edges_eV) and np.array_equal(
+        one.total_rate_per_kg_day_keV, other.total_rate_per_kg_day_keV
+    )
+
+
+def _limit_spectra(
+    upper: Axes,
+    lower: Axes,
+    pairs: Sequence[CorrectedPair],
+    *,
+    logarithmic_energy: bool,
+    range_eV: tuple[float, float] | None,
+) -> None:
     """Set the limits by what is there: no axis is spent on tails that no experiment sees."""
+    low_eV, high_eV = range_eV or (-np.inf, np.inf)
+    used = [
+        pair.is_complete
+        & (pair.expected.energy_edges_eV[1:] > low_eV)
+        & (pair.expected.energy_edges_eV[:-1] < high_eV)
+        for pair in pairs
+    ]
     peaks = [float(pair.expected.total_rate_per_kg_day_keV.max()) for pair in pairs]
     floor, ceiling = min(peaks) / 10**RATE_DECADES, 3 * max(peaks)
     shown = []
-    for pair in pairs:
+    for pair, bins in zip(pairs, used, strict=True):
         for spectrum in (pair.expected, pair.observed_in_same_bins):
-            rate = spectrum.total_rate_per_kg_day_keV[pair.is_complete]
+            rate = spectrum.total_rate_per_kg_day_keV[bins]
             shown.append(rate[rate >= floor])
     upper.set_yscale("log")
     upper.set_ylim(min(float(rate.min(initial=ceiling)) for rate in shown) / 2, ceiling)
@@ -142,9 +179,148 @@ def _limit_spectra(upper: Axes, lower: Axes, pairs: Sequence[CorrectedPair], *, 
         lower.set_xlim(float(edges[edges > 0].min()), float(edges.max()))
     else:
         lower.set_xlim(min(0.0, float(edges.min())), float(edges.max()))
-    ratio = np.concatenate([pair.ratio[pair.is_complete] for pair in pairs])
+    if range_eV is not None:
+        lower.set_xlim(*range_eV)
+    ratio = np.concatenate([pair.ratio[bins] for pair, bins in zip(pairs, used, strict=True)])
     ratio = ratio[np.isfinite(ratio)]
     # 1 to 99 %: a kinematic edge, where the ratio runs to zero or infinity, does not set the scale
     low, high = np.percentile(ratio, [1, 99]) if len(ratio) else (1.0, 1.0)
     lower.set_ylim(max(min(low - 0.05, 0.8), 0.0), min(max(high + 0.05, 1.2), 3.0))
     lower.yaxis.set_major_locator(MaxNLocator(4))
+
+
+@styled
+def calibration_figure(
+    pair: CorrectedPair,
+    *,
+    mass_g: float,
+    lines_eV: Sequence[float] = (),
+    range_eV: tuple[float, float] | None = None,
+    logarithmic_counts: bool = False,
+    potential_status: Status = "qualitative",
+) -> Figure:
+    """Return the spectrum of a calibration, counts per day and eV, without (dashed) and with stored energy.
+
+    Beside Fig. 4 of Soum-Sidikov et al. (2024). Each line has the distance of its two maxima written beside it.
+
+    Parameters
+    ----------
+    pair : CorrectedPair
+    mass_g : float
+        Of the crystal.
+    lines_eV : sequence of float
+        Recoil energies of the calibration peaks.
+    range_eV : (float, float), optional
+        Of the energy axis; by default all.
+    logarithmic_counts : bool
+        Of the other axis: shows peaks of very different heights.
+    potential_status : {'qualitative', 'quantitative'}
+
+    Raises
+    ------
+    InputError
+        If the mass is not positive, or no counts lie in the range.
+    """
+    if not 0 < mass_g < np.inf:
+        raise InputError(f"mass of the crystal is {mass_g:g} g, expected a positive one")
+    scale = mass_g / 1e3 / EV_PER_KEV
+    edges, centre = pair.expected.energy_edges_eV, pair.expected.energy_centers_eV
+    expected = pair.expected.total_rate_per_kg_day_keV * scale
+    observed = pair.observed_in_same_bins.total_rate_per_kg_day_keV * scale
+    low, high = range_eV or (float(edges[0]), float(edges[-1]))
+    inside = (centre > low) & (centre < high)
+    if not expected[inside].max(initial=0.0) > 0:
+        raise InputError(f"no counts between {low:g} and {high:g} eV: choose another range")
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.7), layout="constrained")
+    axes = dressed_axes(figure)
+    axes.stairs(
+        expected,
+        edges,
+        baseline=None,
+        color=DATA_COLOUR,
+        linestyle=(0, (4, 1.5)),
+        label="nothing stored",
+        linewidth=1.1,
+    )
+    shown = np.where(pair.is_complete, observed, np.nan)
+    axes.stairs(shown, edges, baseline=None, color=MODEL_COLOUR, label="with stored energy", linewidth=1.1)
+    if pair.bands is not None:
+        low_rate, high_rate = (
+            np.where(pair.is_complete, rate * scale, np.nan)
+            for rate in (pair.bands.total.lower_per_kg_day_keV, pair.bands.total.upper_per_kg_day_keV)
+        )
+        axes.stairs(
+            high_rate,
+            edges,
+            baseline=low_rate,
+            fill=True,
+            color=MODEL_COLOUR,
+            alpha=BAND_ALPHA,
+            linewidth=0,
+            label=f"its {pair.bands.coverage:.0%} band",
+        )
+    top = float(np.nanmax(np.where(inside, np.maximum(expected, observed), 0.0)[_above_fall(expected, inside)]))
+    for line in lines_eV:
+        before = _maximum_near(centre, expected, line)
+        after = _maximum_near(centre, observed, before[0] - 0.095 * line)
+        _mark_shift(axes, before, after, top, logarithmic=logarithmic_counts)
+    axes.set_xlim(low, high)
+    if logarithmic_counts:
+        axes.set_yscale("log")
+        least = np.minimum(expected, np.nan_to_num(shown, nan=np.inf))[inside]
+        axes.set_ylim(max(float(least[least > 0].min(initial=top)) / 1.5, top / 1e3), 2.5 * top)
+    else:
+        axes.set_ylim(0, 1.22 * top)
+    axes.set_xlabel("recoil or observed energy (eV)")
+    axes.set_ylabel(rf"counts (d$^{{-1}}$ eV$^{{-1}}$) in {mass_g:g} g")
+    axes.legend(loc="lower left" if logarithmic_counts else "upper right", frameon=False)
+    mark(axes, potential_status)
+    return finished(figure)
+
+
+def _above_fall(rate: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the bins of a range from its first minimum up: a wall of low energies does not set the scale."""
+    index = np.flatnonzero(inside)
+    rising = np.flatnonzero(np.diff(rate[index]) > 0)
+    first = index[rising[0]] if len(rising) else index[0]
+    chosen = inside.copy()
+    chosen[:first] = False
+    return chosen
+
+
+def _maximum_near(centre: NDArray[np.float64], rate: NDArray[np.float64], energy_eV: float) -> tuple[float, float]:
+    """Return energy and height of the maximum within 8 eV, by the parabola through its three bins."""
+    near = np.flatnonzero(np.abs(centre - energy_eV) < 8)
+    if len(near) < 3:
+        return energy_eV, 0.0
+    i = int(near[np.argmax(rate[near])])
+    i = min(max(i, 1), len(rate) - 2)
+    a, b, c = rate[i - 1 : i + 2]
+    bend = a - 2 * b + c
+    shift = 0.5 * (a - c) / bend if bend < 0 else 0.0
+    return float(centre[i] + np.clip(shift, -1, 1) * (centre[i + 1] - centre[i])), float(b)
+
+
+def _mark_shift(
+    axes: Axes, before: tuple[float, float], after: tuple[float, float], top: float, *, logarithmic: bool
+) -> None:
+    """Draw an arrow from one maximum to the other, and say how long it is."""
+    peak = max(before[1], after[1])
+    height = 1.25 * peak if logarithmic else peak + 0.045 * top
+    for energy, rate in (before, after):
+        axes.plot([energy, energy], [rate, height], color=QUIET_COLOUR, linewidth=0.5)
+    axes.annotate(
+        "",
+        xy=(after[0], height),
+        xytext=(before[0], height),
+        arrowprops={"arrowstyle": "-|>", "color": QUIET_COLOUR, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0,
+                    "mutation_scale": 5},
+    )  # fmt: skip
+    axes.text(
+        (before[0] + after[0]) / 2,
+        1.08 * height if logarithmic else height + 0.02 * top,
+        f"{after[0] - before[0]:+.1f} eV".replace("-", "\u2212"),
+        ha="center",
+        va="bottom",
+        fontsize=6.5,
+    )

@@ -25,12 +25,15 @@ from cascade_driver.analysis.uncertainty import (
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.simulation.record import CascadeTable
 from cascade_driver.spectra.correction import species_of_elements
-from cascade_driver.spectra.spectrum import Spectrum, overlap_counts
+from cascade_driver.spectra.spectrum import Spectrum, overlap_counts, read_bands, read_spectrum
 from cascade_driver.units import EV_PER_KEV
 
 #: A component of fewer members is a choice between alternatives, not a sample: its band is the root mean square
 #: of their distances from the nominal one.
 SMALLEST_SAMPLE = 20
+
+#: Of a band, unless another is asked for: one standard deviation of a normal law to either side.
+COVERAGE = 0.6827
 
 #: Components that say the same as another one: shown, but not added to the total beside it.
 SAME_AS = {"fit": "statistics"}
@@ -133,6 +136,28 @@ class SpectrumBands:
             nominal_per_kg_day_keV=np.asarray(rate_per_kg_day_keV),
             components={name: moved(band) for name, band in self.components.items()},
             total=moved(self.total),
+        )
+
+    def within(self, low_eV: float, high_eV: float) -> SpectrumBands:
+        """Return the bands of the bins that lie in a range."""
+        edges = self.energy_edges_eV
+        kept = np.flatnonzero((edges[:-1] >= low_eV) & (edges[1:] <= high_eV))
+        bins = slice(int(kept[0]), int(kept[-1]) + 1) if len(kept) else slice(0, 0)
+
+        def cut(band: Band) -> Band:
+            return replace(
+                band,
+                lower_per_kg_day_keV=band.lower_per_kg_day_keV[bins],
+                upper_per_kg_day_keV=band.upper_per_kg_day_keV[bins],
+                deviation_per_kg_day_keV=band.deviation_per_kg_day_keV[bins],
+            )
+
+        return replace(
+            self,
+            energy_edges_eV=edges[bins.start : bins.stop + 1],
+            nominal_per_kg_day_keV=self.nominal_per_kg_day_keV[bins],
+            components={name: cut(band) for name, band in self.components.items()},
+            total=cut(self.total),
         )
 
     def dominant(self, *, low_eV: float = 0.0, high_eV: float = np.inf) -> str:
@@ -323,7 +348,7 @@ def correction_bands(
     source_counts: Mapping[str, Array] | None = None,
     detector_matrix: Array | None = None,
     energy_edges_eV: ArrayLike | None = None,
-    coverage: float = 0.6827,
+    coverage: float = COVERAGE,
     rng: np.random.Generator | None = None,
 ) -> SpectrumBands:
     r"""Return the bands of the corrected total rate.
@@ -480,6 +505,35 @@ def _band(values: Array, centre: Array, coverage: float) -> Band:
         upper_per_kg_day_keV=upper,
         deviation_per_kg_day_keV=deviation,
         n_members=len(values),
+    )
+
+
+def bands_of_file(path: Path) -> SpectrumBands | None:
+    """Return the bands that a corrected spectrum carries in its file, or none; deviations are half their widths.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    spectrum, found = read_spectrum(path), read_bands(path)
+    parts = {
+        name: Band(
+            lower_per_kg_day_keV=low,
+            upper_per_kg_day_keV=high,
+            deviation_per_kg_day_keV=(high - low) / 2,
+            n_members=0,
+        )
+        for name, (low, high) in found.items()
+    }
+    if "total" not in parts:
+        return None
+    return SpectrumBands(
+        energy_edges_eV=spectrum.energy_edges_eV,
+        nominal_per_kg_day_keV=spectrum.total_rate_per_kg_day_keV,
+        components={name: band for name, band in parts.items() if name != "total"},
+        total=parts["total"],
+        coverage=COVERAGE,
     )
 
 

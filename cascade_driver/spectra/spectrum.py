@@ -329,6 +329,26 @@ def write_spectrum(
         ) from error
 
 
+def read_bands(path: Path) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return the lower and upper rates, (n,) each, of the error bands in a file of `write_spectrum`, by name.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    _, lines = _split_comments(path, _read_text(path))
+    names = _check_header(path, lines[0]) if lines else []
+    table = np.array([_parse_row(path, line, names) for line in lines[1:]]).reshape(len(lines[1:]), len(names))
+    low, high = _BAND
+    found = [name.removeprefix(low) for name in names if name.startswith(low)]
+    return {
+        name: (table[:, names.index(low + name)], table[:, names.index(high + name)])
+        for name in found
+        if high + name in names
+    }
+
+
 def read_spectrum(path: Path) -> Spectrum:
     """Return the spectrum that a CSV file holds.
 
