@@ -66,6 +66,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "cross_validation",
         "export",
         "ensemble",
+        "fit",
     ),
     "analysis": (
         "outcomes",

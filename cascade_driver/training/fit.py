@@ -1,0 +1,281 @@
+"""From labelled frames and a plan to a potential: one call for each thing that a user does."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from cascade_driver.errors import InputError
+from cascade_driver.schema import digest, parameters, plain
+from cascade_driver.simulation.lammps_engine import SinglePoints
+from cascade_driver.simulation.potential import Potential, ZblSwitch, element_pairs
+from cascade_driver.training.cross_validation import (
+    FrameErrors,
+    choose_strengths,
+    cross_validate,
+    fold_of,
+    held_out_errors,
+    linked_frames,
+    moments_by_fold,
+)
+from cascade_driver.training.descriptors import CombinedForm, LinearForm
+from cascade_driver.training.ensemble import group_draws, scores, write_ensemble
+from cascade_driver.training.export import About, bodies_of, write_potential
+from cascade_driver.training.frames import LabelledFrame, without_copies
+from cascade_driver.training.linear import (
+    Moments,
+    Observation,
+    Prior,
+    Solution,
+    Weights,
+    cheap_prior,
+    observe,
+    solve,
+)
+from cascade_driver.training.snap import SnapForm
+from cascade_driver.training.splines import SplineForm
+from cascade_driver.training.zbl_core import core_calculator
+
+Floats = NDArray[np.float64]
+
+#: Strength of a penalty that a plan does not name, per squared eV and in the units of weighted rows. Sizes are so weak
+#: that they only decide what nothing else does.
+DEFAULT_STRENGTHS = {
+    "one_body_size": 1e-6,
+    "two_body_curvature": 1.0,
+    "two_body_size": 1e-3,
+    "three_body_curvature": 1.0,
+    "three_body_size": 1e-2,
+    "embedding_curvature": 1.0,
+    "embedding_size": 1e-3,
+    "snap_size": 1e-4,
+}
+
+
+@parameters
+class FitPlan:
+    """How to fit.
+
+    Attributes
+    ----------
+    species : tuple of str
+        Chemical symbols of the atom types.
+    zbl : dict
+        Per pair the switch of the ZBL core.
+    splines : SplineForm, optional
+        Two- and three-body splines with embedding terms.
+    snap : tuple of SnapForm
+        Bispectra; one chemical, or several channels of weights.
+    weights : Weights
+        What errors are put up with. Labels of pairs closer than `zbl`'s inner radius are never trusted.
+    strengths : dict
+        Of the penalties; see `DEFAULT_STRENGTHS`.
+    folds : int
+        Parts of the cross-validation.
+    """
+
+    species: tuple[str, ...] = Field(min_length=1)
+    zbl: dict[str, ZblSwitch]
+    splines: SplineForm | None = None
+    snap: tuple[SnapForm, ...] = ()
+    weights: Weights = Field(default_factory=Weights)
+    strengths: dict[str, float] = Field(default_factory=dict)
+    folds: int = Field(default=5, ge=2)
+
+    @model_validator(mode="after")
+    def _something_to_fit(self) -> FitPlan:
+        parts: list[LinearForm] = [*([self.splines] if self.splines else []), *self.snap]
+        if not parts:
+            raise ValueError("nothing to fit: name `splines`, `snap` or both")
+        for part in parts:
+            if part.species != self.species:
+                raise ValueError(f"a form of the species {part.species} in a plan for {self.species}")
+        pairs = {"-".join(pair) for pair in element_pairs(self.species)}
+        if set(self.zbl) != pairs:
+            raise ValueError(f"zbl must name the pairs {sorted(pairs)}, found {sorted(self.zbl)}")
+        if self.splines and self.splines.zbl != self.zbl:
+            raise ValueError("the splines and the plan name different zbl switches; give both the same")
+        return self
+
+    @property
+    def form(self) -> LinearForm:
+        """The form with all its parts."""
+        parts: list[LinearForm] = [*([self.splines] if self.splines else []), *self.snap]
+        return parts[0] if len(parts) == 1 else CombinedForm(tuple(parts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A fit and how it does on frames that it has not seen.
+
+    Attributes
+    ----------
+    plan : FitPlan
+    solution : Solution
+    strengths : dict
+        Of the penalties, as used.
+    frames : list of LabelledFrame
+        Without exact copies.
+    sets : list of str
+        Of each frame the set that was never torn apart.
+    moments : Moments
+    score : float
+        Root of the mean weighted square error on held-out frames.
+    errors : list of FrameErrors
+        Held out.
+    """
+
+    plan: FitPlan
+    solution: Solution
+    strengths: Mapping[str, float]
+    frames: Sequence[LabelledFrame]
+    sets: Sequence[str]
+    moments: Moments
+    score: float
+    errors: Sequence[FrameErrors]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What evaluates frames for a plan; the core runs in LAMMPS, once per frame.
+
+    Attributes
+    ----------
+    plan : FitPlan
+    folder : pathlib.Path
+        For the core's table and, in `moments`, what is kept between fits.
+    """
+
+    plan: FitPlan
+    folder: Path
+
+    @cached_property
+    def core(self) -> SinglePoints:
+        """LAMMPS with the fixed part alone."""
+        return core_calculator(self.folder / "core", species=self.plan.species, zbl=self.plan.zbl)
+
+    @cached_property
+    def weights(self) -> Weights:
+        """The plan's, with no trust in labels where ZBL rules alone."""
+        limits = {name: z.inner_A for name, z in self.plan.zbl.items()} | self.plan.weights.trusted_from_A
+        return dataclasses.replace(self.plan.weights, trusted_from_A=limits)
+
+    def observe(self, frame: LabelledFrame) -> Observation:
+        """Return a frame as the regression sees it."""
+        return observe(frame, self.plan.form, core=self.core, weights=self.weights)
+
+    @property
+    def key(self) -> str:
+        """Name of all that decides the rows."""
+        return digest(
+            [self.plan.form.digest, plain(self.weights), {k: plain(z) for k, z in self.plan.zbl.items()}]
+        )
+
+
+def fit_potential(
+    plan: FitPlan,
+    frames: Sequence[LabelledFrame],
+    *,
+    folder: Path,
+    choose: Sequence[str] = (),
+    cheap: Fit | None = None,
+    cheap_strength: float = 0.1,
+    progress: Callable[[str], None] = lambda _line: None,
+) -> Fit:
+    """Return a potential fitted to labelled frames, with its errors on held-out ones.
+
+    Parameters
+    ----------
+    plan : FitPlan
+    frames : sequence of LabelledFrame
+        Exact copies are left out.
+    folder : pathlib.Path
+        Where normal equations are kept, so that the next fit evaluates only what is new.
+    choose : sequence of str
+        Penalties whose strengths are chosen by cross-validation, beginning with the plan's.
+    cheap : Fit, optional
+        A fit of the same form to cheap labels, from which these depart.
+    cheap_strength : float
+        How many of its rows count as much as all of these.
+    progress : callable
+        Is told what goes on.
+
+    Raises
+    ------
+    InputError
+        If there are too few frames for the folds.
+    FitError
+        If the coefficients are not determined.
+    """
+    form, bench = plan.form, Bench(plan=plan, folder=folder)
+    frames = without_copies(frames)
+    sets = linked_frames(frames, np.array([form.rows(frame.atoms).energy for frame in frames]))
+    fold = [fold_of(name, folds=plan.folds) for name in sets]
+    if len(set(fold)) < plan.folds:
+        raise InputError(
+            f"{len(frames)} frames of {len(set(sets))} trajectories do not fill {plan.folds} folds; "
+            "label more trajectories, or ask for fewer folds"
+        )
+    progress(f"{len(frames)} frames of {len(set(sets))} trajectories, {form.size} coefficients")
+    parts = moments_by_fold(
+        frames,
+        fold,
+        folds=plan.folds,
+        observe=bench.observe,
+        size=form.size,
+        cache=folder / "moments",
+        key=bench.key,
+    )
+    total = Moments.total(parts)
+    penalties = form.penalties()
+    defaults = {p.name: DEFAULT_STRENGTHS[p.name] for p in penalties}
+    strengths: dict[str, float] = {**defaults, **{k: v for k, v in plan.strengths.items() if k in defaults}}
+    prior: Prior | None = None
+    if cheap is not None:
+        prior = cheap_prior(cheap.moments, cheap.solution, strength=cheap_strength)
+    if choose:
+        strengths, _ = choose_strengths(
+            parts,
+            penalties=penalties,
+            start=strengths,
+            names=choose,
+            prior=prior,
+            progress=lambda tried, score: progress(f"held-out error {score:.4f} with {dict(tried)}"),
+        )
+    held = cross_validate(parts, penalties=penalties, strengths=strengths, prior=prior, total=total)
+    progress(f"held-out error {held.score:.4f}")
+    solution = solve(total, penalties=penalties, strengths=strengths, prior=prior)
+    errors = held_out_errors(frames, fold, solutions=held.solutions, observe=bench.observe)
+    return Fit(
+        plan=plan,
+        solution=solution,
+        strengths=strengths,
+        frames=frames,
+        sets=sets,
+        moments=total,
+        score=held.score,
+        errors=errors,
+    )
+
+
+def export_fit(fit: Fit, out: Path, *, about: About) -> Potential:
+    """Write a fit as a potential's folder and return it."""
+    plan = fit.plan
+    bodies = bodies_of(plan.form, fit.solution.coefficients, name=out.name)
+    return write_potential(out, species=plan.species, zbl=plan.zbl, bodies=bodies, about=about)
+
+
+def export_ensemble(fit: Fit, out: Path, *, about: About, draws: int, seed: int, folder: Path) -> list[Potential]:
+    """Write draws from the bootstrap over sets of frames as folders `out-1`, `out-2`, ... and return them."""
+    bench = Bench(plan=fit.plan, folder=folder)
+    seen = ((name, bench.observe(frame)) for name, frame in zip(fit.sets, fit.frames, strict=True))
+    votes = scores(seen, fit.solution.coefficients)
+    drawn = group_draws(fit.solution, votes, draws=draws, random=np.random.default_rng(seed))
+    return write_ensemble(out, drawn, form=fit.plan.form, zbl=fit.plan.zbl, about=about)
