@@ -10,6 +10,7 @@ from fake_engine import a_campaign, a_run
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from scipy.stats import kstest
 
 from cascade_driver.campaign.kick_events import kick_events
 from cascade_driver.campaign.plan import RecoilsSpec, make_campaign
@@ -34,6 +35,9 @@ from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.record import Outcome, Record
 from cascade_driver.simulation.spec import CascadeSpec, KnockOn, LaterKick, Protocol
 from cascade_driver.simulation.start import read_box, read_snapshot
+from cascade_driver.spectra.capture_table import capture_table
+from cascade_driver.spectra.gamma_recoil import two_gamma_cumulative
+from cascade_driver.spectra.neutron_capture import cascades_of
 from cascade_driver.terminal import print_record
 
 MASS_Si_amu = 28.085
@@ -118,6 +122,31 @@ def test_random_events_have_the_mean_life_and_no_preferred_direction():
     cosines = np.array([np.dot(e.direction, e.then[0].direction) for e in events])
     assert cosines.mean() == pytest.approx(0, abs=5 * (1 / 3 / n) ** 0.5)
     assert (cosines**2).mean() == pytest.approx(1 / 3, abs=5 * (4 / 45 / n) ** 0.5)
+
+
+def test_prompt_events_of_the_capture_table_bring_what_its_closed_form_says():
+    # `two_gamma_cumulative` integrates over angles, here directions are drawn: the two know nothing of each other.
+    path = max(
+        (c for c in cascades_of(capture_table()["Si28"]) if len(c.gammas_keV) == 2), key=lambda c: c.gammas_keV[0]
+    )
+    assert path.gammas_keV == pytest.approx(GAMMAS_keV)
+    rng, n = np.random.default_rng(8), 2000
+    totals = []
+    for _ in range(n):
+        event = draw_knock_on_of_gammas(
+            species=path.symbol, gammas_keV=path.gammas_keV, mass_u=path.mass_u, mean_lives_fs=[0.0], rng=rng
+        )
+        (kick,) = event.then
+        cosine = np.dot(event.direction, kick.direction)
+        work = work_of_kick_eV(
+            kick.recoil_energy_eV, kinetic_energy_eV=event.recoil_energy_eV, cosine=cosine
+        ).item()
+        totals.append(event.recoil_energy_eV + work)
+    E1, E2 = path.single_recoils_eV
+    x = (np.array(totals) - E1 - E2) / (2 * np.sqrt(E1 * E2))
+    # False alarm 1e-4 of other seeds; negative control: of a nucleus that has lost half of its momentum.
+    assert kstest(x, lambda v: two_gamma_cumulative(v, exponent=0.0)).pvalue > 1e-4
+    assert kstest(x / 2, lambda v: two_gamma_cumulative(v, exponent=0.0)).pvalue < 1e-4
 
 
 @pytest.mark.parametrize(
