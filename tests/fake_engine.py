@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import time
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +197,29 @@ def physics_of(run: RunDirectory) -> dict[str, tuple]:
         for name in sorted(run.finished())
         for record in [run.record(name)]
     }
+
+
+class CountingEngine(FakeEngine):
+    """Leaves a mark for all that is shared and made once: the box at rest, the heated crystal, each snapshot."""
+
+    def __init__(self, *, potential, time_limit_s, marks):
+        super().__init__(potential=potential, time_limit_s=time_limit_s)
+        self.marks = Path(marks)
+
+    def mark(self, what):
+        time.sleep(0.05)  # others come in the meantime
+        (self.marks / f"{what}-{uuid.uuid4()}").touch()
+
+    def build(self, atoms):
+        self.mark("built")
+        super().build(atoms)
+
+    def heat(self, **_):
+        self.mark("heated")
+
+    def run(self, **_):
+        self.mark("run")
+        return super().run()
 
 
 class BadCrystal(FakeEngine):

@@ -6,7 +6,11 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import fake_engine
@@ -294,6 +298,27 @@ def test_two_drivers_share_a_run(tmp_path):
     run = a_run(tmp_path / "run", campaign)
     drivers = [start_driver(run.path), start_driver(run.path)]
     done = [int(d.communicate(timeout=60)[0].split()[-1]) for d in drivers]
+    assert sum(done) == campaign.size
+    assert physics_of(run) == undisturbed(tmp_path / "quiet", campaign)
+
+
+def test_ten_workers_that_ask_at_the_same_moment_make_shared_work_once(tmp_path):
+    campaign = a_campaign(energies=range(50, 55), directions=2, snapshots=3)
+    run = a_run(tmp_path / "run", campaign)
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    together = threading.Barrier(10)
+
+    def be_a_worker() -> int:
+        engine = partial(fake_engine.CountingEngine, marks=marks)
+        together.wait()
+        return Serial().work(work_of(run, engine=engine), silent).done_here
+
+    with ThreadPoolExecutor(10) as pool:
+        done = [worker.result() for worker in [pool.submit(be_a_worker) for _ in range(10)]]
+    made = Counter(mark.name.partition("-")[0] for mark in marks.iterdir())
+    # Unit cell and box; the box again to be heated; three snapshots.
+    assert made == {"built": 3, "heated": 1, "run": 3}
     assert sum(done) == campaign.size
     assert physics_of(run) == undisturbed(tmp_path / "quiet", campaign)
 
