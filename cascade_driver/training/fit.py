@@ -45,8 +45,8 @@ from cascade_driver.training.zbl_core import core_calculator
 
 Floats = NDArray[np.float64]
 
-#: Strength of a penalty that a plan does not name, per squared eV and in the units of weighted rows. Sizes are so weak
-#: that they only decide what nothing else does.
+#: Strength of a penalty that a plan does not name, per squared eV and in the units of weighted rows. Sizes are so
+#: weak that they only decide what nothing else does.
 DEFAULT_STRENGTHS = {
     "one_body_size": 1e-6,
     "two_body_curvature": 1.0,
