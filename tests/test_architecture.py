@@ -67,6 +67,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "export",
         "ensemble",
         "fit",
+        "fit_input",
     ),
     "analysis": (
         "outcomes",
@@ -87,6 +88,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "form_factor",
         "quadrature",
         "dark_matter",
+        "recoil_direction",
         "neutrino_flux",
         "reactor",
         "solar",

@@ -26,6 +26,7 @@ def add_to(verbs: Verbs) -> None:
     _add_status(kinds)
     _add_collect(kinds)
     _add_import(kinds)
+    _add_fit(kinds)
     _add_validate(kinds)
 
 
@@ -353,6 +354,40 @@ def _import(chosen: argparse.Namespace) -> int:
     kept = without_copies(wanted)
     write_frames(chosen.out, kept)
     print(f"{chosen.out}: {len(kept)} frames, {len(wanted) - len(kept)} exact copies left out")
+    return 0
+
+
+# -- fit ----------------------------------------------------------------------------------------------------
+
+
+def _add_fit(kinds: Verbs) -> None:
+    verb = add_verb(kinds, "fit", _fit, "Fit a linear potential to labelled frames and write its folder.")
+    verb.add_argument("input", type=Path, metavar="FIT.toml")
+    verb.add_argument("--out", type=Path, required=True, metavar="POTENTIAL", help="a new folder")
+    verb.add_argument("--ensemble", type=int, default=0, metavar="N", help="write N draws beside it")
+    verb.add_argument("--cache", type=Path, metavar="DIR", help="default: `.fit-cache` beside the input")
+    verb.add_argument("--seed", type=int, default=1, help="of the ensemble")
+
+
+def _fit(chosen: argparse.Namespace) -> int:
+    from cascade_driver.training.fit_input import read_fit_input, run_fit, write_fit
+
+    if chosen.out.exists():
+        raise InputError(f"{chosen.out}: exists; give the name of a new folder")
+    wanted = read_fit_input(chosen.input)
+    cache = chosen.cache or chosen.input.parent / ".fit-cache"
+    fit = run_fit(wanted, cache=cache, progress=lambda line: print(line, flush=True))
+    errors, potentials = write_fit(
+        wanted, fit, chosen.out, cache=cache, ensemble=chosen.ensemble, seed=chosen.seed
+    )
+    print("held-out errors        frames   energy/(meV/atom)   force/(eV/A)   stress/GPa")
+    for one in errors:
+        print(
+            f"{one.group:22s} {one.frames:6d} {one.energy_meV_per_atom:19.2f} {one.force_eV_A:14.3f}"
+            f" {one.stress_GPa:12.2f}"
+        )
+    for potential in potentials:
+        print(f"written: {potential.folder}")
     return 0
 
 

@@ -1,0 +1,242 @@
+"""The input of `cascade train fit`: which frames, which form, and what the potential is called.
+
+Energies count from the perfect crystal of the same labels: programs disagree on the zero, and on nothing else that
+matters here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field
+
+from cascade_driver.campaign.rundir import write_atomically
+from cascade_driver.errors import InputError
+from cascade_driver.schema import build, parameters, read_toml
+from cascade_driver.simulation.potential import Potential
+from cascade_driver.training.cross_validation import GroupErrors, errors_by_group
+from cascade_driver.training.export import About
+from cascade_driver.training.fit import Fit, FitPlan, export_ensemble, export_fit, fit_potential
+from cascade_driver.training.frames import LabelledFrame, k_mesh, read_frames
+
+#: Group of the frames that energies count from.
+PERFECT = "perfect"
+
+#: Boxes whose edges agree within this share are one box.
+_SAME_BOX = 0.02
+
+
+@parameters
+class DataFile:
+    """Labelled frames.
+
+    Attributes
+    ----------
+    file : str
+        Beside the input, or absolute.
+    labels : str
+        `dear` ones (first principles) decide; `cheap` ones (a universal potential), many and biased, say what the
+        dear ones leave open.
+    leave_out : tuple of str
+        Groups that are not fitted to.
+    crystal : str
+        File whose frames of the group `perfect` energies count from, if this one has none: same settings!
+    """
+
+    file: str
+    labels: Literal["dear", "cheap"] = "dear"
+    leave_out: tuple[str, ...] = ()
+    crystal: str | None = None
+
+
+@parameters
+class FitInput:
+    """The content of an input.
+
+    Attributes
+    ----------
+    title, description, origin : str
+        Of the potential.
+    crystals : tuple of str
+        That its contract must hold for.
+    data : tuple of DataFile
+    plan : FitPlan
+    choose : tuple of str
+        Penalties whose strengths are chosen by cross-validation.
+    cheap_strength : float
+        How many rows of the cheap labels count as much as all the dear ones.
+    """
+
+    title: str
+    description: str = ""
+    origin: str
+    crystals: tuple[str, ...] = ()
+    data: tuple[DataFile, ...] = Field(min_length=1)
+    plan: FitPlan
+    choose: tuple[str, ...] = ()
+    cheap_strength: float = Field(default=0.1, gt=0)
+
+
+def read_fit_input(path: Path) -> FitInput:
+    """Return the content of a TOML file; its splines and bispectra need not repeat the species and switches.
+
+    Raises
+    ------
+    InputError
+        If something in it is wrong, or a file of frames is missing.
+    """
+    content = read_toml(path)
+    wanted = build(FitInput, content | {"plan": _complete(content.get("plan", {}))}, origin=str(path))
+    names = [name for one in wanted.data for name in (one.file, one.crystal) if name is not None]
+    for name in names:
+        if not (path.parent / name).is_file():
+            raise InputError(f"{path.parent / name}: no such file; `data` names frames beside {path.name}")
+    files = [
+        dataclasses.replace(
+            one,
+            file=str(path.parent / one.file),
+            crystal=None if one.crystal is None else str(path.parent / one.crystal),
+        )
+        for one in wanted.data
+    ]
+    return dataclasses.replace(wanted, data=tuple(files))
+
+
+def _complete(plan: Any) -> Any:
+    """Return the plan's table with species and switches handed down to its forms."""
+    if not isinstance(plan, Mapping):
+        return plan
+    shared = {name: plan[name] for name in ("species", "zbl") if name in plan}
+    complete = dict(plan)
+    if isinstance(plan.get("splines"), Mapping):
+        complete["splines"] = {**shared, **plan["splines"]}
+    if isinstance(plan.get("snap"), list):
+        species = {name: value for name, value in shared.items() if name == "species"}
+        complete["snap"] = [{**species, **one} if isinstance(one, Mapping) else one for one in plan["snap"]]
+    return complete
+
+
+def from_the_crystal(
+    frames: Sequence[LabelledFrame], *, crystal: Sequence[LabelledFrame] | None = None, where: str
+) -> list[LabelledFrame]:
+    """Return frames with energies above the perfect crystal of the same labels.
+
+    The crystal in the same box counts, if there is one: a mesh of k points shifts all energies alike. Else the
+    lowest per atom.
+
+    Raises
+    ------
+    InputError
+        If there is no frame of the group `perfect`.
+    """
+    perfect = [frame for frame in crystal or frames if frame.group == PERFECT]
+    if not perfect:
+        raise InputError(f"{where}: no frame of the group `{PERFECT}`; label the crystal with the same settings")
+    lowest = min(perfect, key=lambda f: f.energy_eV / len(f.atoms))
+
+    def crystal_eV_per_atom(frame: LabelledFrame) -> float:
+        same = next((one for one in perfect if _same_box(one.atoms, frame.atoms)), lowest)
+        return same.energy_eV / len(same.atoms)
+
+    return [dataclasses.replace(f, energy_eV=f.energy_eV - len(f.atoms) * crystal_eV_per_atom(f)) for f in frames]
+
+
+def _same_box(one: Atoms, two: Atoms) -> bool:
+    close = np.allclose(one.cell.cellpar(), two.cell.cellpar(), rtol=_SAME_BOX)
+    return len(one) == len(two) and k_mesh(one) == k_mesh(two) and bool(close)
+
+
+def frames_of(wanted: FitInput) -> dict[str, list[LabelledFrame]]:
+    """Return the frames of an input by kind of labels.
+
+    Raises
+    ------
+    InputError
+        If there are none that may be fitted to.
+    """
+    found: dict[str, list[LabelledFrame]] = {"cheap": [], "dear": []}
+    for data in wanted.data:
+        crystal = read_frames(Path(data.crystal)) if data.crystal else None
+        frames = from_the_crystal(read_frames(Path(data.file)), crystal=crystal, where=data.file)
+        found[data.labels] += [frame for frame in frames if frame.group not in data.leave_out]
+    if not any(found.values()):
+        raise InputError("no frames to fit to; name files in `data`")
+    return found
+
+
+def run_fit(wanted: FitInput, *, cache: Path, progress: Callable[[str], None]) -> Fit:
+    """Return the fit that an input asks for: the cheap labels first, then the dear ones from there.
+
+    Raises
+    ------
+    InputError, FitError
+        See `fit_potential`.
+    """
+    frames = frames_of(wanted)
+    cheap = None
+    if frames["cheap"]:
+        kind = "cheap labels" if frames["dear"] else "labels"
+        choose = () if frames["dear"] else wanted.choose
+        cheap = fit_potential(
+            wanted.plan,
+            frames["cheap"],
+            folder=cache,
+            choose=choose,
+            progress=lambda line: progress(f"{kind}: {line}"),
+        )
+    if not frames["dear"]:
+        assert cheap is not None
+        return cheap
+    return fit_potential(
+        wanted.plan,
+        frames["dear"],
+        folder=cache,
+        choose=wanted.choose,
+        cheap=cheap,
+        cheap_strength=wanted.cheap_strength,
+        progress=lambda line: progress(f"dear labels: {line}"),
+    )
+
+
+def write_fit(
+    wanted: FitInput, fit: Fit, out: Path, *, cache: Path, ensemble: int = 0, seed: int = 1
+) -> tuple[list[GroupErrors], list[Potential]]:
+    """Write the potential and, beside it, draws of its ensemble; return the held-out errors and the potentials.
+
+    Raises
+    ------
+    InputError
+        If a folder exists.
+    """
+    errors = errors_by_group(fit.errors)
+    about = About(
+        title=wanted.title,
+        description=f"{wanted.description.strip()}\n{_in_words(fit, errors)}".strip(),
+        origin=wanted.origin,
+        crystals=wanted.crystals,
+    )
+    potentials = [export_fit(fit, out, about=about)]
+    summary = {
+        "frames": len(fit.frames),
+        "strengths": dict(fit.strengths),
+        "score": fit.score,
+        "held_out_errors": [dataclasses.asdict(one) for one in errors],
+    }
+    write_atomically(out / "fit.json", json.dumps(summary, indent=1) + "\n")
+    if ensemble:
+        potentials += export_ensemble(fit, out, about=about, draws=ensemble, seed=seed, folder=cache)
+    return errors, potentials
+
+
+def _in_words(fit: Fit, errors: Sequence[GroupErrors]) -> str:
+    everything = errors[-1]
+    return (
+        f"Fitted to {len(fit.frames)} frames; on frames not seen {everything.energy_meV_per_atom:.1f} meV/atom, "
+        f"{everything.force_eV_A:.3f} eV/A."
+    )
