@@ -344,7 +344,7 @@ def test_spectra_are_dashed_without_and_plain_with_the_loss_and_the_ratio_is_bel
 def test_each_pair_has_its_colour_and_title():
     figure = plot.spectra_figure([pair(), pair(name="cevns", title="reactor")])
     upper, _ = figure.axes
-    assert len({to_hex(patch.get_edgecolor()) for patch in steps(upper)}) == 2
+    assert len({to_hex(patch.get_edgecolor()) for patch in steps(upper, dashed=False)}) == 2
     (legend,) = figure.legends
     assert {"dark matter, 2 GeV", "reactor"} <= {text.get_text() for text in legend.get_texts()}
 

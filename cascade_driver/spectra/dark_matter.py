@@ -218,13 +218,21 @@ NUCLEAR_SPINS: Mapping[tuple[str, int], tuple[float, float, float]] = MappingPro
 Coupling = Literal["independent", "proton_spin", "neutron_spin"]
 
 
-def earth_speed_km_s(date: datetime.date) -> float:
-    r"""Return the speed of the Earth in the galactic frame on a date.
+def earth_velocity_km_s(date: datetime.date) -> NDArray[np.float64]:
+    r"""Return the velocity of the Earth in the galactic frame of `SUN_VELOCITY_km_s` on a date, (3,).
 
-    .. math:: v_E(t) = |\vec v_\odot + u \, [\hat e_1 \cos \omega (t - t_1) + \hat e_2 \sin \omega (t - t_1)]|
+    .. math:: \vec v_E(t) = \vec v_\odot + u \, [\hat e_1 \cos \omega (t - t_1) + \hat e_2 \sin \omega (t - t_1)]
 
     with u = 29.79 km/s and t_1 the spring equinox (Gelmini & Gondolo 2001, doi:10.1103/PhysRevD.64.023504); the
-    eccentricity of the orbit (2 %) is left out. Largest in the first days of June.
+    eccentricity of the orbit (2 %) is left out.
+    """
+    phase = 2 * math.pi * ((date.timetuple().tm_yday - 0.5) / 365.25 - _EQUINOX_year)
+    orbit = _ORBITAL_SPEED_km_s * (np.array(_ORBIT[0]) * math.cos(phase) + np.array(_ORBIT[1]) * math.sin(phase))
+    return np.asarray(np.array(SUN_VELOCITY_km_s) + orbit)
+
+
+def earth_speed_km_s(date: datetime.date) -> float:
+    """Return the speed of the Earth in the galactic frame on a date; largest in the first days of June.
 
     Examples
     --------
@@ -232,9 +240,7 @@ def earth_speed_km_s(date: datetime.date) -> float:
     >>> round((june - december) / 2, 1)
     14.5
     """
-    phase = 2 * math.pi * ((date.timetuple().tm_yday - 0.5) / 365.25 - _EQUINOX_year)
-    orbit = _ORBITAL_SPEED_km_s * (np.array(_ORBIT[0]) * math.cos(phase) + np.array(_ORBIT[1]) * math.sin(phase))
-    return float(np.linalg.norm(np.array(SUN_VELOCITY_km_s) + orbit))
+    return float(np.linalg.norm(earth_velocity_km_s(date)))
 
 
 def spin_enhancement(isotope: Isotope, coupling: Coupling) -> float:
