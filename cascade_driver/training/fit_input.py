@@ -28,8 +28,8 @@ from cascade_driver.training.frames import LabelledFrame, k_mesh, read_frames
 #: Group of the frames that energies count from.
 PERFECT = "perfect"
 
-#: Boxes whose edges agree within this share are one box.
-_SAME_BOX = 0.02
+#: Boxes whose edges and angles agree within this share are one box, strained or not.
+_SAME_BOX = 0.1
 
 
 @parameters
