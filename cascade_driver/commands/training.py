@@ -67,6 +67,11 @@ def _add_propose(kinds: Verbs) -> None:
     cascades.add_argument("--frames", type=int, default=3, metavar="N", help="of each flight")
     _add_crystal(cascades)
     cascades.add_argument("--potential", required=True, metavar="P", help="shipped, or a folder")
+    cascades.add_argument(
+        "--select", type=positive, metavar="N", help="only the N frames that teach a fit most; needs --fit"
+    )
+    cascades.add_argument("--fit", type=Path, metavar="FIT.toml", help="what the potential was fitted with")
+    cascades.add_argument("--cache", type=Path, metavar="DIR", help="of the fit (default: `.fit-cache` beside it)")
 
 
 def _add_crystal(verb: argparse.ArgumentParser, *, moves: bool = False) -> None:
@@ -234,7 +239,26 @@ def _propose_cascades(chosen: argparse.Namespace) -> int:
             print(f"{number} of {wanted.count}: {frames[-1].info['origin'] if frames else 'nothing seen'}")
             yield from frames
 
-    return _ask(chosen, found())
+    return _ask(chosen, _teaching(chosen, list(found())) if chosen.select else found())
+
+
+def _teaching(chosen: argparse.Namespace, candidates: list[Atoms]) -> list[Atoms]:
+    """Return the candidates that teach a fit most, with that in their origin."""
+    from cascade_driver.training.fit_input import read_fit_input, run_fit
+    from cascade_driver.training.selection import choose_candidates
+
+    if chosen.fit is None:
+        raise InputError("--select needs --fit FIT.toml: the fit says what it does not know")
+    wanted = read_fit_input(chosen.fit)
+    fit = run_fit(wanted, cache=chosen.cache or chosen.fit.parent / ".fit-cache", progress=print)
+    choices = choose_candidates(
+        fit.solution, (fit.plan.form.rows(atoms) for atoms in candidates), count=chosen.select
+    )
+    for choice in choices:
+        atoms = candidates[choice.index]
+        atoms.info["origin"] += f"; forces uncertain by {choice.spread_eV_A:.2f} eV/A"
+        print(f"chosen: {atoms.info['trajectory']}, {atoms.info['origin']}")
+    return [candidates[choice.index] for choice in choices]
 
 
 # -- label --------------------------------------------------------------------------------------------------
