@@ -151,3 +151,16 @@ def test_the_shipped_input_names_shipped_frames():
 
     wanted = read_fit_input(data_folder("potentials") / "cawo4-training" / "fit-spline.toml")
     assert {one.labels for one in wanted.data} == {"cheap", "dear"}
+
+
+def test_only_the_frames_that_teach_most_are_asked_for(folder, tmp_path, capsys):
+    (tmp_path / "lj.toml").write_text('kind = "ase"\nfactory = "ase.calculators.lj:LennardJones"\n')
+    command = ["train", "propose", "cascades", "--crystal", "Al", "--repeat", "3", "3", "3", "--species", "Al"]
+    command += ["--energy-eV", "40", "--count", "2", "--frames", "2", "--potential", "al-eam-zbl"]
+    command += ["--queue", str(tmp_path / "q"), "--settings", str(tmp_path / "lj.toml")]
+    assert main([*command, "--select", "2"]) == 2
+    assert "--select needs --fit" in capsys.readouterr().err
+    assert main([*command, "--select", "2", "--fit", str(folder / "fit.toml")]) == 0
+    shown = capsys.readouterr().out
+    assert "2 structures, 2 of them new" in shown
+    assert shown.count("forces uncertain by") == 2
