@@ -106,7 +106,7 @@ def cluster(tmp_path):
     scheduler = subprocess.Popen(start, stdout=log, stderr=log)
     worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file)]
     worker += ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not file.exists():
         assert time.monotonic() < deadline, (tmp_path / "dask.log").read_text()
         time.sleep(0.1)
@@ -121,24 +121,24 @@ def cluster(tmp_path):
 @pytest.mark.dask
 def test_two_of_four_workers_are_killed_and_nothing_is_lost_or_done_twice(tmp_path, cluster):
     file, workers, _ = cluster
-    path = written(tmp_path, f'scheduler = "{file}"')
+    path = written(tmp_path, f'scheduler = "{file}"\nworkers_within_s = 300')
     run = RunDirectory(tmp_path / "run")
     command = [*CASCADE, "run", str(path), "--out", str(run.path), "--executor", "dask"]
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while len(run.finished()) < 3 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert len(run.finished()) < 20
     for worker in workers[:2]:
         worker.send_signal(signal.SIGKILL)
-    out, err = driver.communicate(timeout=240)
+    out, err = driver.communicate(timeout=900)
     assert driver.returncode == 0, err
     assert "20 of 20 cascades finished" in out
     assert run_status(run).outcomes == {"completed": 20}
     assert verify(run).is_sound
     # Each is there once, and nobody is left at work.
     assert not [p for p in run.cascades.iterdir() if p.name.startswith(".")]
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while list(run.claims.glob("*")) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert run_status(run).in_progress == 0
@@ -153,19 +153,19 @@ def test_two_of_four_workers_are_killed_and_nothing_is_lost_or_done_twice(tmp_pa
 @pytest.mark.parametrize("victim", ["driver", "scheduler"])
 def test_pilots_stop_when_the_driver_or_the_scheduler_dies(tmp_path, cluster, victim):
     file, _, scheduler = cluster
-    path = written(tmp_path, f'scheduler = "{file}"')
+    path = written(tmp_path, f'scheduler = "{file}"\nworkers_within_s = 300')
     run = RunDirectory(tmp_path / "run")
     command = [*CASCADE, "run", str(path), "--out", str(run.path), "--executor", "dask"]
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while len(run.finished()) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     (driver if victim == "driver" else scheduler).send_signal(signal.SIGKILL)
-    _, err = driver.communicate(timeout=60)
+    _, err = driver.communicate(timeout=300)
     if victim == "scheduler":
         assert driver.returncode == 2
         assert err.strip().splitlines()[-1].startswith("cascade: the Dask scheduler was lost")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while run_status(run).in_progress and time.monotonic() < deadline:
         time.sleep(0.2)
     done = len(run.finished())
