@@ -237,15 +237,15 @@ def _eam(form: SplineForm, coefficients: NDArray[np.float64], term: int) -> str:
         number = atomic_numbers[partner]
         lines.append(f"{number} {atomic_masses[number]} 1.0 none")
         energy = _embedding_energy(form, coefficients, term, partner, rho)
-        lines += [f"{value:.12e}" for value in energy]
+        lines += [f"{value:.12g}" for value in energy]
         # What `partner` gives to each species, in their order.
         for centre in form.species:
             given = about.densities.get(f"{centre} by {partner}")
             phi = np.zeros_like(r)
             if given is not None:
                 phi = given.weight * switch(r, inner_A=given.inner_A, outer_A=given.outer_A)[0]
-            lines += [f"{value:.12e}" for value in phi]
-    nothing = "0.0\n" * (len(r) * len(element_pairs(form.species)))
+            lines += [f"{value:.12g}" for value in phi]
+    nothing = "0\n" * (len(r) * len(element_pairs(form.species)))
     return "\n".join(lines) + "\n" + nothing
 
 

@@ -1,7 +1,7 @@
 """How long a fit takes: rows of a box of 96 atoms, their normal equations, the solution.
 
-CPU time of one process: 0.29 s a frame of 96 atoms with 6300 coefficients, 0.19 s with 4400, of which rows are 0.04 s
-and the core in LAMMPS 0.05 s; a solution 3 s. So 800 frames take three minutes, a cross-validation another quarter.
+CPU time of one process: with 6300 coefficients 0.29 s a frame of 96 atoms, 0.19 s with 4400, rows being 0.04
+and the core in LAMMPS 0.05 s; a solution 3 s. So 800 frames take three minutes, a cross-validation a quarter more.
 """
 
 import time
