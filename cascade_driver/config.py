@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from cascade_driver.campaign.executors import require_executor
 from cascade_driver.campaign.plan import RecoilsSpec
 from cascade_driver.errors import InputError
-from cascade_driver.schema import build, parameters, read_toml
+from cascade_driver.schema import build, parameters, plain, read_toml
 from cascade_driver.simulation.crystal import CrystalSpec
 from cascade_driver.simulation.potential import data_folder
 from cascade_driver.simulation.spec import FollowSpec, QuenchSpec, ThermalSpec
@@ -130,6 +130,10 @@ class AnalysisSpec:
     potential_runs : tuple of str
         Runs or model files of the same campaign with other potentials, relative to the run directory: their
         distance from this run is the error of the potential.
+    direction : (float, float, float), optional
+        In the crystal frame: of recoils near it alone, as after the tag of a gamma; by default of all, isotropic.
+    angular_width_deg : float
+        Standard deviation of "near".
     """
 
     shape: Literal["gaussian", "split_gaussian"] = "gaussian"
@@ -138,6 +142,19 @@ class AnalysisSpec:
     fallback_species: str | None = None
     extrapolate: bool = False
     potential_runs: tuple[str, ...] = ()
+    direction: tuple[float, float, float] | None = None
+    angular_width_deg: float = Field(default=15.0, gt=0)
+
+
+def analysis_with(analysis: AnalysisSpec, **changes: Any) -> AnalysisSpec:
+    """Return other settings of the analysis: options of a command in place of what the input says.
+
+    Raises
+    ------
+    InputError
+        If one is unfit.
+    """
+    return build(AnalysisSpec, {**plain(analysis), **changes}, origin="arguments")
 
 
 @parameters

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from cascade_driver.analysis.published import (
     assumption_replicas,
 )
 from cascade_driver.campaign.rundir import RunDirectory
-from cascade_driver.config import AnalysisSpec, AnySpectrumRequest, DetectorSpec
+from cascade_driver.config import AnalysisSpec, AnySpectrumRequest, DetectorSpec, analysis_with
 from cascade_driver.errors import InputError
 from cascade_driver.spectra.corrected import CorrectedPair
 from cascade_driver.spectra.ensemble import (
@@ -67,6 +68,8 @@ def known_model(
     *,
     assumptions: CaWO4Assumptions | None = None,
     assumption_error: float = ASSUMPTION_ERROR,
+    direction: tuple[float, float, float] | None = None,
+    angular_width_deg: float = 15.0,
 ) -> KnownModel:
     """Return the first of some models with its errors; the others are the same with other potentials.
 
@@ -83,11 +86,15 @@ def known_model(
         Of the published model.
     assumption_error : float
         See `assumption_replicas`.
+    direction : (float, float, float), optional
+        Of the recoils in the crystal frame, for runs; by default what their inputs say.
+    angular_width_deg : float
+        See `toward`.
 
     Raises
     ------
     InputError
-        If one cannot be found or is named twice.
+        If one cannot be found or is named twice, or something without cascades is asked for a direction.
     FitError
         If a run does not allow a fit.
     """
@@ -95,13 +102,20 @@ def known_model(
     paths = [Path(name).resolve() if Path(name).exists() else name for name in given]
     if twice := [name for name, path in zip(given, paths, strict=True) if paths.count(path) > 1]:
         raise InputError(f"{twice[0]}: given twice as a model; each potential counts once")
-    potentials = {name: central_model(name) for name in others}
+    if direction is not None and (files := [name for name in given if not Path(name).is_dir()]):
+        raise InputError(
+            f"{files[0]}: only the cascades of a run directory know directions; give one in its place"
+        )
+    changes: dict[str, Any] = (
+        {} if direction is None else {"direction": direction, "angular_width_deg": angular_width_deg}
+    )
+    potentials = {name: central_model(name, **changes) for name in others}
     rng = np.random.default_rng(0)
     if Path(first).is_dir():
         if assumptions is not None:
             raise InputError(f"{first}: assumptions are for published models only; a run has its own numbers")
         directory = RunDirectory(Path(first).resolve())
-        analysis = analysis_of(directory).analysis or AnalysisSpec()
+        analysis = analysis_with(analysis_of(directory).analysis or AnalysisSpec(), **changes)
         table, model = fitted_run(directory, analysis=analysis)
         ensemble = campaign_ensemble(
             table, model, allow_failures=analysis.allow_failures, potentials=potentials, rng=rng

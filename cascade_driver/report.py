@@ -18,6 +18,7 @@ import numpy as np
 
 from cascade_driver import plot
 from cascade_driver.analysis.defect_probability import DefectPoint, DefectProbabilityFit, defect_points
+from cascade_driver.analysis.directional import direction_map
 from cascade_driver.analysis.distribution import (
     DistributionFit,
     StoredEnergySummary,
@@ -50,6 +51,9 @@ INCOMPLETE_SHARE = 1e-3
 
 #: A spectrum has ended where its rate has fallen to this share of its largest: below what a figure shows.
 ENDED_SHARE = 10.0**-RATE_DECADES
+
+#: Fewer directions than this are no map.
+MAP_DIRECTIONS = 8
 
 _DASH = "–"
 
@@ -194,6 +198,7 @@ def report_figures(content: ReportContent) -> tuple[CaptionedFigure, ...]:
             made.append(
                 CaptionedFigure(name=f"{name}-{species}", caption=caption, figure=draw(table, known, species))
             )
+        made += _direction_map(content, species)
     pairs = [pair for pair in _with_limits(content) if pair.expected.total_counts_per_kg_day > 0]
     if pairs:
         made.append(
@@ -204,6 +209,31 @@ def report_figures(content: ReportContent) -> tuple[CaptionedFigure, ...]:
             )
         )
     return tuple(made)
+
+
+def _direction_map(content: ReportContent, species: str) -> list[CaptionedFigure]:
+    """Return the map of directions at the recoil energy with the most of them, if that makes a map."""
+    table = content.table
+    usable = table.select(table.is_usable & (table.species == species))
+    known = {
+        float(energy): len(np.unique(np.round(usable.direction[usable.recoil_energy_eV == energy], 9), axis=0))
+        for energy in np.unique(usable.recoil_energy_eV)
+    }
+    # of several the middle one: where all recoils store energy, or none does, a map shows least
+    best = sorted(energy for energy, n in known.items() if n == max(known.values()))
+    if not best or max(known.values()) < MAP_DIRECTIONS:
+        return []
+    energy = best[len(best) // 2]
+    points = direction_map(usable, species=species, recoil_energy_eV=energy)
+    caption = (
+        f"Energy stored by {species} recoils of {energy:g} eV along each of {len(points)} directions in the "
+        "crystal frame (Mollweide projection, z up, x at the centre), mean over all "
+        f"{sum(p.n_cascades for p in points)} cascades, zeros included; the size is the defect probability, "
+        "crosses mark directions that stored nothing. Directions that the symmetry of the site makes equal are "
+        "shown once."
+    )
+    figure = plot.direction_figure(points, species, potential_status=content.status)
+    return [CaptionedFigure(name=f"direction-{species}", caption=caption, figure=figure)]
 
 
 def complete_below_eV(expected: Spectrum, model: StoredEnergyModel) -> float | None:

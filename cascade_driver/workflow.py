@@ -9,10 +9,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_driver.analysis.directional import toward
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.analysis.published import PUBLISHED_MODELS, CaWO4Assumptions, load_stored_energy_model
 from cascade_driver.analysis.response import observed_edges, response
@@ -32,16 +34,18 @@ from cascade_driver.config import (
     DetectorSpec,
     RunInput,
     WorkSpec,
+    analysis_with,
     find_input,
     read_input,
 )
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.plot import save_figure
 from cascade_driver.report import ReportContent, report_figures, write_report
-from cascade_driver.simulation.crystal import resolved
+from cascade_driver.simulation.crystal import assemble, constituents, resolved
+from cascade_driver.simulation.knock_on import choose_atom, site_rotations
 from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.provenance import provenance
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.record import CascadeTable, concatenate
 from cascade_driver.simulation.spec import Protocol
 from cascade_driver.simulation.start import read_box
 from cascade_driver.spectra.cevns import cevns_spectrum_of_flux
@@ -253,6 +257,8 @@ def fitted_run(directory: RunDirectory, *, analysis: AnalysisSpec) -> tuple[Casc
             "is fitted to [[recoils]] without [[recoils.then]]"
         )
     protocol = campaign.protocol
+    if analysis.direction is not None:
+        table = near_direction(table, protocol, analysis.direction, angular_width_deg=analysis.angular_width_deg)
     model = fit_stored_energy_model(
         table,
         shape=analysis.shape,
@@ -265,9 +271,41 @@ def fitted_run(directory: RunDirectory, *, analysis: AnalysisSpec) -> tuple[Casc
             "potential_digest": protocol.potential_digest,
             "protocol_digest": protocol.digest,
             "cascades": f"{len(table)} of {campaign.size}",
+            **_direction_said(analysis),
         },
     )
     return table, model
+
+
+def near_direction(
+    table: CascadeTable, protocol: Protocol, direction: tuple[float, float, float], *, angular_width_deg: float
+) -> CascadeTable:
+    """Return the cascades of a run weighted for recoils near one direction of the crystal, see `toward`.
+
+    Raises
+    ------
+    InputError
+        If the direction is none, or the crystal a film, whose sites have too little symmetry to be told from it.
+    """
+    if protocol.crystal.is_film:
+        raise InputError("responses by direction are for bulk crystals: leave the direction out")
+    cells = constituents(protocol.crystal)
+    box = assemble(protocol.crystal, cells)
+    (cell,) = cells.values()
+    parts = []
+    for species in np.unique(table.species):
+        site = int(box.get_array("cell_index")[choose_atom(box, str(species))])
+        part = table.select(table.species == species)
+        rotations = site_rotations(cell, site)
+        parts.append(toward(part, direction, rotations=rotations, angular_width_deg=angular_width_deg))
+    return concatenate(parts)
+
+
+def _direction_said(analysis: AnalysisSpec) -> dict[str, str]:
+    if analysis.direction is None:
+        return {}
+    x, y, z = analysis.direction
+    return {"direction": f"recoils within {analysis.angular_width_deg:g} degrees of ({x:g}, {y:g}, {z:g})"}
 
 
 def requested_spectrum(request: AnySpectrumRequest, *, up_to_eV: float | None = None) -> Spectrum:
@@ -608,8 +646,10 @@ def run_ensemble(
     )
 
 
-def central_model(given: str) -> StoredEnergyModel:
-    """Return the model of a run directory (fitted as its input says), of a model file, or a published one.
+def central_model(given: str, **changes: Any) -> StoredEnergyModel:
+    """Return the model of a run directory, of a model file, or a published one.
+
+    A run is fitted as its input says, with changes of its [analysis].
 
     Raises
     ------
@@ -619,7 +659,8 @@ def central_model(given: str) -> StoredEnergyModel:
     if not Path(given).is_dir():
         return model_of_file(given)
     directory = RunDirectory(Path(given).resolve())
-    return fitted_run(directory, analysis=analysis_of(directory).analysis or AnalysisSpec())[1]
+    analysis = analysis_with(analysis_of(directory).analysis or AnalysisSpec(), **changes)
+    return fitted_run(directory, analysis=analysis)[1]
 
 
 def model_of_file(given: str, *, assumptions: CaWO4Assumptions | None = None) -> StoredEnergyModel:

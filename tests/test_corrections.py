@@ -243,3 +243,40 @@ def test_the_library_gives_what_the_command_gives(runs, recoil):
     assert result.bands.nominal_per_kg_day_keV == pytest.approx(
         result.observed.total_rate_per_kg_day_keV, rel=2e-3, abs=1e-6
     )
+
+
+def test_recoils_of_one_direction_have_a_model_of_their_own(runs, recoil, tmp_path, capsys):
+    model = tmp_path / "direction.json"
+    words = ["fit", str(runs["first"]), "--direction", "1", "0", "0", "--angular-width-deg", "40"]
+    assert main([*words, "--out", str(model)]) == 0
+    said = json.loads(model.read_text())["provenance"]["direction"]
+    assert said == "recoils within 40 degrees of (1, 0, 0)"
+    words = ["correct", str(runs["first"]), str(recoil), "--direction", "1", "0", "0", "--angular-width-deg", "40"]
+    assert main([*words, "--out", str(tmp_path / "tagged.csv")]) == 0
+    assert main(["correct", str(runs["first"]), str(recoil), "--out", str(tmp_path / "all.csv")]) == 0
+    capsys.readouterr()
+    tagged, isotropic = (columns_of(tmp_path / f"{name}.csv") for name in ("tagged", "all"))
+    # the law of this crystal knows no direction: the same within the errors, which are larger for fewer cascades
+    width = {n: (c["rate_upper_statistics"] - c["rate_lower_statistics"])[10:60].sum()
+             for n, c in (("tagged", tagged), ("all", isotropic))}  # fmt: skip
+    assert width["tagged"] > width["all"]
+    assert tagged["rate"][10:60] == pytest.approx(isotropic["rate"][10:60], rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["correct", "RUN", "s.csv", "--direction", "0", "0", "0"], "three numbers, not all zero"),
+        (["correct", "RUN", "s.csv", "--direction", "nan", "0", "0"], "finite number"),
+        (["correct", "RUN", "s.csv", "--direction", "1", "0", "0", "--angular-width-deg", "0"], "greater than 0"),
+        (["correct", "cawo4-published", "s.csv", "--direction", "1", "0", "0"], "only the cascades of a run"),
+        (["fit", "RUN", "--direction", "1", "0", "0"], "say where it goes with --out"),
+    ],
+)
+def test_directions_that_are_none_end_with_one_line(runs, recoil, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    given = [{"RUN": str(runs["first"]), "s.csv": str(recoil)}.get(word, word) for word in words]
+    assert main([*given, *([] if words[0] == "fit" else ["--out", "x.csv"])]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1

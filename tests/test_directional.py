@@ -69,3 +69,14 @@ def test_a_wide_kernel_and_a_flat_density_are_the_isotropic_average(table):
         toward(table, [0, 0, 0], rotations=ROTATIONS)
     with pytest.raises(InputError, match="positive somewhere"):
         along(table, lambda v: np.zeros(len(v)), rotations=ROTATIONS)
+
+
+def test_the_map_is_drawn_once_per_species_that_has_enough_directions(table):
+    from cascade_driver.plot import direction_figure
+
+    points = direction_map(table, species="W", recoil_energy_eV=100.0)
+    axes = direction_figure(points, "W").axes[0]
+    shown = sum(len(collection.get_offsets()) for collection in axes.collections)
+    assert shown == 60
+    with pytest.raises(InputError, match="at least one point"):
+        direction_figure((), "W")

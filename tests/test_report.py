@@ -154,7 +154,7 @@ def attention(html):
 def test_report_needs_no_other_file_and_no_script(html):
     page = Page(html)
     assert {"script", "link", "iframe", "object"}.isdisjoint(page.tags)
-    assert len(page.addresses) == 4
+    assert len(page.addresses) == 5
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
     assert base64.b64decode(page.addresses[0].partition(",")[2]).startswith(b"\x89PNG")
     assert "@import" not in html
@@ -232,6 +232,7 @@ def test_every_figure_has_its_caption(html, content):
         "defect-probability-W",
         "stored-energy-W",
         "stored-energy-trend-W",
+        "direction-W",
         "spectra",
     ]
     text = Page(html).text
@@ -335,8 +336,8 @@ def test_report_without_a_model_gives_the_reason_and_the_points(content):
     bare = dataclasses.replace(content, model=None, model_problem="too few <b>cascades</b> in ../runs.", pairs=())
     bare = dataclasses.replace(bare, spectra_problem="no model to correct them with")
     figures = report_figures(bare)
-    assert len(figures) == 3
-    assert all(figure.caption.endswith("No fit.") for figure in figures)
+    assert len(figures) == 4
+    assert all(figure.caption.endswith("No fit.") for figure in figures[:3])
     html = report_html(bare)
     assert "There is no stored-energy model: too few <b>cascades</b> in ../runs. There are" in attention(html)
     assert "There are no corrected spectra: no model to correct them with." in attention(html)

@@ -75,6 +75,24 @@ def add_bins(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
 
 
+def add_direction(verb: argparse.ArgumentParser) -> None:
+    """Add the options that ask a run for recoils of one direction."""
+    verb.add_argument(
+        "--direction",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="recoils near this direction of the crystal alone, as after the tag of a gamma (default: isotropic)",
+    )
+    verb.add_argument(
+        "--angular-width-deg",
+        type=float,
+        default=15.0,
+        metavar="W",
+        help="standard deviation of that (default: 15)",
+    )
+
+
 def bin_edges(chosen: argparse.Namespace) -> list[float]:
     """Return the edges that `--energy-eV` and `--bins` ask for."""
     low, high = chosen.energy_eV

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cascade_driver.commands.arguments import Verbs, add_verb, make_console, positive
+from cascade_driver.commands.arguments import Verbs, add_direction, add_verb, make_console, positive
 from cascade_driver.errors import CascadeError, InputError
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ def _add_fit(verbs: Verbs) -> None:
     verb.add_argument("--shape", choices=["gaussian", "split_gaussian"], help="of the stored energies")
     verb.add_argument("--order", type=int, choices=[1, 2], help="of their dependence on the recoil energy")
     verb.add_argument("--allow-failures", action="store_true", help="fit in spite of many failed cascades")
+    add_direction(verb)
 
 
 def _add_report(verbs: Verbs) -> None:
@@ -405,10 +406,8 @@ def _reproduce(chosen: argparse.Namespace) -> int:
 
 
 def _fit(chosen: argparse.Namespace) -> int:
-    import dataclasses
-
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.config import AnalysisSpec
+    from cascade_driver.config import AnalysisSpec, analysis_with
     from cascade_driver.terminal import print_energies, print_model
     from cascade_driver.workflow import analysis_of, fit_run
 
@@ -418,7 +417,11 @@ def _fit(chosen: argparse.Namespace) -> int:
     changes = {name: getattr(chosen, name) for name in ("shape", "order") if getattr(chosen, name) is not None}
     if chosen.allow_failures:
         changes["allow_failures"] = True
-    table, model, path = fit_run(run, analysis=dataclasses.replace(analysis, **changes), out=chosen.out)
+    if chosen.direction is not None:
+        if chosen.out is None:
+            raise InputError("--direction gives a model of some recoils alone: say where it goes with --out")
+        changes |= {"direction": tuple(chosen.direction), "angular_width_deg": chosen.angular_width_deg}
+    table, model, path = fit_run(run, analysis=analysis_with(analysis, **changes), out=chosen.out)
     console = make_console()
     print_energies(table, console=console)
     print_model(model, console=console)

@@ -12,6 +12,7 @@ from cascade_driver.commands.arguments import (
     Verbs,
     add_binning,
     add_bins,
+    add_direction,
     add_verb,
     bin_edges,
     named_number,
@@ -188,6 +189,7 @@ def _add_correct(verbs: Verbs) -> None:
     verb.add_argument("--resolution-eV", type=float, default=0.0, dest="resolution_eV", metavar="SIGMA")
     verb.add_argument("--threshold-eV", type=float, default=0.0, dest="threshold_eV", metavar="E")
     verb.add_argument("--no-bands", action="store_true", help="leave out the columns of the error bands")
+    add_direction(verb)
     assumed = verb.add_argument_group("what cawo4-published assumes, because the paper does not print it")
     assumed.add_argument(
         "--half-energy-eV", type=float, dest="half_energy_eV", metavar="E", help="p_d is 1/2 there"
@@ -474,6 +476,8 @@ def _correct(chosen: argparse.Namespace) -> int:
         models,
         assumptions=CaWO4Assumptions(**assumed) if assumed else None,
         assumption_error=chosen.assumption_error,
+        direction=tuple(chosen.direction) if chosen.direction else None,
+        angular_width_deg=chosen.angular_width_deg,
     )
     recoil = read_spectrum(Path(file))
     result = corrected(

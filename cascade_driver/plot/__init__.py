@@ -10,6 +10,7 @@ from cascade_driver.plot.relaxation import (
 from cascade_driver.plot.spectra import calibration_figure, spectra_figure
 from cascade_driver.plot.stored_energy import (
     defect_probability_figure,
+    direction_figure,
     stored_energy_figure,
     stored_energy_trend_figure,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "calibration_figure",
     "debris_figure",
     "defect_probability_figure",
+    "direction_figure",
     "film_overlay_figure",
     "film_spectra_figure",
     "png_bytes",
