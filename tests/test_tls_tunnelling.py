@@ -147,6 +147,23 @@ def test_rates_up_and_down_are_in_detailed_balance_and_turn_with_the_system(asym
     assert rates_per_s(well.reversed(), **settings) == pytest.approx((backward, forward), rel=1e-6)
 
 
+def test_one_phonon_counts_below_a_quantum_and_escape_above():
+    strong = StrainCoupling(tensor_eV=np.eye(3))
+    settings = {"coupling": strong, "solid": SOLIDS["Si"], "temperature_K": 0.01}
+    small = quartic(4.0, asymmetry_eV=-1e-5, points=65)
+    expected = one_phonon_rate_per_s(
+        asymmetry_eV=1e-5,
+        tunnelling_eV=tunnelling_amplitude_eV(small),
+        coupling=strong,
+        solid=SOLIDS["Si"],
+        temperature_K=0.01,
+    )
+    assert rates_per_s(small, **settings)[0] == pytest.approx(expected, rel=1e-3)
+    # 30 meV is below the Debye energy of 56 meV, but there are levels of the lower well to escape to
+    large = quartic(6.0, asymmetry_eV=-0.03, points=65)
+    assert rates_per_s(large, **settings)[0] == pytest.approx(escape_rate_per_s(large, temperature_K=0.01))
+
+
 def test_a_barrier_below_the_zero_point_motion_is_no_double_well():
     shallow = quartic(0.4)
     assert not shallow.is_double

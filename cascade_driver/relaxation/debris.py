@@ -559,6 +559,7 @@ def _summary(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> dict[str
         "pairs": int(sum(len(one.systems) for one in debris)),
         "elementary_systems": len(elementary),
         "unconverged_paths": sum(not s["converged"] for s in elementary),
+        "without_barrier": len(elementary) - len(double),
         "counts": {name: sum(one.counts[name] for one in debris) for name in debris[0].counts},
         "barrier_eV_quartiles": _quartiles([min(s["barrier_eV"], _back(s)) for s in elementary]),
         "asymmetry_eV_quartiles": _quartiles([abs(s["asymmetry_eV"]) for s in elementary]),

@@ -286,8 +286,11 @@ def rates_per_s(
     Downhill, of the following the first that applies; uphill :math:`e^{-|\epsilon| / k_B T}` times that:
 
     - no barrier above the zero-point motion: the oscillation itself, :math:`\omega / 2\pi`;
-    - an energy below that of the Debye phonon: `one_phonon_rate_per_s`, and over the barrier from excited levels;
-    - more: `escape_rate_per_s`, an estimate from above, as several phonons have to be emitted at once.
+    - an energy below a quantum of the lower well and below that of the Debye phonon: the smaller of
+      `one_phonon_rate_per_s`, whose long waves couple too strongly when they get as short as the system is large,
+      and of the escape from the ground level; with what excited levels add;
+    - more: `escape_rate_per_s` into excited levels of the lower well, which cool at once. It takes them as dense:
+      an estimate from above.
 
     Raises
     ------
@@ -301,7 +304,7 @@ def rates_per_s(
     splitting = abs(well.asymmetry_eV)
     if not well.is_double:
         down = high.quanta_eV[0] / (2 * np.pi * HBAR_eV_s)
-    elif splitting < BOLTZMANN_eV_PER_K * solid.debye_temperature_K:
+    elif splitting < min(high.quanta_eV[1], BOLTZMANN_eV_PER_K * solid.debye_temperature_K):
         amplitude = tunnelling_amplitude_eV(well)
         splitting = float(np.hypot(splitting, amplitude))
         both = one_phonon_rate_per_s(
@@ -312,7 +315,7 @@ def rates_per_s(
             temperature_K=temperature_K,
         )
         ground = escape_rate_per_s(high, temperature_K=_COLD_K)
-        down = both / (1 + np.exp(-splitting / kT)) + max(escape - ground, 0.0)
+        down = min(both / (1 + np.exp(-splitting / kT)), ground) + max(escape - ground, 0.0)
     else:
         down = escape
     up = down * float(np.exp(-splitting / kT))
