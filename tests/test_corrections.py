@@ -280,3 +280,63 @@ def test_directions_that_are_none_end_with_one_line(runs, recoil, tmp_path, monk
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+HEAD = "energy_low_eV,energy_high_eV,rate_W\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("20,30,1\n10,20,1\n", ["line 3", "sort the lines"], id="unsorted"),
+        pytest.param("10,20,1\n19,30,1\n", ["line 3", "overlaps", "expected bins that touch"], id="overlapping"),
+        pytest.param("10,20,1\n21,30,1\n", ["line 3", "gap", "put a line with rate 0"], id="gap"),
+        pytest.param("10,20,1\n20,30,-2\n", ["line 3", "rate_W is -2", "at least 0"], id="negative rate"),
+        pytest.param("10,20,nan\n", ["line 2", "rate_W is nan", "correct it"], id="not finite"),
+        pytest.param("10,20,inf\n", ["line 2", "rate_W is inf", "correct it"], id="infinite"),
+        pytest.param("10,300,1\n", ["up to 300 eV wanted", "simulated up to 160", "--extrapolate"], id="range"),
+        pytest.param("10,20,1,2\n", ["line 2", "found 4 cells, expected 3"], id="too many cells"),
+    ],
+)
+def test_a_bad_spectrum_is_named_with_row_and_remedy_and_code_2(tmp_path, capsys, text, words):
+    (tmp_path / "s.csv").write_text(HEAD + text)
+    assert main(["correct", "cawo4-published", str(tmp_path / "s.csv"), "--out", str(tmp_path / "o.csv")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert all(word in said for word in words), said
+    assert not (tmp_path / "o.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("energy_low_eV,energy_high_eV,rate_Wo", ["line 1", "'rate_Wo' is unknown", "Did you mean rate_W"]),
+        ("energy_low,energy_high_eV,rate", ["line 1", "'energy_low' is unknown", "Did you mean energy_low_eV?"]),
+        ("energy_low_eV,energy_high_eV", ["line 1", "missing: rate"]),
+        ("energy_low_eV,energy_high_eV,rate_lower_total", ["line 1", "missing: rate"]),
+    ],
+)
+def test_wrong_columns_are_named_with_what_was_meant(tmp_path, capsys, header, words):
+    (tmp_path / "s.csv").write_text(f"{header}\n" + ",".join("123"[: header.count(",") + 1]) + "\n")
+    assert main(["correct", "cawo4-published", str(tmp_path / "s.csv"), "--out", str(tmp_path / "o.csv")]) == 2
+    said = capsys.readouterr().err
+    assert all(word in said for word in words), said
+
+
+def test_a_missing_species_is_named_with_its_remedy(runs, tmp_path, capsys):
+    bare = json.loads((make_model(runs["first"], tmp_path)).read_text())
+    bare["species"]["O"] = bare["species"]["Si"]
+    (tmp_path / "two.json").write_text(json.dumps(bare))
+    (tmp_path / "s.csv").write_text("energy_low_eV,energy_high_eV,rate_W\n20,30,1\n")
+    capsys.readouterr()
+    assert main(["correct", str(tmp_path / "two.json"), str(tmp_path / "s.csv"), "--out", "o.csv"]) == 2
+    said = capsys.readouterr().err
+    assert "No response for W" in said
+    assert "simulate cascades of the missing species" in said.lower()
+    words = ["correct", str(tmp_path / "two.json"), str(tmp_path / "s.csv"), "--species", "Si"]
+    assert main([*words, "--out", str(tmp_path / "o.csv")]) == 0
+
+
+def make_model(run: Path, folder: Path) -> Path:
+    assert main(["fit", str(run), "--out", str(folder / "model.json")]) == 0
+    return folder / "model.json"
