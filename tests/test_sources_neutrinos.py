@@ -19,6 +19,7 @@ from cascade_driver.spectra.reactor import (
     reactor_part_flux,
 )
 from cascade_driver.spectra.solar import SOLAR_FLUXES_per_cm2_s, monochromatic_flux, solar_flux
+from cascade_driver.spectra.sources import source_members_of
 from cascade_driver.spectra.target import parse_target
 from cascade_driver.units import SECONDS_PER_DAY
 
@@ -114,3 +115,57 @@ def test_members_of_a_reactor_scatter_by_the_errors_of_its_isotopes():
     share = max(PRESSURISED_WATER_FISSION_FRACTIONS.values())
     assert np.all(relative > share * HUBER_MUELLER_YIELD_ERRORS["U235"])
     assert np.all(relative < 0.0815)
+
+
+CEVNS = ["spectrum", "cevns", "--energy-eV", "1", "1000", "--bins", "30", "--log"]
+
+
+def test_sun_and_single_energies_are_sources_on_the_command_line(tmp_path):
+    from cascade_driver.cli import main
+    from cascade_driver.spectra.spectrum import read_spectrum
+
+    out = tmp_path / "x.csv"
+    assert (
+        main([*CEVNS, "--target", "CaWO4", "--source", "solar", "--solar-sources", "B8", "--out", str(out)]) == 0
+    )
+    solar = read_spectrum(out)
+    edges = solar.energy_edges_eV
+    assert edges == pytest.approx(np.geomspace(1, 1000, 31))
+    wanted = cevns_spectrum_of_flux(solar_flux(sources=("B8",)), target="CaWO4", energy_edges_eV=edges)
+    assert solar.total_counts_per_kg_day == pytest.approx(wanted.total_counts_per_kg_day, rel=1e-12)
+    members = source_members_of(solar, n_members=4000)
+    relative = members["W"].std(axis=0) / solar.counts_per_kg_day["W"]
+    assert relative[:20] == pytest.approx(0.12, rel=0.06)
+    words = ["--source", "mono", "--neutrino-energy-MeV", "5", "--neutrino-flux-cm2-s", "1e10", "--target", "Al"]
+    assert main([*CEVNS, *words, "--out", str(out)]) == 0
+    aluminium = parse_target("Al").isotopes[0]
+    one = read_spectrum(out)
+    found = one.total_counts_per_kg_day
+    fine = np.linspace(1.0, 1000.0, 20001)
+    exact = cevns_cross_section_cm2_per_eV(fine, 5.0, isotope=aluminium)
+    whole = integrate.trapezoid(exact, fine) * 1e10 * aluminium.atoms_per_kg * SECONDS_PER_DAY
+    assert found == pytest.approx(whole, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--source", "mono", "--neutrino-energy-MeV", "5"], "source mono needs neutrino_flux_per_cm2_s"),
+        (["--source", "solar", "--power-GW", "3"], "power_GW belongs to source reactor"),
+        (["--source", "solar", "--solar-sources", "Be8"], "solar sources Be8: choose among pp"),
+        ([], "source reactor needs power_GW and distance_m"),
+        (["--solar-sources", "B8", "--power-GW", "3", "--distance-m", "9"], "belongs to source solar"),
+        (["--power-GW", "3", "--distance-m", "9", "--fission-fractions", "U235=0.5"], "sum to 0.5"),
+        (["--source", "solar", "--enrich", "Si28=2"], "from 0 to 1, such as W183=0.9"),
+        (["--source", "solar", "--energy-eV", "0", "10"], "logarithmic bins cannot begin at 0 eV"),
+    ],
+)
+def test_sources_that_are_none_end_with_one_line(tmp_path, monkeypatch, capsys, words, message):
+    from cascade_driver.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    assert main([*CEVNS, "--target", "Si", *words, "--out", "x.csv"]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "x.csv").exists()

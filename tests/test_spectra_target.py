@@ -60,3 +60,40 @@ def test_bad_formula_is_refused_with_a_suggestion(formula: str, words: str) -> N
     with pytest.raises(InputError) as caught:
         parse_target(formula)
     assert words in str(caught.value)
+
+
+def test_an_enriched_isotope_takes_its_share_and_the_others_keep_their_proportions() -> None:
+    natural, enriched = parse_target("CaWO4"), parse_target("CaWO4[W183=0.9, O18=0.5]")
+    shares = {}
+    for name, target in (("natural", natural), ("enriched", enriched)):
+        atoms = {i.mass_number: i.atoms_per_kg for i in target.isotopes_of("W")}
+        shares[name] = {A: n / sum(atoms.values()) for A, n in atoms.items()}
+    assert shares["enriched"][183] == pytest.approx(0.9, rel=1e-12)
+    rest = 0.1 / (1 - shares["natural"][183])
+    for A in (180, 182, 184, 186):
+        assert shares["enriched"][A] == pytest.approx(rest * shares["natural"][A], rel=1e-12)
+    assert sum(i.mass_fraction for i in enriched.isotopes) == pytest.approx(1.0, rel=1e-14)
+    # as many W as Ca atoms, and four times as many O, whatever the isotopes
+    per_kg = {e: sum(i.atoms_per_kg for i in enriched.isotopes_of(e)) for e in enriched.elements}
+    assert per_kg["O"] == pytest.approx(4 * per_kg["W"], rel=1e-12)
+    assert parse_target(enriched.name) == enriched
+    assert parse_target("W[W180=0]").isotopes_of("W")[0].mass_number == 182
+
+
+@pytest.mark.parametrize(
+    ("formula", "words"),
+    [
+        ("CaWO4[W183=0.9", "lacks its ]"),
+        ("CaWO4[W183]", "enrichment 'W183' is not understood"),
+        ("CaWO4[W183=1.2]", "from 0 to 1"),
+        ("CaWO4[W=0.9]", "such as W183=0.9"),
+        ("CaWO4[W185=0.9]", "W185 is no natural isotope of W; there are W180, W182"),
+        ("CaWO4[Si28=1]", "enriched in Si, which it does not hold"),
+        ("CaWO4[W183=0.6,W182=0.6]", "sum to 1.2"),
+        ("Al[Al27=0.5]", "expected 1, because all of them are given"),
+    ],
+)
+def test_impossible_enrichment_is_refused(formula: str, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_target(formula)
+    assert words in str(caught.value)
