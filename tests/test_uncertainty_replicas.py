@@ -342,6 +342,20 @@ def test_bands_hold_the_truth_as_often_as_they_say():
     assert abs(pulls.mean()) < 4 * pulls.mean(axis=1).std() / np.sqrt(n)
 
 
+def test_bands_of_few_members_are_as_wide_as_those_of_many():
+    from scipy import special
+
+    from cascade_driver.spectra.ensemble import _band
+
+    values = np.random.default_rng(13).normal(size=(60, 20_000))
+    band = _band(values, np.zeros(20_000), 0.6827)
+    share = special.ndtr(band.upper_per_kg_day_keV) - special.ndtr(band.lower_per_kg_day_keV)
+    # five standard errors of the mean over bins
+    assert share.mean() == pytest.approx(0.6827, abs=5 * share.std() / np.sqrt(20_000))
+    low, high = np.quantile(values, [0.15865, 0.84135], axis=0)  # negative control: the usual rule
+    assert (special.ndtr(high) - special.ndtr(low)).mean() < 0.67
+
+
 @pytest.mark.physics
 def test_coverage_is_68_percent_within_3_and_pulls_are_standard_normal():
     rng = np.random.default_rng(12)
