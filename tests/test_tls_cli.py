@@ -51,6 +51,23 @@ def test_dos_resumes_and_writes_densities_fits_and_figure(tmp_path, capsys):
     assert (tmp_path / "density.png").is_file()
     assert main([*command, "--realisations", "12", "--seed", "2"]) == 2
     assert "holds another glass" in capsys.readouterr().err
+    out = tmp_path / "counted.csv"
+    assert main(["tls", "properties", "--glass", str(tmp_path), "--points", "3", "--out", str(out)]) == 0
+    table = np.genfromtxt(out, delimiter=",", names=True)
+    assert np.all(np.diff(table["temperature_K"]) > 0)
+    assert np.all(table["specific_heat"] > 0)
+
+
+def test_properties_of_a_power_law_are_its_powers_and_the_shifts_mirror_each_other(tmp_path, capsys):
+    out = tmp_path / "properties.csv"
+    options = ["--exponent", "0.2", "--cutoff-K", "1000", "--temperature-K", "0.05", "1", "--points", "5"]
+    assert main(["tls", "properties", *options, "--out", str(out)]) == 0
+    # exact for Eq. 3 with constant B and mu: kappa ~ T^(2 - mu), C ~ T^(1 + mu)
+    assert "thermal conductivity ~ T^1.800, specific heat ~ T^1.200" in capsys.readouterr().out
+    table = np.genfromtxt(out, delimiter=",", names=True)
+    np.testing.assert_allclose(table["dielectric_shift"], -table["sound_velocity_shift"])
+    assert table["sound_velocity_shift"][0] == 0
+    assert out.with_suffix(".png").is_file()
 
 
 @pytest.mark.parametrize(
@@ -63,6 +80,10 @@ def test_dos_resumes_and_writes_densities_fits_and_figure(tmp_path, capsys):
         (["fit", "nowhere.csv", *BEAM], "cannot be read"),
         (["dos", "--size", "1", "--interaction-K", "2", "--realisations", "1"], "size"),
         (["dos", "--size", "4", "--interaction-K", "-2", "--realisations", "1"], "interaction_K"),
+        (["properties", "--exponent", "3"], "exponent 3"),
+        (["properties", "--crossover-K", "0"], "--crossover-K 0"),
+        (["properties", "--temperature-K", "1", "0.1"], "must rise"),
+        (["properties", "--glass", "nowhere"], "no glass.json there"),
         ([], "say what to do"),
     ],
 )

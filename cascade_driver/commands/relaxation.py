@@ -93,6 +93,7 @@ def _add_tls(verbs: Verbs) -> None:
         help="leave out superconducting points here, where quasiparticles damp",
     )
     fit.add_argument("--out", type=Path, required=True, metavar="FIT.json", help="a figure is put beside it")
+    _add_properties(kinds)
     _add_debris(kinds)
     dos = add_verb(kinds, "dos", _tls_dos, "Density of states of interacting systems, or what is missing of it.")
     dos.add_argument("--size", type=positive, required=True, metavar="L", help="edge of the lattice, in sites")
@@ -105,6 +106,32 @@ def _add_tls(verbs: Verbs) -> None:
     dos.add_argument("--out", type=Path, required=True, metavar="DIR")
 
 
+def _add_properties(kinds: Verbs) -> None:
+    verb = add_verb(
+        kinds, "properties", _tls_properties, "Heat, sound and dielectric constant of a glass of them."
+    )
+    verb.add_argument("--glass", type=Path, metavar="DIR", help="density of states that `cascade tls dos` counted")
+    verb.add_argument(
+        "--prefactor-per-K", type=float, default=0.0135, metavar="B", help="of n = B (T^2 + E^2)^(mu/2)"
+    )
+    verb.add_argument("--exponent", type=float, default=0.127, metavar="MU", help="0 is the standard model")
+    verb.add_argument(
+        "--cutoff-K", type=float, default=100.0, dest="cutoff_K", metavar="E", help="of the energies"
+    )
+    verb.add_argument("--coupling-K", type=float, default=1.0, dest="coupling_K", metavar="G")
+    verb.add_argument(
+        "--frequency-Hz", type=float, default=90e3, dest="frequency_Hz", metavar="F", help="of the wave"
+    )
+    verb.add_argument(
+        "--crossover-K", type=float, default=0.1, dest="crossover_K", metavar="T0", help="(omega / A)^(1/3)"
+    )
+    verb.add_argument(
+        "--temperature-K", type=float, nargs=2, default=[0.01, 2.0], dest="temperature_K", metavar=("LOW", "HIGH")
+    )
+    verb.add_argument("--points", type=positive, default=41, metavar="N")
+    verb.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="a figure is put beside it")
+
+
 def _add_debris(kinds: Verbs) -> None:
     debris = add_verb(
         kinds, "debris", _tls_debris, "Tunnelling systems in the debris of cascades, and their release."
@@ -115,6 +142,20 @@ def _add_debris(kinds: Verbs) -> None:
     debris.add_argument("--bursts", type=positive, metavar="N", help="hot bursts per cascade (default: 30)")
     debris.add_argument("--burst-temperature-K", type=float, nargs="+", dest="burst_temperatures_K", metavar="T")
     debris.add_argument("--images", type=positive, metavar="N", help="of a path, between its minima (default: 7)")
+    debris.add_argument(
+        "--force-tolerance-eV-A",
+        type=float,
+        dest="force_tolerance_eV_A",
+        metavar="F",
+        help="of paths (default: 0.02)",
+    )
+    debris.add_argument(
+        "--path-steps",
+        type=positive,
+        dest="steps",
+        metavar="N",
+        help="at most, in each of two stages (default: 300)",
+    )
     debris.add_argument("--seed", type=int, default=1)
     debris.add_argument("--workers", type=positive, default=1, metavar="N", help="processes (default: 1)")
     debris.add_argument(
@@ -296,6 +337,49 @@ def _tls_dos(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _tls_properties(chosen: argparse.Namespace) -> int:
+    import numpy as np
+
+    from cascade_driver.plot import glass_properties_figure, save_figure
+    from cascade_driver.relaxation.tls_density import PowerLawDensity
+    from cascade_driver.relaxation.tls_properties import RelaxingSystems, glass_properties, local_exponent
+    from cascade_driver.relaxation.tls_realisations import summarise
+    from cascade_driver.schema import build
+
+    low, high = chosen.temperature_K
+    if not 0 < low < high:
+        raise InputError(f"--temperature-K {low:g} {high:g}: must rise and begin above 0")
+    if not chosen.crossover_K > 0:
+        raise InputError(f"--crossover-K {chosen.crossover_K:g}: must be above 0")
+    content = {
+        "coupling_K": chosen.coupling_K,
+        "frequency_Hz": chosen.frequency_Hz,
+        "relaxation_per_s_K3": 2 * np.pi * chosen.frequency_Hz / chosen.crossover_K**3,
+    }
+    systems = build(RelaxingSystems, content, origin="arguments")
+    law = PowerLawDensity(prefactor=chosen.prefactor_per_K, exponent=chosen.exponent, cutoff_K=chosen.cutoff_K)
+    flat = PowerLawDensity(prefactor=chosen.prefactor_per_K, exponent=0.0, cutoff_K=chosen.cutoff_K)
+    temperature = np.geomspace(low, high, chosen.points)
+    found = glass_properties(temperature, density=law, systems=systems)
+    name = f"n = {law.prefactor:g} (T² + E²)^{law.exponent / 2:.3g}"
+    if chosen.glass:
+        counted = summarise(chosen.glass).density
+        measured = np.sort(counted.temperature_K[counted.temperature_K > 0])
+        found = glass_properties(measured, density=counted, systems=systems)
+        name = chosen.glass.name
+        temperature = np.geomspace(measured[0], measured[-1], chosen.points)
+    write_text(chosen.out, found.as_csv())
+    standard = glass_properties(temperature, density=flat, systems=systems)
+    drawn = [("standard model, flat", standard), (name, found)]
+    save_figure(glass_properties_figure(drawn), chosen.out.with_suffix(""))
+    exponents = [local_exponent(found.temperature_K, y) for y in (found.thermal_conductivity, found.specific_heat)]
+    print(
+        f"{chosen.out}: thermal conductivity ~ T^{exponents[0]:.3f}, specific heat ~ T^{exponents[1]:.3f} "
+        f"between {found.temperature_K[0]:g} and {found.temperature_K[-1]:g} K"
+    )
+    return 0
+
+
 def _tls_debris(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.plot import debris_figure, save_figure
@@ -310,9 +394,12 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
     for temperature in chosen.temperatures_K:
         if not temperature > 0:
             raise InputError(f"--temperature-K {temperature:g}: must be above 0")
-    wanted = {name: getattr(chosen, name) for name in ("bursts", "burst_temperatures_K")}
-    search = build(SearchSpec, {k: v for k, v in wanted.items() if v is not None}, origin="arguments")
-    path = build(PathSpec, {"images": chosen.images} if chosen.images else {}, origin="arguments")
+
+    def given(*names: str) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(chosen, name)) is not None}
+
+    search = build(SearchSpec, given("bursts", "burst_temperatures_K"), origin="arguments")
+    path = build(PathSpec, given("images", "force_tolerance_eV_A", "steps"), origin="arguments")
     with _search_progress() as observe:
         search_run(
             run,

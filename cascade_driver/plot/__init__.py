@@ -4,6 +4,7 @@ from cascade_driver.plot.relaxation import (
     debris_figure,
     film_overlay_figure,
     film_spectra_figure,
+    glass_properties_figure,
     tls_damping_figure,
     tls_density_figure,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "direction_figure",
     "film_overlay_figure",
     "film_spectra_figure",
+    "glass_properties_figure",
     "png_bytes",
     "save_figure",
     "spectra_figure",

@@ -29,6 +29,7 @@ from cascade_driver.relaxation.tls_density import (
     PowerLawDensity,
     gaussian_density_per_K,
 )
+from cascade_driver.relaxation.tls_properties import GlassProperties
 from cascade_driver.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
@@ -236,6 +237,53 @@ def tls_density_figure(counted: CountedDensity, *, fits: Sequence[DensityFit], r
     low.set_xlim(0, 3)
     legend(wide)
     return finished(figure)
+
+
+@styled
+def glass_properties_figure(drawn: Sequence[tuple[str, GlassProperties]]) -> Figure:
+    """Return heat conduction, specific heat, sound velocity and dielectric constant against temperature.
+
+    Conductivity over T^2 and specific heat over T, which the standard model has flat; relative changes of sound
+    velocity and dielectric constant against the logarithm of temperature (Fig. 3 to 5 of Churkin et al. 2021).
+
+    Parameters
+    ----------
+    drawn : sequence of (str, GlassProperties)
+        Names and properties; few temperatures are drawn as points.
+    """
+    figure = Figure(figsize=(2 * COLUMN_WIDTH_in, 4.4), layout="constrained")
+    panels = figure.subplots(2, 2, sharex=True).ravel()
+    for (name, one), colour in zip(drawn, PAIR_COLOURS, strict=False):
+        T = one.temperature_K
+        values = (
+            one.thermal_conductivity / T**2,
+            one.specific_heat / T,
+            one.sound_velocity_shift,
+            one.dielectric_shift,
+        )
+        marker = "o" if T.size < _FEW_POINTS else ""
+        for axes, y in zip(panels, values, strict=True):
+            axes.plot(T, y, color=colour, label=name, marker=marker, markersize=3)
+    labels = (
+        r"$\kappa / T^2$ (arbitrary)",
+        r"$C / T$ ($k_B$/K)",
+        r"$\delta v / v$",
+        r"$\delta\epsilon / \epsilon$",
+    )
+    for axes, label in zip(panels, labels, strict=True):
+        dress(axes)
+        axes.set_xscale("log")
+        axes.set_ylabel(label)
+    for axes in panels[:2]:
+        axes.set_ylim(bottom=0)
+    for axes in panels[2:]:
+        axes.set_xlabel("temperature (K)")
+    legend(panels[0])
+    return finished(figure)
+
+
+#: Fewer temperatures than this are drawn as points.
+_FEW_POINTS = 20
 
 
 @styled

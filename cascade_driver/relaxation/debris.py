@@ -425,6 +425,12 @@ def read_debris(folder: Path) -> list[Debris]:
     return found
 
 
+def system_rates_per_s(system: dict[str, Any], *, solid: Solid, temperature_K: float) -> tuple[float, float]:
+    """Return the rates of a system from its first to its second minimum and back, in 1/s; see `rates_per_s`."""
+    coupling = StrainCoupling(tensor_eV=np.array(system["strain_coupling_eV"]))
+    return rates_per_s(well_of(system), coupling=coupling, solid=solid, temperature_K=temperature_K)
+
+
 # -- what it comes to ---------------------------------------------------------------------------------------
 
 
@@ -438,10 +444,7 @@ def release_of(debris: Debris, *, solid: Solid, temperature_K: float) -> Release
     rates = np.zeros((n, n))
     for system in debris.systems:
         i, j = system["minima"]
-        coupling = StrainCoupling(tensor_eV=np.array(system["strain_coupling_eV"]))
-        rates[i, j], rates[j, i] = rates_per_s(
-            well_of(system), coupling=coupling, solid=solid, temperature_K=temperature_K
-        )
+        rates[i, j], rates[j, i] = system_rates_per_s(system, solid=solid, temperature_K=temperature_K)
     return release(debris.energies_eV, rates, temperature_K=temperature_K)
 
 
@@ -506,6 +509,9 @@ def write_summary(
     write_atomically(folder / "release.csv", _release_table(means))
     content = {
         **_summary(debris, means),
+        "elementary_systems_by_downhill_rate_per_s": {
+            f"{T:g} K": _rate_census(debris, solid=solid, temperature_K=T) for T in temperatures_K
+        },
         "usable_cascades": usable,
         "cascades_with_stored_energy": storing,
         "potential": potential.name,
@@ -571,6 +577,22 @@ def _summary(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> dict[str
         "metastable_energy_eV_per_cascade": float(np.mean(below)),
         "release": [_milestones(mean) for mean in means],
     }
+
+
+#: Bounds of a census of rates: frozen for ever, within 12 days, after the pulse, within it, as good as at once.
+_RATE_BOUNDS_per_s = (1e-6, 1.0, 1e3, 1e9)
+
+
+def _rate_census(debris: Sequence[Debris], *, solid: Solid, temperature_K: float) -> dict[str, int]:
+    """Return how many elementary systems go down at which rates."""
+    rates = [
+        max(system_rates_per_s(system, solid=solid, temperature_K=temperature_K))
+        for one in debris
+        for system in one.elementary
+    ]
+    bounds = [0.0, *_RATE_BOUNDS_per_s, np.inf]
+    counts, _ = np.histogram(rates, bins=bounds)
+    return {f"{low:g} to {high:g}": int(n) for low, high, n in zip(bounds, bounds[1:], counts, strict=False)}
 
 
 def _back(system: dict[str, Any]) -> float:

@@ -58,8 +58,8 @@ class PathSpec:
     """
 
     images: Annotated[int, Field(ge=3)] = 7
-    force_tolerance_eV_A: Annotated[float, Field(gt=0)] = 0.05
-    steps: Annotated[int, Field(ge=1)] = 150
+    force_tolerance_eV_A: Annotated[float, Field(gt=0)] = 0.02
+    steps: Annotated[int, Field(ge=1)] = 300
 
 
 class LandscapeCalculator(Calculator):

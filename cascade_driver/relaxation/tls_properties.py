@@ -17,6 +17,7 @@ After A. Churkin et al. 2021 ("the paper"), Eq. 4 to 8, A1 and A2. Energies and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 import numpy as np
@@ -241,6 +242,59 @@ def interaction_ratio(*, dielectric_slope: float, elastic_slope: float) -> float
     """
     positive_array([dielectric_slope, elastic_slope], name="slope")
     return 0.56 * dielectric_slope / (1.74 * elastic_slope)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlassProperties:
+    """Properties of a glass against temperature.
+
+    Attributes
+    ----------
+    temperature_K : (k,) float
+    thermal_conductivity : (k,) float
+        In arbitrary units; see `thermal_conductivity`.
+    specific_heat : (k,) float
+        In units of k_B; see `specific_heat`.
+    sound_velocity_shift, dielectric_shift : (k,) float
+        Relative changes from the lowest temperature, which the cutoff of the density does not touch.
+    """
+
+    temperature_K: NDArray[np.float64]
+    thermal_conductivity: NDArray[np.float64]
+    specific_heat: NDArray[np.float64]
+    sound_velocity_shift: NDArray[np.float64]
+    dielectric_shift: NDArray[np.float64]
+
+    def as_csv(self) -> str:
+        """Return the properties as a table."""
+        names = [field.name for field in fields(self)]
+        rows = zip(*(getattr(self, name) for name in names), strict=True)
+        return "\n".join([",".join(names), *(",".join(f"{v:.9g}" for v in row) for row in rows)]) + "\n"
+
+
+def glass_properties(
+    temperature_K: ArrayLike,
+    *,
+    density: DensityOfStates,
+    systems: RelaxingSystems,
+    variable: DensityVariable = "energy",
+) -> GlassProperties:
+    """Return all properties of a glass at rising temperatures.
+
+    Raises
+    ------
+    InputError
+        If a temperature is not above 0.
+    """
+    temperature = np.atleast_1d(positive_array(temperature_K, name="temperature_K"))
+    shift = sound_velocity_shift(temperature, density=density, systems=systems, variable=variable)
+    return GlassProperties(
+        temperature_K=temperature,
+        thermal_conductivity=thermal_conductivity(temperature, density=density, variable=variable),
+        specific_heat=specific_heat(temperature, density=density),
+        sound_velocity_shift=shift - shift[0],
+        dielectric_shift=shift[0] - shift,
+    )
 
 
 def _over_energies(
