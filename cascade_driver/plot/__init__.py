@@ -1,5 +1,6 @@
 """Figures. Every function returns a `matplotlib.figure.Figure`; nothing else in the package knows matplotlib."""
 
+from cascade_driver.plot.kicks import second_kick_figure
 from cascade_driver.plot.relaxation import (
     debris_figure,
     film_overlay_figure,
@@ -28,6 +29,7 @@ __all__ = [
     "glass_properties_figure",
     "png_bytes",
     "save_figure",
+    "second_kick_figure",
     "spectra_figure",
     "stored_energy_figure",
     "stored_energy_trend_figure",
