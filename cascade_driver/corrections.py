@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +20,16 @@ from cascade_driver.analysis.published import (
     assumption_replicas,
 )
 from cascade_driver.campaign.rundir import RunDirectory
-from cascade_driver.config import AnalysisSpec, AnySpectrumRequest, DetectorSpec, analysis_with
+from cascade_driver.config import (
+    AnalysisSpec,
+    AnySpectrumRequest,
+    DarkMatterRequest,
+    DetectorSpec,
+    analysis_with,
+)
 from cascade_driver.errors import InputError
 from cascade_driver.spectra.corrected import CorrectedPair
+from cascade_driver.spectra.daily_modulation import DailyModulation, daily_modulation
 from cascade_driver.spectra.ensemble import (
     Ensemble,
     SpectrumBands,
@@ -29,6 +37,7 @@ from cascade_driver.spectra.ensemble import (
     campaign_ensemble,
     model_ensemble,
 )
+from cascade_driver.spectra.recoil_direction import laboratory_velocity_km_s
 from cascade_driver.spectra.spectrum import Spectrum, read_spectrum
 from cascade_driver.workflow import (
     analysis_of,
@@ -39,6 +48,8 @@ from cascade_driver.workflow import (
     fallback_of,
     fitted_run,
     model_of_file,
+    requested_spectrum,
+    rotations_of_sites,
     spectrum_bands,
 )
 
@@ -276,4 +287,53 @@ def pair_of_files(expected: Path, observed: Path, *, title: str) -> CorrectedPai
         complete = None
     return CorrectedPair(
         name=observed.stem, title=title, expected=before, observed=after, complete_below_eV=complete, bands=bands
+    )
+
+
+def modulation_of_run(
+    directory: RunDirectory,
+    request: DarkMatterRequest,
+    *,
+    times: Sequence[datetime.datetime],
+    latitude_deg: float,
+    longitude_deg: float,
+    crystal: NDArray[np.float64],
+    threshold_eV: float,
+    fallback_species: str | None = None,
+) -> DailyModulation:
+    """Return how the counts of dark matter above a threshold vary with the hour, by the cascades of a run.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+    request : DarkMatterRequest
+    times : sequence of datetime.datetime
+    latitude_deg, longitude_deg : float
+        Of the laboratory, north and east.
+    crystal : (3, 3) float
+        From the frame of the laboratory to that of the crystal, see `crystal_from_laboratory`.
+    threshold_eV : float
+    fallback_species : str, optional
+        Whose response stands for elements that were not simulated; by default what the run says.
+
+    Raises
+    ------
+    InputError, FitError
+        As `daily_modulation`.
+    """
+    analysis = analysis_of(directory).analysis or AnalysisSpec()
+    table, model = fitted_run(directory, analysis=analysis)
+    velocities = [
+        crystal @ laboratory_velocity_km_s(t, latitude_deg=latitude_deg, longitude_deg=longitude_deg)
+        for t in times
+    ]
+    return daily_modulation(
+        requested_spectrum(request),
+        table,
+        velocities_km_s=np.array(velocities),
+        mass_GeV=request.mass_GeV,
+        rotations=rotations_of_sites(directory.load().protocol, sorted(model.species)),
+        threshold_eV=threshold_eV,
+        fallback_species=fallback_of(model, fallback_species or analysis.fallback_species),
+        allow_failures=analysis.allow_failures,
     )

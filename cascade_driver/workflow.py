@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -277,6 +277,22 @@ def fitted_run(directory: RunDirectory, *, analysis: AnalysisSpec) -> tuple[Casc
     return table, model
 
 
+def rotations_of_sites(protocol: Protocol, species: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Return the point group of the site of each species in a run's crystal, (g, 3, 3), by species.
+
+    Raises
+    ------
+    InputError
+        If the crystal is a film, whose sites have too little symmetry to be told from it.
+    """
+    if protocol.crystal.is_film:
+        raise InputError("responses by direction are for bulk crystals: leave the direction out")
+    cells = constituents(protocol.crystal)
+    box = assemble(protocol.crystal, cells)
+    (cell,) = cells.values()
+    return {s: site_rotations(cell, int(box.get_array("cell_index")[choose_atom(box, s)])) for s in species}
+
+
 def near_direction(
     table: CascadeTable, protocol: Protocol, direction: tuple[float, float, float], *, angular_width_deg: float
 ) -> CascadeTable:
@@ -285,19 +301,18 @@ def near_direction(
     Raises
     ------
     InputError
-        If the direction is none, or the crystal a film, whose sites have too little symmetry to be told from it.
+        If the direction is none, or the crystal a film.
     """
-    if protocol.crystal.is_film:
-        raise InputError("responses by direction are for bulk crystals: leave the direction out")
-    cells = constituents(protocol.crystal)
-    box = assemble(protocol.crystal, cells)
-    (cell,) = cells.values()
-    parts = []
-    for species in np.unique(table.species):
-        site = int(box.get_array("cell_index")[choose_atom(box, str(species))])
-        part = table.select(table.species == species)
-        rotations = site_rotations(cell, site)
-        parts.append(toward(part, direction, rotations=rotations, angular_width_deg=angular_width_deg))
+    rotations = rotations_of_sites(protocol, sorted({str(s) for s in table.species}))
+    parts = [
+        toward(
+            table.select(table.species == species),
+            direction,
+            rotations=of_site,
+            angular_width_deg=angular_width_deg,
+        )
+        for species, of_site in rotations.items()
+    ]
     return concatenate(parts)
 
 

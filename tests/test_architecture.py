@@ -98,6 +98,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "detector",
         "ensemble",
         "corrected",
+        "daily_modulation",
         "planning",
         "capture_table",
         "gamma_recoil",

@@ -340,3 +340,38 @@ def test_a_missing_species_is_named_with_its_remedy(runs, tmp_path, capsys):
 def make_model(run: Path, folder: Path) -> Path:
     assert main(["fit", str(run), "--out", str(folder / "model.json")]) == 0
     return folder / "model.json"
+
+
+DAY = ["--mass-GeV", "2", "--cross-section-cm2", "1e-40", "--target", "Si", "--bins", "10", "--threshold-eV", "20"]
+PLACE = ["--latitude-deg", "42.45", "--longitude-deg", "13.58", "--date", "2026-06-01", "--times", "3"]
+
+
+def test_a_day_of_a_crystal_without_directions_is_even(runs, tmp_path, capsys):
+    out = tmp_path / "day.csv"
+    words = ["modulation", str(runs["first"]), *DAY, *PLACE, "--energy-eV", "0", "150"]
+    assert main([*words, "--out", str(out)]) == 0
+    assert "(noise: 1)" in capsys.readouterr().out
+    rows = np.genfromtxt(out, delimiter=",", skip_header=1)[:, 1:]
+    assert len(rows) == 3
+    assert rows[:, 0] == pytest.approx(rows[0, 0], rel=0.1)
+    assert rows[:, 1].mean() == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--up", "0", "0", "0"], "not parallel"),
+        (["--latitude-deg", "95"], "latitude 95"),
+        (["--date", "tomorrow"], "date"),
+        (["--threshold-eV", "500"], "no counts are observed above 500 eV"),
+        (["--times", "0"], "not a whole number"),
+    ],
+)
+def test_days_that_are_none_end_with_one_line(runs, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    given = ["modulation", str(runs["first"]), *DAY, *PLACE, "--energy-eV", "0", "150", "--out", "x.csv", *words]
+    assert main(given) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "x.csv").exists()

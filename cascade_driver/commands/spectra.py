@@ -17,6 +17,8 @@ from cascade_driver.commands.arguments import (
     bin_edges,
     named_number,
     no_kind,
+    positive,
+    write_text,
 )
 from cascade_driver.errors import InputError
 
@@ -31,6 +33,7 @@ def add_to(verbs: Verbs) -> None:
     _add_correct(verbs)
     _add_lines(verbs)
     _add_draw(verbs)
+    _add_modulation(verbs)
 
 
 def _add_spectrum(verbs: Verbs) -> None:
@@ -250,6 +253,31 @@ def _add_draw(verbs: Verbs) -> None:
     verb.add_argument("--out", type=Path, required=True, metavar="FIGURE", help="FIGURE.png and FIGURE.pdf")
 
 
+def _add_modulation(verbs: Verbs) -> None:
+    verb = add_verb(
+        verbs,
+        "modulation",
+        _modulation,
+        "Daily modulation of dark matter, by what a crystal stores along its axes.",
+    )
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("--mass-GeV", type=float, required=True, dest="mass_GeV", metavar="M")
+    verb.add_argument("--cross-section-cm2", type=float, required=True, dest="cross_section_cm2", metavar="S")
+    add_binning(verb)
+    verb.add_argument("--threshold-eV", type=float, required=True, dest="threshold_eV", metavar="E")
+    verb.add_argument("--latitude-deg", type=float, required=True, metavar="N", help="north is positive")
+    verb.add_argument("--longitude-deg", type=float, required=True, metavar="E", help="east is positive")
+    verb.add_argument("--date", required=True, metavar="YYYY-MM-DD", help="from midnight, UTC")
+    verb.add_argument("--times", type=positive, default=12, metavar="N", help="of that day (default: 12)")
+    verb.add_argument(
+        "--up", type=float, nargs=3, default=(0, 0, 1), metavar=("X", "Y", "Z"), help="what of the crystal is up"
+    )
+    verb.add_argument(
+        "--east", type=float, nargs=3, default=(1, 0, 0), metavar=("X", "Y", "Z"), help="what points east"
+    )
+    verb.add_argument("--species", metavar="X", help="whose response stands for elements that have none")
+
+
 def _spectrum_dm(chosen: argparse.Namespace) -> int:
     return _write_requested(
         chosen, ("mass_GeV", "cross_section_cm2", "mediator_mass_MeV", "coupling", "date"), kind="dm"
@@ -343,6 +371,49 @@ def _lines(chosen: argparse.Namespace) -> int:
             f"for {test.degrees_of_freedom} degrees of "
             f"freedom: {test.significance:.2f} standard deviations"
         )
+    return 0
+
+
+def _modulation(chosen: argparse.Namespace) -> int:
+    import datetime
+
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.config import DarkMatterRequest
+    from cascade_driver.corrections import modulation_of_run
+    from cascade_driver.schema import build
+    from cascade_driver.spectra.daily_modulation import crystal_from_laboratory
+
+    names = ("mass_GeV", "cross_section_cm2", "date", "energy_eV", "bins", "logarithmic")
+    content = {"kind": "dm"} | {name: getattr(chosen, name) for name in names}
+    content["target"] = f"{chosen.target}[{','.join(chosen.enrich)}]" if chosen.enrich else chosen.target
+    request = build(DarkMatterRequest, content, origin="arguments")
+    if request.date is None:
+        raise InputError("--date is missing: give the day, such as 2026-06-01")
+    start = datetime.datetime.combine(request.date, datetime.time(), tzinfo=datetime.UTC)
+    times = [start + datetime.timedelta(days=i / chosen.times) for i in range(chosen.times)]
+    found = modulation_of_run(
+        RunDirectory(chosen.run.resolve()),
+        request,
+        times=times,
+        latitude_deg=chosen.latitude_deg,
+        longitude_deg=chosen.longitude_deg,
+        crystal=crystal_from_laboratory(up=chosen.up, east=chosen.east),
+        threshold_eV=chosen.threshold_eV,
+        fallback_species=chosen.species,
+    )
+    rows = ["time_utc,counts_per_kg_day,deviation,deviation_error"]
+    rows += [
+        f"{t.isoformat()},{float(n)!r},{float(d)!r},{float(e)!r}"
+        for t, n, d, e in zip(times, found.counts_per_kg_day, found.deviation, found.deviation_error, strict=True)
+    ]
+    write_text(chosen.out, "\n".join(rows) + "\n")
+    print(
+        f"half of peak to peak: {found.amplitude:.3%}; deviation over its error: {found.significance:.2f} "
+        "(noise: 1)"
+    )
+    print(
+        f"{chosen.out}: {len(times)} times, {found.counts_per_kg_day.mean():.6g} counts per kg and day on average"
+    )
     return 0
 
 
