@@ -11,6 +11,7 @@ from cascade_driver.errors import FitError, InputError
 from cascade_driver.simulation.lammps_engine import SinglePoints
 from cascade_driver.simulation.potential import ZblSwitch, load_potential
 from cascade_driver.training.cross_validation import (
+    choose_prior,
     choose_strengths,
     cross_validate,
     errors_by_group,
@@ -355,6 +356,13 @@ def test_few_dear_labels_move_a_cheap_fit_where_they_speak(core, truth):
 
     assert error(with_prior(0.1)) < 0.3 * min(error(base), error(alone))
     assert error(with_prior(1e12)) == pytest.approx(error(base), rel=1e-2)
+    # Cross-validation on the dear labels keeps away from the strengths that do harm.
+    each = [
+        accumulate(map(see, labelled([k], core, dear_truth, noise_eV_A=0.05)), size=SMALL.size) for k in (30, 31)
+    ]
+    prior = cheap_prior(cheap, base, strength=1.0)
+    chosen = choose_prior(each, penalties=penalties, strengths=smooth, prior=prior)
+    assert error(with_prior(chosen.strength)) < 0.6 * error(with_prior(10.0))
 
 
 def test_draws_spread_as_the_covariance_says(core, truth, tmp_path):

@@ -6,6 +6,7 @@ the errors lie.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -215,6 +216,27 @@ def choose_strengths(
             if best[name] != start[name]:
                 break
     return best, least
+
+
+def choose_prior(
+    parts: Sequence[Moments],
+    *,
+    penalties: Sequence[Penalty],
+    strengths: Mapping[str, float],
+    prior: Prior,
+    factors: Sequence[float] = (0.01, 0.1, 1.0, 10.0, 100.0, 1e4),
+    progress: Callable[[float, float], None] | None = None,
+) -> Prior:
+    """Return the prior of that strength, among `factors` of its own, with the least error on held-out frames."""
+    total = Moments.total(parts)
+    found: list[tuple[float, Prior]] = []
+    for factor in factors:
+        trial = dataclasses.replace(prior, strength=factor * prior.strength)
+        held = cross_validate(parts, penalties=penalties, strengths=strengths, prior=trial, total=total)
+        found.append((held.score, trial))
+        if progress:
+            progress(trial.strength, held.score)
+    return min(found, key=lambda pair: pair[0])[1]
 
 
 @dataclass(frozen=True, kw_only=True)

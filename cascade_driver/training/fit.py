@@ -18,6 +18,7 @@ from cascade_driver.simulation.lammps_engine import SinglePoints
 from cascade_driver.simulation.potential import Potential, ZblSwitch, element_pairs
 from cascade_driver.training.cross_validation import (
     FrameErrors,
+    choose_prior,
     choose_strengths,
     cross_validate,
     fold_of,
@@ -57,6 +58,10 @@ DEFAULT_STRENGTHS = {
     "embedding_size": 1e-3,
     "snap_size": 1e-4,
 }
+
+
+#: What stands for the strength of the prior among the names of penalties.
+CHEAP_STRENGTH = "cheap_strength"
 
 
 @parameters
@@ -199,7 +204,8 @@ def fit_potential(
     folder : pathlib.Path
         Where normal equations are kept, so that the next fit evaluates only what is new.
     choose : sequence of str
-        Penalties whose strengths are chosen by cross-validation, beginning with the plan's.
+        Penalties whose strengths are chosen by cross-validation, beginning with the plan's; `cheap_strength` for
+        that of the prior.
     cheap : Fit, optional
         A fit of the same form to cheap labels, from which these depart.
     cheap_strength : float
@@ -240,12 +246,21 @@ def fit_potential(
     prior: Prior | None = None
     if cheap is not None:
         prior = cheap_prior(cheap.moments, cheap.solution, strength=cheap_strength)
-    if choose:
+    if prior is not None and CHEAP_STRENGTH in choose:
+        prior = choose_prior(
+            parts,
+            penalties=penalties,
+            strengths=strengths,
+            prior=prior,
+            progress=lambda tried, score: progress(f"held-out error {score:.4f} with {CHEAP_STRENGTH} {tried:g}"),
+        )
+    names = [name for name in choose if name != CHEAP_STRENGTH]
+    if names:
         strengths, _ = choose_strengths(
             parts,
             penalties=penalties,
             start=strengths,
-            names=choose,
+            names=names,
             prior=prior,
             progress=lambda tried, score: progress(f"held-out error {score:.4f} with {dict(tried)}"),
         )
