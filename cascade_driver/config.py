@@ -127,6 +127,10 @@ class AnalysisSpec:
         Whose response stands for elements that were not simulated.
     extrapolate : bool
         Use the model above the highest simulated energy.
+    resampling : str
+        What the bootstrap behind the statistical error takes as independent: every cascade, whole directions, or
+        directions and starting snapshots both (cautious, for campaigns whose cascades of one start resemble each
+        other).
     potential_runs : tuple of str
         Runs or model files of the same campaign with other potentials, relative to the run directory: their
         distance from this run is the error of the potential.
@@ -141,6 +145,7 @@ class AnalysisSpec:
     allow_failures: bool = False
     fallback_species: str | None = None
     extrapolate: bool = False
+    resampling: Literal["cascade", "direction", "direction_and_snapshot"] = "cascade"
     potential_runs: tuple[str, ...] = ()
     direction: tuple[float, float, float] | None = None
     angular_width_deg: float = Field(default=15.0, gt=0)

@@ -129,7 +129,12 @@ def known_model(
         analysis = analysis_with(analysis_of(directory).analysis or AnalysisSpec(), **changes)
         table, model = fitted_run(directory, analysis=analysis)
         ensemble = campaign_ensemble(
-            table, model, allow_failures=analysis.allow_failures, potentials=potentials, rng=rng
+            table,
+            model,
+            unit=analysis.resampling,
+            allow_failures=analysis.allow_failures,
+            potentials=potentials,
+            rng=rng,
         )
         return KnownModel(model=model, ensemble=ensemble, analysis=analysis)
     model = model_of_file(first, assumptions=assumptions)

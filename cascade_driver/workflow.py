@@ -655,6 +655,7 @@ def run_ensemble(
     return campaign_ensemble(
         table,
         model,
+        unit=analysis.resampling,
         allow_failures=analysis.allow_failures,
         potentials={name: central_model(str(place / name)) for name in analysis.potential_runs},
         rng=np.random.default_rng(0),

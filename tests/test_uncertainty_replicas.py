@@ -278,6 +278,13 @@ def test_a_model_put_in_by_hand_has_no_error_and_says_so():
     assert correction_bands(spectrum(), made).total.deviation_per_kg_day_keV.max() == 0
 
 
+def test_a_potential_that_lacks_a_species_is_named():
+    model = StoredEnergyModel(species={"W": TRUTH, "O": TRUTH})
+    other = StoredEnergyModel(species={"W": TRUTH})
+    made = model_ensemble(model, potentials={"second": other}, rng=np.random.default_rng(0))
+    assert made.notes[-1].startswith("second: knows nothing of O")
+
+
 def test_unfit_requests_are_named(campaign):
     _, cascades = campaign
     rng = np.random.default_rng(0)

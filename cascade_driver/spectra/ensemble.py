@@ -292,7 +292,7 @@ def campaign_ensemble(
         fit=fit,
         shapes=shapes,
         potentials=_of_models(potentials or {}),
-        notes=tuple(notes),
+        notes=(*notes, *_lacking(model, potentials or {})),
     )
 
 
@@ -318,8 +318,17 @@ def model_ensemble(
         nominal={species: central_replica(one) for species, one in model.species.items()},
         fit=fit,
         potentials=_of_models(potentials or {}),
-        notes=tuple(notes),
+        notes=(*notes, *_lacking(model, potentials or {})),
     )
+
+
+def _lacking(model: StoredEnergyModel, potentials: Mapping[str, StoredEnergyModel]) -> list[str]:
+    """Return which species the potential error leaves out of which alternative."""
+    return [
+        f"{name}: knows nothing of {', '.join(missing)}, whose error by the potential is left out there"
+        for name, other in potentials.items()
+        if (missing := [species for species in model.species if species not in other.species])
+    ]
 
 
 def _of_models(models: Mapping[str, StoredEnergyModel]) -> dict[str, dict[str, Replicas]]:
