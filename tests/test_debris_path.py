@@ -68,8 +68,9 @@ def test_vacancy_hop_has_the_barrier_that_its_symmetry_gives(aluminium_vacancy):
     assert path.well.asymmetry_eV == pytest.approx(0, abs=1e-5)
     # a vacancy pulls on the crystal alike at both sites
     assert np.abs(path.coupling.tensor_eV).max() < 0.02
-    assert path.largest_displacement_A == pytest.approx(4.05 / np.sqrt(2), rel=0.05)
-    assert path.moved_mass_amu == pytest.approx(26.98, rel=0.05)
+    # one atom goes, less far than from site to site: its neighbours lean into the hole
+    assert path.largest_displacement_A == pytest.approx(4.05 / np.sqrt(2), rel=0.1)
+    assert path.moved_mass_amu == pytest.approx(26.98, rel=0.1)
     first, second = path.well.quanta_eV
     assert first == pytest.approx(second, rel=0.01)
     # no aluminium atom tunnels 2.9 A

@@ -23,7 +23,7 @@ import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -360,6 +360,11 @@ def search_run(
             done += len(finished)
             if observe:
                 observe("", done, len(chosen))
+    except KeyboardInterrupt:
+        # What they have is kept after each step: nobody needs to wait for the rest.
+        for child in active_children():
+            child.terminate()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return len(chosen)

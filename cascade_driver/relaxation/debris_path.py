@@ -35,6 +35,9 @@ _SPRING_eV_A2 = 0.5
 #: Answers that a band asks for again: those of one step, and some.
 _MOST_ANSWERS = 64
 
+#: The first stage ends at so many times the force that is left in the end.
+_COARSE = 5.0
+
 #: A dip between two images deeper than this is another minimum on the way.
 INTERMEDIATE_eV = 0.005
 
@@ -175,15 +178,32 @@ def _images(
 def _relax(images: list[Atoms], spec: PathSpec) -> bool:
     """Relax the band, first without, then with the climbing image; return whether it came to rest.
 
-    A band with another minimum on it is left after the first stage: its two parts are to be found instead.
+    A band with another minimum on it is left after the first stage: its two parts are to be found instead. No path
+    of least energy goes higher than the straight way, with which the band begins: a climbing image that does has
+    lost its way, as happens where the band is too coarse about the saddle, and the first stage is what stays.
     """
-    for climb, tolerance in ((False, 5 * spec.force_tolerance_eV_A), (True, spec.force_tolerance_eV_A)):
-        band = NEB(images, k=_SPRING_eV_A2, climb=climb, method="improvedtangent", allow_shared_calculator=True)
-        with FIRE(band, logfile=None) as optimiser:
-            converged = optimiser.run(fmax=tolerance, steps=spec.steps)
-        if _dip(np.array([image.get_potential_energy() for image in images])) is not None:
-            return False
-    return bool(converged)
+    energies = _energies(images)
+    highest = energies.max()
+    _optimise(images, climb=False, tolerance=_COARSE * spec.force_tolerance_eV_A, steps=spec.steps)
+    before = [image.get_positions() for image in images]
+    if _dip(_energies(images)) is not None:
+        return False
+    converged = _optimise(images, climb=True, tolerance=spec.force_tolerance_eV_A, steps=spec.steps)
+    if _energies(images).max() <= highest:
+        return converged
+    for image, positions in zip(images, before, strict=True):
+        image.set_positions(positions)
+    return False
+
+
+def _energies(images: list[Atoms]) -> NDArray[np.float64]:
+    return np.array([image.get_potential_energy() for image in images])
+
+
+def _optimise(images: list[Atoms], *, climb: bool, tolerance: float, steps: int) -> bool:
+    band = NEB(images, k=_SPRING_eV_A2, climb=climb, method="improvedtangent", allow_shared_calculator=True)
+    with FIRE(band, logfile=None) as optimiser:
+        return bool(optimiser.run(fmax=tolerance, steps=steps))
 
 
 def _evaluate(
