@@ -92,7 +92,8 @@ def known_model(
     Parameters
     ----------
     given : sequence of str
-        Run directories, model files or names of published models.
+        Run directories, model files or names of published models. Those that the input of the first one names as
+        `potential_runs` count as well.
     assumptions : CaWO4Assumptions, optional
         Of the published model.
     assumption_error : float
@@ -128,12 +129,13 @@ def known_model(
         directory = RunDirectory(Path(first).resolve())
         analysis = analysis_with(analysis_of(directory).analysis or AnalysisSpec(), **changes)
         table, model = fitted_run(directory, analysis=analysis)
+        named = {name: central_model(str(directory.path / name), **changes) for name in analysis.potential_runs}
         ensemble = campaign_ensemble(
             table,
             model,
             unit=analysis.resampling,
             allow_failures=analysis.allow_failures,
-            potentials=potentials,
+            potentials={**named, **potentials},
             rng=rng,
         )
         return KnownModel(model=model, ensemble=ensemble, analysis=analysis)

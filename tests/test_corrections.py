@@ -133,6 +133,14 @@ def test_an_input_may_name_the_runs_of_other_potentials(runs):
     assert other["Si"].location_eV[0, 0] - model["Si"].distribution.location_eV[0] == pytest.approx(
         SHIFT_eV, abs=0.6
     )
+    text = (runs["first"] / "input.toml").read_text()
+    try:
+        (runs["first"] / "input.toml").write_text(
+            text.replace("[analysis]", '[analysis]\npotential_runs = ["../shifted"]')
+        )
+        assert list(known_model([str(runs["first"])]).ensemble.potentials) == ["../shifted"]
+    finally:
+        (runs["first"] / "input.toml").write_text(text)
     with pytest.raises(InputError, match="no such model file or run directory"):
         run_ensemble(table, model, analysis=AnalysisSpec(potential_runs=("none",)), relative_to=runs["first"])
 
