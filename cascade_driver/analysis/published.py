@@ -46,7 +46,7 @@ class CaWO4Assumptions:
     """What the paper on CaWO4 does not print: chosen here, to be varied by the user.
 
     None of these numbers is the paper's. It says that the defect probability rises smoothly from 0 to 1 between 20
-    and 160 eV, shows distributions some eV wide, and finds the spectra of 2 GeV dark matter and of reactor neutrinos
+    and 160 eV, shows distributions some eV wide, and finds the spectra of 2 GeV dark matter and reactor neutrinos
     distorted by -10 to +10 % above 20 eV: the highest ratio is 1.10 for a width of 11 eV, almost whatever the half
     energy (1.14 for 8 eV, 1.06 for 15 eV), which is why that is the default.
 
