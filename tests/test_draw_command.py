@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +104,16 @@ def test_what_cannot_be_drawn_is_one_line(files, tmp_path, monkeypatch, capsys, 
 @pytest.mark.physics
 def test_the_walk_through_ends_in_three_figures(tmp_path):
     script = data_folder("inputs") / "walk-through.sh"
-    done = subprocess.run(["bash", str(script)], cwd=tmp_path, capture_output=True, text=True, check=True)
+    # The command stands beside the interpreter, whether or not its environment is active.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", str(script)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PATH": path},
+    )
     found = sorted(p.stem for p in (tmp_path / "walk-through").glob("*.png"))
     assert found == ["1-crab", "2-dark-matter-and-cevns", "3-cevns-new-physics"]
     shifts = [float(line.split()[4]) for line in done.stdout.splitlines() if line.count("+-") == 4]

@@ -169,8 +169,10 @@ def slowing_time_fs(
 
     with the nuclear stopping of Ziegler, Biersack and Littmark (1985; doi:10.1016/j.nimb.2010.02.091) at the
     initial energy, elements added (Bragg's rule). A statement of the order of magnitude: at these energies a
-    nucleus collides a few times, with all neighbours at once, and the crystal decides. To be replaced by
-    cascades with a second kick.
+    nucleus collides a few times, with all neighbours at once, and the crystal decides. Molecular dynamics of
+    960 eV Si in Si (si-tersoff-zbl, 19 directions) gives 38 +- 5 fs where this gives 97 fs: most nuclei lose
+    nearly all to one atom of their own mass, which a mean stopping does not know. For what matters, simulate
+    cascades with a second kick (`[[recoils.then]]`), or give their slowing time.
 
     Parameters
     ----------
