@@ -61,15 +61,13 @@ def test_a_hundred_kills_change_nothing(tmp_path):
         drivers = [d for d in drivers if d.poll() is None]
         while len(drivers) < 2:
             drivers.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        time.sleep(rng.uniform(0.05, 0.8))
+        time.sleep(rng.uniform(0.02, 0.3))
         driver = rng.choice(drivers)
         workers = family(driver.pid)[1:]
-        if workers and rng.random() < 0.7:
-            kind, victim = "worker", rng.choice(workers)
-        elif rng.random() < 0.3:
-            kind, victim = "driver", driver.pid
-        else:
+        # To kill one that only starts proves nothing: it has a resource tracker, a fork server and a child at work.
+        if len(workers) < 3:
             continue
+        kind, victim = ("worker", rng.choice(workers)) if rng.random() < 0.7 else ("driver", driver.pid)
         try:
             os.kill(victim, signal.SIGKILL)
         except ProcessLookupError:
@@ -86,6 +84,7 @@ def test_a_hundred_kills_change_nothing(tmp_path):
     assert list(run.claims.glob("[!.]*")) == []
     print(f"{kills} over {campaign.size} cascades")
     assert sum(kills.values()) == 100, "the campaign was over before the kills were"
+    assert min(kills.values()) > 10
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ campaign pays once for all its cascades. The driver reads the starting state, ta
 and structure as well. Other programs slow a process down through the caches and never speed it up: the least of
 several CPU times is the best estimate of each, and the ratio of the two is what is asserted.
 
-Measured: {ratio} on 768 atoms of CaWO4 ({bare} s of bare LAMMPS, two shared cores, load {load}).
+Measured on 768 atoms of CaWO4, two cores shared with twenty other processes: driver 12.10 and 12.15 s, bare LAMMPS
+12.08 and 12.21 s; ratio of the least 1.002, of the sums 0.998.
 """
 
 import json
