@@ -64,7 +64,7 @@ def test_a_hundred_kills_change_nothing(tmp_path):
         time.sleep(rng.uniform(0.02, 0.3))
         driver = rng.choice(drivers)
         workers = family(driver.pid)[1:]
-        # To kill one that only starts proves nothing: it has a resource tracker, a fork server and a child at work.
+        # To kill one that only starts proves nothing: this one has a tracker, a fork server and a child at work.
         if len(workers) < 3:
             continue
         kind, victim = ("worker", rng.choice(workers)) if rng.random() < 0.7 else ("driver", driver.pid)
