@@ -14,8 +14,8 @@ Measured on two cores shared with twenty other processes, ms of CPU per cascade 
 dask, 1 worker  310    170              140           13 s
 ==============  =====  ===============  ============  =============
 
-Dask looks at scheduler and run directory once per second, so that a part of its share grows with the time a campaign
-takes and not with its cascades; wall times of that day say nothing.
+Dask looks at scheduler and run directory once per second, so that a part of its share grows with the time that a
+campaign takes and not with its cascades; wall times of that day say nothing.
 """
 
 import json
