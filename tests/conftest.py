@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from cascade_driver.schema import build
 from cascade_driver.simulation.cascade import Result, run_cascade
@@ -13,6 +14,10 @@ from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.spec import CascadeSpec, KnockOn, Protocol
 from cascade_driver.simulation.start import make_box, make_snapshot
+
+# No test judges by the clock: machines are loaded.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @dataclass(frozen=True, kw_only=True)
