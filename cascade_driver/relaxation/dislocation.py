@@ -55,7 +55,8 @@ PRINTED_NUMBERS = (
     (
         "Sec. V: share of the stored energy above the gap in the crystal",
         "15 %",
-        "follows for the fastest subsonic start at 45 MPa (14.7 %); no upper bound: 13 % in Fig. 3, 22 % far out, 24 % at 60 MPa",
+        "follows for the fastest subsonic start at 45 MPa (14.7 %); no upper bound: 13 % in Fig. 3, 22 % far out, "
+        "24 % at 60 MPa",
     ),
     ("Sec. VI: densities", "(30, 50, 100 nm)^-2", "the rates beside them and Fig. 6 are for 30, 60 and 100 nm"),
     (
