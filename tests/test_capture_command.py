@@ -44,7 +44,9 @@ def test_the_published_model_corrects_by_name(
 ) -> None:
     out = tmp_path / "observed.csv"
     given = [word.format(capture) for word in order]
-    assert main(["correct", *given, "--no-bands", "--extrapolate", "--half-energy-eV", "40", "--out", str(out)]) == 0
+    assert (
+        main(["correct", *given, "--no-bands", "--extrapolate", "--half-energy-eV", "40", "--out", str(out)]) == 0
+    )
     observed, recoil = read_spectrum(out), read_spectrum(capture)
     assert observed.total_counts_per_kg_day == pytest.approx(recoil.total_counts_per_kg_day, rel=1e-12)
     assert "half at 40 eV" in observed.metadata["model_notes"]
