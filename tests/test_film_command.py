@@ -7,6 +7,7 @@ from cascade_driver import plot
 from cascade_driver.cli import main
 from cascade_driver.errors import InputError
 from cascade_driver.relaxation import film_spectrum as module
+from cascade_driver.relaxation.film_dynamics import Interface, follow, release
 from cascade_driver.relaxation.film_spectrum import film_spectrum, read_film_background, tabulate
 from cascade_driver.spectra.spectrum import Spectrum, read_spectrum, write_spectrum
 
@@ -71,6 +72,8 @@ def test_options_replace_what_the_file_says(coarse, tmp_path):
         (["film.toml", "--over", "nowhere.csv", "--figure", "f"], "there is no such file"),
         (["film.toml", "--over", "nowhere.csv"], "--over draws a figure"),
         (["film.toml", "--measured", "nowhere.csv"], "--measured is drawn in a figure"),
+        (["film.toml", "--start-nm", "50"], "say where with --dynamics STEM"),
+        (["film.toml", "--dynamics", "d", "--start-nm", "0.5"], "0.5 nm from the interface is outside the model"),
         (["nowhere.toml"], "no such file"),
     ],
 )
@@ -115,3 +118,50 @@ def test_figures_without_anything_to_show_are_refused():
     empty = Spectrum(energy_edges_eV=[0, 1], rate_per_kg_day_keV={"": np.zeros(1)})
     with pytest.raises(InputError, match="every spectrum is zero"):
         plot.film_overlay_figure(empty, [])
+
+
+def test_one_release_is_drawn_on_demand(coarse, tmp_path, capsys):
+    arguments = ["background", "film", "film.toml", "--events", "2000", "--out", str(tmp_path / "film.csv")]
+    arguments += ["--dynamics", str(tmp_path / "one"), "--start-nm", "20", "--resolved-MPa", "50"]
+    assert main(arguments) == 0
+    assert "20 nm, 50 MPa: " in capsys.readouterr().out
+    stems = {f"one-{name}" for name in ("motion", "phonons", "release")}
+    assert {path.name for path in tmp_path.glob("one*")} == {f"{s}.{e}" for s in stems for e in ("png", "pdf")}
+
+
+def drawn_energies(figure) -> dict[str, float]:
+    """Integral over phonon energy of each of the curves, in eV/nm."""
+    return {
+        patch.get_label(): float(np.nansum(patch.get_data().values * np.diff(patch.get_data().edges)))
+        for patch in figure.axes[0].patches
+    }
+
+
+def test_phonon_spectrum_holds_what_was_radiated():
+    path, one = follow(50.0, stress_MPa=45.0, interface=Interface())
+    found = drawn_energies(plot.film_phonons_figure(path, stress_MPa=45.0, interface=Interface()))
+    # The turning points lie between two steps of the solver.
+    assert found["into the crystal"] == pytest.approx(one.crystal_eV_per_nm, rel=0.01)
+    assert found["into the film"] == pytest.approx(one.film_eV_per_nm, rel=0.01)
+    weaker, _ = follow(50.0, stress_MPa=40.0, interface=Interface())
+    other = drawn_energies(plot.film_phonons_figure(weaker, stress_MPa=40.0, interface=Interface()))
+    assert other["into the crystal"] != pytest.approx(one.crystal_eV_per_nm, rel=0.05)
+
+
+def test_motion_is_shaded_where_it_goes_to_the_interface():
+    path, _ = follow(50.0, stress_MPa=45.0, interface=Interface())
+    figure = plot.film_motion_figure(path, stress_MPa=45.0, interface=Interface())
+    assert len(figure.axes) == 4
+    (shade,) = figure.axes[0].collections
+    first = shade.get_paths()[0].get_extents()
+    assert first.x1 == pytest.approx(float(path.time_ps[np.argmin(path.distance_nm)]), abs=0.5)
+
+
+def test_releases_are_dashed_where_faster_than_sound():
+    starts = (30.0, 60.0, 100.0)
+    rows = [(h, release(h, stress_MPa=45.0, interface=Interface())) for h in starts]
+    slow, fast = plot.film_release_figure({45.0: rows}).axes[0].lines
+    np.testing.assert_array_equal(np.isfinite(slow.get_ydata()), [True, True, False])
+    np.testing.assert_array_equal(np.isfinite(fast.get_ydata()), [False, True, True])
+    with pytest.raises(InputError, match="at least one stress"):
+        plot.film_release_figure({45.0: []})

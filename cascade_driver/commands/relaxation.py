@@ -62,6 +62,16 @@ def _add_background(verbs: Verbs) -> None:
     film.add_argument(
         "--over", type=Path, nargs="+", default=[], metavar="CSV", help="spectra to lay it over: STEM-over.png"
     )
+    film.add_argument(
+        "--dynamics",
+        type=Path,
+        metavar="STEM",
+        help="one dislocation that comes free: STEM-motion.png, STEM-phonons.png, STEM-release.png",
+    )
+    film.add_argument("--start-nm", type=float, metavar="H", help="where it starts, for --dynamics (default: 50)")
+    film.add_argument(
+        "--resolved-MPa", type=float, metavar="TAU", help="what pulls on it, for --dynamics (default: 45)"
+    )
 
 
 def _add_tls(verbs: Verbs) -> None:
@@ -190,6 +200,8 @@ def _background_film(chosen: argparse.Namespace) -> int:
         raise InputError("--over draws a figure: say where with --figure STEM")
     if chosen.measured and not chosen.figure:
         raise InputError("--measured is drawn in a figure: say where with --figure STEM")
+    if not chosen.dynamics and (chosen.start_nm is not None or chosen.resolved_MPa is not None):
+        raise InputError("--start-nm and --resolved-MPa are those of --dynamics: say where with --dynamics STEM")
     over = [(path.stem, read_spectrum(path)) for path in chosen.over]
     measured = [(path.stem, read_spectrum(path)) for path in chosen.measured]
     names = ("film_area_mm2", "detector_mass_kg", "days_since_cooldown", "energy_eV", "bins", "events", "seed")
@@ -204,6 +216,16 @@ def _background_film(chosen: argparse.Namespace) -> int:
         )
         for spacing in spacings
     ]
+    # First, so that a start outside the model costs no table.
+    dynamics = (
+        _film_dynamics(
+            wanted[0].interface,
+            start_nm=50.0 if chosen.start_nm is None else chosen.start_nm,
+            stress_MPa=45.0 if chosen.resolved_MPa is None else chosen.resolved_MPa,
+        )
+        if chosen.dynamics
+        else None
+    )
     # One table serves all: that of the film with the longest paths.
     widest = max(wanted, key=lambda one: one.film.dislocation_spacing_nm)
     table = tabulate(film=widest.film, interface=widest.interface)
@@ -230,7 +252,38 @@ def _background_film(chosen: argparse.Namespace) -> int:
             written += save_figure(film_overlay_figure(detector, over), stem)
         for path in written:
             print(f"written: {path}")
+    if dynamics is not None:
+        for suffix, figure in dynamics.items():
+            for path in save_figure(figure, chosen.dynamics.with_name(f"{chosen.dynamics.name}-{suffix}")):
+                print(f"written: {path}")
     return 0
+
+
+def _film_dynamics(interface: Any, *, start_nm: float, stress_MPa: float) -> dict[str, Any]:
+    """Print what one dislocation radiates that comes free, and return its figures by their suffix."""
+    from cascade_driver.plot import film_motion_figure, film_phonons_figure, film_release_figure
+    from cascade_driver.relaxation.film_dynamics import follow, release
+
+    path, one = follow(start_nm, stress_MPa=stress_MPa, interface=interface)
+    print(
+        f"{start_nm:g} nm, {stress_MPa:g} MPa: {one.stored_eV_per_nm:.4g} eV/nm stored; above the gap "
+        f"{one.crystal_above_gap_eV_per_nm:.4g} eV/nm go into the crystal, {one.film_above_gap_eV_per_nm:.4g} "
+        f"into the film; at most {one.largest_speed_km_s:.3g} km/s ({one.course})"
+    )
+    lowest = max(0.1 * start_nm, 1.01 * interface.closest_distance_nm)
+    starts = [lowest + (2.0 * start_nm - lowest) * step / 16 for step in range(17)]
+    releases = {
+        round(share * stress_MPa, 6): [
+            (h, release(h, stress_MPa=share * stress_MPa, interface=interface, above_gap_only=True))
+            for h in starts
+        ]
+        for share in (2 / 3, 1.0, 4 / 3)
+    }
+    return {
+        "motion": film_motion_figure(path, stress_MPa=stress_MPa, interface=interface),
+        "phonons": film_phonons_figure(path, stress_MPa=stress_MPa, interface=interface),
+        "release": film_release_figure(releases),
+    }
 
 
 def _resonator(chosen: argparse.Namespace) -> Any:

@@ -3,7 +3,10 @@
 from cascade_driver.plot.kicks import second_kick_figure
 from cascade_driver.plot.relaxation import (
     debris_figure,
+    film_motion_figure,
     film_overlay_figure,
+    film_phonons_figure,
+    film_release_figure,
     film_spectra_figure,
     glass_properties_figure,
     tls_damping_figure,
@@ -24,7 +27,10 @@ __all__ = [
     "debris_figure",
     "defect_probability_figure",
     "direction_figure",
+    "film_motion_figure",
     "film_overlay_figure",
+    "film_phonons_figure",
+    "film_release_figure",
     "film_spectra_figure",
     "glass_properties_figure",
     "png_bytes",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from cascade_driver.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from cascade_driver.relaxation.debris import Debris, MeanRelease
+    from cascade_driver.relaxation.film_dynamics import Interface, Release, Trajectory
     from cascade_driver.relaxation.film_spectrum import FilmSpectrum
 from cascade_driver.plot.style import (
     BAND_ALPHA,
@@ -152,6 +154,171 @@ def film_overlay_figure(film: Spectrum, others: Sequence[tuple[str, Spectrum]]) 
     axes.set_xlabel("observed energy (eV)")
     axes.set_ylabel(r"rate (kg$^{-1}$ d$^{-1}$ keV$^{-1}$)")
     legend(axes)
+    return finished(figure)
+
+
+def _release_title(start_nm: float, stress_MPa: float, interface: Interface) -> str:
+    return f"{interface.metal.name}, released {start_nm:.3g} nm from the interface at {stress_MPa:g} MPa"
+
+
+@styled
+def film_motion_figure(path: Trajectory, *, stress_MPa: float, interface: Interface) -> Figure:
+    """Return distance, speed, phonon energy and radiated power of a dislocation against time, as Fig. 3 of Romani.
+
+    Shaded is where it moves toward the interface and radiates into the crystal; Romani 2024,
+    doi:10.48550/arXiv.2406.15425.
+
+    Parameters
+    ----------
+    path : Trajectory
+    stress_MPa : float
+        The resolved shear stress it was released at.
+    interface : Interface
+    """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 5.0), layout="constrained")
+    panels = figure.subplots(4, 1, sharex=True)
+    drawn = (
+        (path.distance_nm, "distance (nm)"),
+        (path.speed_km_s, "speed (km/s)"),
+        (path.phonon_energy_meV, r"$\hbar\omega$ (meV)"),
+        (path.radiated_power_eV_per_nm_ps, "power\n(eV nm$^{-1}$ ps$^{-1}$)"),
+    )
+    for axes, (values, label) in zip(panels, drawn, strict=True):
+        dress(axes)
+        axes.plot(path.time_ps, values, color=DATA_COLOUR, linewidth=1.0)
+        axes.fill_between(
+            path.time_ps,
+            0,
+            1,
+            where=(path.speed_km_s < 0).tolist(),
+            transform=axes.get_xaxis_transform(),
+            color=MODEL_COLOUR,
+            alpha=0.15,
+            linewidth=0,
+        )
+        axes.set_ylabel(label)
+    sound = interface.metal.transverse_speed_km_s
+    if np.abs(path.speed_km_s).max() > 0.8 * sound:
+        for limit in (-sound, sound):
+            panels[1].axhline(limit, color=QUIET_COLOUR, linestyle=":", linewidth=0.8)
+    panels[2].axhline(interface.pair_breaking_energy_meV, color="#009e73", linestyle=":", linewidth=1.0)
+    panels[2].set_ylim(0, None)
+    panels[0].set_ylim(0, None)
+    panels[-1].set_xlabel("time (ps)")
+    panels[-1].set_xlim(0, _end_of_the_swing_ps(path))
+    title = _release_title(float(path.distance_nm[0]), stress_MPa, interface)
+    panels[0].set_title(title, loc="left", fontsize=6.5, color=QUIET_COLOUR)
+    return finished(figure)
+
+
+def _end_of_the_swing_ps(path: Trajectory) -> float:
+    """When all but 0.1 % is radiated: what follows is a line."""
+    done = np.flatnonzero(path.radiated_eV_per_nm >= 0.999 * path.radiated_eV_per_nm[-1])
+    return float(path.time_ps[done[0]] or path.time_ps[-1])
+
+
+def _radiated_by_phonon_energy(
+    path: Trajectory, edges_meV: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what went into crystal and film per bin of phonon energy, in eV/nm.
+
+    Between turning points the phonon energy is monotone in time: the radiated energy is read there at the edges.
+    """
+    crystal, film = (np.zeros(len(edges_meV) - 1) for _ in range(2))
+    toward = path.speed_km_s < 0
+    turns = np.flatnonzero(toward[1:] != toward[:-1]) + 1
+    bounds = [0, *turns.tolist(), len(toward) - 1]
+    for first, last in itertools.pairwise(bounds):
+        if last <= first:
+            continue
+        energy, radiated = path.phonon_energy_meV[first : last + 1], path.radiated_eV_per_nm[first : last + 1]
+        rising = np.argsort(energy, kind="stable")
+        gained = np.abs(np.diff(np.interp(edges_meV, energy[rising], radiated[rising])))
+        into = crystal if toward[(first + last) // 2] else film
+        into += gained
+    return crystal, film
+
+
+@styled
+def film_phonons_figure(path: Trajectory, *, stress_MPa: float, interface: Interface) -> Figure:
+    """Return the spectrum of the phonons that a dislocation radiates into crystal and film, as Fig. 4 of Romani.
+
+    Parameters
+    ----------
+    path : Trajectory
+    stress_MPa : float
+        The resolved shear stress it was released at.
+    interface : Interface
+    """
+    edges = np.linspace(0, 1.02 * float(path.phonon_energy_meV.max()), 61)
+    crystal, film = _radiated_by_phonon_energy(path, edges)
+    width = edges[1] - edges[0]
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.5), layout="constrained")
+    axes = dressed_axes(figure)
+    for values, colour, name in (
+        (crystal, PAIR_COLOURS[2], "into the crystal"),
+        (film, PAIR_COLOURS[1], "into the film"),
+    ):
+        shown = np.where(values > 0, values / width, np.nan)
+        axes.stairs(shown, edges, baseline=None, color=colour, linewidth=1.2, label=name)
+    gap = interface.pair_breaking_energy_meV
+    axes.axvline(gap, color=QUIET_COLOUR, linestyle=":", linewidth=1.0, label=f"gap, {gap:g} meV")
+    axes.set_yscale("log")
+    top = float(crystal.max() / width)
+    axes.set_ylim(top / 10 ** (RATE_DECADES - 1), 3 * top)
+    axes.set_xlim(0, float(edges[-1]))
+    axes.set_xlabel("phonon energy (meV)")
+    axes.set_ylabel(r"radiated (eV nm$^{-1}$ meV$^{-1}$)")
+    title = _release_title(float(path.distance_nm[0]), stress_MPa, interface)
+    axes.set_title(title, loc="left", fontsize=6.5, color=QUIET_COLOUR)
+    legend(axes)
+    return finished(figure)
+
+
+@styled
+def film_release_figure(releases: Mapping[float, Sequence[tuple[float, Release]]]) -> Figure:
+    """Return the energy above the gap per length into the crystal, and its share, against the start.
+
+    What Fig. 5 of Romani shows as contours; dashed where the dislocation gets faster than sound.
+
+    Parameters
+    ----------
+    releases : mapping of float to sequence of (float, Release)
+        For each resolved shear stress in MPa the starts in nm, rising, and what came of them.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to draw.
+    """
+    from cascade_driver.relaxation.film_dynamics import Course
+
+    if not any(releases.values()):
+        raise InputError("a figure of released dislocations without one: give at least one stress and one start")
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 4.0), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    for number, (stress, rows) in enumerate(releases.items()):
+        start = np.array([h for h, _ in rows])
+        crystal = np.array([one.crystal_above_gap_eV_per_nm for _, one in rows])
+        both = crystal + np.array([one.film_above_gap_eV_per_nm for _, one in rows])
+        slow = np.array([one.course is Course.INSIDE for _, one in rows])
+        # The last slow start joins both lines.
+        fast = ~slow
+        fast[:-1] |= fast[1:]
+        colour = PAIR_COLOURS[1 + number % (len(PAIR_COLOURS) - 1)]
+        share = np.divide(crystal, both, out=np.full(len(both), np.nan), where=both > 0)
+        for axes, values in ((upper, crystal), (lower, share)):
+            axes.plot(start, np.where(slow, values, np.nan), color=colour, label=f"{stress:g} MPa")
+            axes.plot(start, np.where(fast, values, np.nan), color=colour, linestyle="--")
+    for axes in (upper, lower):
+        dress(axes)
+        axes.set_ylim(0, None)
+    upper.set_ylabel("above the gap, into\nthe crystal (eV nm$^{-1}$)")
+    lower.set_ylabel("share of crystal\nabove the gap")
+    lower.set_ylim(0, 1)
+    lower.set_xlabel("start from the interface (nm)")
+    upper.set_title("dashed: gets faster than sound", loc="left", fontsize=6.5, color=QUIET_COLOUR)
+    legend(upper)
     return finished(figure)
 
 
