@@ -28,8 +28,12 @@ def test_shipped_input_gives_a_spectrum_and_its_figures(coarse, tmp_path, capsys
     arguments = ["background", "film", "film.toml", "--events", "20000", "--out", str(tmp_path / "film.csv")]
     arguments += ["--spacing-nm", "60", "30", "--figure", str(tmp_path / "film")]
     arguments += ["--over", str(tmp_path / "flat.csv"), "--measured", str(tmp_path / "flat.csv")]
+    arguments += ["--dynamics", str(tmp_path / "single" / "one"), "--start-nm", "20", "--resolved-MPa", "50"]
     assert main(arguments) == 0
     shown = capsys.readouterr()
+    assert "20 nm, 50 MPa: " in shown.out
+    names = {f"one-{name}.{suffix}" for name in ("motion", "phonons", "release") for suffix in ("png", "pdf")}
+    assert {path.name for path in (tmp_path / "single").iterdir()} == names
     assert "66.61 mHz/mm2 depin 7 days after the cooldown" in shown.out
     assert "137.9 mHz/mm2" in shown.out
     assert "get faster than sound" in shown.err
@@ -118,15 +122,6 @@ def test_figures_without_anything_to_show_are_refused():
     empty = Spectrum(energy_edges_eV=[0, 1], rate_per_kg_day_keV={"": np.zeros(1)})
     with pytest.raises(InputError, match="every spectrum is zero"):
         plot.film_overlay_figure(empty, [])
-
-
-def test_one_release_is_drawn_on_demand(coarse, tmp_path, capsys):
-    arguments = ["background", "film", "film.toml", "--events", "2000", "--out", str(tmp_path / "film.csv")]
-    arguments += ["--dynamics", str(tmp_path / "one"), "--start-nm", "20", "--resolved-MPa", "50"]
-    assert main(arguments) == 0
-    assert "20 nm, 50 MPa: " in capsys.readouterr().out
-    stems = {f"one-{name}" for name in ("motion", "phonons", "release")}
-    assert {path.name for path in tmp_path.glob("one*")} == {f"{s}.{e}" for s in stems for e in ("png", "pdf")}
 
 
 def drawn_energies(figure) -> dict[str, float]:
