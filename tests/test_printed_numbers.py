@@ -594,7 +594,10 @@ OPEN = (
     ("M Sec. IV: 10 pW of parasitic radiation, 100 mK of the electrons", "the thermal model"),
     ("C Fig. 3: mu = 0.13 and 0.2 of the fits", "omega and A of that figure"),
     ("C Fig. 5 and 6: A in MHz and P_0 gamma^2/(rho v^2)", "the measured points; A has the unit 1/(s K^3)"),
-    ("C App. C: r = 0.3 of silica", "C_dip or tan(delta): 3.0e-4 would give it with 1/Q = 3.3e-4"),
+    (
+        "C App. C: r = 0.3 of silica",
+        "C_dip or tan(delta): 3.0e-4 with 1/Q = 3.3e-4 would give it, and so would 3.3e-4 with C_el = 0.23e-3",
+    ),
     ("C Table I: electric J_0 of 2 to 3 K", "R_0: 3.0 nm for 3 debye and 4.7 nm for 6 would give 2.5 K"),
 )
 
