@@ -161,7 +161,8 @@ def _propose_files(chosen: argparse.Namespace) -> int:
         for number, atoms in enumerate(frames):
             group = str(atoms.info.get("group", chosen.group))
             trajectory = str(atoms.info.get("trajectory", f"{path.stem}-{number}"))
-            structures.append(named(atoms, group=group, trajectory=trajectory, origin=path.name))
+            origin = str(atoms.info.get("origin", path.name))
+            structures.append(named(atoms, group=group, trajectory=trajectory, origin=origin))
     return _ask(chosen, structures)
 
 
