@@ -11,10 +11,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from ase import Atoms
 
 from cascade_driver.campaign.index import Row
 from cascade_driver.campaign.plan import Campaign, PlannedCascade
-from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.campaign.rundir import RunDirectory, whole_file
 from cascade_driver.errors import InputError
 from cascade_driver.simulation.cascade import STRUCTURE_FILE
 from cascade_driver.simulation.trajectory import TRAJECTORY_FILE
@@ -50,7 +48,7 @@ def export_table(run: RunDirectory, path: Path) -> int:
     campaign = run.load()
     rows = [_flat(campaign, planned, row) for planned, row in _finished(run, campaign)]
     names = _columns()
-    with _whole(path) as partial:
+    with whole_file(path) as partial:
         if parquet is not None:
             columns = {name: [row[name] for row in rows] for name in names}
             parquet[1].write_table(parquet[0].table(columns), partial)
@@ -79,7 +77,7 @@ def export_ase_db(run: RunDirectory, path: Path) -> int:
         raise InputError(f"{path}: an ASE database is written as .db; choose that ending")
     campaign = run.load()
     count = 0
-    with _whole(path) as partial, connect(partial, type="db", use_lock_file=False) as database:
+    with whole_file(path) as partial, connect(partial, type="db", use_lock_file=False) as database:
         for planned, row in _finished(run, campaign):
             atoms = read_structure(run, planned.id)
             content = {k: v for k, v in _flat(campaign, planned, row).items() if v is not None}
@@ -114,7 +112,7 @@ def export_structures(run: RunDirectory, folder: Path) -> int:
             atoms.info |= {k: v for k, v in _flat(campaign, planned, row).items() if v is not None}
             text = io.StringIO()
             ase.io.write(text, atoms, format="extxyz")
-            with _whole(path) as partial:
+            with whole_file(path) as partial:
                 partial.write_text(text.getvalue(), encoding="utf-8")
         count += 1
     return count
@@ -137,7 +135,7 @@ def export_trajectories(run: RunDirectory, folder: Path) -> int:
             kept = run.cascades / planned.id / TRAJECTORY_FILE
             if not kept.is_file():
                 continue
-            with _whole(path) as partial:
+            with whole_file(path) as partial:
                 shutil.copyfile(kept, partial)
         count += 1
     return count
@@ -207,18 +205,3 @@ def _pyarrow() -> tuple[Any, Any]:
             "Parquet needs pyarrow, which is not installed: pip install 'cascade-driver[export]', or write .csv"
         ) from None
     return pyarrow, pyarrow.parquet
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Give a name to write to, which becomes `path` when all went well."""
-    partial = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
-        yield partial
-        partial.replace(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: its folder does not exist; make it, or choose another place") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
-    finally:
-        partial.unlink(missing_ok=True)

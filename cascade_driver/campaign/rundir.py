@@ -21,8 +21,8 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -413,6 +413,27 @@ def write_atomically(path: Path, text: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_file(path: Path, *, remedy: str = "choose another place") -> Iterator[Path]:
+    """Give a name to write to, which becomes `path` when all went well; for what others write than text.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written; ends with `remedy`.
+    """
+    partial = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        yield partial
+        partial.replace(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: its folder does not exist; make it, or {remedy}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); {remedy}") from None
     finally:
         partial.unlink(missing_ok=True)
 

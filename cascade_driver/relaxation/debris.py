@@ -18,7 +18,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -33,7 +32,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from cascade_driver.campaign.plan import Campaign
-from cascade_driver.campaign.rundir import RunDirectory, write_atomically
+from cascade_driver.campaign.rundir import RunDirectory, whole_file, write_atomically
 from cascade_driver.errors import InputError, RecordError
 from cascade_driver.relaxation.debris_path import Path as MinimumPath
 from cascade_driver.relaxation.debris_path import PathSpec, find_path
@@ -265,9 +264,8 @@ def read_structure(run: RunDirectory, cascade: str) -> Atoms:
 
 
 def _write_state(path: Path, found: Found, systems: Sequence[dict[str, Any]]) -> None:
-    partial = path.with_name(f".{path.stem}-{os.getpid()}.npz")
     counts = {name: getattr(found, name) for name in ("bursts", "returned", "too_high", "failed")}
-    try:
+    with whole_file(path, remedy="choose another place with --out") as partial:
         np.savez_compressed(
             partial,
             energies_eV=np.array(found.energies_eV),
@@ -276,13 +274,6 @@ def _write_state(path: Path, found: Found, systems: Sequence[dict[str, Any]]) ->
             pairs=np.array(found.pairs, dtype=np.int64).reshape(-1, 2),
             rest=np.array(json.dumps({"counts": counts, "systems": list(systems)})),
         )
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); choose another place with --out"
-        ) from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read_state(path: Path) -> tuple[Found, list[dict[str, Any]]]:

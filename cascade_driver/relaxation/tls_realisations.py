@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_driver.campaign.rundir import write_atomically
+from cascade_driver.campaign.rundir import whole_file, write_atomically
 from cascade_driver.errors import FitError, InputError, RecordError
 from cascade_driver.relaxation.tls_density import EDGES_K, CountedDensity, DensityFit, fit_density
 from cascade_driver.relaxation.tls_glass import Annealing, Glass, anneal, draw_sample, warm_up
@@ -138,8 +137,7 @@ def make_one(run: GlassRun, folder: Path, index: int) -> None:
     state = anneal(draw_sample(run.glass, generator=generator), run.annealing, generator=generator)
     counts = np.array([np.histogram(row, EDGES_K)[0] for row in state.excitation_K], dtype=np.int32)
     path = _file(folder, index)
-    partial = path.with_name(f".{path.stem}-{os.getpid()}.npz")
-    try:
+    with whole_file(path, remedy="choose another place with --out") as partial:
         np.savez_compressed(
             partial,
             counts=counts,
@@ -147,13 +145,6 @@ def make_one(run: GlassRun, folder: Path, index: int) -> None:
             tally=np.array([state.pair_flips, state.attempts, state.flips], dtype=np.int64),
             seconds=np.array(time.process_time() - began),
         )
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); choose another place with --out"
-        ) from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def summarise(folder: Path) -> GlassSummary:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_driver.campaign.rundir import whole_file
 from cascade_driver.schema import digest
 from cascade_driver.training.descriptors import Penalty
 from cascade_driver.training.frames import LabelledFrame
@@ -111,19 +112,18 @@ def content_id(frame: LabelledFrame) -> str:
 
 def _save(place: Path, moments: Moments, names: Sequence[str]) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_suffix(".partial.npz")
-    np.savez(
-        partial,
-        gram=moments.gram,
-        moment=moments.moment,
-        rest=np.array([moments.square, moments.count]),
-        energy_rows=moments.energy_rows,
-        energy_eV=moments.energy_eV,
-        energy_weight=moments.energy_weight,
-        frames=np.array(moments.frames),
-        names=np.array(names),
-    )
-    partial.replace(place)
+    with whole_file(place) as partial:
+        np.savez(
+            partial,
+            gram=moments.gram,
+            moment=moments.moment,
+            rest=np.array([moments.square, moments.count]),
+            energy_rows=moments.energy_rows,
+            energy_eV=moments.energy_eV,
+            energy_weight=moments.energy_weight,
+            frames=np.array(moments.frames),
+            names=np.array(names),
+        )
 
 
 def _load(place: Path, size: int) -> tuple[Moments, list[str]] | None:

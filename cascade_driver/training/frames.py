@@ -22,6 +22,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
+from cascade_driver.campaign.rundir import whole_file
 from cascade_driver.errors import InputError
 from cascade_driver.schema import digest, parameters
 
@@ -229,17 +230,12 @@ def write_structures(path: Path, structures: Sequence[Atoms]) -> None:
     content = text.getvalue().encode()
     if path.suffix == ".gz":
         content = gzip.compress(content, mtime=0)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as partial:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
 
 
 def without_copies(frames: Iterable[LabelledFrame]) -> list[LabelledFrame]:
