@@ -10,8 +10,8 @@ from cascade_driver.cli import main
 from cascade_driver.errors import InputError
 from cascade_driver.simulation.calculator import calculator
 from cascade_driver.simulation.potential import load_potential
-from cascade_driver.training.fit_input import from_the_crystal, read_fit_input
-from cascade_driver.training.frames import LabelledFrame, read_frames, write_frames
+from cascade_driver.training.fit_input import read_fit_input
+from cascade_driver.training.frames import LabelledFrame, from_the_crystal, read_frames, write_frames
 from cascade_driver.training.propose import strained
 
 INPUT = """
@@ -125,6 +125,13 @@ def test_a_crystal_in_the_same_box_counts_before_one_that_lies_lower():
     same, frame = labelled(count=1, seed=5)
     lower = dataclasses.replace(same, atoms=bulk("Al"), energy_eV=-4.0, forces_eV_per_A=np.zeros((1, 3)))
     (_, _, above) = from_the_crystal([lower, same, frame], where="here")
+    assert above.energy_eV == pytest.approx(frame.energy_eV - same.energy_eV)
+
+
+def test_the_crystal_of_the_same_settings_counts_first():
+    same, frame = labelled(count=1, seed=5)
+    other = dataclasses.replace(same, energy_eV=same.energy_eV - 1.0, settings="coarser")
+    (*_, above) = from_the_crystal([other, same, frame], where="here")
     assert above.energy_eV == pytest.approx(frame.energy_eV - same.energy_eV)
 
 

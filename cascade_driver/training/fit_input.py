@@ -1,8 +1,4 @@
-"""The input of `cascade train fit`: which frames, which form, and what the potential is called.
-
-Energies count from the perfect crystal of the same labels: programs disagree on the zero, and on nothing else that
-matters here.
-"""
+"""The input of `cascade train fit`: which frames, which form, and what the potential is called."""
 
 from __future__ import annotations
 
@@ -12,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from ase import Atoms
 from pydantic import Field
 
 from cascade_driver.campaign.rundir import write_atomically
@@ -23,13 +17,7 @@ from cascade_driver.simulation.potential import Potential
 from cascade_driver.training.cross_validation import GroupErrors, errors_by_group
 from cascade_driver.training.export import About
 from cascade_driver.training.fit import Fit, FitPlan, export_ensemble, export_fit, fit_potential
-from cascade_driver.training.frames import LabelledFrame, k_mesh, read_frames
-
-#: Group of the frames that energies count from.
-PERFECT = "perfect"
-
-#: Boxes whose edges and angles agree within this share are one box, strained or not.
-_SAME_BOX = 0.1
+from cascade_driver.training.frames import LabelledFrame, from_the_crystal, read_frames
 
 
 @parameters
@@ -120,36 +108,6 @@ def _complete(plan: Any) -> Any:
         species = {name: value for name, value in shared.items() if name == "species"}
         complete["snap"] = [{**species, **one} if isinstance(one, Mapping) else one for one in plan["snap"]]
     return complete
-
-
-def from_the_crystal(
-    frames: Sequence[LabelledFrame], *, crystal: Sequence[LabelledFrame] | None = None, where: str
-) -> list[LabelledFrame]:
-    """Return frames with energies above the perfect crystal of the same labels.
-
-    The crystal in the same box counts, if there is one: a mesh of k points shifts all energies alike. Else the
-    lowest per atom.
-
-    Raises
-    ------
-    InputError
-        If there is no frame of the group `perfect`.
-    """
-    perfect = [frame for frame in crystal or frames if frame.group == PERFECT]
-    if not perfect:
-        raise InputError(f"{where}: no frame of the group `{PERFECT}`; label the crystal with the same settings")
-    lowest = min(perfect, key=lambda f: f.energy_eV / len(f.atoms))
-
-    def crystal_eV_per_atom(frame: LabelledFrame) -> float:
-        same = next((one for one in perfect if _same_box(one.atoms, frame.atoms)), lowest)
-        return same.energy_eV / len(same.atoms)
-
-    return [dataclasses.replace(f, energy_eV=f.energy_eV - len(f.atoms) * crystal_eV_per_atom(f)) for f in frames]
-
-
-def _same_box(one: Atoms, two: Atoms) -> bool:
-    close = np.allclose(one.cell.cellpar(), two.cell.cellpar(), rtol=_SAME_BOX)
-    return len(one) == len(two) and k_mesh(one) == k_mesh(two) and bool(close)
 
 
 def frames_of(wanted: FitInput) -> dict[str, list[LabelledFrame]]:

@@ -7,6 +7,7 @@ says to which `group` and `trajectory` it belongs, where it comes from (`origin`
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import os
@@ -25,6 +26,12 @@ from numpy.typing import NDArray
 from cascade_driver.campaign.rundir import whole_file
 from cascade_driver.errors import InputError
 from cascade_driver.schema import digest, parameters
+
+#: Group of the frames that energies count from.
+PERFECT = "perfect"
+
+#: Boxes whose edges and angles agree within this share are one box, strained or not.
+_SAME_BOX = 0.1
 
 #: Positions closer than this are one position: what a text file keeps.
 _RESOLUTION_A = 1e-5
@@ -236,6 +243,38 @@ def write_structures(path: Path, structures: Sequence[Atoms]) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+
+
+def from_the_crystal(
+    frames: Sequence[LabelledFrame], *, crystal: Sequence[LabelledFrame] | None = None, where: str
+) -> list[LabelledFrame]:
+    """Return frames with energies above the perfect crystal of the same labels.
+
+    Programs disagree on the zero of energies, and on nothing else that matters here.
+
+    The crystal of the same settings in the same box counts, if there is one: cutoffs and meshes of k points shift
+    all energies alike. Else the lowest per atom of the same settings, or of all.
+
+    Raises
+    ------
+    InputError
+        If there is no frame of the group `perfect`.
+    """
+    perfect = [frame for frame in crystal or frames if frame.group == PERFECT]
+    if not perfect:
+        raise InputError(f"{where}: no frame of the group `{PERFECT}`; label the crystal with the same settings")
+
+    def crystal_eV_per_atom(frame: LabelledFrame) -> float:
+        near = [one for one in perfect if one.settings == frame.settings] or perfect
+        near = [one for one in near if _same_box(one.atoms, frame.atoms)] or near
+        return min(one.energy_eV / len(one.atoms) for one in near)
+
+    return [dataclasses.replace(f, energy_eV=f.energy_eV - len(f.atoms) * crystal_eV_per_atom(f)) for f in frames]
+
+
+def _same_box(one: Atoms, two: Atoms) -> bool:
+    close = np.allclose(one.cell.cellpar(), two.cell.cellpar(), rtol=_SAME_BOX)
+    return len(one) == len(two) and k_mesh(one) == k_mesh(two) and bool(close)
 
 
 def without_copies(frames: Iterable[LabelledFrame]) -> list[LabelledFrame]:
