@@ -1,5 +1,6 @@
 """Validation of potentials: silicon of Tersoff against what its author printed, labels against themselves."""
 
+import dataclasses
 import json
 import math
 
@@ -107,6 +108,22 @@ def test_planted_errors_are_found_and_a_shift_of_the_zero_is_not_one(potential):
         assert one.force_eV_per_A == pytest.approx(0.2, abs=1e-6)
         assert one.energy_eV_per_atom < 1e-6
         assert one.count == 2
+
+
+def test_end_states_count_from_the_crystal(potential):
+    """A zero moved by 3 eV per atom is no error, half an eV more in one end state is."""
+    box = bulk("Si", cubic=True)
+    box.calc = calculator(potential)
+    shift_eV = 3.0 * len(box)
+    words = {"forces_eV_per_A": box.get_forces(), "settings": "x"}
+    crystal = LabelledFrame(
+        atoms=bulk("Si", cubic=True), energy_eV=box.get_potential_energy() + shift_eV, group="perfect", **words
+    )
+    ends = [dataclasses.replace(frame, group="cascade_end") for frame in labelled(potential, shift_eV=3.0)]
+    ends[0] = dataclasses.replace(ends[0], energy_eV=ends[0].energy_eV + 0.5)
+    errors = frame_errors([crystal, *ends], lambda: calculator(potential))["cascade_end"]
+    missed = np.array(errors.labels_eV) - errors.predicted_eV
+    assert missed == pytest.approx([0.5] + [0.0] * (len(ends) - 1), abs=1e-6)
 
 
 def test_a_validation_goes_on_where_it_stopped(potential, tmp_path):

@@ -29,6 +29,9 @@ from cascade_driver.simulation.knock_on import kick_velocity, site_rotations
 
 MakeCalculator = Callable[[], Calculator]
 
+#: Group of the quenched ends of cascades.
+CASCADE_END = "cascade_end"
+
 #: Frenkel pairs whose energies differ by less are one pair.
 SAME_PAIR_eV = 0.02
 
@@ -427,7 +430,7 @@ def _sketched(
     states = [("cascade", f"{time:.2f} ps after {kick}", positions) for time, positions in sketcher.seen]
     if end is not None and abs(end[0]) > RECOMBINED_eV:  # the crystal again teaches nothing
         stored_eV, positions = end
-        states.append(("cascade_end", f"quenched after {kick}, {stored_eV:.2f} eV above the crystal", positions))
+        states.append((CASCADE_END, f"quenched after {kick}, {stored_eV:.2f} eV above the crystal", positions))
     name = f"cascade-{box.get_chemical_symbols()[pka]}-{energy_eV:g}eV-{wanted.seed}-{number}"
     structures = []
     for group, origin, positions in states:

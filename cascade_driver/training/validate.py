@@ -15,7 +15,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ from cascade_driver.schema import read_json
 from cascade_driver.simulation.contract import check_potential
 from cascade_driver.simulation.engine import Engine
 from cascade_driver.simulation.potential import Potential
-from cascade_driver.training.frames import LabelledFrame
-from cascade_driver.training.propose import FrenkelSearch, frenkel_pairs, molecular_dynamics
+from cascade_driver.training.frames import PERFECT, LabelledFrame, from_the_crystal
+from cascade_driver.training.propose import CASCADE_END, FrenkelSearch, frenkel_pairs, molecular_dynamics
 
 MakeCalculator = Callable[[], Calculator]
 
@@ -442,7 +442,23 @@ def _frames(bench: Bench) -> Section:
         group: {"label_eV": list(one.labels_eV), "predicted_eV": list(one.predicted_eV)}
         for group, one in errors.items()
     }
-    return Section(measures=_measures(bench, "frames", values), curves=curves)
+    ends = _end_states(errors) if any(frame.group == PERFECT for frame in bench.frames) else ()
+    return Section(measures=_measures(bench, "frames", values) + ends, curves=curves)
+
+
+def _end_states(errors: Mapping[str, GroupErrors]) -> tuple[Measure, ...]:
+    """Return how the stored energies of quenched cascades compare with their labels, structure by structure."""
+    if CASCADE_END not in errors:
+        return ()
+    labels, ours = np.array(errors[CASCADE_END].labels_eV), np.array(errors[CASCADE_END].predicted_eV)
+    words: dict[str, Any] = {"section": "frames", "unit": "eV"}
+    given: dict[str, Any] = words | {"origin": "their labels"}
+    off, mean = float(np.abs(ours - labels).mean()), float(labels.mean())
+    return (
+        Measure(**given, name=f"mean of {len(labels)} end states", value=float(ours.mean()), reference=mean),
+        Measure(**given, name="lowest end state", value=float(ours.min()), reference=float(labels.min())),
+        Measure(**words, name="mean absolute error of end states", value=off),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -453,9 +469,9 @@ class GroupErrors:
     ----------
     count : int
     energy_eV_per_atom, force_eV_per_A : float
-        Mean absolute errors; energies up to the one constant per species that fits all frames best.
+        Mean absolute errors; energies above the perfect crystal, see `frame_errors`.
     labels_eV, predicted_eV : tuple of float
-        Energies per frame, relative to that.
+        Energies of the boxes.
     forces : list of float
         Absolute errors of all components.
     """
@@ -471,8 +487,9 @@ class GroupErrors:
 def frame_errors(frames: Sequence[LabelledFrame], make_calculator: MakeCalculator) -> dict[str, GroupErrors]:
     """Return the errors of a calculator in labelled frames by group.
 
-    Energies of two programs have different zeros. One constant per formula unit is taken out: the median of the
-    differences per atom over all frames of one composition, so that a few bad frames do not move it.
+    Energies of two programs have different zeros. With the perfect crystal among the frames, both count from it.
+    Else one constant per formula unit is taken out: the median of the differences per atom over all frames of one
+    composition, so that a few bad frames do not move it.
 
     Raises
     ------
@@ -481,34 +498,49 @@ def frame_errors(frames: Sequence[LabelledFrame], make_calculator: MakeCalculato
     """
     if not frames:
         raise InputError("no frames to compare with; give a file of labelled structures")
-    predicted, forces = [], []
-    for frame in frames:
-        atoms = frame.atoms.copy()
-        atoms.calc = make_calculator()
-        predicted.append(float(atoms.get_potential_energy()))
-        forces.append(np.abs(atoms.get_forces() - frame.forces_eV_per_A))
+    predicted = [_predicted(frame, make_calculator) for frame in frames]
+    labels_eV, predicted_eV = _on_one_scale(frames, predicted)
     sizes = np.array([len(frame.atoms) for frame in frames])
-    labels = np.array([frame.energy_eV for frame in frames])
-    difference = (np.array(predicted) - labels) / sizes
-    formulas = np.array([frame.atoms.symbols.formula.reduce()[0].format("hill") for frame in frames])
-    for formula in set(formulas):
-        difference[formulas == formula] -= np.median(difference[formulas == formula])
-    zero = float(np.median(labels / sizes))
     groups = np.array([frame.group or "all" for frame in frames])
     found = {}
     for group in sorted(set(groups)):
         of = np.flatnonzero(groups == group)
-        relative = labels[of] - zero * sizes[of]
-        components = np.concatenate([forces[k].ravel() for k in of])
+        pairs = [(frames[k], predicted[k]) for k in of.tolist()]
+        components = np.concatenate([np.abs(b.forces_eV_per_A - a.forces_eV_per_A).ravel() for a, b in pairs])
         found[str(group)] = GroupErrors(
             count=len(of),
-            energy_eV_per_atom=float(np.abs(difference[of]).mean()),
+            energy_eV_per_atom=float(np.abs((predicted_eV[of] - labels_eV[of]) / sizes[of]).mean()),
             force_eV_per_A=float(components.mean()),
-            labels_eV=tuple(relative.tolist()),
-            predicted_eV=tuple((relative + difference[of] * sizes[of]).tolist()),
+            labels_eV=tuple(labels_eV[of].tolist()),
+            predicted_eV=tuple(predicted_eV[of].tolist()),
             forces=components.tolist(),
         )
     return found
+
+
+def _predicted(frame: LabelledFrame, make_calculator: MakeCalculator) -> LabelledFrame:
+    atoms = frame.atoms.copy()
+    atoms.calc = make_calculator()
+    return replace(frame, energy_eV=float(atoms.get_potential_energy()), forces_eV_per_A=atoms.get_forces())
+
+
+def _on_one_scale(
+    frames: Sequence[LabelledFrame], predicted: Sequence[LabelledFrame]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return labelled and predicted energies of boxes in eV above one zero."""
+    if any(frame.group == PERFECT for frame in frames):
+        labels, ours = (
+            [frame.energy_eV for frame in from_the_crystal(side, where="frames")] for side in (frames, predicted)
+        )
+        return np.array(labels), np.array(ours)
+    sizes = np.array([len(frame.atoms) for frame in frames])
+    energies = np.array([frame.energy_eV for frame in frames])
+    difference = (np.array([frame.energy_eV for frame in predicted]) - energies) / sizes
+    formulas = np.array([frame.atoms.symbols.formula.reduce()[0].format("hill") for frame in frames])
+    for formula in set(formulas):
+        difference[formulas == formula] -= np.median(difference[formulas == formula])
+    relative = energies - float(np.median(energies / sizes)) * sizes
+    return relative, relative + difference * sizes
 
 
 # -- heat, cores and cost -----------------------------------------------------------------------------------
