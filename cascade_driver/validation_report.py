@@ -8,9 +8,14 @@ from pathlib import Path
 
 from cascade_driver.campaign.rundir import write_atomically
 from cascade_driver.plot import save_figure
-from cascade_driver.plot.training import energy_parity_figure, frenkel_pair_figure, phonon_figure
+from cascade_driver.plot.training import (
+    energy_parity_figure,
+    frenkel_pair_figure,
+    learning_figure,
+    phonon_figure,
+)
 from cascade_driver.simulation.potential import Potential
-from cascade_driver.training.validate import Measure, Section
+from cascade_driver.training.validate import LEARNING, Measure, Section
 
 _TITLES = {
     "crystal": "Crystal at rest",
@@ -21,6 +26,7 @@ _TITLES = {
     "stability": "Hot crystal",
     "contract": "Contract of potentials",
     "cost": "Cost",
+    LEARNING: "Learning curve",
 }
 
 
@@ -40,6 +46,8 @@ def write_validation(potential: Potential, sections: Mapping[str, Section], fold
         figures["frenkel-pairs"] = frenkel_pair_figure(curves["pairs_eV"], curves["printed_eV"])
     if sections.get("phonons") and sections["phonons"].curves:
         figures["phonons"] = phonon_figure(sections["phonons"].curves)
+    if LEARNING in sections:
+        figures["learning-curve"] = learning_figure(sections[LEARNING].curves)
     written = [path for name, figure in figures.items() for path in save_figure(figure, folder / name)]
     about = potential.about
     lines = [f"# {potential.name}: {about.status}", "", about.title, "", f"Content {potential.digest}.", ""]

@@ -68,6 +68,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "ensemble",
         "fit",
         "fit_input",
+        "learning",
         "selection",
     ),
     "analysis": (

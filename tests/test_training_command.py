@@ -1,6 +1,7 @@
 """`cascade train fit`, from an input to a potential that runs: labels of a potential that is known."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -101,6 +102,29 @@ def test_the_ensemble_spreads_and_runs(folder, errors):
     drawn = [force_error(folder, f"from-both-{n}") for n in (1, 2)]
     assert load_potential(folder / "from-both-1").digest != load_potential(folder / "from-both-2").digest
     assert all(error < 1.5 * errors["from-cheap"] for error in drawn)
+
+
+def test_a_learning_curve_falls_with_the_labels(folder, capsys):
+    out = folder / "validation"
+    command = ["train", "curve", str(folder / "two.toml"), "--test", str(folder / "unseen.extxyz.gz")]
+    assert main([*command, "--out", str(out)]) == 0
+    curves = json.loads((out / "learning.json").read_text())["curves"]
+    assert (out / "learning-curve.png").is_file()
+    assert curves["frames"] == sorted(set(curves["frames"]))
+    assert curves["frames"][-1] == len(read_frames(folder / "dear.extxyz.gz"))
+    # The first part holds the crystal alone: what the cheap labels got wrong is all still there.
+    assert curves["force_eV_A"][0] > 0.1
+    assert curves["force_eV_A"][-1] < 0.35 * curves["force_eV_A"][0]
+    assert "15 frames" in capsys.readouterr().out
+    assert main([*command[:2], str(folder / "cheap.toml"), *command[3:], "--out", str(out)]) == 2
+    assert "no dear frames" in capsys.readouterr().err
+
+
+def test_frames_of_the_test_are_not_learnt_from(folder, tmp_path):
+    """A test with the trajectories of the labels leaves but the crystal to learn from."""
+    command = ["train", "curve", str(folder / "two.toml"), "--test", str(folder / "dear.extxyz.gz")]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "learning.json").read_text())["curves"]["frames"] == [1]
 
 
 def test_the_folder_says_how_good_it_is(folder, errors, capsys):

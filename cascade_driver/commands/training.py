@@ -27,6 +27,7 @@ def add_to(verbs: Verbs) -> None:
     _add_collect(kinds)
     _add_import(kinds)
     _add_fit(kinds)
+    _add_curve(kinds)
     _add_validate(kinds)
 
 
@@ -413,6 +414,45 @@ def _fit(chosen: argparse.Namespace) -> int:
         )
     for potential in potentials:
         print(f"written: {potential.folder}")
+    return 0
+
+
+def _add_curve(kinds: Verbs) -> None:
+    verb = add_verb(kinds, "curve", _curve, "How errors fall with the number of labels: a learning curve.")
+    verb.add_argument("input", type=Path, metavar="FIT.toml")
+    verb.add_argument(
+        "--test", type=Path, required=True, metavar="FRAMES", help="labelled, the crystal among them"
+    )
+    verb.add_argument("--cache", type=Path, metavar="DIR", help="default: `.fit-cache` beside the input")
+    verb.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="of a validation: its report shows it"
+    )
+
+
+def _curve(chosen: argparse.Namespace) -> int:
+    import dataclasses
+    import json
+
+    from cascade_driver.campaign.rundir import write_atomically
+    from cascade_driver.plot import save_figure
+    from cascade_driver.plot.training import learning_figure
+    from cascade_driver.training.fit_input import read_fit_input
+    from cascade_driver.training.learning import learning_curve, learning_section
+    from cascade_driver.training.validate import LEARNING
+
+    points = learning_curve(
+        read_fit_input(chosen.input),
+        chosen.test,
+        cache=chosen.cache or chosen.input.parent / ".fit-cache",
+        progress=lambda line: print(line, flush=True),
+    )
+    section = learning_section(points, test=chosen.test.name)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    written = chosen.out / f"{LEARNING}.json"
+    write_atomically(written, json.dumps(dataclasses.asdict(section), indent=1) + "\n")
+    figures = save_figure(learning_figure(section.curves), chosen.out / "learning-curve")
+    for path in [written, *figures]:
+        print(f"written: {path}")
     return 0
 
 

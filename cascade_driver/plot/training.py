@@ -108,3 +108,34 @@ def phonon_figure(curves: Mapping[str, Any]) -> Figure:
     axes.set_ylabel("density of states (1/THz)")
     axes.set_ylim(0, None)
     return finished(figure)
+
+
+@styled
+def learning_figure(curves: Mapping[str, Any]) -> Figure:
+    """Return errors on test frames against the number of frames fitted to, and the ratio of stored energies.
+
+    Parameters
+    ----------
+    curves : mapping
+        `frames`, `energy_meV_per_atom`, `force_eV_A` (n,); `end_labels_eV`, `end_predicted_eV` (n, ends).
+    """
+    with_ends = len(curves["end_labels_eV"][0]) > 0
+    figure = Figure(
+        figsize=(COLUMN_WIDTH_in, (2.6 if with_ends else 1.8) / 3 * COLUMN_WIDTH_in), layout="constrained"
+    )
+    panels = figure.subplots(3 if with_ends else 2, 1, sharex=True)
+    frames = np.asarray(curves["frames"])
+    for axes, name, label in (
+        (panels[0], "force_eV_A", "force MAE (eV/\u00c5)"),
+        (panels[1], "energy_meV_per_atom", "energy MAE\n(meV/atom)"),
+    ):
+        axes.loglog(frames, curves[name], "o-", color=DATA_COLOUR, markersize=3)
+        axes.set_ylabel(label)
+    if with_ends:
+        labels, ours = (np.asarray(curves[f"end_{side}_eV"]) for side in ("labels", "predicted"))
+        ratio = ours.sum(axis=1) / labels.sum(axis=1)
+        panels[2].axhline(1, color=QUIET_COLOUR, linewidth=0.7)
+        panels[2].semilogx(frames, ratio, "o-", color=MODEL_COLOUR, markersize=3)
+        panels[2].set_ylabel("stored energy\nover its label")
+    panels[-1].set_xlabel("labelled frames")
+    return finished(figure)

@@ -110,6 +110,12 @@ class FitPlan:
         return self
 
     @property
+    def all_strengths(self) -> dict[str, float]:
+        """Strengths of all penalties of the form."""
+        names = {penalty.name for penalty in self.form.penalties()}
+        return {name: self.strengths.get(name, DEFAULT_STRENGTHS[name]) for name in sorted(names)}
+
+    @property
     def form(self) -> LinearForm:
         """The form with all its parts."""
         parts: list[LinearForm] = [*([self.splines] if self.splines else []), *self.snap]
@@ -241,11 +247,8 @@ def fit_potential(
     )
     total = Moments.total(parts)
     penalties = form.penalties()
-    defaults = {p.name: DEFAULT_STRENGTHS[p.name] for p in penalties}
-    strengths: dict[str, float] = {**defaults, **{k: v for k, v in plan.strengths.items() if k in defaults}}
-    prior: Prior | None = None
-    if cheap is not None:
-        prior = cheap_prior(cheap.moments, cheap.solution, strength=cheap_strength)
+    strengths = plan.all_strengths
+    prior = None if cheap is None else prior_of(cheap, strength=cheap_strength)
     if prior is not None and CHEAP_STRENGTH in choose:
         prior = choose_prior(
             parts,
@@ -278,6 +281,11 @@ def fit_potential(
         score=held.score,
         errors=errors,
     )
+
+
+def prior_of(cheap: Fit, *, strength: float) -> Prior:
+    """Return what a fit to cheap labels says before the dear ones."""
+    return cheap_prior(cheap.moments, cheap.solution, strength=strength)
 
 
 def export_fit(fit: Fit, out: Path, *, about: About) -> Potential:

@@ -136,29 +136,39 @@ def run_fit(wanted: FitInput, *, cache: Path, progress: Callable[[str], None]) -
     InputError, FitError
         See `fit_potential`.
     """
-    frames = frames_of(wanted)
-    cheap = None
-    if frames["cheap"]:
-        kind = "cheap labels" if frames["dear"] else "labels"
-        choose = () if frames["dear"] else wanted.choose
-        cheap = fit_potential(
-            wanted.plan,
-            frames["cheap"],
-            folder=cache,
-            choose=choose,
-            progress=lambda line: progress(f"{kind}: {line}"),
-        )
-    if not frames["dear"]:
+    dear = frames_of(wanted)["dear"]
+    cheap = run_cheap_fit(wanted, cache=cache, progress=progress)
+    if not dear:
         assert cheap is not None
         return cheap
     return fit_potential(
         wanted.plan,
-        frames["dear"],
+        dear,
         folder=cache,
         choose=wanted.choose,
         cheap=cheap,
         cheap_strength=wanted.cheap_strength,
         progress=lambda line: progress(f"dear labels: {line}"),
+    )
+
+
+def run_cheap_fit(wanted: FitInput, *, cache: Path, progress: Callable[[str], None]) -> Fit | None:
+    """Return the fit to the cheap labels of an input alone, if there are any.
+
+    Raises
+    ------
+    InputError, FitError
+        See `fit_potential`.
+    """
+    frames = frames_of(wanted)
+    if not frames["cheap"]:
+        return None
+    return fit_potential(
+        wanted.plan,
+        frames["cheap"],
+        folder=cache,
+        choose=() if frames["dear"] else wanted.choose,
+        progress=lambda line: progress(f"{'cheap labels' if frames['dear'] else 'labels'}: {line}"),
     )
 
 

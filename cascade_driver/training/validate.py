@@ -45,6 +45,10 @@ _SHELL_A = 0.05
 _PHONON_BOX_A = 10.0
 
 
+#: Section of the learning curve: it needs the fit, not the potential alone, see `learning`.
+LEARNING = "learning"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measure:
     """One number of a validation.
@@ -144,7 +148,7 @@ PRINTED_FRENKEL_PAIRS_eV = {
 
 
 def validate(bench: Bench, folder: Path, *, sections: Sequence[str] | None = None) -> dict[str, Section]:
-    """Return all sections, those that `folder` holds already as they are.
+    """Return all sections, those that `folder` holds already as they are; a learning curve only if it is there.
 
     Parameters
     ----------
@@ -174,6 +178,8 @@ def validate(bench: Bench, folder: Path, *, sections: Sequence[str] | None = Non
             write_atomically(path, json.dumps(asdict(section), indent=1) + "\n")
             bench.observe(f"{name}: {time.monotonic() - begun:.0f} s")
         done[name] = read_section(path)
+    if (folder / f"{LEARNING}.json").exists():
+        done[LEARNING] = read_section(folder / f"{LEARNING}.json")
     return done
 
 
