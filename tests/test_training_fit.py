@@ -21,7 +21,7 @@ from cascade_driver.training.cross_validation import (
     moments_by_fold,
 )
 from cascade_driver.training.descriptors import CombinedForm
-from cascade_driver.training.ensemble import group_draws, posterior_draws, scores, write_ensemble
+from cascade_driver.training.ensemble import group_draws, posterior_draws, scores, spread_factor, write_ensemble
 from cascade_driver.training.export import About, bodies_of, write_potential
 from cascade_driver.training.frames import LabelledFrame
 from cascade_driver.training.linear import (
@@ -382,6 +382,22 @@ def test_draws_spread_as_the_covariance_says(core, truth, tmp_path):
     made = write_ensemble(tmp_path / "made", draws[:2], form=SMALL, zbl=ZBL, about=ABOUT)
     assert [p.name for p in made] == ["made-1", "made-2"]
     assert made[0].digest != made[1].digest
+
+
+@pytest.mark.parametrize("missed", [0.2, 1.0, 5.0])
+def test_draws_are_spread_until_they_err_as_the_fit_does(core, truth, missed):
+    """Errors that are `missed` times what the draws themselves would make."""
+    frames = labelled(range(12), core, truth, noise_eV_A=0.3)
+    see = observer(core, weights=Weights(force_floor_eV_A=0.3, force_share=0.0))
+    fit = solve(accumulate(map(see, frames), size=SMALL.size), penalties=SMALL.penalties(), strengths=STRENGTHS)
+    votes = scores(((f.trajectory, see(f)) for f in frames), fit.coefficients)
+    rows = np.array([see(f).design.energy for f in labelled(range(80, 90), core, truth)]).T
+    random = np.random.default_rng(6)
+    errors = missed * (group_draws(fit, votes, draws=400, random=random) - fit.coefficients) @ rows
+    factor = spread_factor(fit, votes, rows=np.tile(rows, 400), errors=errors.ravel())
+    assert factor == pytest.approx(max(1.0, missed), rel=0.1)
+    wide = (group_draws(fit, votes, draws=400, random=random, factor=factor) - fit.coefficients) @ rows
+    assert wide.std() == pytest.approx(errors.std() * max(1.0, missed) / missed, rel=0.1)
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------

@@ -12,6 +12,12 @@ g_t = sum_r w_r^2 R_r^T (y_r - R_r beta), a draw is
 
 whose covariance is the sandwich A^{-1} (sum_t g_t g_t^T) A^{-1} of clustered errors: a score bootstrap, which
 needs one pass over the frames and no new fit (P. Kline & A. Santos, Journal of Econometric Methods 1, 23 (2012)).
+
+Neither knows what no coefficients of the form can mend, so both spread less than the fit errs. All draws are
+therefore moved away from the fit by one factor that makes the spread of energies of frames as large as the errors
+there of fits that have not seen them (the calibration of F. Musil et al., J. Chem. Theory Comput. 15, 906 (2019),
+doi:10.1021/acs.jctc.8b00959, with sums in place of its mean of ratios: one frame with a small spread must
+not decide).
 """
 
 # SciPy annotates only part of what it offers:
@@ -55,15 +61,47 @@ def scores(observations: Iterable[tuple[str, Observation]], coefficients: Floats
 
 
 def group_draws(
-    solution: Solution, of_groups: Mapping[str, Floats], *, draws: int, random: np.random.Generator
+    solution: Solution,
+    of_groups: Mapping[str, Floats],
+    *,
+    draws: int,
+    random: np.random.Generator,
+    factor: float = 1.0,
 ) -> Floats:
-    """Return `draws` sets of coefficients (draws, p) from the bootstrap over groups."""
+    """Return `draws` sets of coefficients (draws, p) from the bootstrap over groups, spread by a factor."""
+    change = _group_changes(solution, of_groups)
+    mixed = random.standard_normal((draws, change.shape[1])) @ change.T
+    return np.asarray(solution.coefficients + factor * mixed)
+
+
+def _group_changes(solution: Solution, of_groups: Mapping[str, Floats]) -> Floats:
+    """Return A^-1 g_t of all groups, (p, groups): the vote of each on the coefficients."""
     table = np.array(list(of_groups.values()))
     # The mean is not quite zero: penalties pull. It is no part of the spread.
     table = table - table.mean(axis=0)
-    mixed = random.standard_normal((draws, len(table))) @ table
-    change = linalg.cho_solve((solution.factor, True), mixed.T, check_finite=False)
-    return np.asarray(solution.coefficients + change.T)
+    return np.asarray(linalg.cho_solve((solution.factor, True), table.T, check_finite=False))
+
+
+def spread_factor(solution: Solution, of_groups: Mapping[str, Floats], *, rows: Floats, errors: Floats) -> float:
+    """Return by how much draws of the group bootstrap must spread more to err as the fit does.
+
+    Parameters
+    ----------
+    solution : Solution
+    of_groups : dict
+        Scores, see `scores`.
+    rows : (p, m) float
+        Of predictions, such as the energies of frames.
+    errors : (m,) float
+        Of fits that have not seen them.
+
+    Returns
+    -------
+    float
+        sqrt(sum errors^2 / sum variances), not below 1.
+    """
+    predicted = rows.T @ _group_changes(solution, of_groups)
+    return max(1.0, float(np.sqrt((errors**2).sum() / (predicted**2).sum())))
 
 
 def posterior_draws(solution: Solution, *, draws: int, random: np.random.Generator) -> Floats:

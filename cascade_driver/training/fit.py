@@ -27,7 +27,7 @@ from cascade_driver.training.cross_validation import (
     moments_by_fold,
 )
 from cascade_driver.training.descriptors import CombinedForm, LinearForm
-from cascade_driver.training.ensemble import group_draws, scores, write_ensemble
+from cascade_driver.training.ensemble import group_draws, scores, spread_factor, write_ensemble
 from cascade_driver.training.export import About, bodies_of, write_potential
 from cascade_driver.training.frames import LabelledFrame, without_copies
 from cascade_driver.training.linear import (
@@ -296,9 +296,23 @@ def export_fit(fit: Fit, out: Path, *, about: About) -> Potential:
 
 
 def export_ensemble(fit: Fit, out: Path, *, about: About, draws: int, seed: int, folder: Path) -> list[Potential]:
-    """Write draws from the bootstrap over sets of frames as folders `out-1`, `out-2`, ... and return them."""
+    """Write draws as folders `out-1`, `out-2`, ... and return them.
+
+    They come from the bootstrap over sets of frames, spread such that they miss as the held-out energies do.
+    """
     bench = Bench(plan=fit.plan, folder=folder)
     seen = ((name, bench.observe(frame)) for name, frame in zip(fit.sets, fit.frames, strict=True))
     votes = scores(seen, fit.solution.coefficients)
-    drawn = group_draws(fit.solution, votes, draws=draws, random=np.random.default_rng(seed))
+    trusted = [error for error in fit.errors if error.trusted]
+    row = dict(zip(fit.moments.frames, fit.moments.energy_rows, strict=True))
+    factor = spread_factor(
+        fit.solution,
+        votes,
+        rows=np.array([row[error.frame.structure_id] for error in trusted]).T,
+        errors=np.array([error.energy_eV for error in trusted]),
+    )
+    words = f"A draw of the bootstrap over trajectories, spread {factor:.1f} times to err as on held-out frames."
+    about = dataclasses.replace(about, description=f"{about.description}\n{words}".strip())
+    random = np.random.default_rng(seed)
+    drawn = group_draws(fit.solution, votes, draws=draws, random=random, factor=factor)
     return write_ensemble(out, drawn, form=fit.plan.form, zbl=fit.plan.zbl, about=about)
