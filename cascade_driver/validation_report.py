@@ -12,6 +12,7 @@ from cascade_driver.plot.training import (
     energy_parity_figure,
     frenkel_pair_figure,
     learning_figure,
+    pair_curve_figure,
     phonon_figure,
 )
 from cascade_driver.simulation.potential import Potential
@@ -24,6 +25,7 @@ _TITLES = {
     "frenkel": "Close Frenkel pairs",
     "frames": "Labelled frames",
     "stability": "Hot crystal",
+    "pair curves": "Two atoms in vacuum",
     "contract": "Contract of potentials",
     "cost": "Cost",
     LEARNING: "Learning curve",
@@ -46,6 +48,8 @@ def write_validation(potential: Potential, sections: Mapping[str, Section], fold
         figures["frenkel-pairs"] = frenkel_pair_figure(curves["pairs_eV"], curves["printed_eV"])
     if sections.get("phonons") and sections["phonons"].curves:
         figures["phonons"] = phonon_figure(sections["phonons"].curves)
+    if sections.get("pair curves"):
+        figures["pair-curves"] = pair_curve_figure(sections["pair curves"].curves)
     if LEARNING in sections:
         figures["learning-curve"] = learning_figure(sections[LEARNING].curves)
     written = [path for name, figure in figures.items() for path in save_figure(figure, folder / name)]

@@ -50,7 +50,7 @@ def sections(potential, tmp_path_factory):
         observe=lambda _: None,
     )
     folder = tmp_path_factory.mktemp("validation")
-    return validate(bench, folder, sections=["crystal", "elastic", "phonons", "frames"])
+    return validate(bench, folder, sections=["crystal", "elastic", "phonons", "frames", "pair curves"])
 
 
 def value(section, name):
@@ -96,6 +96,17 @@ def test_highest_frequency_of_silicon_is_near_the_measured_one_and_none_is_imagi
     assert 15 < value(sections["phonons"], "highest frequency") < 17
     assert value(sections["phonons"], "lowest frequency") > -0.01
     assert len(sections["phonons"].curves["gamma_THz"]) == 24
+
+
+def test_pair_curves_begin_as_zbl_and_bind_further_out(sections):
+    """Two atoms of J. Tersoff, Phys. Rev. B 38, 9902 (1988), table I, have no neighbours to weaken their bond."""
+    assert value(sections["pair curves"], "Si-Si, largest departure from ZBL to 0.5 A") < 0.2
+    A, B, first, second = 1830.8, 471.18, 2.4799, 1.7322
+    distance = np.log(A * first / (B * second)) / (first - second)
+    least = A * np.exp(-first * distance) - B * np.exp(-second * distance)
+    curve = sections["pair curves"].curves["pairs"]["Si-Si"]
+    assert min(curve["energy_eV"]) == pytest.approx(least, abs=0.005)  # sampled every 3 %
+    assert min(curve["zbl_eV"]) > 0
 
 
 def test_labels_of_the_potential_itself_have_no_error(sections):

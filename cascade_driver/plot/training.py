@@ -139,3 +139,34 @@ def learning_figure(curves: Mapping[str, Any]) -> Figure:
         panels[2].set_ylabel("stored energy\nover its label")
     panels[-1].set_xlabel("labelled frames")
     return finished(figure)
+
+
+@styled
+def pair_curve_figure(curves: Mapping[str, Any]) -> Figure:
+    """Return the energies of two atoms in vacuum, a panel per pair, beside ZBL.
+
+    Parameters
+    ----------
+    curves : mapping
+        `distance_A` (n,); in `pairs`, per pair `energy_eV` and `zbl_eV` (n,).
+    """
+    pairs = curves["pairs"]
+    rows = math.ceil(len(pairs) / 3)
+    columns = min(len(pairs), 3)
+    figure = Figure(figsize=(2 * COLUMN_WIDTH_in, 1.7 * rows + 0.3), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, (name, curve) in zip(panels, pairs.items(), strict=False):
+        axes.plot(curves["distance_A"], curve["zbl_eV"], "--", color=QUIET_COLOUR, linewidth=0.8, label="ZBL")
+        axes.plot(
+            curves["distance_A"], curve["energy_eV"], color=MODEL_COLOUR, linewidth=0.9, label="this potential"
+        )
+        # Linear where the pair is bound, logarithmic where it repels.
+        axes.set_yscale("symlog", linthresh=10.0)
+        axes.set_xscale("log")
+        axes.set_title(name, fontsize=7)
+    for axes in panels[len(pairs) :]:
+        axes.set_axis_off()
+    panels[0].legend(fontsize=6)
+    figure.supxlabel("distance (\u00c5)", fontsize=8)
+    figure.supylabel("energy (eV)", fontsize=8)
+    return finished(figure)

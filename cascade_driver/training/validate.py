@@ -32,7 +32,8 @@ from cascade_driver.errors import InputError
 from cascade_driver.schema import read_json
 from cascade_driver.simulation.contract import check_potential
 from cascade_driver.simulation.engine import Engine
-from cascade_driver.simulation.potential import Potential
+from cascade_driver.simulation.potential import Potential, element_pairs
+from cascade_driver.simulation.zbl import dimer, numbers_of, zbl
 from cascade_driver.training.frames import PERFECT, LabelledFrame, from_the_crystal
 from cascade_driver.training.propose import CASCADE_END, FrenkelSearch, frenkel_pairs, molecular_dynamics
 
@@ -608,6 +609,28 @@ def _contract(bench: Bench) -> Section:
     return Section(measures=measures, remark=f"{len(failed)} of {len(results)} checks failed" if failed else "")
 
 
+def _pair_curves(bench: Bench) -> Section:
+    """Follow two atoms in vacuum from 0.1 A outwards, beside ZBL."""
+    distances = np.geomspace(0.1, 4.0, 120)
+    values: dict[str, tuple[float, str]] = {}
+    curves: dict[str, Any] = {"distance_A": distances.tolist(), "pairs": {}}
+    engine = bench.make_engine()
+    try:
+        for pair in element_pairs(bench.potential.species):
+            name = "-".join(pair)
+            ours = dimer(engine, pair, distances, reach_A=bench.potential.about.cutoff_A).energy_eV
+            theirs = zbl(distances, numbers=numbers_of(pair))[0]
+            close = distances <= 0.5
+            values[f"{name}, largest departure from ZBL to 0.5 A"] = (
+                100 * float(np.abs(ours / theirs - 1)[close].max()),
+                "%",
+            )
+            curves["pairs"][name] = {"energy_eV": ours.tolist(), "zbl_eV": theirs.tolist()}
+    finally:
+        engine.close()
+    return Section(measures=_measures(bench, "pair curves", values), curves=curves)
+
+
 def _cost(bench: Bench) -> Section:
     """Time the engine itself, by the processor's clock: the machine may have other work."""
     cell = relaxed_crystal(bench)
@@ -636,6 +659,7 @@ SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "frenkel": _frenkel,
     "frames": _frames,
     "stability": _stability,
+    "pair curves": _pair_curves,
     "contract": _contract,
     "cost": _cost,
 }
