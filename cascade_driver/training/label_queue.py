@@ -164,13 +164,13 @@ class LabelQueue:
 
     def status(self) -> QueueStatus:
         """Return how far the queue is."""
-        frames = self.labelled()
+        labels = list((self.folder / "labels").glob("[!.]*.extxyz"))
         times = [json.loads(path.read_text())["seconds"] for path in (self.folder / "labels").glob("*.json")]
         return QueueStatus(
             asked=len(self._asked()),
-            labelled=len(frames),
+            labelled=len(labels),
             failed=sum(1 for _ in (self.folder / "failed").iterdir()),
-            atoms_labelled=sum(len(frame.atoms) for frame in frames),
+            atoms_labelled=sum(_atoms_of(path) for path in labels),
             hours=sum(times) / 3600,
         )
 
@@ -270,3 +270,9 @@ class LabelQueue:
         target = self.folder / "failed" / name
         shutil.rmtree(target, ignore_errors=True)
         work.rename(target)
+
+
+def _atoms_of(path: Path) -> int:
+    """Return the number of atoms of an extxyz, which is its first line."""
+    with path.open() as stream:
+        return int(stream.readline())
