@@ -74,7 +74,15 @@ CHANNELS = CombinedForm(
         for w in (1.0, 0.3, -0.5)
     )
 )
-FORMS = {"splines": SPLINES, "chemical": CHEMICAL, "channels": CHANNELS, "both": CombinedForm((SPLINES, CHEMICAL))}
+PAIRS = SplineForm(species=SPECIES, zbl=ZBL, two_body_cutoff_A=5.0, two_body_knot_A=0.3, three_body_cutoff_A=0)
+PUBLISHED = CombinedForm((PAIRS, *CHANNELS.parts))  # the kind of the published potential of CaWO4
+FORMS = {
+    "published": PUBLISHED,
+    "splines": SPLINES,
+    "chemical": CHEMICAL,
+    "channels": CHANNELS,
+    "both": CombinedForm((SPLINES, CHEMICAL)),
+}
 
 
 def crowd(seed: int, *, atoms: int = 10, nearest_A: float = 1.3) -> Atoms:

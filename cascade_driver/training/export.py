@@ -68,7 +68,7 @@ def spline_body(form: SplineForm, coefficients: NDArray[np.float64], *, name: st
     files = {f"{name}.uf3": _uf3(form, coefficients)}
     files |= {f"{name}.eam{m}.fs": _eam(form, coefficients, m) for m in numbers}
     symbols = " ".join(form.species)
-    terms = [("uf3", "3", f"${{potential_dir}}/{name}.uf3 {symbols}")]
+    terms = [("uf3", "3" if form.triples() else "2", f"${{potential_dir}}/{name}.uf3 {symbols}")]
     terms += [("eam/fs", "", f"${{potential_dir}}/{name}.eam{m}.fs {symbols}") for m in numbers]
     radii = [d.outer_A for term in form.embedding for d in term.densities.values()]
     cutoff = max(form.two_body_cutoff_A, form.three_body_cutoff_A, *radii)

@@ -87,28 +87,33 @@ class SplineForm:
     two_body_cutoff_A, two_body_knot_A : float
         Reach of V and distance of its knots.
     three_body_cutoff_A : float
-        Largest r_ij and r_ik of W; r_jk reaches to twice of it.
+        Largest r_ij and r_ik of W; r_jk reaches to twice of it. Zero for no W.
     leg_knot_A, far_knot_A : dict
-        Per pair: distance of the knots for r_ij and r_ik, and for r_jk.
+        Per pair: distance of the knots for r_ij and r_ik, and for r_jk. Empty without W.
     embedding : tuple of Embedding
-        One `eam/fs` each.
+        One `eam/fs` each; the first carries the energies of single atoms, which a form without one has not.
     """
 
     species: tuple[str, ...] = Field(min_length=1)
     zbl: dict[str, ZblSwitch]
     two_body_cutoff_A: float = Field(default=6.0, gt=0)
     two_body_knot_A: float = Field(default=0.15, gt=0)
-    three_body_cutoff_A: float = Field(default=3.5, gt=0)
-    leg_knot_A: dict[str, float]
-    far_knot_A: dict[str, float]
+    three_body_cutoff_A: float = Field(default=3.5, ge=0)
+    leg_knot_A: dict[str, float] = Field(default_factory=dict)
+    far_knot_A: dict[str, float] = Field(default_factory=dict)
     embedding: tuple[Embedding, ...] = ()
 
     @model_validator(mode="after")
     def _pairs_are_complete(self) -> SplineForm:
         wanted = sorted("-".join(pair) for pair in element_pairs(self.species))
-        for name, table in (("zbl", self.zbl), ("leg_knot_A", self.leg_knot_A), ("far_knot_A", self.far_knot_A)):
-            if sorted(table) != wanted:
-                raise ValueError(f"{name} must name the pairs {wanted}, found {sorted(table)}")
+        legs = wanted if self.three_body_cutoff_A else []
+        for name, table, needed in (
+            ("zbl", self.zbl, wanted),
+            ("leg_knot_A", self.leg_knot_A, legs),
+            ("far_knot_A", self.far_knot_A, legs),
+        ):
+            if sorted(table) != needed:
+                raise ValueError(f"{name} must name the pairs {needed}, found {sorted(table)}")
         for term in self.embedding:
             for name in term.densities:
                 centre, by, partner = [*name.split(), "", "", ""][:3]
@@ -177,8 +182,9 @@ class SplineForm:
         return np.where(map_ >= 0, coefficients[map_], 0.0)
 
     def triples(self) -> list[tuple[str, str, str]]:
-        """Return the triples of species: centre, and two others in the order of `species`."""
-        return [(i, *pair) for i in self.species for pair in element_pairs(self.species)]
+        """Return the triples of species: centre, and two others in the order of `species`; none without W."""
+        centres = self.species if self.three_body_cutoff_A else ()
+        return [(i, *pair) for i in centres for pair in element_pairs(self.species)]
 
     # -- rows ----------------------------------------------------------------------------------------------
 
@@ -196,8 +202,8 @@ class SplineForm:
                 bends = sparse.vstack([_bends(m, layout.size) for m in maps], format="csr")
                 columns = np.unique(np.concatenate([m[m >= 0] for m in maps]))
                 found += [Penalty(name=f"{kind}_curvature", rows=bends), _ridge(kind, columns, layout.size)]
-        columns = np.concatenate([m for name, m in layout.maps.items() if name.startswith("one_body")])
-        return [*found, _ridge("one_body", columns, layout.size)]
+        alone = [m for name, m in layout.maps.items() if name.startswith("one_body")]
+        return [*found, _ridge("one_body", np.concatenate(alone), layout.size)] if alone else found
 
 
 def clamped_knots(start: float, end: float, spacing: float) -> NDArray[np.float64]:
@@ -243,7 +249,7 @@ def _layout(form: SplineForm) -> _Layout:
 def _make_layout(form: SplineForm) -> _Layout:
     maps: dict[str, NDArray[np.int64]] = {}
     free = itertools.count()
-    for s in form.species:
+    for s in form.species if form.embedding else ():
         maps[f"one_body {s}"] = np.array([next(free)])
     for pair in form.pairs:
         knots = form.two_body_knots()
@@ -281,7 +287,8 @@ def _kernel_tables(form: SplineForm, maps: Mapping[str, NDArray[np.int64]]) -> _
     offset: list[int] = []
     flat: list[NDArray[np.int64]] = []
     filled = 0
-    for (_, a), (j, b), (k, c) in itertools.product(enumerate(species), repeat=3):
+    triples = list(itertools.product(enumerate(species), repeat=3)) if form.triples() else []
+    for (_, a), (j, b), (k, c) in triples:
         column = maps[f"three_body {a}-{b}-{c}"] if j <= k else maps[f"three_body {a}-{c}-{b}"].transpose(1, 0, 2)
         offset.append(filled)
         flat.append(column.ravel())
@@ -301,15 +308,17 @@ def _kernel_tables(form: SplineForm, maps: Mapping[str, NDArray[np.int64]]) -> _
             *_knot_table(form.two_body_knots() for _ in pairs),
             _padded([maps[f"two_body {p}"] for p in pairs], -1),
         ),
-        legs=_knot_table(form.leg_knots(p) for p in pairs),
-        far=_knot_table(form.far_knots(*triple) for triple in itertools.product(species, repeat=3)),
+        legs=_knot_table(form.leg_knots(p) for p in pairs if triples),
+        far=_knot_table(form.far_knots(a, b, c) for (_, a), (_, b), (_, c) in triples),
         offset=np.array(offset),
-        triple_columns=np.concatenate(flat),
+        triple_columns=np.concatenate([np.empty(0, dtype=np.int64), *flat]),
         embedding=tuple(embedding),
     )
 
 
 def _padded(rows: list[NDArray[Any]], filler: float) -> NDArray[Any]:
+    if not rows:
+        return np.full((0, 1), filler)
     table = np.full((len(rows), max(1, *(len(r) for r in rows))), filler, dtype=rows[0].dtype)
     for line, row in zip(table, rows, strict=True):
         line[: len(row)] = row
@@ -379,7 +388,7 @@ def _rows(form: SplineForm, atoms: Atoms) -> DesignRows:
     force = np.zeros((layout.size, len(atoms), 3))
     virial = np.zeros((layout.size, 6))
     out = energy, force, virial
-    for n, s in enumerate(form.species):
+    for n, s in enumerate(form.species if form.embedding else ()):
         energy[layout.maps[f"one_body {s}"][0]] = np.count_nonzero(kinds == n)
     all_ = _neighbours(atoms, _reach(form))
     bonds = all_.first, all_.neighbour, all_.vector_A, all_.distance_A
@@ -388,11 +397,12 @@ def _rows(form: SplineForm, atoms: Atoms) -> DesignRows:
         rho, slope = np.zeros(len(atoms)), np.zeros(len(all_.neighbour))
         loops.densities(kinds, all_.first, all_.neighbour, all_.distance_A, shape, rho, slope)
         loops.embedding(kinds, *bonds, rho, slope, knots, n_knots, columns, *out)
-    near = all_.within(form.three_body_cutoff_A)
-    bonds = near.first, near.neighbour, near.vector_A, near.distance_A
-    loops.three_body(
-        kinds, *bonds, tables.pair, *tables.legs, *tables.far, tables.offset, tables.triple_columns, *out
-    )
+    if form.triples():
+        near = all_.within(form.three_body_cutoff_A)
+        bonds = near.first, near.neighbour, near.vector_A, near.distance_A
+        loops.three_body(
+            kinds, *bonds, tables.pair, *tables.legs, *tables.far, tables.offset, tables.triple_columns, *out
+        )
     return DesignRows(energy=energy, forces_per_A=force, stress_per_A3=virial / atoms.get_volume())
 
 
