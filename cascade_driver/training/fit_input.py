@@ -168,6 +168,7 @@ def run_cheap_fit(wanted: FitInput, *, cache: Path, progress: Callable[[str], No
         frames["cheap"],
         folder=cache,
         choose=() if frames["dear"] else wanted.choose,
+        judge=not frames["dear"],
         progress=lambda line: progress(f"{'cheap labels' if frames['dear'] else 'labels'}: {line}"),
     )
 
