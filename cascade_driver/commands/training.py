@@ -106,24 +106,27 @@ def _queue(chosen: argparse.Namespace) -> LabelQueue:
 
 def _cell(chosen: argparse.Namespace) -> Atoms:
     """Return the box that proposals are made from."""
+    box: Atoms = _crystal(chosen.crystal).repeat(tuple(chosen.repeat))
+    if chosen.k_mesh:
+        box.info["k_mesh"] = list(chosen.k_mesh)
+    return box
+
+
+def _crystal(name: str) -> Atoms:
+    """Return the conventional cell of a crystal by its name, or the cell in a file."""
     import ase.io
 
     from cascade_driver.schema import build
     from cascade_driver.simulation.crystal import CrystalSpec, constituents
 
-    if Path(chosen.crystal).suffix:
+    if Path(name).suffix:
         try:
-            cell: Any = ase.io.read(chosen.crystal)
+            found: Any = ase.io.read(name)
         except Exception as error:  # every format of ASE fails in its own way
-            raise InputError(f"{chosen.crystal}: not a structure that ASE reads ({error})") from None
-    else:
-        (cell,) = constituents(
-            build(CrystalSpec, {"name": chosen.crystal, "repeats": [1, 1, 1]}, origin="--crystal")
-        ).values()
-    box: Atoms = cell.repeat(tuple(chosen.repeat))
-    if chosen.k_mesh:
-        box.info["k_mesh"] = list(chosen.k_mesh)
-    return box
+            raise InputError(f"{name}: not a structure that ASE reads ({error})") from None
+        return found  # type: ignore[no-any-return]
+    (cell,) = constituents(build(CrystalSpec, {"name": name, "repeats": [1, 1, 1]}, origin="--crystal")).values()
+    return cell
 
 
 def _calculator(chosen: argparse.Namespace) -> MakeCalculator:
@@ -480,16 +483,14 @@ def _validate(chosen: argparse.Namespace) -> int:
     from cascade_driver.validation_report import write_validation
 
     potential = load_potential(chosen.potential)
-    if chosen.crystal is None:
-        if not potential.about.crystals:
-            raise InputError(f"{potential.name} names no crystal; say which with --crystal")
-        chosen.crystal = potential.about.crystals[0]
-    chosen.repeat, chosen.k_mesh = [1, 1, 1], None
+    crystal = chosen.crystal or next(iter(potential.about.crystals), None)
+    if crystal is None:
+        raise InputError(f"{potential.name} names no crystal; say which with --crystal")
     bench = Bench(
         potential=potential,
         make_calculator=lambda: calculator(potential),
         make_engine=lambda: LammpsEngine(potential=potential),
-        crystal=_cell(chosen),
+        crystal=_crystal(crystal),
         frames=[frame for path in chosen.frames for frame in read_frames(path)],
         frenkel_species=tuple(chosen.frenkel),
         observe=lambda line: print(line, flush=True),

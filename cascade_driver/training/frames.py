@@ -21,6 +21,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from cascade_driver.campaign.rundir import whole_file
@@ -119,6 +120,14 @@ def k_mesh(atoms: Atoms) -> list[int]:
     return [int(n) for n in np.asarray(atoms.info.get("k_mesh", (1, 1, 1))).ravel()]
 
 
+def bare(atoms: Atoms) -> Atoms:
+    """Return a periodic copy of a structure with its mesh of k points and nothing else."""
+    copy = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
+    if "k_mesh" in atoms.info:
+        copy.info["k_mesh"] = k_mesh(atoms)
+    return copy
+
+
 def read_frames(path: Path, *, keys: FrameKeys | None = None, origin: str = "") -> list[LabelledFrame]:
     """Return the labelled frames of a file that ASE reads: extxyz (also .gz), OUTCAR, vasprun.xml, ...
 
@@ -161,12 +170,9 @@ def _labelled(atoms: Atoms, *, keys: FrameKeys, where: str, origin: str) -> Labe
     if np.shape(forces) != (len(atoms), 3):
         raise InputError(f"{where}: forces of shape {np.shape(forces)}, expected ({len(atoms)}, 3)")
     stress = _value(atoms, keys.stress, atoms.info)
-    bare = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
-    if "k_mesh" in atoms.info:
-        bare.info["k_mesh"] = k_mesh(atoms)
     group, trajectory = _place(str(atoms.info.get(keys.group, "")), atoms.info.get(keys.trajectory))
     return LabelledFrame(
-        atoms=bare,
+        atoms=bare(atoms),
         energy_eV=float(energy),
         forces_eV_per_A=np.asarray(forces, dtype=float),
         stress_eV_per_A3=None if stress is None else _voigt(np.asarray(stress, dtype=float), where=where),
@@ -199,8 +205,7 @@ def _value(atoms: Atoms, name: str, place: Mapping[str, Any]) -> Any:
 
 def _voigt(stress: NDArray[np.float64], *, where: str) -> NDArray[np.float64]:
     if stress.size == 9:
-        full = stress.reshape(3, 3)
-        return np.array([full[0, 0], full[1, 1], full[2, 2], full[1, 2], full[0, 2], full[0, 1]])
+        return np.asarray(full_3x3_to_voigt_6_stress(stress.reshape(3, 3)))
     if stress.size == 6:
         return stress.ravel()
     raise InputError(f"{where}: a stress of {stress.size} numbers, expected 6 or 9")

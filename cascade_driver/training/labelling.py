@@ -21,7 +21,7 @@ from pydantic import Field, field_validator
 
 from cascade_driver.errors import CascadeError, InputError
 from cascade_driver.schema import build, digest, parameters, plain, read_toml
-from cascade_driver.training.frames import LabelledFrame, k_mesh
+from cascade_driver.training.frames import LabelledFrame, bare, k_mesh
 
 #: The orbitals that the self-consistent field of a structure ended with.
 ORBITALS = "label-RESTART.wfn"
@@ -181,11 +181,8 @@ def label(
     finite = np.isfinite(energy) and np.isfinite(forces).all() and (stress is None or np.isfinite(stress).all())
     if not finite:
         raise LabelError("a label is not finite")
-    bare = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
-    if "k_mesh" in atoms.info:
-        bare.info["k_mesh"] = k_mesh(atoms)
     return LabelledFrame(
-        atoms=bare,
+        atoms=bare(atoms),
         energy_eV=float(energy),
         forces_eV_per_A=forces,
         stress_eV_per_A3=stress,

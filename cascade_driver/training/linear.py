@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import linalg
@@ -134,7 +135,7 @@ def observe(
         design=form.rows(frame.atoms),
         energy_eV=frame.energy_eV - fixed.energy_eV,
         forces_eV_A=frame.forces_eV_per_A - fixed.forces_eV_A,
-        stress_eV_A3=np.zeros(6) if stress is None else stress - _voigt(fixed.stress_eV_A3),
+        stress_eV_A3=np.zeros(6) if stress is None else stress - full_3x3_to_voigt_6_stress(fixed.stress_eV_A3),
         energy_weight=sound * factor.energy / (weights.energy_eV_per_atom * len(frame.atoms)),
         force_weight=np.where(close, 0.0, force_weight),
         stress_weight=0.0 if stress is None or not sound else factor.stress / weights.stress_eV_A3,
@@ -150,10 +151,6 @@ def _too_close(atoms: Atoms, limits_A: Mapping[str, float]) -> NDArray[np.bool_]
         cutoffs = {(a, b): limit for (a, b), limit in ((tuple(n.split("-")), x) for n, x in limits_A.items())}
         close[neighbor_list("i", atoms, cutoffs)] = True
     return close
-
-
-def _voigt(stress: Floats) -> Floats:
-    return np.array([stress[0, 0], stress[1, 1], stress[2, 2], stress[1, 2], stress[0, 2], stress[0, 1]])
 
 
 @dataclass(kw_only=True)

@@ -26,6 +26,7 @@ from cascade_driver.errors import InputError
 from cascade_driver.schema import parameters, seed_from
 from cascade_driver.simulation.engine import Engine, EngineAbortError, Onlooker
 from cascade_driver.simulation.knock_on import kick_velocity, site_rotations
+from cascade_driver.training.frames import bare
 
 MakeCalculator = Callable[[], Calculator]
 
@@ -41,10 +42,8 @@ RECOMBINED_eV = 0.3
 
 def named(atoms: Atoms, *, group: str, trajectory: str, origin: str) -> Atoms:
     """Return a bare copy of a structure that says where it belongs."""
-    copy = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
+    copy = bare(atoms)
     copy.info.update(group=group, trajectory=trajectory, origin=origin)
-    if "k_mesh" in atoms.info:
-        copy.info["k_mesh"] = atoms.info["k_mesh"]
     return copy
 
 
