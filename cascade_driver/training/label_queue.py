@@ -4,7 +4,7 @@
     QUEUE/structures/<place>-<id>.extxyz   what was asked for, in the order of the names
     QUEUE/labels/<id>.extxyz          what is known
     QUEUE/failed/<id>/                reason and output of what failed
-    QUEUE/orbitals/<hash>.wfn         where the next structure of a trajectory, or of the same atoms, starts from
+    QUEUE/orbitals/<hash>.wfn         where the next structure of a trajectory starts from
     QUEUE/claims/ work/               who is at what
 
 A structure is never labelled twice, a label is never overwritten, and a worker that dies loses the one structure
@@ -230,11 +230,10 @@ class LabelQueue:
         assert isinstance(atoms, Atoms)
         work, begun = self.folder / "work" / name, time.monotonic()
         trajectory = str(atoms.info.get("trajectory", "")) or name
-        room, symbols = self.folder / "orbitals", atoms.get_chemical_symbols()
-        own, others = room / f"{digest([trajectory, symbols])}.wfn", room / f"{digest(symbols)}.wfn"
+        # Only of the same trajectory: from orbitals of another arrangement CP2K took 28 iterations, from atoms 20.
+        orbitals = self.folder / "orbitals" / f"{digest([trajectory, atoms.get_chemical_symbols()])}.wfn"
         where = f"{atoms.info.get('group', '')} {name} ({len(atoms)} atoms)".strip()
-        # Those of the same atoms elsewhere are a better start than those of free atoms.
-        start = next((kept for kept in (own, others) if kept.exists()), None)
+        start = orbitals if orbitals.exists() else None
         try:
             try:
                 frame = label(atoms, self.settings, folder=work, orbitals=start)
@@ -251,14 +250,14 @@ class LabelQueue:
             self.folder / "labels" / f"{name}.json", json.dumps({"seconds": round(seconds, 1)}) + "\n"
         )
         write_frames(self._label(name), [frame])
-        self._keep_orbitals(work / ORBITALS, own, others)
+        self._keep_orbitals(work / ORBITALS, orbitals)
         shutil.rmtree(work, ignore_errors=True)
         observe(f"{where}: {frame.energy_eV:.4f} eV, {seconds:.0f} s")
         return True
 
     @staticmethod
-    def _keep_orbitals(made: Path, *places: Path) -> None:
-        for place in places if made.exists() else ():
+    def _keep_orbitals(made: Path, place: Path) -> None:
+        if made.exists():
             partial = place.with_name(f".{place.name}-{made.parent.name}")
             shutil.copyfile(made, partial)
             partial.replace(place)
