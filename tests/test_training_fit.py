@@ -23,6 +23,7 @@ from cascade_driver.training.cross_validation import (
 from cascade_driver.training.descriptors import CombinedForm
 from cascade_driver.training.ensemble import group_draws, posterior_draws, scores, spread_factor, write_ensemble
 from cascade_driver.training.export import About, bodies_of, write_potential
+from cascade_driver.training.fit import Bench, FitPlan
 from cascade_driver.training.frames import LabelledFrame
 from cascade_driver.training.linear import (
     GroupWeight,
@@ -36,7 +37,7 @@ from cascade_driver.training.linear import (
 )
 from cascade_driver.training.snap import InnerSwitch, SnapForm
 from cascade_driver.training.splines import Density, Embedding, SplineForm
-from cascade_driver.training.zbl_core import core_calculator
+from cascade_driver.training.zbl_core import core_calculator, core_dimers
 
 SPECIES = ("Al", "O")
 ZBL = {
@@ -390,6 +391,25 @@ def test_draws_spread_as_the_covariance_says(core, truth, tmp_path):
     made = write_ensemble(tmp_path / "made", draws[:2], form=SMALL, zbl=ZBL, about=ABOUT)
     assert [p.name for p in made] == ["made-1", "made-2"]
     assert made[0].digest != made[1].digest
+
+
+def test_two_atoms_alone_repel_where_zbl_hands_over(core, truth, tmp_path):
+    """Labels that end before the core, on a rim, leave a well inside it; the dimers of a fit fill it."""
+    rim, fine = truth.copy(), dataclasses.replace(SMALL, two_body_knot_A=0.1)
+    rim[SMALL.blocks["two_body Al-Al"][:3]] += 200.0
+    see, penalties = observer(core, form=fine), fine.penalties()
+    crowds = accumulate(map(see, labelled(range(12), core, rim, nearest_A=1.8)), size=fine.size)
+    bench = Bench(plan=FitPlan(species=SPECIES, zbl=ZBL, splines=fine), folder=tmp_path)
+    dimers = [d for d in core_dimers(species=SPECIES, zbl=ZBL) if d.atoms.get_chemical_formula() == "Al2"]
+
+    def least_push_eV_A(moments):
+        fit = solve(moments, penalties=penalties, strengths=dict.fromkeys(STRENGTHS, 1e-3))
+        errors = [see(dimer).errors(fit.coefficients)[1] for dimer in dimers]
+        return min(-(d.forces_eV_per_A + e)[0, 0] for d, e in zip(dimers, errors, strict=True))
+
+    assert least_push_eV_A(crowds) < 0
+    assert least_push_eV_A(Moments.total([crowds, bench.core_moments()])) > 0
+    bench.core.close()
 
 
 @pytest.mark.parametrize("missed", [0.2, 1.0, 5.0])

@@ -32,18 +32,20 @@ from cascade_driver.training.ensemble import group_draws, scores, spread_factor,
 from cascade_driver.training.export import About, bodies_of, write_potential
 from cascade_driver.training.frames import LabelledFrame, without_copies
 from cascade_driver.training.linear import (
+    GroupWeight,
     Moments,
     Observation,
     Prior,
     Solution,
     Weights,
+    accumulate,
     cheap_prior,
     observe,
     solve,
 )
 from cascade_driver.training.snap import SnapForm
 from cascade_driver.training.splines import SplineForm
-from cascade_driver.training.zbl_core import core_calculator
+from cascade_driver.training.zbl_core import CORE_GROUP, core_calculator, core_dimers
 
 Floats = NDArray[np.float64]
 
@@ -183,6 +185,14 @@ class Bench:
         """Return a frame as the regression sees it."""
         return observe(frame, self.plan.form, core=self.core, weights=self.weights)
 
+    def core_moments(self) -> Moments:
+        """Return the moments of two atoms alone: they must repel where ZBL hands over."""
+        groups = {CORE_GROUP: GroupWeight(energy=0.0, stress=0.0)}
+        weights = Weights(force_floor_eV_A=0.3, force_share=0.1, groups=groups)
+        dimers = core_dimers(species=self.plan.species, zbl=self.plan.zbl)
+        seen = (observe(dimer, self.plan.form, core=self.core, weights=weights) for dimer in dimers)
+        return accumulate(seen, size=self.plan.form.size)
+
     @property
     def key(self) -> str:
         """Name of all that decides the rows."""
@@ -249,7 +259,7 @@ def fit_potential(
         cache=folder / "moments",
         key=bench.key,
     )
-    total = Moments.total(parts)
+    total = Moments.total([*parts, bench.core_moments()])
     penalties = form.penalties()
     strengths = plan.all_strengths
     prior = None if cheap is None else prior_of(cheap, strength=cheap_strength)

@@ -90,11 +90,12 @@ def learning_curve(
     bench = Bench(plan=wanted.plan, folder=cache)
     size = wanted.plan.form.size
     judged = [bench.observe(frame) for frame in judges]
-    points, moments = [], Moments.empty(size)
+    points, moments = [], bench.core_moments()
+    dimers = len(moments.frames)
     for part in _growing_parts(dear, shares):
         new = accumulate((bench.observe(frame) for frame in part), size=size)
         moments = Moments.total([moments, new])
-        points.append(_point(wanted, moments, judged, cheap=cheap))
+        points.append(_point(wanted, moments, judged, cheap=cheap, frames=len(moments.frames) - dimers))
         last = points[-1]
         progress(f"{last.frames} frames: {last.energy_meV_per_atom:.2f} meV/atom, {last.force_eV_A:.3f} eV/A")
     return points
@@ -117,7 +118,9 @@ def _growing_parts(frames: Sequence[LabelledFrame], shares: Sequence[float]) -> 
     return [[frames[k] for k in order[a:b]] for a, b in itertools.pairwise(borders) if b > a]
 
 
-def _point(wanted: FitInput, moments: Moments, judged: Sequence[Observation], *, cheap: Fit | None) -> CurvePoint:
+def _point(
+    wanted: FitInput, moments: Moments, judged: Sequence[Observation], *, cheap: Fit | None, frames: int
+) -> CurvePoint:
     plan = wanted.plan
     prior = None if cheap is None else prior_of(cheap, strength=wanted.cheap_strength)
     fit = solve(moments, penalties=plan.form.penalties(), strengths=plan.all_strengths, prior=prior)
@@ -127,7 +130,7 @@ def _point(wanted: FitInput, moments: Moments, judged: Sequence[Observation], *,
     per_atom = [abs(error[0]) / len(one.frame.atoms) for error, one in zip(errors, judged, strict=True)]
     forces: NDArray[np.float64] = np.concatenate([error[1].ravel() for error in errors])
     return CurvePoint(
-        frames=len(moments.frames),
+        frames=frames,
         energy_meV_per_atom=1e3 * float(np.mean(per_atom)),
         force_eV_A=float(np.abs(forces).mean()),
         end_labels_eV=tuple(labels),

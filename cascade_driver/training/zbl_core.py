@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 
 from cascade_driver.simulation.lammps_engine import SinglePoints
 from cascade_driver.simulation.potential import ZblSwitch, element_pairs
@@ -17,9 +18,17 @@ from cascade_driver.simulation.zbl import (
     numbers_of,
     table_text,
 )
+from cascade_driver.simulation.zbl import zbl as zbl_energy
+from cascade_driver.training.frames import LabelledFrame
 
 #: Name of the file in a potential's folder.
 CORE_FILE = "core.table"
+
+#: Group of two atoms alone.
+CORE_GROUP = "core"
+
+#: Distances of each pair in `core_dimers`.
+DIMERS = 16
 
 #: Equidistant in ln r: neighbours differ by 0.4 %, and splines err by the fourth power of that.
 FILE_POINTS = 1500
@@ -53,6 +62,24 @@ def core_commands(
     """Return the LAMMPS commands of the core alone, in a box whose neighbours reach to `cutoff_A`."""
     style = f"pair_style hybrid/overlay table spline {TABLE_POINTS} zero {cutoff_A}"
     return [style, *core_coefficients(str(folder), species=species, zbl=zbl, style="table"), "pair_coeff * * zero"]
+
+
+def core_dimers(*, species: tuple[str, ...], zbl: Mapping[str, ZblSwitch]) -> list[LabelledFrame]:
+    """Return two atoms of each pair alone, in the inner half of their switch, with the forces of ZBL.
+
+    In a crystal the terms of a fit may cancel where they rule, and leave two atoms alone a well to fall into; no
+    label of a crystal sees that. Energies and stresses mean nothing here.
+    """
+    frames = []
+    for first, second in element_pairs(species):
+        radii = zbl[f"{first}-{second}"]
+        distances = np.linspace(radii.inner_A, (radii.inner_A + radii.outer_A) / 2, DIMERS)
+        slopes = zbl_energy(distances, numbers=numbers_of((first, second)))[1]
+        for distance, slope in zip(distances, slopes, strict=True):
+            atoms = Atoms([first, second], positions=[[0, 0, 0], [distance, 0, 0]], cell=[20.0] * 3, pbc=True)
+            forces = np.array([[slope, 0.0, 0.0], [-slope, 0.0, 0.0]])
+            frames.append(LabelledFrame(atoms=atoms, energy_eV=0.0, forces_eV_per_A=forces, group=CORE_GROUP))
+    return frames
 
 
 def core_calculator(
