@@ -126,17 +126,20 @@ def learning_figure(curves: Mapping[str, Any]) -> Figure:
     panels = figure.subplots(3 if with_ends else 2, 1, sharex=True)
     frames = np.asarray(curves["frames"])
     for axes, name, label in (
-        (panels[0], "force_eV_A", "force MAE (eV/\u00c5)"),
+        (panels[0], "force_eV_A", "force MAE\n(eV/\u00c5)"),
         (panels[1], "energy_meV_per_atom", "energy MAE\n(meV/atom)"),
     ):
-        axes.loglog(frames, curves[name], "o-", color=DATA_COLOUR, markersize=3)
+        axes.semilogx(frames, curves[name], "o-", color=DATA_COLOUR, markersize=3)
         axes.set_ylabel(label)
+        axes.set_ylim(0, None)
     if with_ends:
         labels, ours = (np.asarray(curves[f"end_{side}_eV"]) for side in ("labels", "predicted"))
         ratio = ours.sum(axis=1) / labels.sum(axis=1)
         panels[2].axhline(1, color=QUIET_COLOUR, linewidth=0.7)
         panels[2].semilogx(frames, ratio, "o-", color=MODEL_COLOUR, markersize=3)
         panels[2].set_ylabel("stored energy\nover its label")
+    panels[-1].set_xticks(frames, [str(count) for count in frames])
+    panels[-1].set_xticks([], minor=True)
     panels[-1].set_xlabel("labelled frames")
     return finished(figure)
 
