@@ -433,15 +433,11 @@ def _add_curve(kinds: Verbs) -> None:
 
 
 def _curve(chosen: argparse.Namespace) -> int:
-    import dataclasses
-    import json
-
-    from cascade_driver.campaign.rundir import write_atomically
     from cascade_driver.plot import save_figure
     from cascade_driver.plot.training import learning_figure
     from cascade_driver.training.fit_input import read_fit_input
     from cascade_driver.training.learning import learning_curve, learning_section
-    from cascade_driver.training.validate import LEARNING
+    from cascade_driver.training.validate import LEARNING, write_section
 
     points = learning_curve(
         read_fit_input(chosen.input),
@@ -452,7 +448,7 @@ def _curve(chosen: argparse.Namespace) -> int:
     section = learning_section(points, test=chosen.test.name)
     chosen.out.mkdir(parents=True, exist_ok=True)
     written = chosen.out / f"{LEARNING}.json"
-    write_atomically(written, json.dumps(dataclasses.asdict(section), indent=1) + "\n")
+    write_section(written, section)
     figures = save_figure(learning_figure(section.curves), chosen.out / "learning-curve")
     for path in [written, *figures]:
         print(f"written: {path}")

@@ -136,14 +136,14 @@ def run_fit(wanted: FitInput, *, cache: Path, progress: Callable[[str], None]) -
     InputError, FitError
         See `fit_potential`.
     """
-    dear = frames_of(wanted)["dear"]
-    cheap = run_cheap_fit(wanted, cache=cache, progress=progress)
-    if not dear:
+    frames = frames_of(wanted)
+    cheap = run_cheap_fit(wanted, frames, cache=cache, progress=progress)
+    if not frames["dear"]:
         assert cheap is not None
         return cheap
     return fit_potential(
         wanted.plan,
-        dear,
+        frames["dear"],
         folder=cache,
         choose=wanted.choose,
         cheap=cheap,
@@ -152,15 +152,20 @@ def run_fit(wanted: FitInput, *, cache: Path, progress: Callable[[str], None]) -
     )
 
 
-def run_cheap_fit(wanted: FitInput, *, cache: Path, progress: Callable[[str], None]) -> Fit | None:
-    """Return the fit to the cheap labels of an input alone, if there are any.
+def run_cheap_fit(
+    wanted: FitInput,
+    frames: Mapping[str, Sequence[LabelledFrame]],
+    *,
+    cache: Path,
+    progress: Callable[[str], None],
+) -> Fit | None:
+    """Return the fit to the cheap labels of an input alone, if there are any; `frames` are those of `frames_of`.
 
     Raises
     ------
     InputError, FitError
         See `fit_potential`.
     """
-    frames = frames_of(wanted)
     if not frames["cheap"]:
         return None
     return fit_potential(

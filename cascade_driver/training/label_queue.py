@@ -24,7 +24,7 @@ import ase.io
 from ase import Atoms
 
 from cascade_driver.campaign.claims import Claims, Heartbeat
-from cascade_driver.campaign.rundir import write_atomically
+from cascade_driver.campaign.rundir import whole_file, write_atomically
 from cascade_driver.errors import InputError
 from cascade_driver.schema import digest, plain, read_json
 from cascade_driver.training.frames import LabelledFrame, read_frames, structure_id, write_frames, write_structures
@@ -250,17 +250,12 @@ class LabelQueue:
             self.folder / "labels" / f"{name}.json", json.dumps({"seconds": round(seconds, 1)}) + "\n"
         )
         write_frames(self._label(name), [frame])
-        self._keep_orbitals(work / ORBITALS, orbitals)
+        if (work / ORBITALS).exists():
+            with whole_file(orbitals) as partial:
+                shutil.copyfile(work / ORBITALS, partial)
         shutil.rmtree(work, ignore_errors=True)
         observe(f"{where}: {frame.energy_eV:.4f} eV, {seconds:.0f} s")
         return True
-
-    @staticmethod
-    def _keep_orbitals(made: Path, place: Path) -> None:
-        if made.exists():
-            partial = place.with_name(f".{place.name}-{made.parent.name}")
-            shutil.copyfile(made, partial)
-            partial.replace(place)
 
     def _keep_failure(self, name: str, reason: str, work: Path) -> None:
         for heavy in (*work.glob("*.wfn*"), *work.glob("*.kp*")):

@@ -81,12 +81,11 @@ def learning_curve(
     """
     judges = from_the_crystal(read_frames(test), where=str(test))
     seen = {frame.trajectory for frame in judges if frame.trajectory}
-    dear = [
-        f for f in without_copies(frames_of(wanted)["dear"]) if f.group == "perfect" or f.trajectory not in seen
-    ]
+    frames = frames_of(wanted)
+    dear = [f for f in without_copies(frames["dear"]) if f.group == PERFECT or f.trajectory not in seen]
     if not dear:
         raise InputError(f"{wanted.title}: no dear frames; a learning curve needs labels to learn from")
-    cheap = run_cheap_fit(wanted, cache=cache, progress=progress)
+    cheap = run_cheap_fit(wanted, frames, cache=cache, progress=progress)
     bench = Bench(plan=wanted.plan, folder=cache)
     size = wanted.plan.form.size
     judged = [bench.observe(frame) for frame in judges]

@@ -186,8 +186,7 @@ def validate(bench: Bench, folder: Path, *, sections: Sequence[str] | None = Non
         path = folder / f"{name}.json"
         if not path.exists():
             begun = time.monotonic()
-            section = SECTIONS[name](bench)
-            write_atomically(path, json.dumps(asdict(section), indent=1) + "\n")
+            write_section(path, SECTIONS[name](bench))
             bench.observe(f"{name}: {time.monotonic() - begun:.0f} s")
         done[name] = read_section(path)
     if (folder / f"{LEARNING}.json").exists():
@@ -203,6 +202,11 @@ def _require_same_potential(potential: Potential, path: Path) -> None:
         raise InputError(
             f"{path.parent}: holds the validation of {found.get('name')} with other content; choose another folder"
         )
+
+
+def write_section(path: Path, section: Section) -> None:
+    """Keep a section."""
+    write_atomically(path, json.dumps(asdict(section), indent=1) + "\n")
 
 
 def read_section(path: Path) -> Section:
@@ -457,13 +461,12 @@ def _frames(bench: Bench) -> Section:
         group: {"label_eV": list(one.labels_eV), "predicted_eV": list(one.predicted_eV)}
         for group, one in errors.items()
     }
-    ends = _end_states(errors) if any(frame.group == PERFECT for frame in bench.frames) else ()
-    return Section(measures=_measures(bench, "frames", values) + ends, curves=curves)
+    return Section(measures=_measures(bench, "frames", values) + _end_states(errors), curves=curves)
 
 
 def _end_states(errors: Mapping[str, GroupErrors]) -> tuple[Measure, ...]:
-    """Return how the stored energies of quenched cascades compare with their labels, structure by structure."""
-    if CASCADE_END not in errors:
+    """Return how the stored energies of quenched cascades compare with labels; nothing without a crystal."""
+    if not {CASCADE_END, PERFECT} <= set(errors):
         return ()
     labels, ours = np.array(errors[CASCADE_END].labels_eV), np.array(errors[CASCADE_END].predicted_eV)
     words: dict[str, Any] = {"section": "frames", "unit": "eV"}
