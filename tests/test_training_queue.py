@@ -343,6 +343,20 @@ def test_propose_label_and_collect(tmp_path, capsys):
     assert all(as_atoms(f).get_potential_energy() < 0 for f in read_frames(tmp_path / "frames.extxyz.gz"))
 
 
+def test_strained_crystals_relax_within_their_cell(tmp_path):
+    """Silicon has two atoms in its primitive cell: under shear they leave their places (Kleinman's internal strain)."""
+    potential = load_potential("si-tersoff-zbl")
+    rigid = strained(bulk("Si"), strain=0.03, count=3, seed=5)
+    relaxed = strained(bulk("Si"), strain=0.03, count=3, seed=5, relax=lambda: calculator(potential))
+    for before, after in zip(rigid, relaxed, strict=True):
+        before.calc, after.calc = calculator(potential), calculator(potential)
+        np.testing.assert_array_equal(before.cell, after.cell)
+        assert abs(before.get_forces()).max() > 0.1
+        assert abs(after.get_forces()).max() < 0.011
+        assert after.get_potential_energy() < before.get_potential_energy()
+        assert (before.info["group"], after.info["group"]) == ("strain", "strain_relaxed")
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -45,6 +45,7 @@ def _add_propose(kinds: Verbs) -> None:
     strain.add_argument("--strain", type=float, default=0.02, help="standard deviation (default: 0.02)")
     strain.add_argument("--rattle-A", type=float, default=0.0, dest="rattle_A", metavar="R", help="of each atom")
     strain.add_argument("--count", type=positive, default=10, metavar="N")
+    strain.add_argument("--relax", metavar="P", dest="potential", help="the potential with which atoms then relax")
     _add_crystal(strain)
     md = add_verb(sources, "md", _propose_md, "Frames of molecular dynamics.")
     md.add_argument("--temperature-K", type=float, required=True, dest="temperature_K", metavar="T")
@@ -176,7 +177,12 @@ def _propose_strained(chosen: argparse.Namespace) -> int:
     return _ask(
         chosen,
         strained(
-            _cell(chosen), strain=chosen.strain, count=chosen.count, rattle_A=chosen.rattle_A, seed=chosen.seed
+            _cell(chosen),
+            strain=chosen.strain,
+            count=chosen.count,
+            rattle_A=chosen.rattle_A,
+            relax=_calculator(chosen) if chosen.potential is not None else None,
+            seed=chosen.seed,
         ),
     )
 

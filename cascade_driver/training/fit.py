@@ -60,6 +60,8 @@ DEFAULT_STRENGTHS = {
     "embedding_curvature": 100.0,
     "embedding_size": 1e-3,
     "snap_size": 1e-4,
+    # Only for plans whose splines describe pairs.
+    "snap_pairs": 0.0,
 }
 
 

@@ -47,8 +47,18 @@ def named(atoms: Atoms, *, group: str, trajectory: str, origin: str) -> Atoms:
     return copy
 
 
-def strained(cell: Atoms, *, strain: float, count: int, rattle_A: float = 0.0, seed: int = 1) -> list[Atoms]:
-    """Return copies of a cell, each under a random strain of all six components, its atoms shaken.
+def strained(
+    cell: Atoms,
+    *,
+    strain: float,
+    count: int,
+    rattle_A: float = 0.0,
+    relax: MakeCalculator | None = None,
+    seed: int = 1,
+) -> list[Atoms]:
+    """Return copies of a cell, each under a random strain of all six components, its atoms shaken or relaxed.
+
+    Relaxed ones teach what a crystal does under strain: its atoms move within the cell, and it is softer by that.
 
     Parameters
     ----------
@@ -58,17 +68,23 @@ def strained(cell: Atoms, *, strain: float, count: int, rattle_A: float = 0.0, s
     count : int
     rattle_A : float
         Standard deviation of each coordinate.
+    relax : callable, optional
+        Makes the calculator with which the atoms then come to rest, the cell kept.
     seed : int
     """
     random = np.random.default_rng(seed)
     structures = []
+    group = "strain" if relax is None else "strain_relaxed"
     for number in range(count):
         raw = random.normal(0, strain, (3, 3))
         deformed = cell.copy()
         deformed.set_cell(cell.cell @ (np.eye(3) + (raw + raw.T) / 2), scale_atoms=True)
         deformed.positions += random.normal(0, rattle_A, deformed.positions.shape) if rattle_A else 0
-        name = f"strain-{strain:g}-{rattle_A:g}-{seed}-{number}"
-        structures.append(named(deformed, group="strain", trajectory=name, origin=f"random strain {strain:g}"))
+        if relax is not None:
+            deformed.calc = relax()
+            FIRE(deformed, logfile=None).run(fmax=0.01, steps=500)
+        name = f"{group}-{strain:g}-{rattle_A:g}-{seed}-{number}"
+        structures.append(named(deformed, group=group, trajectory=name, origin=f"random strain {strain:g}"))
     return structures
 
 

@@ -32,6 +32,10 @@ from cascade_driver.simulation.lammps_engine import SinglePoints
 from cascade_driver.training.descriptors import DesignRows, Penalty
 
 
+#: Distances in the switch of a pair, and as many from there to the cutoff.
+_PAIR_DISTANCES = 12
+
+
 @parameters
 class InnerSwitch:
     """Where a species' neighbours fade out towards short distance.
@@ -152,8 +156,8 @@ class SnapForm:
         return DesignRows(energy=energy, forces_per_A=forces, stress_per_A3=stress)
 
     def penalties(self) -> list[Penalty]:
-        """Return the coefficients themselves, per kind of column."""
-        found = []
+        """Return the coefficients themselves, per kind of column, and energies of two atoms alone."""
+        found = [Penalty(name="snap_pairs", rows=_pair_energies(self))]
         for kind in ("one_body", "snap"):
             columns = np.concatenate([c for name, c in self.blocks.items() if name.startswith(kind)])
             place = (np.ones(len(columns)), (np.arange(len(columns)), columns))
@@ -192,7 +196,40 @@ def _momenta(top: int) -> list[tuple[int, int, int]]:
     ]
 
 
+def _pair_energies(form: SnapForm) -> sparse.csr_array:
+    """Return rows of the energies, above that of single atoms, of two atoms alone, from the switch to the cutoff.
+
+    Where splines describe pairs the bispectra need not; and the second derivative of their switches jumps by as
+    much as they bind two atoms.
+    """
+    name = form.digest
+    if name not in _PAIR_ENERGIES:
+        rows = []
+        for pair in itertools.combinations_with_replacement(form.species, 2):
+            energies = [form.rows(_alone(pair, r)).energy for r in _pair_distances(form, pair)]
+            # Just beyond the cutoff two atoms do not see each other.
+            rows += [energy - form.rows(_alone(pair, 1.01 * form.cutoff_A)).energy for energy in energies]
+        _PAIR_ENERGIES[name] = sparse.csr_array(np.array(rows))
+    return _PAIR_ENERGIES[name]
+
+
+def _alone(pair: tuple[str, str], distance_A: float) -> Atoms:
+    side = 4 * distance_A + 20.0
+    return Atoms(pair, positions=[[0, 0, 0], [distance_A, 0, 0]], cell=[side] * 3, pbc=True)
+
+
+def _pair_distances(form: SnapForm, pair: tuple[str, str]) -> NDArray[np.float64]:
+    """Return distances that are dense in the switch of a pair."""
+    if not form.inner:
+        return np.linspace(0.5, form.cutoff_A, _PAIR_DISTANCES, endpoint=False)
+    middle = sum(form.inner[s].middle_A for s in pair) / 2
+    half = sum(form.inner[s].half_width_A for s in pair) / 2
+    switch = np.linspace(middle - half, middle + half, _PAIR_DISTANCES, endpoint=False)[1:]
+    return np.concatenate([switch, np.linspace(middle + half, form.cutoff_A, _PAIR_DISTANCES, endpoint=False)])
+
+
 _CALCULATORS: dict[str, SinglePoints] = {}
+_PAIR_ENERGIES: dict[str, sparse.csr_array] = {}
 
 
 def _calculator(form: SnapForm) -> SinglePoints:
