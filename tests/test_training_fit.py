@@ -164,12 +164,12 @@ STRENGTHS = {p.name: 1e-6 for p in SMALL.penalties()}
 WEIGHTS = Weights(energy_eV_per_atom=0.002)
 
 
-def labelled(seeds, core, truth, *, noise_eV_A=0.0, group="", trajectories=None, nearest_A=1.3):
+def labelled(seeds, core, truth, *, form=SMALL, noise_eV_A=0.0, group="", trajectories=None, nearest_A=1.3):
     """Frames whose labels are those of a potential of the form, with noise on the forces."""
     frames = []
     for k, seed in enumerate(seeds):
         box = crowd(seed, nearest_A=nearest_A)
-        rows, fixed = SMALL.rows(box), core(box)
+        rows, fixed = form.rows(box), core(box)
         random = np.random.default_rng(1000 + seed)
         forces = fixed.forces_eV_A + np.tensordot(truth, rows.forces_per_A, axes=1)
         stress = fixed.stress_eV_A3[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] + truth @ rows.stress_per_A3
@@ -410,6 +410,26 @@ def test_two_atoms_alone_repel_where_zbl_hands_over(core, truth, tmp_path):
     assert least_push_eV_A(crowds) < 0
     assert least_push_eV_A(Moments.total([crowds, bench.core_moments()])) > 0
     bench.core.close()
+
+
+def test_bispectra_leave_two_atoms_alone_to_the_splines(core):
+    """Asked to, they bind no two atoms at any distance; unasked they share the work as they please."""
+    form = CombinedForm((SMALL, CHEMICAL))
+    labels = labelled(range(10), core, smooth_coefficients(form, 8), form=form)
+    moments = accumulate(map(observer(core, form=form), labels), size=form.size)
+    sizes = {p.name: 1e-4 for p in form.penalties()}
+
+    def pair_energies_eV(strength):
+        fit = solve(moments, penalties=form.penalties(), strengths=sizes | {"snap_pairs": strength})
+        _, own = form.split(fit.coefficients)
+        box = {"cell": [30.0] * 3, "pbc": True}
+        far, *near = (
+            CHEMICAL.rows(Atoms("AlO", positions=[[0, 0, 0], [r, 0, 0]], **box)) for r in (9, 1.3, 1.7, 2.5)
+        )
+        return np.abs([(rows.energy - far.energy) @ own for rows in near])
+
+    assert pair_energies_eV(0.0).max() > 0.1
+    assert pair_energies_eV(1e6).max() < 0.005
 
 
 @pytest.mark.parametrize("missed", [0.2, 1.0, 5.0])

@@ -344,7 +344,7 @@ def test_propose_label_and_collect(tmp_path, capsys):
 
 
 def test_strained_crystals_relax_within_their_cell(tmp_path):
-    """Silicon has two atoms in its primitive cell: under shear they leave their places (Kleinman's internal strain)."""
+    """Two atoms of silicon under shear leave their places (Kleinman's internal strain)."""
     potential = load_potential("si-tersoff-zbl")
     rigid = strained(bulk("Si"), strain=0.03, count=3, seed=5)
     relaxed = strained(bulk("Si"), strain=0.03, count=3, seed=5, relax=lambda: calculator(potential))

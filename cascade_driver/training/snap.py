@@ -31,7 +31,6 @@ from cascade_driver.schema import digest, parameters, plain
 from cascade_driver.simulation.lammps_engine import SinglePoints
 from cascade_driver.training.descriptors import DesignRows, Penalty
 
-
 #: Distances in the switch of a pair, and as many from there to the cutoff.
 _PAIR_DISTANCES = 12
 
