@@ -61,6 +61,8 @@ def _add_propose(kinds: Verbs) -> None:
     frenkel.add_argument("--grid-A", type=float, default=0.7, dest="grid_A", metavar="D")
     frenkel.add_argument("--clearance-A", type=float, default=1.8, dest="clearance_A", metavar="D")
     frenkel.add_argument("--reach-A", type=float, default=5.5, dest="reach_A", metavar="D")
+    excerpts = "of each relaxation, beside its end (default: 3)"
+    frenkel.add_argument("--frames", type=int, default=3, dest="excerpts", metavar="N", help=excerpts)
     _add_crystal(frenkel, moves=True)
     cascades = add_verb(sources, "cascades", _propose_cascades, "Small cascades of a potential, and their ends.")
     cascades.add_argument("--species", nargs="+", required=True, metavar="X")
@@ -216,11 +218,11 @@ def _propose_frenkel(chosen: argparse.Namespace) -> int:
     from cascade_driver.training.propose import FrenkelSearch, frenkel_pairs
 
     console, box, make_calculator = make_console(), _cell(chosen), _calculator(chosen)
-    lengths = {name: getattr(chosen, name) for name in ("grid_A", "clearance_A", "reach_A")}
+    content = {name: getattr(chosen, name) for name in ("grid_A", "clearance_A", "reach_A", "excerpts")}
 
     def found() -> Iterable[Atoms]:
         for species in chosen.species:
-            search = build(FrenkelSearch, {"species": species} | lengths, origin="arguments")
+            search = build(FrenkelSearch, {"species": species} | content, origin="arguments")
             with console.status("searching") as status:
                 for pair in frenkel_pairs(box, search, make_calculator, observe=status.update):
                     mark = "" if pair.converged else ", not converged"

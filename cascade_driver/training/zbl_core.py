@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from cascade_driver.simulation.lammps_engine import SinglePoints
+from cascade_driver.campaign.rundir import write_atomically
 from cascade_driver.simulation.potential import ZblSwitch, element_pairs
 from cascade_driver.simulation.zbl import (
     TABLE_POINTS,
@@ -42,7 +43,7 @@ def write_core(path: Path, *, zbl: Mapping[str, ZblSwitch]) -> None:
         r[0], r[-1] = TABLE_START_A, radii.outer_A
         nothing = PairCurve(distance_A=r, energy_eV=np.zeros_like(r), force_eV_A=np.zeros_like(r))
         curves[name] = core_table(nothing, numbers=numbers_of(name.split("-")), switch_A=radii)
-    path.write_text(table_text(curves, comment="ZBL times its switch; LAMMPS units metal"), encoding="ascii")
+    write_atomically(path, table_text(curves, comment="ZBL times its switch; LAMMPS units metal"))
 
 
 def core_coefficients(
