@@ -19,6 +19,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk, make_supercell
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
 
 from cascade_driver.errors import EngineError, InputError
 from cascade_driver.simulation.crystal import (
@@ -342,7 +343,8 @@ def _smooth_switch(bench: _Bench) -> Iterator[_Finding]:
         middle = np.arange(4, n - 4)
         jump, curvature = _slope_jump(force, middle, 1)
         coarse, _ = _slope_jump(force, middle, 2)
-        stays = np.abs(jump) > _KINK_STAYS * np.abs(coarse)
+        # A knot between two points shows at one of them first: each is compared with all that its stencils see.
+        stays = np.abs(jump) > _KINK_STAYS * maximum_filter1d(np.abs(coarse), size=9)
         excess = np.abs(jump) / (KINK_TOLERANCE_eV_A2 + KINK_TOLERANCE * np.abs(curvature)) * stays
         worst = int(np.argmax(np.where(np.isfinite(excess), excess, np.inf)))
         yield _Finding(
