@@ -105,7 +105,7 @@ def silicon(make_laboratory: MakeLaboratory) -> Laboratory:
 def scheelite(make_laboratory: MakeLaboratory) -> Laboratory:
     """96 atoms of CaWO4 at 133 K, the crystal of the project."""
     return make_laboratory(
-        potential="cawo4-spline",
+        potential="cawo4-pbe-spline",
         crystal={"name": "CaWO4", "repeats": [2, 2, 1]},
         thermal={"equilibration_ps": 0.1, "snapshot_interval_ps": 0.05},
         follow={"duration_ps": 0.3, "max_displacement_A": 0.03, "max_timestep_fs": 2},

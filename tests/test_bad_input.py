@@ -17,7 +17,7 @@ name = "CaWO4"
 repeats = [4, 4, 2]
 
 [potential]
-name = "cawo4-spline"
+name = "cawo4-pbe-spline"
 
 [[recoils]]
 species = "W"
@@ -88,7 +88,7 @@ def test_the_unspoiled_inputs_are_good(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        pytest.param('name = "cawo4-spline"', "", "give either `name` or `folder`", id="missing key"),
+        pytest.param('name = "cawo4-pbe-spline"', "", "give either `name` or `folder`", id="missing key"),
         pytest.param('species = "W"', "", "`recoils[1].species` is missing; add it", id="missing species"),
         pytest.param("[[recoils]]", "[[recoil]]", "unknown key `recoil`; did you mean `recoils`?", id="section"),
         pytest.param("seed = 1", "sead = 1", "unknown key `sead`; did you mean `seed`?", id="unknown key"),
@@ -121,12 +121,12 @@ def test_the_unspoiled_inputs_are_good(capsys, tmp_path):
         pytest.param(
             "seed = 1", "width_A = 2", "unknown key `width_A`; it belongs to another section", id="astray"
         ),
-        pytest.param('"cawo4-spline"', '"cawo4-splin"', "did you mean `cawo4-spline`?", id="unknown potential"),
+        pytest.param('"cawo4-pbe-spline"', '"cawo4-splin"', "did you mean `cawo4-pbe-spline`?", id="unknown potential"),
         pytest.param(
-            '"cawo4-spline"', '"si-tersoff-zbl"', "is for Si and the crystal holds Ca, O, W", id="wrong potential"
+            '"cawo4-pbe-spline"', '"si-tersoff-zbl"', "is for Si and the crystal holds Ca, O, W", id="wrong potential"
         ),
         pytest.param(
-            'name = "cawo4-spline"', 'folder = "nowhere"', "no potential.toml there", id="no potential folder"
+            'name = "cawo4-pbe-spline"', 'folder = "nowhere"', "no potential.toml there", id="no potential folder"
         ),
         pytest.param("[20, 40]", "[20, 4000]", "box too small for the recoil: 4000 eV heat", id="box too small"),
         pytest.param("[4, 4, 2]", "[1, 4, 2]", "box too small for the recoil: it is 5.2 A wide", id="narrow box"),
@@ -230,10 +230,10 @@ def test_an_input_that_is_no_text_is_refused(capsys, tmp_path):
 @pytest.fixture
 def own_potential(tmp_path) -> Path:
     """A copy of a shipped potential, to be spoiled."""
-    return Path(shutil.copytree(data_folder("potentials") / "cawo4-spline", tmp_path / "mine"))
+    return Path(shutil.copytree(data_folder("potentials") / "cawo4-pbe-spline", tmp_path / "mine"))
 
 
-OWN = GOOD.replace('name = "cawo4-spline"', 'folder = "mine"')
+OWN = GOOD.replace('name = "cawo4-pbe-spline"', 'folder = "mine"')
 
 
 def test_a_corrupted_potential_file_is_found(capsys, tmp_path, own_potential):

@@ -11,7 +11,7 @@ from cascade_driver.simulation.potential import data_folder
 
 LEAST = {
     "crystal": {"name": "CaWO4", "minimum_atoms": 700},
-    "potential": {"name": "cawo4-spline"},
+    "potential": {"name": "cawo4-pbe-spline"},
     "recoils": [
         {"species": "W", "recoil_energies_eV": [40], "directions": {"scheme": "symmetry", "count": 1}},
     ],
@@ -54,7 +54,7 @@ def test_a_missing_input_names_what_ships():
 
 def test_a_potential_folder_is_relative_to_its_input(tmp_path):
     assert PotentialChoice(folder="mine").locate(tmp_path) == (tmp_path / "mine").resolve()
-    assert PotentialChoice(name="cawo4-spline").locate(tmp_path) == "cawo4-spline"
+    assert PotentialChoice(name="cawo4-pbe-spline").locate(tmp_path) == "cawo4-pbe-spline"
 
 
 @pytest.mark.parametrize("content", [{}, {"name": "a", "folder": "b"}])

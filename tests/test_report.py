@@ -124,7 +124,7 @@ def content(table, model):
         title="Tungsten recoils",
         table=table,
         facts={"crystal": "CaWO4, 768 atoms", "temperature": "133 K", "border thermostat": "4 Å, 0.1 ps"},
-        potential_name="cawo4-spline",
+        potential_name="cawo4-pbe-spline",
         potential_digest="0123456789abcdef",
         planned={("W", energy): 36 for energy in ENERGIES},
         model=dataclasses.replace(model, notes=("W: a note, verbatim & <whole>",)),
@@ -184,7 +184,7 @@ def test_report_says_what_was_run_and_how_to_do_it_again(html):
     text = Page(html).text
     for words in (
         "180 of 180 cascades finished",
-        "cawo4-spline, qualitative",
+        "cawo4-pbe-spline, qualitative",
         "0123456789abcdef",
         "CaWO4, 768 atoms",
         "4 Å, 0.1 ps",
@@ -266,7 +266,7 @@ def test_qualitative_potential_is_said_first_and_a_quantitative_one_needs_no_wor
     model = dataclasses.replace(content.model, status="quantitative")
     quiet = report_html(dataclasses.replace(content, table=table, model=model))
     assert "qualitative" not in attention(quiet)
-    assert "cawo4-spline (quantitative)" in Page(quiet).text
+    assert "cawo4-pbe-spline (quantitative)" in Page(quiet).text
 
 
 def test_failures_are_counted_named_and_flagged_in_words(content):

@@ -26,7 +26,7 @@ INPUT = """
 name = "CaWO4"
 repeats = {repeats}
 [potential]
-name = "cawo4-spline"
+name = "cawo4-pbe-spline"
 [thermal]
 equilibration_ps = 0.02
 snapshot_interval_ps = 0.01

@@ -76,7 +76,7 @@ print(json.dumps({"cpu_s": took, "energy": float(energy).hex()}))
 @pytest.fixture(scope="module")
 def laboratory(make_laboratory):
     return make_laboratory(
-        potential="cawo4-spline",
+        potential="cawo4-pbe-spline",
         crystal={"name": "CaWO4", "repeats": [4, 4, 2]},
         thermal={"equilibration_ps": 0.05, "snapshot_interval_ps": 0.02},
         follow={

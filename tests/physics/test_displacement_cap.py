@@ -17,7 +17,7 @@ def _directions() -> list[tuple[float, float, float]]:
 @pytest.fixture(scope="module")
 def box(make_laboratory):
     return make_laboratory(
-        potential="cawo4-spline",
+        potential="cawo4-pbe-spline",
         crystal={"name": "CaWO4", "repeats": [4, 4, 2]},
         thermal={"equilibration_ps": 0.5, "snapshot_interval_ps": 0.1},
         follow={"duration_ps": 2.0, "max_displacement_A": 0.02, "max_timestep_fs": 1.0},

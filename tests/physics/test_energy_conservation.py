@@ -15,7 +15,7 @@ LARGEST_DRIFT_eV = 0.05
 def closed(make_laboratory):
     """1536 atoms: hotter after the recoil than the box of a campaign, and so harder on the integrator."""
     return make_laboratory(
-        potential="cawo4-spline",
+        potential="cawo4-pbe-spline",
         crystal={"name": "CaWO4", "repeats": [4, 4, 4]},
         thermal={"equilibration_ps": 0.5, "snapshot_interval_ps": 0.1},
         follow={"duration_ps": 8.0, "max_displacement_A": 0.01, "max_timestep_fs": 1.0},
