@@ -121,9 +121,9 @@ def test_the_unspoiled_inputs_are_good(capsys, tmp_path):
         pytest.param(
             "seed = 1", "width_A = 2", "unknown key `width_A`; it belongs to another section", id="astray"
         ),
-        pytest.param('"cawo4-pbe-spline"', '"cawo4-splin"', "did you mean `cawo4-pbe-spline`?", id="unknown potential"),
+        pytest.param("pbe-spline", "pbe-splin", "did you mean `cawo4-pbe-spline`?", id="unknown potential"),
         pytest.param(
-            '"cawo4-pbe-spline"', '"si-tersoff-zbl"', "is for Si and the crystal holds Ca, O, W", id="wrong potential"
+            "cawo4-pbe-spline", "si-tersoff-zbl", "is for Si and the crystal holds Ca, O, W", id="wrong potential"
         ),
         pytest.param(
             'name = "cawo4-pbe-spline"', 'folder = "nowhere"', "no potential.toml there", id="no potential folder"

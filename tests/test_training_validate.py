@@ -15,7 +15,7 @@ from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import load_potential
 from cascade_driver.training.frames import LabelledFrame, write_frames
 from cascade_driver.training.propose import strained
-from cascade_driver.training.validate import Bench, debye_temperature_K, frame_errors, validate
+from cascade_driver.training.validate import Bench, _printed_words, debye_temperature_K, frame_errors, validate
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +111,13 @@ def test_pair_curves_begin_as_zbl_and_bind_further_out(sections):
 
 def test_labels_of_the_potential_itself_have_no_error(sections):
     assert value(sections["frames"], "force MAE of all") < 1e-6
+
+
+def test_printed_pairs_are_told_in_a_sentence():
+    """Table I of G. Soum-Sidikov et al. (2024)."""
+    words = _printed_words({"O": [[3.16, float("nan")], [4.74, 4.84]], "W": []})
+    assert words.endswith("in eV: O 3.16 (-), 4.74 (4.84).")
+    assert _printed_words({"Si": []}) == ""
 
 
 def test_planted_errors_are_found_and_a_shift_of_the_zero_is_not_one(potential):

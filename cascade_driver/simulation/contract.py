@@ -61,8 +61,8 @@ _KINK_STAYS = 0.7
 #: An energy may not step anywhere by more than this (Simpson's rule over a kink of 300 eV/A^2 is off by 6e-4).
 ENERGY_STEP_TOLERANCE_eV = 1e-3
 
-#: Lattice constants against room-temperature experiment: density functional theory itself is off by 1 to 2 % (c of CaWO4
-#: in PBE with a double-zeta basis: 2.1 %).
+#: Lattice constants against room-temperature experiment: density functional theory itself is off by 1 to 2 % (c of
+#: CaWO4 in PBE with a double-zeta basis: 2.1 %).
 LATTICE_TOLERANCE = 0.025
 
 #: Same minimum or another: minima reached from different sides agree to 1e-8 eV, defects store eV.
