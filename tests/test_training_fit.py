@@ -21,7 +21,14 @@ from cascade_driver.training.cross_validation import (
     moments_by_fold,
 )
 from cascade_driver.training.descriptors import CombinedForm
-from cascade_driver.training.ensemble import group_draws, posterior_draws, scores, spread_factor, write_ensemble
+from cascade_driver.training.ensemble import (
+    anchored,
+    group_draws,
+    posterior_draws,
+    scores,
+    spread_factor,
+    write_ensemble,
+)
 from cascade_driver.training.export import About, bodies_of, write_potential
 from cascade_driver.training.fit import Bench, FitPlan
 from cascade_driver.training.frames import LabelledFrame
@@ -446,6 +453,23 @@ def test_draws_are_spread_until_they_err_as_the_fit_does(core, truth, missed):
     assert factor == pytest.approx(max(1.0, missed), rel=0.1)
     wide = (group_draws(fit, votes, draws=400, random=random, factor=factor) - fit.coefficients) @ rows
     assert wide.std() == pytest.approx(errors.std() * max(1.0, missed) / missed, rel=0.1)
+
+
+def test_anchored_draws_leave_what_is_held_and_spread_elsewhere(core, truth):
+    frames = labelled(range(12), core, truth, noise_eV_A=0.3)
+    see = observer(core, weights=Weights(force_floor_eV_A=0.3, force_share=0.0))
+    fit = solve(accumulate(map(see, frames), size=SMALL.size), penalties=SMALL.penalties(), strengths=STRENGTHS)
+    votes = scores(((f.trajectory, see(f)) for f in frames), fit.coefficients)
+
+    def spread_eV_A(solution, frame):
+        draws = group_draws(solution, votes, draws=200, random=np.random.default_rng(4)) - fit.coefficients
+        return (draws @ see(frame).design.forces_per_A.reshape(SMALL.size, -1)).std()
+
+    held = anchored(fit, accumulate([see(frames[0])], size=SMALL.size), weight=1000.0)
+    assert spread_eV_A(held, frames[0]) < 0.1 * spread_eV_A(fit, frames[0])
+    assert spread_eV_A(held, frames[7]) > 0.3 * spread_eV_A(fit, frames[7])
+    none = anchored(fit, accumulate([see(frames[0])], size=SMALL.size), weight=0.0)
+    assert spread_eV_A(none, frames[0]) == pytest.approx(spread_eV_A(fit, frames[0]), rel=1e-6)
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------

@@ -18,6 +18,10 @@ therefore moved away from the fit by one factor that makes the spread of energie
 there of fits that have not seen them (the calibration of F. Musil et al., J. Chem. Theory Comput. 15, 906 (2019),
 doi:10.1021/acs.jctc.8b00959, with sums in place of its mean of ratios: one frame with a small spread must
 not decide).
+
+What is known best must not be moved by that factor: draws that spread five times wider in all directions have
+crystals that are none. They are therefore held where the labels of the crystal speak, by a metric A + w G in place
+of A with the normal matrix G of those frames.
 """
 
 # SciPy annotates only part of what it offers:
@@ -25,6 +29,7 @@ not decide).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -35,7 +40,7 @@ from scipy import linalg
 from cascade_driver.simulation.potential import Potential, ZblSwitch
 from cascade_driver.training.descriptors import LinearForm
 from cascade_driver.training.export import About, bodies_of, write_potential
-from cascade_driver.training.linear import Observation, Solution
+from cascade_driver.training.linear import Moments, Observation, Solution
 
 Floats = NDArray[np.float64]
 
@@ -102,6 +107,25 @@ def spread_factor(solution: Solution, of_groups: Mapping[str, Floats], *, rows: 
     """
     predicted = rows.T @ _group_changes(solution, of_groups)
     return max(1.0, float(np.sqrt((errors**2).sum() / (predicted**2).sum())))
+
+
+def anchored(solution: Solution, anchors: Moments, *, weight: float) -> Solution:
+    """Return a fit whose draws leave predictions of some frames where they are: its metric is A + weight G.
+
+    Parameters
+    ----------
+    solution : Solution
+    anchors : Moments
+        Of the frames to be held, G.
+    weight : float
+        How many times more they count than in the fit.
+    """
+    metric = np.asfortranarray(solution.factor @ solution.factor.T)
+    metric += weight * anchors.gram
+    energies = np.asfortranarray(anchors.energy_rows * (np.sqrt(weight) * anchors.energy_weight[:, None]))
+    metric = linalg.blas.dsyrk(1.0, energies, beta=1.0, c=metric, trans=1, lower=1, overwrite_c=1)
+    factor = linalg.cholesky(metric, lower=True, overwrite_a=True, check_finite=False)
+    return dataclasses.replace(solution, factor=np.tril(factor))
 
 
 def posterior_draws(solution: Solution, *, draws: int, random: np.random.Generator) -> Floats:

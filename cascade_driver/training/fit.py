@@ -28,9 +28,9 @@ from cascade_driver.training.cross_validation import (
     moments_by_fold,
 )
 from cascade_driver.training.descriptors import CombinedForm, LinearForm
-from cascade_driver.training.ensemble import group_draws, scores, spread_factor, write_ensemble
+from cascade_driver.training.ensemble import anchored, group_draws, scores, spread_factor, write_ensemble
 from cascade_driver.training.export import About, bodies_of, write_potential
-from cascade_driver.training.frames import LabelledFrame, without_copies
+from cascade_driver.training.frames import PERFECT, LabelledFrame, without_copies
 from cascade_driver.training.linear import (
     GroupWeight,
     Moments,
@@ -64,6 +64,10 @@ DEFAULT_STRENGTHS = {
     "snap_pairs": 0.0,
 }
 
+
+#: How groups of frames near the crystal begin, and how many times their spread is held below what the fit leaves.
+CRYSTAL_GROUPS = (PERFECT, "strain")
+_HOLD = 10.0
 
 #: What stands for the strength of the prior among the names of penalties.
 CHEAP_STRENGTH = "cheap_strength"
@@ -319,21 +323,23 @@ def export_fit(fit: Fit, out: Path, *, about: About) -> Potential:
 def export_ensemble(fit: Fit, out: Path, *, about: About, draws: int, seed: int, folder: Path) -> list[Potential]:
     """Write draws as folders `out-1`, `out-2`, ... and return them.
 
-    They come from the bootstrap over sets of frames, spread such that they miss as the held-out energies do.
+    They come from the bootstrap over sets of frames, spread such that they miss as the held-out energies do, and
+    held where the labels of the crystal speak: a draw without its crystal could not run.
     """
     bench = Bench(plan=fit.plan, folder=folder)
     seen = ((name, bench.observe(frame)) for name, frame in zip(fit.sets, fit.frames, strict=True))
     votes = scores(seen, fit.solution.coefficients)
     trusted = [error for error in fit.errors if error.trusted]
     row = dict(zip(fit.moments.frames, fit.moments.energy_rows, strict=True))
-    factor = spread_factor(
-        fit.solution,
-        votes,
-        rows=np.array([row[error.frame.structure_id] for error in trusted]).T,
-        errors=np.array([error.energy_eV for error in trusted]),
-    )
+    rows = np.array([row[error.frame.structure_id] for error in trusted]).T
+    missed = np.array([error.energy_eV for error in trusted])
+    factor = spread_factor(fit.solution, votes, rows=rows, errors=missed)
+    crystal = (bench.observe(frame) for frame in fit.frames if frame.group.startswith(CRYSTAL_GROUPS))
+    anchors = accumulate(crystal, size=fit.plan.form.size)
+    solution = anchored(fit.solution, anchors, weight=_HOLD * factor**2)
+    factor = spread_factor(solution, votes, rows=rows, errors=missed)
     words = f"A draw of the bootstrap over trajectories, spread {factor:.1f} times to err as on held-out frames."
     about = dataclasses.replace(about, description=f"{about.description}\n{words}".strip())
     random = np.random.default_rng(seed)
-    drawn = group_draws(fit.solution, votes, draws=draws, random=random, factor=factor)
+    drawn = group_draws(solution, votes, draws=draws, random=random, factor=factor)
     return write_ensemble(out, drawn, form=fit.plan.form, zbl=fit.plan.zbl, about=about)
