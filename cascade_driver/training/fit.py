@@ -324,7 +324,7 @@ def export_ensemble(fit: Fit, out: Path, *, about: About, draws: int, seed: int,
     """Write draws as folders `out-1`, `out-2`, ... and return them.
 
     They come from the bootstrap over sets of frames, spread such that they miss as the held-out energies do, and
-    held where the labels of the crystal speak: a draw without its crystal could not run.
+    held where the labels of the crystal and the cores speak: a draw without its crystal could not run.
     """
     bench = Bench(plan=fit.plan, folder=folder)
     seen = ((name, bench.observe(frame)) for name, frame in zip(fit.sets, fit.frames, strict=True))
@@ -335,7 +335,7 @@ def export_ensemble(fit: Fit, out: Path, *, about: About, draws: int, seed: int,
     missed = np.array([error.energy_eV for error in trusted])
     factor = spread_factor(fit.solution, votes, rows=rows, errors=missed)
     crystal = (bench.observe(frame) for frame in fit.frames if frame.group.startswith(CRYSTAL_GROUPS))
-    anchors = accumulate(crystal, size=fit.plan.form.size)
+    anchors = Moments.total([accumulate(crystal, size=fit.plan.form.size), bench.core_moments()])
     solution = anchored(fit.solution, anchors, weight=_HOLD * factor**2)
     factor = spread_factor(solution, votes, rows=rows, errors=missed)
     words = f"A draw of the bootstrap over trajectories, spread {factor:.1f} times to err as on held-out frames."
