@@ -249,7 +249,7 @@ def _propose_cascades(chosen: argparse.Namespace) -> int:
             box, wanted, lambda onlooker: LammpsEngine(potential=potential, onlooker=onlooker)
         )
         for number, frames in enumerate(flights, start=1):
-            print(f"{number} of {wanted.count}: {frames[-1].info['origin'] if frames else 'nothing seen'}")
+            print(f"{number} of {wanted.count}: {frames[-1].info['origin'] if frames else 'healed'}")
             yield from frames
 
     return _ask(chosen, _teaching(chosen, list(found())) if chosen.select else found())
