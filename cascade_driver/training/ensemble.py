@@ -120,10 +120,7 @@ def anchored(solution: Solution, anchors: Moments, *, weight: float) -> Solution
     weight : float
         How many times more they count than in the fit.
     """
-    metric = np.asfortranarray(solution.factor @ solution.factor.T)
-    metric += weight * anchors.gram
-    energies = np.asfortranarray(anchors.energy_rows * (np.sqrt(weight) * anchors.energy_weight[:, None]))
-    metric = linalg.blas.dsyrk(1.0, energies, beta=1.0, c=metric, trans=1, lower=1, overwrite_c=1)
+    metric = np.asfortranarray(solution.factor @ solution.factor.T + weight * anchors.normal_matrix())
     factor = linalg.cholesky(metric, lower=True, overwrite_a=True, check_finite=False)
     return dataclasses.replace(solution, factor=np.tril(factor))
 

@@ -205,6 +205,12 @@ class Moments:
             setattr(whole, name, np.concatenate([getattr(part, name) for part in parts]))
         return whole
 
+    def normal_matrix(self) -> Floats:
+        """Return the normal matrix (p, p) of all rows, those of energies among them; only the lower triangle."""
+        weighted = np.asfortranarray(self.energy_rows * self.energy_weight[:, None])
+        gram = np.array(self.gram, order="F")
+        return np.asarray(linalg.blas.dsyrk(1.0, weighted, beta=1.0, c=gram, trans=1, lower=1, overwrite_c=1))
+
     def without(self, part: Moments) -> Moments:
         """Return these moments less those of a part of the frames; energies must stand in the same order."""
         gone = set(part.frames)
@@ -324,10 +330,8 @@ def solve(
     unknown = sorted({p.name for p in penalties} ^ set(strengths))
     if unknown:
         raise FitError(f"strengths must be given for {sorted(p.name for p in penalties)}; mind {unknown}")
-    gram = np.array(moments.gram, order="F")
-    weighted = moments.energy_rows * moments.energy_weight[:, None]
-    gram = linalg.blas.dsyrk(1.0, np.asfortranarray(weighted), beta=1.0, c=gram, trans=1, lower=1, overwrite_c=1)
-    moment = moments.moment + weighted.T @ (moments.energy_weight * moments.energy_eV)
+    gram = moments.normal_matrix()
+    moment = moments.moment + moments.energy_rows.T @ (moments.energy_weight**2 * moments.energy_eV)
     start = np.zeros_like(moment)
     if prior is not None:
         start = prior.coefficients
@@ -361,12 +365,9 @@ def _symmetric_product(lower: Floats, vector: Floats) -> Floats:
 
 def cheap_prior(moments: Moments, solution: Solution, *, strength: float) -> Prior:
     """Return a prior from a fit to cheap labels: its coefficients, and its normal matrix per row as metric."""
-    weighted = moments.energy_rows * moments.energy_weight[:, None]
-    metric = linalg.blas.dsyrk(
-        1.0, np.asfortranarray(weighted), beta=1.0, c=np.array(moments.gram, order="F"), trans=1, lower=1
-    )
     count = moments.count + len(moments.energy_eV)
-    return Prior(coefficients=solution.coefficients, metric=np.tril(metric) / count, strength=strength)
+    metric = np.tril(moments.normal_matrix()) / count
+    return Prior(coefficients=solution.coefficients, metric=metric, strength=strength)
 
 
 def with_energy_weights(moments: Moments, factor: Mapping[str, float]) -> Moments:

@@ -154,9 +154,23 @@ class SnapForm:
             stress[here] = -_turned(columns[1 + 3 * n :].T, point.turn) / volume
         return DesignRows(energy=energy, forces_per_A=forces, stress_per_A3=stress)
 
+    @cached_property
+    def pair_energies(self) -> sparse.csr_array:
+        """Rows of the energies, above that of single atoms, of two atoms alone, from the switch to the cutoff.
+
+        Where splines describe pairs the bispectra need not; and the second derivative of their switches jumps by
+        as much as they bind two atoms.
+        """
+        rows = []
+        for pair in itertools.combinations_with_replacement(self.species, 2):
+            # Just beyond the cutoff two atoms do not see each other.
+            apart = self.rows(_alone(pair, 1.01 * self.cutoff_A)).energy
+            rows += [self.rows(_alone(pair, r)).energy - apart for r in _pair_distances(self, pair)]
+        return sparse.csr_array(np.array(rows))
+
     def penalties(self) -> list[Penalty]:
         """Return the coefficients themselves, per kind of column, and energies of two atoms alone."""
-        found = [Penalty(name="snap_pairs", rows=_pair_energies(self))]
+        found = [Penalty(name="snap_pairs", rows=self.pair_energies)]
         for kind in ("one_body", "snap"):
             columns = np.concatenate([c for name, c in self.blocks.items() if name.startswith(kind)])
             place = (np.ones(len(columns)), (np.arange(len(columns)), columns))
@@ -195,23 +209,6 @@ def _momenta(top: int) -> list[tuple[int, int, int]]:
     ]
 
 
-def _pair_energies(form: SnapForm) -> sparse.csr_array:
-    """Return rows of the energies, above that of single atoms, of two atoms alone, from the switch to the cutoff.
-
-    Where splines describe pairs the bispectra need not; and the second derivative of their switches jumps by as
-    much as they bind two atoms.
-    """
-    name = form.digest
-    if name not in _PAIR_ENERGIES:
-        rows = []
-        for pair in itertools.combinations_with_replacement(form.species, 2):
-            energies = [form.rows(_alone(pair, r)).energy for r in _pair_distances(form, pair)]
-            # Just beyond the cutoff two atoms do not see each other.
-            rows += [energy - form.rows(_alone(pair, 1.01 * form.cutoff_A)).energy for energy in energies]
-        _PAIR_ENERGIES[name] = sparse.csr_array(np.array(rows))
-    return _PAIR_ENERGIES[name]
-
-
 def _alone(pair: tuple[str, str], distance_A: float) -> Atoms:
     side = 4 * distance_A + 20.0
     return Atoms(pair, positions=[[0, 0, 0], [distance_A, 0, 0]], cell=[side] * 3, pbc=True)
@@ -228,7 +225,6 @@ def _pair_distances(form: SnapForm, pair: tuple[str, str]) -> NDArray[np.float64
 
 
 _CALCULATORS: dict[str, SinglePoints] = {}
-_PAIR_ENERGIES: dict[str, sparse.csr_array] = {}
 
 
 def _calculator(form: SnapForm) -> SinglePoints:
