@@ -1,11 +1,15 @@
 """Thermal starting states: a chain that only grows, quenches back to its crystal, and shows what was altered."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
 
 from cascade_driver.errors import InputError, RecordError
+from cascade_driver.simulation.potential import data_folder
+from cascade_driver.simulation.spec import ZERO_POINT_TEMPERATURE_CAWO4_K
 from cascade_driver.simulation.start import has_snapshot, make_box, make_snapshot, read_box, read_snapshot
 
 SECTIONS = {
@@ -109,3 +113,35 @@ def test_a_missing_file_is_told(long_chain, tmp_path):
     (tmp_path / "000.data").unlink()
     with pytest.raises(RecordError, match="missing or altered"):
         read_snapshot(tmp_path, 0)
+
+
+def debye_mean(law):
+    """Mean of law(x) over the modes of a Debye solid, x = omega / omega_D, with density 3 x^2."""
+    return quad(lambda x: 3 * x**2 * law(x), 0, 1)[0]
+
+
+#: In units of the Debye temperature: where k T equals the mean of hbar omega / 2, and where k T <1/omega^2> / M
+#: equals hbar <1/omega> / (2 M).
+EQUAL_ENERGY = debye_mean(lambda x: x / 2)
+EQUAL_WIDTH = debye_mean(lambda x: 1 / (2 * x)) / debye_mean(lambda x: 1 / x**2)
+
+
+def test_classical_vibrations_have_the_zero_point_energy_at_3_8_and_its_width_at_1_4_of_the_debye_temperature():
+    assert pytest.approx(3 / 8) == EQUAL_ENERGY
+    assert pytest.approx(1 / 4) == EQUAL_WIDTH
+    assert np.sqrt(EQUAL_ENERGY / EQUAL_WIDTH) == pytest.approx(1.2247, abs=1e-4)
+    # 354 K: doi:10.1103/PhysRevB.70.214306.
+    assert pytest.approx(EQUAL_ENERGY * 354, abs=0.5) == ZERO_POINT_TEMPERATURE_CAWO4_K
+
+
+def test_shipped_inputs_start_with_the_zero_point_energy_that_they_name():
+    # Debye temperatures: CaWO4 as above; Si 645 K, Al 428 K (Kittel, Introduction to Solid State Physics, ch. 5).
+    debye_K = {"CaWO4": 354, "Si": 645, "Al": 428}
+    seen = 0
+    for path in data_folder("inputs").glob("*.toml"):
+        line = re.search(r"^temperature_K = (\d+) # 3/8 of the Debye temperature", path.read_text(), re.MULTILINE)
+        if line:
+            seen += 1
+            assert min(abs(int(line[1]) - EQUAL_ENERGY * K) for K in debye_K.values()) <= 0.5, path.name
+    assert seen >= 8
+    assert not [p.name for p in data_folder("inputs").glob("*.toml") if "as wide as" in p.read_text()]

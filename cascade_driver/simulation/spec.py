@@ -18,8 +18,10 @@ from cascade_driver.schema import digest, parameters, plain
 from cascade_driver.simulation.crystal import CrystalSpec, identity
 from cascade_driver.units import AMU_MeV
 
-#: 3/8 of the Debye temperature of CaWO4 (354 K, doi:10.1103/PhysRevB.70.214306): the classical temperature whose
-#: vibrations are as wide as the quantum zero-point motion (Soum-Sidikov et al. 2024, refs. 32 and 34).
+#: 3/8 of the Debye temperature Theta of CaWO4 (354 K, doi:10.1103/PhysRevB.70.214306): the classical temperature
+#: whose vibrations have the energy of the quantum zero-point motion (Soum-Sidikov et al. 2024, refs. 32, 34). In
+#: the Debye model k T = <hbar omega>/2 = 3/8 k Theta. Their mean square displacement is 1.5 times that of the
+#: zero-point motion, which it equals at Theta/4, 89 K: k T/M <1/omega^2> = hbar/(2 M) <1/omega>.
 ZERO_POINT_TEMPERATURE_CAWO4_K = 133.0
 
 
@@ -30,7 +32,7 @@ class ThermalSpec:
     Attributes
     ----------
     temperature_K : float
-        Classical temperature; the default mimics the zero-point motion of CaWO4.
+        Classical temperature; the default has the energy of the zero-point motion of CaWO4.
     equilibration_ps : float
         Time under a Langevin thermostat before the first snapshot.
     damping_ps : float
