@@ -144,6 +144,12 @@ def test_the_unspoiled_inputs_are_good(capsys, tmp_path):
             "a direction in `vectors` is zero; remove it",
             id="zero direction",
         ),
+        pytest.param(
+            'scheme = "symmetry", count = 2',
+            'scheme = "list", vectors = [[1, 0, 0], [0, 1, 0], [2, 0, 0]]',
+            "a direction in `vectors` is named twice",
+            id="same direction twice",
+        ),
         pytest.param(", count = 2", "", "scheme `symmetry` needs `count`", id="no count of directions"),
         pytest.param("count = 2", "count = 0", "count", id="no directions"),
         pytest.param("snapshots = 1", "snapshots = 0", "greater than or equal to 1; found 0", id="no snapshots"),

@@ -264,6 +264,12 @@ def test_drawn_counts_scatter_about_the_expected_ones() -> None:
             lambda: fit_spectrum_lines(predicted(LOST), at_eV=[], exposure_kg_day=1.0, resolution_eV=5.0),
             "expected positive recoil energies",
         ),
+        (
+            lambda: fit_spectrum_lines(
+                predicted(LOST), at_eV=[80, 112, 80], exposure_kg_day=1.0, resolution_eV=5.0
+            ),
+            "one is named twice",
+        ),
     ],
 )
 def test_bad_exposures_are_named(make, message: str) -> None:

@@ -67,6 +67,25 @@ def test_the_rate_is_highest_in_june_and_lowest_in_december():
     assert june.total_rate_per_kg_day_keV[30] > 1.05 * december.total_rate_per_kg_day_keV[30]
 
 
+def test_without_a_date_the_rate_is_the_mean_of_the_year():
+    days = [datetime.date(2025, 1, 1) + datetime.timedelta(days=d) for d in range(0, 365, 5)]
+    speeds = [earth_speed_km_s(day) for day in days]
+    year = np.mean(
+        [
+            dark_matter_spectrum(target="W", halo=HaloModel(earth_speed_km_s=v), **CASE).counts_per_kg_day["W"]
+            for v in speeds
+        ],
+        axis=0,
+    )
+    mean = dark_matter_spectrum(target="W", **CASE).counts_per_kg_day["W"]
+    # up to 340 eV, where the fastest June end point lies in the bin; 1e-3: 73 days of 365 for 365.25
+    assert mean[:34] == pytest.approx(year[:34], rel=1e-3)
+    # negative control: the rate at one speed between is another one, above all near the end point
+    sun = dark_matter_spectrum(target="W", halo=HaloModel(), **CASE).counts_per_kg_day["W"]
+    assert sun[20] / year[20] < 0.98
+    assert sun[30] / year[30] < 0.8
+
+
 def test_a_grid_of_masses_holds_each_spectrum():
     grid = dark_matter_spectra(
         masses_GeV=[0.5, 2.0], target="CaWO4", cross_section_cm2=1e-40, energy_edges_eV=EDGES

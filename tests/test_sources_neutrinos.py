@@ -71,6 +71,8 @@ def test_all_solar_sources_add_up_and_unknown_ones_are_named():
     ] == pytest.approx(2 * SOLAR_FLUXES_per_cm2_s["B8"][0], rel=1e-3)
     with pytest.raises(InputError, match="solar sources Be8"):
         solar_flux(sources=("Be8",))
+    with pytest.raises(InputError, match="solar source B8 is named 2 times"):
+        solar_flux(sources=("B8", "pp", "B8"))
 
 
 def test_the_magnetic_moment_adds_its_closed_form_and_falls_as_one_over_recoil():
@@ -153,6 +155,12 @@ def test_sun_and_single_energies_are_sources_on_the_command_line(tmp_path):
         (["--source", "mono", "--neutrino-energy-MeV", "5"], "source mono needs neutrino_flux_per_cm2_s"),
         (["--source", "solar", "--power-GW", "3"], "power_GW belongs to source reactor"),
         (["--source", "solar", "--solar-sources", "Be8"], "solar sources Be8: choose among pp"),
+        (["--source", "solar", "--solar-sources", "B8", "B8"], "solar source B8 is named 2 times"),
+        (["--source", "solar", "--enrich", "Si28=0.5", "Si28=0.2"], "share of Si28 is given twice"),
+        (
+            ["--power-GW", "3", "--distance-m", "9", "--fission-fractions", "U235=0.5", "U235=1"],
+            "name each isotope once",
+        ),
         ([], "source reactor needs power_GW and distance_m"),
         (["--solar-sources", "B8", "--power-GW", "3", "--distance-m", "9"], "belongs to source solar"),
         (["--power-GW", "3", "--distance-m", "9", "--fission-fractions", "U235=0.5"], "sum to 0.5"),

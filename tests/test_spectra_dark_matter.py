@@ -97,7 +97,7 @@ def test_total_rate_is_density_times_cross_section_times_mean_speed() -> None:
     # Light particle on silicon: the form factor is 1 to 1e-5, and all recoils lie in one bin.
     halo = HaloModel()
     spectrum = dark_matter_spectrum(
-        target="Si", mass_GeV=0.1, cross_section_cm2=1e-38, energy_edges_eV=[0.0, 100.0]
+        target="Si", mass_GeV=0.1, cross_section_cm2=1e-38, energy_edges_eV=[0.0, 100.0], halo=halo
     )
     # int_0^inf 2 v eta(v) dv is the mean speed.
     mean_km_s = integrate.quad(
@@ -179,7 +179,8 @@ def test_spectrum_ends_at_the_largest_recoil(symbol: str) -> None:
             HaloModel().largest_speed_km_s
         )
     end = max(ends)
-    rate = dark_matter_spectrum(target="CaWO4", energy_edges_eV=[0.0, 0.99 * end, end, 2 * end], **LIGHT)
+    edges = [0.0, 0.99 * end, end, 2 * end]
+    rate = dark_matter_spectrum(target="CaWO4", energy_edges_eV=edges, halo=HaloModel(), **LIGHT)
     assert rate.rate_per_kg_day_keV[symbol][1] > 0
     assert rate.rate_per_kg_day_keV[symbol][2] == 0
 
@@ -191,7 +192,7 @@ def test_bins_above_every_end_point_are_empty() -> None:
 def test_bin_averages_equal_adaptive_quadrature() -> None:
     edges = [0.0, 30.0, 100.0, 200.0, 290.0, 330.0]
     isotopes = parse_target("CaWO4").isotopes
-    spectrum = dark_matter_spectrum(target="CaWO4", energy_edges_eV=edges, **LIGHT)
+    spectrum = dark_matter_spectrum(target="CaWO4", energy_edges_eV=edges, halo=HaloModel(), **LIGHT)
     for index, (low, high) in enumerate(itertools.pairwise(edges)):
         expected = 0.0
         for isotope in isotopes:

@@ -51,7 +51,9 @@ def _add_spectrum(verbs: Verbs) -> None:
         default="independent",
         help="of the spin of which nucleon (default: independent of it)",
     )
-    dm.add_argument("--date", metavar="YYYY-MM-DD", help="speed of the Earth on that day (default: mean)")
+    dm.add_argument(
+        "--date", metavar="YYYY-MM-DD", help="speed of the Earth on that day (default: mean over the year)"
+    )
     add_binning(dm)
     _add_observation(dm)
     _add_spectrum_cevns(kinds)
@@ -286,6 +288,9 @@ def _spectrum_dm(chosen: argparse.Namespace) -> int:
 
 def _spectrum_cevns(chosen: argparse.Namespace) -> int:
     if chosen.fission_fractions:
+        names = [name for name, _ in chosen.fission_fractions]
+        if len(set(names)) != len(names):
+            raise InputError(f"--fission-fractions {' '.join(names)}: name each isotope once")
         chosen.fission_fractions = dict(chosen.fission_fractions)
     names = (
         "source",

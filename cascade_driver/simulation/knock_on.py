@@ -86,6 +86,9 @@ class DirectionsSpec:
                 raise ValueError("scheme `list` has no `count`; remove it")
             if any(not any(vector) for vector in self.vectors):
                 raise ValueError("a direction in `vectors` is zero; remove it")
+            units = [tuple(np.round(np.array(v) / np.linalg.norm(v), 9).tolist()) for v in self.vectors]
+            if len(set(units)) != len(units):
+                raise ValueError("a direction in `vectors` is named twice, and would count twice; remove one")
         else:
             if self.count is None:
                 raise ValueError(f"scheme `{self.scheme}` needs `count`, e.g. count = 32")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
@@ -30,6 +30,9 @@ _PROTON_MASS_GeV: float = constants.physical_constants["proton mass energy equiv
 _CM_PER_KM = 1e5
 _eV_PER_GeV = 1e9
 
+#: Speeds that stand for a year.
+_SPEEDS_OF_A_YEAR = 12
+
 #: Pieces, uniform in the least speed, over which a rate is smooth (Maxwellian and lobes of the form factor).
 _SPEED_PIECES = 24
 
@@ -50,8 +53,8 @@ class HaloModel:
     escape_speed_km_s : float
         Cut of the distribution in the galactic frame, v_esc.
     earth_speed_km_s : float
-        Speed of the detector in the galactic frame, v_E: by default that of the Sun, |`SUN_VELOCITY_km_s`|,
-        the mean over the year to first order in the orbital speed.
+        Speed of the detector in the galactic frame, v_E: by default that of the Sun, |`SUN_VELOCITY_km_s`|.
+        That of the Earth is 0.6 % larger on average, and rates are no linear function: `halos_of_the_year`.
 
     Raises
     ------
@@ -243,6 +246,28 @@ def earth_speed_km_s(date: datetime.date) -> float:
     return float(np.linalg.norm(earth_velocity_km_s(date)))
 
 
+def halos_of_the_year(halo: HaloModel | None = None) -> tuple[HaloModel, ...]:
+    r"""Return a halo at twelve speeds of the Earth; the mean of their rates is the mean over the year.
+
+    .. math:: v_E^2 = v_\odot^2 + u^2 + 2 u v_\parallel \cos\omega(t - t_\mathrm{June}), \qquad
+        \frac{1}{1\,\mathrm{a}} \int f(v_E)\, dt
+            \approx \frac{1}{n} \sum_{k=1}^n f\Big(v_E\Big|_{\omega (t - t_\mathrm{June}) = \pi (k - 1/2) / n}\Big)
+
+    with u the orbital speed and v_par the velocity of the Sun in the plane of the orbit
+    (`earth_velocity_km_s`): the rule of Gauss and Chebyshev.
+
+    Parameters
+    ----------
+    halo : HaloModel, optional
+        Density, v0 and v_esc; its speed of the Earth is not used.
+    """
+    sun, orbit = np.array(SUN_VELOCITY_km_s), np.array(_ORBIT)
+    phase = math.pi * (np.arange(_SPEEDS_OF_A_YEAR) + 0.5) / _SPEEDS_OF_A_YEAR
+    in_plane = float(np.linalg.norm(orbit @ sun))
+    squared = sun @ sun + _ORBITAL_SPEED_km_s**2 + 2 * _ORBITAL_SPEED_km_s * in_plane * np.cos(phase)
+    return tuple(replace(halo or HaloModel(), earth_speed_km_s=float(v)) for v in np.sqrt(squared))
+
+
 def spin_enhancement(isotope: Isotope, coupling: Coupling) -> float:
     r"""Return what stands for A^2 when one nucleon's spin couples.
 
@@ -310,7 +335,8 @@ def dark_matter_spectrum(
     energy_edges_eV : (n + 1,) array_like
         Edges of the recoil energy bins in eV, from 0 up.
     halo : HaloModel, optional
-        Density and speeds; by default those recommended by Baxter et al. 2021.
+        Density and speeds; by default those recommended by Baxter et al. 2021, and the mean over the year
+        (`halos_of_the_year`).
     mediator_mass_MeV : float, optional
         Of a light mediator, see `propagator`; heavy by default.
     coupling : {'independent', 'proton_spin', 'neutron_spin'}
@@ -328,21 +354,26 @@ def dark_matter_spectrum(
         _check_positive("mediator_mass_MeV", mediator_mass_MeV, "dark matter")
     if coupling not in get_args(Coupling):
         raise InputError(f"coupling is {coupling!r}, expected one of {', '.join(get_args(Coupling))}.")
-    halo = halo or HaloModel()
-    speeds_km_s = np.linspace(0.0, halo.largest_speed_km_s, _SPEED_PIECES + 1)
-    speeds_km_s = np.append(speeds_km_s, abs(halo.escape_speed_km_s - halo.earth_speed_km_s))
+    halos = halos_of_the_year() if halo is None else (halo,)
+    fastest = max(h.largest_speed_km_s for h in halos)
+    kinks = [v for h in halos for v in (abs(h.escape_speed_km_s - h.earth_speed_km_s), h.largest_speed_km_s)]
+    speeds_km_s = np.concatenate([np.linspace(0.0, fastest, _SPEED_PIECES + 1), kinks])
     parsed = parse_target(target)
     counts = {symbol: np.zeros(len(edges) - 1) for symbol in parsed.elements}
     for isotope in parsed.isotopes:
 
         def rate(recoil_energy_eV: NDArray[np.float64], isotope: Isotope = isotope) -> NDArray[np.float64]:
-            coherent = spin_independent_rate_per_kg_day_eV(
-                recoil_energy_eV,
-                isotope=isotope,
-                mass_GeV=mass_GeV,
-                cross_section_cm2=cross_section_cm2,
-                halo=halo,
-            )
+            at_speeds = [
+                spin_independent_rate_per_kg_day_eV(
+                    recoil_energy_eV,
+                    isotope=isotope,
+                    mass_GeV=mass_GeV,
+                    cross_section_cm2=cross_section_cm2,
+                    halo=one,
+                )
+                for one in halos
+            ]
+            coherent = np.asarray(np.mean(at_speeds, axis=0), dtype=np.float64)
             if coupling != "independent":
                 form = helm_form_factor(
                     recoil_energy_eV, mass_number=isotope.mass_number, mass_MeV=isotope.mass_MeV
@@ -366,10 +397,10 @@ def dark_matter_spectrum(
             "target": parsed.name,
             "mass_GeV": repr(float(mass_GeV)),
             "cross_section_cm2": repr(float(cross_section_cm2)),
-            "density_GeV_cm3": repr(float(halo.density_GeV_cm3)),
-            "most_probable_speed_km_s": repr(float(halo.most_probable_speed_km_s)),
-            "escape_speed_km_s": repr(float(halo.escape_speed_km_s)),
-            "earth_speed_km_s": repr(float(halo.earth_speed_km_s)),
+            "density_GeV_cm3": repr(float(halos[0].density_GeV_cm3)),
+            "most_probable_speed_km_s": repr(float(halos[0].most_probable_speed_km_s)),
+            "escape_speed_km_s": repr(float(halos[0].escape_speed_km_s)),
+            "earth_speed_km_s": repr(float(halo.earth_speed_km_s)) if halo else "mean over the year",
         },
     )
 

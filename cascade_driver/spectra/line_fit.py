@@ -606,6 +606,8 @@ def fit_spectrum_lines(
     """
     if not at_eV or not all(math.isfinite(e) and e > 0 for e in at_eV):
         raise InputError(f"lines at {list(at_eV)} eV, expected positive recoil energies")
+    if len(set(at_eV)) != len(at_eV):
+        raise InputError(f"lines at {list(at_eV)} eV: one is named twice; name each once")
     templates = [
         LineTemplate.single(e)
         if recoil is None

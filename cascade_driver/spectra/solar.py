@@ -136,20 +136,22 @@ def solar_flux(
     Parameters
     ----------
     sources : tuple of str
-        Some of pp, pep, hep, Be7, B8, N13, O15, F17.
+        Some of pp, pep, hep, Be7, B8, N13, O15, F17, each once.
     scale : mapping of str to float, optional
         Factors on the fluxes.
 
     Raises
     ------
     InputError
-        If a source is unknown or there is none.
+        If a source is unknown or named twice, or there is none.
     """
     unknown = [s for s in (*sources, *(scale or {})) if s not in SOLAR_FLUXES_per_cm2_s]
     if unknown or not sources:
         raise InputError(
             f"solar sources {', '.join(unknown) or 'none'}: choose among {', '.join(SOLAR_FLUXES_per_cm2_s)}"
         )
+    if twice := [s for s in dict.fromkeys(sources) if sources.count(s) > 1]:
+        raise InputError(f"solar source {twice[0]} is named {sources.count(twice[0])} times; name each once")
     factor = {s: SOLAR_FLUXES_per_cm2_s[s][0] * (scale or {}).get(s, 1.0) for s in sources}
     tables = [(factor[s], *_continuum(s)) for s in sources if s not in _LINES]
     lines = [

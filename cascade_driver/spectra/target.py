@@ -198,7 +198,10 @@ def _enrichment(formula: str, text: str) -> dict[str, dict[int, float]]:
                 f"target {formula!r}: enrichment {item!r} is not understood; expected an isotope and its share of "
                 "the atoms, from 0 to 1, such as W183=0.9"
             )
-        found.setdefault(match[1], {})[int(match[2])] = share
+        of_element = found.setdefault(match[1], {})
+        if int(match[2]) in of_element:
+            raise InputError(f"target {formula!r}: the share of {match[1]}{match[2]} is given twice; give it once")
+        of_element[int(match[2])] = share
     return found
 
 
