@@ -1,4 +1,4 @@
-"""Elastic scattering of galactic dark matter on nuclei: spin-independent, standard halo model."""
+"""Elastic scattering of galactic dark matter on nuclei, with and without their spin: standard halo model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scipy import constants
 from scipy.special import erf
 
 from cascade_driver.errors import InputError
-from cascade_driver.spectra.form_factor import helm_form_factor
+from cascade_driver.spectra.form_factor import helm_form_factor, spin_structure_factor
 from cascade_driver.spectra.quadrature import integrate_over_bins
 from cascade_driver.spectra.spectrum import Spectrum, check_edges
 from cascade_driver.spectra.target import Isotope, parse_target
@@ -218,6 +218,11 @@ NUCLEAR_SPINS: Mapping[tuple[str, int], tuple[float, float, float]] = MappingPro
     }
 )
 
+#: Oscillator shell of the nucleon that carries the spin: p1/2, d5/2, d5/2, s1/2, f7/2, g9/2, p1/2.
+_UNPAIRED_SHELL: Mapping[tuple[str, int], int] = MappingProxyType(
+    dict(zip(NUCLEAR_SPINS, (1, 2, 2, 2, 3, 4, 5), strict=True))
+)
+
 Coupling = Literal["independent", "proton_spin", "neutron_spin"]
 
 
@@ -273,8 +278,8 @@ def spin_enhancement(isotope: Isotope, coupling: Coupling) -> float:
 
     .. math:: \frac{4}{3} \frac{J + 1}{J} \langle S_{p,n} \rangle^2
 
-    Bednyakov & Simkovic 2005, arXiv:hep-ph/0406218; 0 for isotopes that `NUCLEAR_SPINS` lacks. The structure
-    function is taken at zero momentum transfer: below keV recoils it has not fallen yet by 1 %.
+    At zero momentum transfer (`spin_structure_factor` says how it falls). Bednyakov & Simkovic 2005,
+    arXiv:hep-ph/0406218; 0 for isotopes that `NUCLEAR_SPINS` lacks.
     """
     if coupling == "independent":
         return float(isotope.mass_number**2)
@@ -322,7 +327,8 @@ def dark_matter_spectrum(
     """Return the recoil spectrum of dark matter that scatters elastically.
 
     The sum over isotopes of `spin_independent_rate_per_kg_day_eV`, averaged over each bin; exact at the
-    kinematic end point of each isotope.
+    kinematic end point of each isotope. Where a spin couples, `spin_enhancement` stands for A^2 and
+    `spin_structure_factor` for F^2.
 
     Parameters
     ----------
@@ -378,7 +384,13 @@ def dark_matter_spectrum(
                 form = helm_form_factor(
                     recoil_energy_eV, mass_number=isotope.mass_number, mass_MeV=isotope.mass_MeV
                 )
-                coherent = coherent * spin_enhancement(isotope, coupling) / (isotope.mass_number * form) ** 2
+                spin = spin_enhancement(isotope, coupling) * spin_structure_factor(
+                    recoil_energy_eV,
+                    mass_number=isotope.mass_number,
+                    mass_MeV=isotope.mass_MeV,
+                    shell=_UNPAIRED_SHELL.get((isotope.symbol, isotope.mass_number), 0),
+                )
+                coherent = coherent * spin / (isotope.mass_number * form) ** 2
             return coherent * propagator(recoil_energy_eV, isotope=isotope, mediator_mass_MeV=mediator_mass_MeV)
 
         counts[isotope.symbol] += integrate_over_bins(
