@@ -287,3 +287,11 @@ def test_empty_tables_and_wrong_ranges_are_refused():
         fit_stored_energy_model(table.select(np.zeros(len(table), dtype=bool)))
     with pytest.raises(InputError, match="must rise from zero"):
         dataclasses.replace(make_model()["W"], minimum_recoil_energy_eV=200.0)
+
+
+@pytest.mark.parametrize("below", [1e-9, 1e-12, 1e-14, 0.0])
+def test_edges_a_hair_apart_are_edges(below):
+    top = 100.0
+    last = np.nextafter(top, 0.0) if below == 0.0 else top * (1 - below)
+    one = response(make_model(), "W", recoil_edges_eV=[50.0, 75.0, last, top], observed_edges_eV=[0.0, last, top])
+    assert one.matrix.sum(axis=0) == pytest.approx(np.ones(3), abs=1e-12)

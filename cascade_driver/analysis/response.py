@@ -194,11 +194,12 @@ def response(
     node, node_weight = np.polynomial.legendre.leggauss(NODES_PER_SEGMENT)
     half = np.diff(cuts)[:, None] / 2
     energy = (cuts[:-1, None] + half * (1 + node)).ravel()
-    column = np.searchsorted(recoil, energy, side="right") - 1
+    # the left end of a segment decides its bins: a node could round onto the edge above it
+    column = np.repeat(np.searchsorted(recoil, cuts[:-1], side="right") - 1, NODES_PER_SEGMENT)
     share = (half * node_weight).ravel() / np.diff(recoil)[column]
     matrix = np.zeros((len(observed) - 1, len(recoil) - 1))
     probability = one.defect_probability(energy)
-    row = np.searchsorted(observed, energy, side="right") - 1
+    row = np.repeat(np.searchsorted(observed, cuts[:-1], side="right") - 1, NODES_PER_SEGMENT)
     np.add.at(matrix, (row, column), share * (1 - probability))
     damaging = np.flatnonzero(probability > 0)
     for start in range(0, len(damaging), NODES_AT_A_TIME):
