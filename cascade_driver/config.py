@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,6 +15,7 @@ from cascade_driver.simulation.crystal import CrystalSpec
 from cascade_driver.simulation.potential import data_folder
 from cascade_driver.simulation.spec import FollowSpec, QuenchSpec, ThermalSpec
 from cascade_driver.simulation.trajectory import TrajectorySpec
+from cascade_driver.spectra.request import SpectrumRequest
 
 
 @parameters
@@ -176,146 +176,6 @@ class DetectorSpec:
 
     resolution_eV: float = Field(default=0.0, ge=0)
     threshold_eV: float = Field(default=0.0, ge=0)
-
-
-def _rising(energy_eV: tuple[float, float]) -> tuple[float, float]:
-    low, high = energy_eV
-    if not 0 <= low < high:
-        raise ValueError(f"expected two rising energies [low, high] in eV, found [{low:g}, {high:g}]")
-    return energy_eV
-
-
-def _from_above_zero(request: Any) -> Any:
-    """Refuse logarithmic bins that begin at zero."""
-    if request.logarithmic and not request.energy_eV[0] > 0:
-        raise ValueError("logarithmic bins cannot begin at 0 eV: give a lowest energy above 0")
-    return request
-
-
-@parameters
-class DarkMatterRequest:
-    """A dark-matter spectrum: a table `[[spectra]]` with `kind = "dm"`."""
-
-    kind: Literal["dm"]
-    target: str
-    mass_GeV: float = Field(gt=0)
-    cross_section_cm2: float = Field(gt=0)
-    mediator_mass_MeV: float | None = Field(default=None, gt=0)
-    coupling: Literal["independent", "proton_spin", "neutron_spin"] = "independent"
-    date: datetime.date | None = None
-    energy_eV: tuple[float, float]
-    bins: int = Field(ge=1, le=100_000)
-    logarithmic: bool = False
-
-    _range = field_validator("energy_eV")(_rising)
-    _logarithm = model_validator(mode="after")(_from_above_zero)
-
-
-@parameters
-class CevnsRequest:
-    """A spectrum of coherent neutrino scattering: a table `[[spectra]]` with `kind = "cevns"`.
-
-    Attributes
-    ----------
-    target : str
-        Chemical formula.
-    source : {'reactor', 'solar', 'mono'}
-    power_GW, distance_m : tuple of float
-        Thermal power and distance of each core, for a reactor.
-    fission_fractions : dict, optional
-        Of U235, U238, Pu239 and Pu241; by default those of a pressurised-water reactor.
-    low_energy_flux : {'flat', 'kopeikin', 'extrapolate'}
-        Of a reactor below 2 MeV.
-    solar_sources : tuple of str, optional
-        Some of pp, pep, hep, Be7, B8, N13, O15, F17; by default all.
-    neutrino_energy_MeV, neutrino_flux_per_cm2_s : float
-        Of a source of one energy.
-    magnetic_moment_bohr : float
-    energy_eV : (float, float)
-    bins : int
-    logarithmic : bool
-        Bins of equal ratio instead of equal width.
-    """
-
-    kind: Literal["cevns"]
-    target: str
-    source: Literal["reactor", "solar", "mono"] = "reactor"
-    power_GW: tuple[float, ...] = ()
-    distance_m: tuple[float, ...] = ()
-    fission_fractions: dict[str, float] | None = None
-    low_energy_flux: Literal["flat", "kopeikin", "extrapolate"] = "flat"
-    solar_sources: tuple[str, ...] | None = None
-    neutrino_energy_MeV: float | None = Field(default=None, gt=0)
-    neutrino_flux_per_cm2_s: float | None = Field(default=None, gt=0)
-    magnetic_moment_bohr: float = Field(default=0.0, ge=0)
-    energy_eV: tuple[float, float]
-    bins: int = Field(ge=1, le=100_000)
-    logarithmic: bool = False
-
-    _range = field_validator("energy_eV")(_rising)
-    _logarithm = model_validator(mode="after")(_from_above_zero)
-
-    @model_validator(mode="after")
-    def _has_its_source(self) -> CevnsRequest:
-        wanted: dict[str, tuple[str, ...]] = {
-            "reactor": ("power_GW", "distance_m"),
-            "solar": (),
-            "mono": ("neutrino_energy_MeV", "neutrino_flux_per_cm2_s"),
-        }
-        of_others = {
-            "reactor": (*wanted["reactor"], "fission_fractions"),
-            "solar": ("solar_sources",),
-            "mono": wanted["mono"],
-        }
-        if missing := [name for name in wanted[self.source] if not getattr(self, name)]:
-            raise ValueError(f"source {self.source} needs {' and '.join(missing)}")
-        for source, names in of_others.items():
-            if source != self.source and (found := [name for name in names if getattr(self, name)]):
-                raise ValueError(f"{found[0]} belongs to source {source}, found source {self.source}")
-        return self
-
-
-@parameters
-class CaptureRequest:
-    """Recoils after the capture of thermal neutrons: a table `[[spectra]]` with `kind = "capture"`.
-
-    Attributes
-    ----------
-    target : str
-        Chemical formula.
-    neutron_flux_cm2_s : float
-        Conventional flux, neutron density times 2200 m/s.
-    gamma_timing : {'in_flight', 'prompt', 'slow'}
-        What the second gamma of a cascade finds.
-    unknown_lifetime : {'single_particle', 'prompt', 'slow'}
-        Of levels whose lifetime is not tabulated.
-    slowing_time_fs, density_g_cm3 : float, optional
-        Slowing-down of the nucleus; by default from the density of the crystal.
-    continuum_temperature_MeV : float, optional
-        Adds statistical cascades for captures without tabulated gammas.
-    energy_eV : (float, float)
-    bins : int
-    """
-
-    kind: Literal["capture"]
-    target: str
-    neutron_flux_cm2_s: float = Field(gt=0)
-    gamma_timing: Literal["in_flight", "prompt", "slow"] = "in_flight"
-    unknown_lifetime: Literal["single_particle", "prompt", "slow"] = "single_particle"
-    slowing_time_fs: float | None = Field(default=None, gt=0)
-    density_g_cm3: float | None = Field(default=None, gt=0)
-    continuum_temperature_MeV: float | None = Field(default=None, gt=0)
-    energy_eV: tuple[float, float]
-    bins: int = Field(ge=1, le=100_000)
-    logarithmic: bool = False
-
-    _range = field_validator("energy_eV")(_rising)
-    _logarithm = model_validator(mode="after")(_from_above_zero)
-
-
-AnySpectrumRequest = DarkMatterRequest | CevnsRequest | CaptureRequest
-
-SpectrumRequest = Annotated[AnySpectrumRequest, Field(discriminator="kind")]
 
 
 @parameters

@@ -22,8 +22,6 @@ from cascade_driver.analysis.published import (
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.config import (
     AnalysisSpec,
-    AnySpectrumRequest,
-    DarkMatterRequest,
     DetectorSpec,
     analysis_with,
 )
@@ -38,6 +36,8 @@ from cascade_driver.spectra.ensemble import (
     model_ensemble,
 )
 from cascade_driver.spectra.recoil_direction import laboratory_velocity_km_s
+from cascade_driver.spectra.request import AnySpectrumRequest, DarkMatterRequest
+from cascade_driver.spectra.sources import requested_spectrum
 from cascade_driver.spectra.spectrum import Spectrum, read_spectrum
 from cascade_driver.workflow import (
     analysis_of,
@@ -48,7 +48,6 @@ from cascade_driver.workflow import (
     fallback_of,
     fitted_run,
     model_of_file,
-    requested_spectrum,
     rotations_of_sites,
     spectrum_bands,
 )

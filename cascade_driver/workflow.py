@@ -27,10 +27,6 @@ from cascade_driver.campaign.supervise import Progress
 from cascade_driver.campaign.verify import set_damaged_aside
 from cascade_driver.config import (
     AnalysisSpec,
-    AnySpectrumRequest,
-    CaptureRequest,
-    CevnsRequest,
-    DarkMatterRequest,
     DetectorSpec,
     RunInput,
     WorkSpec,
@@ -48,10 +44,9 @@ from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import CascadeTable, concatenate
 from cascade_driver.simulation.spec import Protocol
 from cascade_driver.simulation.start import read_box
-from cascade_driver.spectra.cevns import cevns_spectrum_of_flux
+from cascade_driver.spectra.binning import continued_edges
 from cascade_driver.spectra.corrected import CorrectedPair
 from cascade_driver.spectra.correction import correct, largest_borrowed_share, shortcut_error
-from cascade_driver.spectra.dark_matter import HaloModel, dark_matter_spectrum, earth_speed_km_s
 from cascade_driver.spectra.detector import Detector, apply_detector, smearing_matrix
 from cascade_driver.spectra.ensemble import (
     Ensemble,
@@ -60,13 +55,10 @@ from cascade_driver.spectra.ensemble import (
     correction_bands,
     write_bands,
 )
-from cascade_driver.spectra.gamma_recoil import GammaTiming
-from cascade_driver.spectra.neutrino_flux import NeutrinoFlux
-from cascade_driver.spectra.neutron_capture import capture_spectrum, observed_capture_spectrum
+from cascade_driver.spectra.neutron_capture import observed_capture_spectrum
 from cascade_driver.spectra.planning import CampaignAdvice, advise
-from cascade_driver.spectra.reactor import PRESSURISED_WATER_FISSION_FRACTIONS, reactor_flux
-from cascade_driver.spectra.solar import SOLAR_FLUXES_per_cm2_s, monochromatic_flux, solar_flux
-from cascade_driver.spectra.sources import source_members_of
+from cascade_driver.spectra.request import AnySpectrumRequest, CaptureRequest, request_title, requested_edges
+from cascade_driver.spectra.sources import gamma_timing, requested_spectrum, source_members_of
 from cascade_driver.spectra.spectrum import Spectrum, rebin, write_spectrum
 
 INPUT_FILE = "input.toml"
@@ -323,98 +315,6 @@ def _direction_said(analysis: AnalysisSpec) -> dict[str, str]:
     return {"direction": f"recoils within {analysis.angular_width_deg:g} degrees of ({x:g}, {y:g}, {z:g})"}
 
 
-def requested_spectrum(request: AnySpectrumRequest, *, up_to_eV: float | None = None) -> Spectrum:
-    """Return the recoil spectrum that a `[[spectra]]` table asks for, or more of it in bins of the same width."""
-    edges = requested_edges(request, up_to_eV=up_to_eV)
-    if isinstance(request, DarkMatterRequest):
-        return dark_matter_spectrum(
-            target=request.target,
-            mass_GeV=request.mass_GeV,
-            cross_section_cm2=request.cross_section_cm2,
-            energy_edges_eV=edges,
-            halo=HaloModel(earth_speed_km_s=earth_speed_km_s(request.date)) if request.date else None,
-            mediator_mass_MeV=request.mediator_mass_MeV,
-            coupling=request.coupling,
-        )
-    if isinstance(request, CaptureRequest):
-        return capture_spectrum(
-            target=request.target,
-            neutron_flux_cm2_s=request.neutron_flux_cm2_s,
-            energy_edges_eV=edges,
-            timing=gamma_timing(request),
-            continuum_temperature_MeV=request.continuum_temperature_MeV,
-        )
-    return cevns_spectrum_of_flux(
-        neutrino_flux(request),
-        target=request.target,
-        energy_edges_eV=edges,
-        magnetic_moment_bohr=request.magnetic_moment_bohr,
-    )
-
-
-def requested_edges(request: AnySpectrumRequest, *, up_to_eV: float | None = None) -> NDArray[np.float64]:
-    """Return the bin edges of a requested spectrum, continued at least to an energy above it if one is given."""
-    low, high = request.energy_eV
-    end = max(up_to_eV or high, high)
-    if request.logarithmic:
-        step = math.log(high / low) / request.bins
-        more = math.ceil(math.log(end / high) / step - 1e-9)
-        edges = low * np.exp(step * np.arange(request.bins + max(0, more) + 1))
-        edges[0] = low
-    else:
-        width = (high - low) / request.bins
-        more = math.ceil((end - high) / width - 1e-9)
-        edges = low + width * np.arange(request.bins + max(0, more) + 1)
-    edges[request.bins] = high
-    return np.asarray(edges, dtype=np.float64)
-
-
-def neutrino_flux(request: CevnsRequest) -> NeutrinoFlux:
-    """Return the neutrinos that a requested spectrum of coherent scattering is made by.
-
-    Raises
-    ------
-    InputError
-        If the source cannot be made.
-    """
-    if request.source == "solar":
-        return solar_flux(sources=request.solar_sources or tuple(SOLAR_FLUXES_per_cm2_s))
-    if request.source == "mono":
-        return monochromatic_flux(
-            request.neutrino_energy_MeV or 0.0, flux_per_cm2_s=request.neutrino_flux_per_cm2_s or 0.0
-        )
-    return reactor_flux(
-        power_GW=request.power_GW,
-        distance_m=request.distance_m,
-        fission_fractions=request.fission_fractions or PRESSURISED_WATER_FISSION_FRACTIONS,
-        low_energy_flux=request.low_energy_flux,
-    )
-
-
-def gamma_timing(request: CaptureRequest) -> GammaTiming:
-    """Return when the gammas of a requested capture spectrum are emitted."""
-    return GammaTiming(
-        law=request.gamma_timing,
-        unknown_lifetime=request.unknown_lifetime,
-        slowing_time_fs=request.slowing_time_fs,
-        density_g_cm3=request.density_g_cm3,
-    )
-
-
-def request_title(request: AnySpectrumRequest) -> str:
-    """Return one line that says what a requested spectrum is."""
-    if isinstance(request, DarkMatterRequest):
-        return f"dark matter, {request.mass_GeV:g} GeV, {request.cross_section_cm2:g} cm², on {request.target}"
-    if isinstance(request, CaptureRequest):
-        return f"neutron capture, {request.neutron_flux_cm2_s:g} n/(cm² s), on {request.target}"
-    if request.source == "solar":
-        return f"CEvNS of solar neutrinos ({', '.join(request.solar_sources or ('all',))}) on {request.target}"
-    if request.source == "mono":
-        return f"CEvNS of {request.neutrino_energy_MeV:g} MeV neutrinos on {request.target}"
-    cores = ", ".join(f"{p:g} GW at {d:g} m" for p, d in zip(request.power_GW, request.distance_m, strict=False))
-    return f"reactor CEvNS ({cores}) on {request.target}"
-
-
 def correct_spectrum(
     spectrum: Spectrum,
     model: StoredEnergyModel,
@@ -528,7 +428,7 @@ def corrected_pair(
     reach = max((_most_stored_eV(m, top) for m in known), default=0.0) + _resolved_eV(detector)
     model_end = math.inf if analysis.extrapolate else min(m.maximum_recoil_energy_eV for m in known)
     end = max(top, min(top + reach, model_end))
-    recoil = requested_spectrum(request, up_to_eV=end)
+    recoil = requested_spectrum(request, energy_edges_eV=continued_edges(requested_edges(request), up_to_eV=end))
     observed = observed_spectrum(
         request,
         recoil,
@@ -746,7 +646,7 @@ def advise_run(
             (
                 pair,
                 advise(
-                    requested_spectrum(request, up_to_eV=float(pair.expected.energy_edges_eV[-1])),
+                    requested_spectrum(request),
                     model,
                     candidates_eV=candidates,
                     fallback_species=fallback_of(model, analysis.fallback_species),
@@ -776,7 +676,8 @@ def expected_spectrum(request: AnySpectrumRequest, *, detector: DetectorSpec | N
     if detector is None:
         return requested_spectrum(request)
     top = request.energy_eV[1]
-    seen = detected(requested_spectrum(request, up_to_eV=top + _resolved_eV(detector)), detector)
+    edges = continued_edges(requested_edges(request), up_to_eV=top + _resolved_eV(detector))
+    seen = detected(requested_spectrum(request, energy_edges_eV=edges), detector)
     return rebin(seen, _up_to(seen.energy_edges_eV, top))
 
 

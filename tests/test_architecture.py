@@ -85,6 +85,8 @@ ORDER: dict[str, tuple[str, ...]] = {
         "threshold",
     ),
     "spectra": (
+        "binning",
+        "request",
         "spectrum",
         "target",
         "form_factor",

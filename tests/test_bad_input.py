@@ -389,6 +389,7 @@ def test_a_damaged_model_is_told(capsys, tmp_path, content):
 
 
 def test_a_missing_model_is_told(capsys, tmp_path):
+    (tmp_path / "in.csv").write_text("energy_low_eV,energy_high_eV,rate_W\n1,2,3\n")
     line = complaint(capsys, "correct", tmp_path / "none.json", tmp_path / "in.csv", "--out", tmp_path / "out.csv")
     assert "none.json" in line
 

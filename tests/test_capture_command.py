@@ -9,9 +9,10 @@ import pytest
 
 from cascade_driver.analysis.published import cawo4_published
 from cascade_driver.cli import main
-from cascade_driver.config import CaptureRequest, find_input, read_input
+from cascade_driver.config import find_input, read_input
+from cascade_driver.spectra.request import CaptureRequest, request_title
 from cascade_driver.spectra.spectrum import read_spectrum
-from cascade_driver.workflow import corrected_pair, request_title
+from cascade_driver.workflow import corrected_pair
 
 CAPTURE = ["spectrum", "capture", "--target", "CaWO4", "--neutron-flux-cm2-s", "100", "--energy-eV", "0", "180"]
 ONE_BIN = ["--bins", "1", "--out", "x.csv"]
@@ -107,6 +108,7 @@ def test_bad_commands_end_with_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("s.csv").write_text("energy_low_eV,energy_high_eV,rate_W\n1,2,3\n")
     assert main(words) == 2
     said = capsys.readouterr().err
     assert message in said

@@ -11,12 +11,13 @@ from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.analysis.response import response
-from cascade_driver.config import AnalysisSpec, CevnsRequest
+from cascade_driver.config import AnalysisSpec
 from cascade_driver.errors import InputError
 from cascade_driver.plot import spectra_figure
 from cascade_driver.report import _spectrum_row
 from cascade_driver.simulation.record import concatenate
 from cascade_driver.spectra.correction import correct, largest_borrowed_share, shortcut_error
+from cascade_driver.spectra.request import CevnsRequest
 from cascade_driver.spectra.spectrum import Spectrum
 from cascade_driver.workflow import corrected_pair, run_ensemble
 

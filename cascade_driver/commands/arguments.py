@@ -93,18 +93,6 @@ def add_direction(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def bin_edges(chosen: argparse.Namespace) -> list[float]:
-    """Return the edges that `--energy-eV` and `--bins` ask for."""
-    low, high = chosen.energy_eV
-    if chosen.logarithmic:
-        if not 0 < low < high:
-            raise InputError(
-                f"--energy-eV {low:g} {high:g} with --log: give two rising energies above 0 for logarithmic bins"
-            )
-        return [low * (high / low) ** (i / chosen.bins) for i in range(chosen.bins + 1)]
-    return [low + (high - low) * i / chosen.bins for i in range(chosen.bins + 1)]
-
-
 def make_console() -> Console:
     """Return a console that keeps tables whole in pipes, too."""
     from rich.console import Console

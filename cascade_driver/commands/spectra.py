@@ -14,7 +14,6 @@ from cascade_driver.commands.arguments import (
     add_bins,
     add_direction,
     add_verb,
-    bin_edges,
     named_number,
     no_kind,
     positive,
@@ -314,13 +313,14 @@ def _spectrum_capture(chosen: argparse.Namespace) -> int:
 
 
 def _spectrum_recoils(chosen: argparse.Namespace) -> int:
+    from cascade_driver.spectra.binning import bin_edges
     from cascade_driver.spectra.recoil_list import read_recoil_list, spectrum_of_recoils
     from cascade_driver.spectra.spectrum import write_spectrum
 
     spectrum = spectrum_of_recoils(
         read_recoil_list(chosen.file),
         counts_per_kg_day=chosen.counts_per_kg_day,
-        energy_edges_eV=bin_edges(chosen),
+        energy_edges_eV=bin_edges(*chosen.energy_eV, bins=chosen.bins, logarithmic=chosen.logarithmic),
         element=chosen.element,
     )
     write_spectrum(spectrum, chosen.out)
@@ -329,6 +329,7 @@ def _spectrum_recoils(chosen: argparse.Namespace) -> int:
 
 
 def _spectrum_levels(chosen: argparse.Namespace) -> int:
+    from cascade_driver.spectra.binning import bin_edges
     from cascade_driver.spectra.gamma_recoil import GammaTiming
     from cascade_driver.spectra.recoil_list import read_level_file, spectrum_of_cascades
     from cascade_driver.spectra.spectrum import write_spectrum
@@ -337,7 +338,7 @@ def _spectrum_levels(chosen: argparse.Namespace) -> int:
         read_level_file(chosen.file, lifetime_unit_fs=chosen.lifetime_unit_fs),
         target=chosen.target,
         captures_per_kg_day=chosen.captures_per_kg_day,
-        energy_edges_eV=bin_edges(chosen),
+        energy_edges_eV=bin_edges(*chosen.energy_eV, bins=chosen.bins, logarithmic=chosen.logarithmic),
         timing=GammaTiming(law=chosen.gamma_timing),
     )
     write_spectrum(spectrum, chosen.out)
@@ -383,10 +384,10 @@ def _modulation(chosen: argparse.Namespace) -> int:
     import datetime
 
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.config import DarkMatterRequest
     from cascade_driver.corrections import modulation_of_run
     from cascade_driver.schema import build
     from cascade_driver.spectra.daily_modulation import crystal_from_laboratory
+    from cascade_driver.spectra.request import DarkMatterRequest
 
     names = ("mass_GeV", "cross_section_cm2", "date", "energy_eV", "bins", "logarithmic")
     content = {"kind": "dm"} | {name: getattr(chosen, name) for name in names}
@@ -463,9 +464,9 @@ def _draw(chosen: argparse.Namespace) -> int:
 
 
 def _write_requested(chosen: argparse.Namespace, names: tuple[str, ...], *, kind: str) -> int:
-    from cascade_driver.config import AnySpectrumRequest, CaptureRequest, CevnsRequest, DarkMatterRequest
     from cascade_driver.corrections import known_model, requested_pair
     from cascade_driver.schema import build
+    from cascade_driver.spectra.request import AnySpectrumRequest, CaptureRequest, CevnsRequest, DarkMatterRequest
     from cascade_driver.spectra.spectrum import write_spectrum
     from cascade_driver.workflow import expected_spectrum, relevant_range_eV
 
@@ -535,9 +536,6 @@ def _print_notes(metadata: Mapping[str, str]) -> None:
 
 
 def _correct(chosen: argparse.Namespace) -> int:
-    from cascade_driver.analysis.published import CaWO4Assumptions
-    from cascade_driver.corrections import corrected, known_model
-    from cascade_driver.spectra.sources import source_members_of
     from cascade_driver.spectra.spectrum import read_spectrum, write_spectrum
 
     given: list[str] = [*chosen.model, *chosen.files]
@@ -546,6 +544,11 @@ def _correct(chosen: argparse.Namespace) -> int:
         raise InputError(
             f"1 files or names given ({file}), expected a model and a spectrum: cascade correct MODEL SPECTRUM.csv"
         )
+    recoil = read_spectrum(Path(file))  # before what takes seconds: a wrong file is told at once
+    from cascade_driver.analysis.published import CaWO4Assumptions
+    from cascade_driver.corrections import corrected, known_model
+    from cascade_driver.spectra.sources import source_members_of
+
     names = ("half_energy_eV", "width_eV", "sigma_81_eV", "sigma_160_eV")
     assumed = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
     known = known_model(
@@ -555,7 +558,6 @@ def _correct(chosen: argparse.Namespace) -> int:
         direction=tuple(chosen.direction) if chosen.direction else None,
         angular_width_deg=chosen.angular_width_deg,
     )
-    recoil = read_spectrum(Path(file))
     result = corrected(
         recoil,
         known,

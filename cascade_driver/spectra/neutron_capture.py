@@ -425,8 +425,10 @@ def observed_capture_spectrum(
     capturing = _capturing(material, neutron_flux_cm2_s, table)
     if fallback_species is None and len(model.species) == 1:
         fallback_species = next(iter(model.species))
-    step = float(np.diff(edges).min())
-    step /= max(1, math.floor(step / max(_FINE_eV, edges[-1] / _MOST_FINE) + 1e-9))
+    coarsest = max(_FINE_eV, edges[-1] / _MOST_FINE)
+    # narrower bins than the most that can be folded are filled from wider ones
+    step = max(float(np.diff(edges).min()), edges[-1] / _MOST_FINE)
+    step /= max(1, math.floor(step / coarsest + 1e-9))
     fine = np.linspace(0.0, edges[-1], max(math.ceil(edges[-1] / step - 1e-9), 1) + 1)
     all_rates = sum(one.rate for one in capturing) or 1.0
     counts, borrowed, left_out = {}, [], 0.0

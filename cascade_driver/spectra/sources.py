@@ -1,19 +1,33 @@
-"""How well the source of a spectrum is known, told from what the spectrum's own metadata say of it."""
+"""The spectra that requests ask for, and how well their sources are known."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cascade_driver.errors import InputError
 from cascade_driver.spectra.cevns import WEAK_MIXING_ANGLE, cevns_spectrum_of_flux
+from cascade_driver.spectra.dark_matter import HaloModel, dark_matter_spectrum, earth_speed_km_s
 from cascade_driver.spectra.gamma_recoil import GammaTiming
 from cascade_driver.spectra.neutrino_flux import NeutrinoFlux
-from cascade_driver.spectra.neutron_capture import line_parts
-from cascade_driver.spectra.reactor import HUBER_MUELLER_YIELD_ERRORS, LOW_ENERGY_ERROR, reactor_part_flux
-from cascade_driver.spectra.solar import SOLAR_FLUXES_per_cm2_s, solar_flux
+from cascade_driver.spectra.neutron_capture import capture_spectrum, line_parts
+from cascade_driver.spectra.reactor import (
+    HUBER_MUELLER_YIELD_ERRORS,
+    LOW_ENERGY_ERROR,
+    PRESSURISED_WATER_FISSION_FRACTIONS,
+    reactor_flux,
+    reactor_part_flux,
+)
+from cascade_driver.spectra.request import (
+    AnySpectrumRequest,
+    CaptureRequest,
+    CevnsRequest,
+    DarkMatterRequest,
+    requested_edges,
+)
+from cascade_driver.spectra.solar import SOLAR_FLUXES_per_cm2_s, monochromatic_flux, solar_flux
 from cascade_driver.spectra.spectrum import Spectrum
 
 #: Members of a source behind an error band.
@@ -23,6 +37,79 @@ N_MEMBERS = 500
 _SAME = 0.01
 
 Counts = Mapping[str, NDArray[np.float64]]
+
+
+def requested_spectrum(request: AnySpectrumRequest, *, energy_edges_eV: ArrayLike | None = None) -> Spectrum:
+    """Return the recoil spectrum that a request asks for.
+
+    Parameters
+    ----------
+    request : DarkMatterRequest, CevnsRequest or CaptureRequest
+    energy_edges_eV : (n + 1,) array_like, optional
+        In these bins instead of those of the request: a source has a spectrum at any energy.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made.
+    """
+    edges = requested_edges(request) if energy_edges_eV is None else energy_edges_eV
+    if isinstance(request, DarkMatterRequest):
+        return dark_matter_spectrum(
+            target=request.target,
+            mass_GeV=request.mass_GeV,
+            cross_section_cm2=request.cross_section_cm2,
+            energy_edges_eV=edges,
+            halo=HaloModel(earth_speed_km_s=earth_speed_km_s(request.date)) if request.date else None,
+            mediator_mass_MeV=request.mediator_mass_MeV,
+            coupling=request.coupling,
+        )
+    if isinstance(request, CaptureRequest):
+        return capture_spectrum(
+            target=request.target,
+            neutron_flux_cm2_s=request.neutron_flux_cm2_s,
+            energy_edges_eV=edges,
+            timing=gamma_timing(request),
+            continuum_temperature_MeV=request.continuum_temperature_MeV,
+        )
+    return cevns_spectrum_of_flux(
+        neutrino_flux(request),
+        target=request.target,
+        energy_edges_eV=edges,
+        magnetic_moment_bohr=request.magnetic_moment_bohr,
+    )
+
+
+def neutrino_flux(request: CevnsRequest) -> NeutrinoFlux:
+    """Return the neutrinos that a requested spectrum of coherent scattering is made by.
+
+    Raises
+    ------
+    InputError
+        If the source cannot be made.
+    """
+    if request.source == "solar":
+        return solar_flux(sources=request.solar_sources or tuple(SOLAR_FLUXES_per_cm2_s))
+    if request.source == "mono":
+        return monochromatic_flux(
+            request.neutrino_energy_MeV or 0.0, flux_per_cm2_s=request.neutrino_flux_per_cm2_s or 0.0
+        )
+    return reactor_flux(
+        power_GW=request.power_GW,
+        distance_m=request.distance_m,
+        fission_fractions=request.fission_fractions or PRESSURISED_WATER_FISSION_FRACTIONS,
+        low_energy_flux=request.low_energy_flux,
+    )
+
+
+def gamma_timing(request: CaptureRequest) -> GammaTiming:
+    """Return when the gammas of a requested capture spectrum are emitted."""
+    return GammaTiming(
+        law=request.gamma_timing,
+        unknown_lifetime=request.unknown_lifetime,
+        slowing_time_fs=request.slowing_time_fs,
+        density_g_cm3=request.density_g_cm3,
+    )
 
 
 def source_members_of(

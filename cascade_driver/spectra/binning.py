@@ -1,0 +1,78 @@
+"""Where bins begin and end: the one maker of bin edges."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cascade_driver.errors import InputError
+
+
+def bin_edges(low_eV: float, high_eV: float, *, bins: int, logarithmic: bool = False) -> NDArray[np.float64]:
+    r"""Return the edges of bins of equal width, or of equal ratio; the ends are those given, to the last digit.
+
+    .. math:: e_i = a + (b - a)\, i / n \qquad\text{or}\qquad e_i = a\, (b / a)^{i / n}
+
+    Parameters
+    ----------
+    low_eV, high_eV : float
+        a and b.
+    bins : int
+        n.
+    logarithmic : bool
+
+    Returns
+    -------
+    (n + 1,) float
+
+    Raises
+    ------
+    InputError
+        If the energies do not rise, logarithmic bins begin at 0 or below, or there is no bin.
+
+    Examples
+    --------
+    >>> bin_edges(0.0, 1.0, bins=10)[3]
+    np.float64(0.3)
+    """
+    if not (np.isfinite([low_eV, high_eV]).all() and low_eV < high_eV):
+        raise InputError(f"bins from {low_eV:g} to {high_eV:g} eV: give two rising energies")
+    if logarithmic and not low_eV > 0:
+        raise InputError(f"bins from {low_eV:g} eV: logarithmic bins begin above 0, give a lowest energy above it")
+    if bins < 1:
+        raise InputError(f"{bins} bins, expected at least 1")
+    step = np.arange(bins + 1)
+    # (b - a) i / n and not i times the width: so 3 tenths of 1 are 0.3
+    edges = (
+        low_eV * (high_eV / low_eV) ** (step / bins) if logarithmic else low_eV + (high_eV - low_eV) * step / bins
+    )
+    edges[0], edges[-1] = low_eV, high_eV
+    if not np.all(np.diff(edges) > 0):
+        raise InputError(f"{bins} bins from {low_eV:g} to {high_eV:g} eV are too narrow for numbers: take fewer")
+    return np.asarray(edges, dtype=np.float64)
+
+
+def continued_edges(energy_edges_eV: ArrayLike, *, up_to_eV: float) -> NDArray[np.float64]:
+    """Return edges continued by bins as wide as the last one, and to exactly `up_to_eV`.
+
+    The last of them takes what is left over, half to one and a half times that width; an only one may be less.
+
+    Parameters
+    ----------
+    energy_edges_eV : (n + 1,) array_like
+    up_to_eV : float
+        No bin is added for an energy that is not above the last edge, rounding apart.
+
+    Examples
+    --------
+    >>> continued_edges([0.0, 2.0, 4.0], up_to_eV=9.5)
+    array([0. , 2. , 4. , 6. , 8. , 9.5])
+    """
+    edges = np.asarray(energy_edges_eV, dtype=np.float64)
+    if not up_to_eV > edges[-1] * (1 + 1e-9):
+        return edges
+    width = edges[-1] - edges[-2]
+    more = max(1, round((up_to_eV - edges[-1]) / width))
+    further = edges[-1] + width * np.arange(1, more + 1)
+    further[-1] = up_to_eV
+    return np.concatenate([edges, further])
