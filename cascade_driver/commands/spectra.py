@@ -94,9 +94,15 @@ def _add_spectrum_cevns(kinds: Verbs) -> None:
     line.add_argument("--neutrino-flux-cm2-s", type=float, dest="neutrino_flux_per_cm2_s", metavar="F")
     reactor.add_argument(
         "--low-energy-flux",
-        choices=["flat", "kopeikin", "extrapolate"],
-        default="flat",
-        help="antineutrinos below 2 MeV (default: flat, the value at 2 MeV)",
+        choices=["kopeikin", "vogel_engel", "flat", "extrapolate"],
+        default="kopeikin",
+        help="antineutrinos below 2 MeV (default: kopeikin; flat and extrapolate are known to be wrong)",
+    )
+    reactor.add_argument(
+        "--u238-captures-per-fission",
+        type=float,
+        metavar="N",
+        help="neutrons that U238 captures; two beta decays follow (default: 0.6)",
     )
     cevns.add_argument(
         "--magnetic-moment-bohr",
@@ -297,6 +303,7 @@ def _spectrum_cevns(chosen: argparse.Namespace) -> int:
         "distance_m",
         "fission_fractions",
         "low_energy_flux",
+        "u238_captures_per_fission",
         "solar_sources",
         "neutrino_energy_MeV",
         "neutrino_flux_per_cm2_s",

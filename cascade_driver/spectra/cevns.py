@@ -15,7 +15,7 @@ from cascade_driver.spectra.neutrino_flux import NeutrinoFlux
 from cascade_driver.spectra.quadrature import integrate_over_bins
 from cascade_driver.spectra.reactor import (
     HUBER_MUELLER_YIELD_ERRORS,
-    LOW_ENERGY_ERROR,
+    LOW_ENERGY_ERRORS,
     PRESSURISED_WATER_FISSION_FRACTIONS,
     ENERGY_PER_FISSION_MeV,
     LowEnergyFlux,
@@ -208,7 +208,8 @@ def cevns_spectrum(
     energy_edges_eV: ArrayLike,
     fission_fractions: Mapping[str, float] = PRESSURISED_WATER_FISSION_FRACTIONS,
     energy_per_fission_MeV: Mapping[str, float] = ENERGY_PER_FISSION_MeV,
-    low_energy_flux: LowEnergyFlux = "flat",
+    low_energy_flux: LowEnergyFlux = "kopeikin",
+    u238_captures_per_fission: float | None = None,
     weak_mixing_angle: float = WEAK_MIXING_ANGLE,
     magnetic_moment_bohr: float = 0.0,
 ) -> Spectrum:
@@ -224,8 +225,10 @@ def cevns_spectrum(
         Edges of the recoil energy bins in eV, from 0 up.
     fission_fractions, energy_per_fission_MeV : mapping of str to float
         Of U235, U238, Pu239 and Pu241; the defaults are those of a pressurised-water reactor.
-    low_energy_flux : {"flat", "kopeikin", "extrapolate"}
+    low_energy_flux : {"kopeikin", "vogel_engel", "flat", "extrapolate"}
         What stands below 2 MeV, see `reactor.LowEnergyFlux`.
+    u238_captures_per_fission : float, optional
+        See `reactor.antineutrinos_per_fission_MeV`.
     weak_mixing_angle : float
         sin^2 theta_W.
     magnetic_moment_bohr : float
@@ -242,6 +245,7 @@ def cevns_spectrum(
         fission_fractions=fission_fractions,
         energy_per_fission_MeV=energy_per_fission_MeV,
         low_energy_flux=low_energy_flux,
+        u238_captures_per_fission=u238_captures_per_fission,
     )
     return cevns_spectrum_of_flux(
         flux,
@@ -260,16 +264,17 @@ def reactor_members(
     target: str,
     power_GW: Sequence[float],
     distance_m: Sequence[float],
-    low_energy_flux: LowEnergyFlux = "flat",
+    low_energy_flux: LowEnergyFlux = "kopeikin",
     yield_errors: Mapping[str, float] = HUBER_MUELLER_YIELD_ERRORS,
-    low_energy_error: float = LOW_ENERGY_ERROR,
+    low_energy_error: float | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     r"""Return members of a reactor spectrum: counts per kg and day by element, (n_members, n) each.
 
     .. math:: n_r = n + \sum_i \delta_i z_{ri}\, n_i^{> 2\,\mathrm{MeV}} + \delta_0 z_{r0}\, n^{< 2\,\mathrm{MeV}}
 
     with :math:`n_i` what isotope i brings above 2 MeV, :math:`\delta_i` its error (`HUBER_MUELLER_YIELD_ERRORS`,
-    the same at all energies) and :math:`\delta_0` that of all below 2 MeV; z are standard normal.
+    the same at all energies) and :math:`\delta_0` that of all below 2 MeV (`LOW_ENERGY_ERRORS`); z are standard
+    normal.
 
     Raises
     ------
@@ -277,6 +282,7 @@ def reactor_members(
         As `cevns_spectrum`.
     """
     edges = spectrum.energy_edges_eV
+    below = LOW_ENERGY_ERRORS[low_energy_flux] if low_energy_error is None else low_energy_error
 
     def part(isotope: str | None) -> Spectrum:
         return cevns_spectrum_of_flux(
@@ -287,7 +293,7 @@ def reactor_members(
 
     members = {element: np.tile(counts, (n_members, 1)) for element, counts in spectrum.counts_per_kg_day.items()}
     for isotope in (*PRESSURISED_WATER_FISSION_FRACTIONS, None):
-        error = low_energy_error if isotope is None else yield_errors[isotope]
+        error = below if isotope is None else yield_errors[isotope]
         z = error * rng.normal(size=(n_members, 1))
         for element, counts in part(isotope).counts_per_kg_day.items():
             members[element] += z * counts

@@ -63,8 +63,10 @@ class CevnsRequest:
         Thermal power and distance of each core, for a reactor.
     fission_fractions : dict, optional
         Of U235, U238, Pu239 and Pu241; by default those of a pressurised-water reactor.
-    low_energy_flux : {'flat', 'kopeikin', 'extrapolate'}
+    low_energy_flux : {'kopeikin', 'vogel_engel', 'flat', 'extrapolate'}
         Of a reactor below 2 MeV.
+    u238_captures_per_fission : float, optional
+        Whose two beta decays each add antineutrinos to a reactor's; by default 0.6.
     solar_sources : tuple of str, optional
         Some of pp, pep, hep, Be7, B8, N13, O15, F17; by default all.
     neutrino_energy_MeV, neutrino_flux_per_cm2_s : float
@@ -82,7 +84,8 @@ class CevnsRequest:
     power_GW: tuple[float, ...] = ()
     distance_m: tuple[float, ...] = ()
     fission_fractions: dict[str, float] | None = None
-    low_energy_flux: Literal["flat", "kopeikin", "extrapolate"] = "flat"
+    low_energy_flux: Literal["kopeikin", "vogel_engel", "flat", "extrapolate"] = "kopeikin"
+    u238_captures_per_fission: float | None = Field(default=None, ge=0, le=2)
     solar_sources: tuple[str, ...] | None = None
     neutrino_energy_MeV: float | None = Field(default=None, gt=0)
     neutrino_flux_per_cm2_s: float | None = Field(default=None, gt=0)
@@ -102,7 +105,7 @@ class CevnsRequest:
             "mono": ("neutrino_energy_MeV", "neutrino_flux_per_cm2_s"),
         }
         of_others = {
-            "reactor": (*wanted["reactor"], "fission_fractions"),
+            "reactor": (*wanted["reactor"], "fission_fractions", "u238_captures_per_fission"),
             "solar": ("solar_sources",),
             "mono": wanted["mono"],
         }

@@ -15,7 +15,7 @@ from cascade_driver.spectra.neutrino_flux import NeutrinoFlux
 from cascade_driver.spectra.neutron_capture import capture_spectrum, line_parts
 from cascade_driver.spectra.reactor import (
     HUBER_MUELLER_YIELD_ERRORS,
-    LOW_ENERGY_ERROR,
+    LOW_ENERGY_ERRORS,
     PRESSURISED_WATER_FISSION_FRACTIONS,
     reactor_flux,
     reactor_part_flux,
@@ -99,6 +99,7 @@ def neutrino_flux(request: CevnsRequest) -> NeutrinoFlux:
         distance_m=request.distance_m,
         fission_fractions=request.fission_fractions or PRESSURISED_WATER_FISSION_FRACTIONS,
         low_energy_flux=request.low_energy_flux,
+        u238_captures_per_fission=request.u238_captures_per_fission,
     )
 
 
@@ -121,7 +122,7 @@ def source_members_of(
 
     with parts :math:`n_k` and their relative errors :math:`\delta_k`:
 
-    - reactor: each isotope above 2 MeV with the error of its yield, and all that is below with 10 %;
+    - reactor: each isotope above 2 MeV with the error of its yield, and all that is below with its own;
     - Sun: each source with the error of its flux;
     - neutron capture: each primary gamma with the error of its intensity.
 
@@ -189,7 +190,7 @@ def _reactor_parts(spectrum: Spectrum) -> Iterator[tuple[float, Counts]]:
     about = spectrum.metadata
     fractions = _pairs(about["fission_fractions"])
     low = about["low_energy_flux"]
-    if low not in ("flat", "kopeikin", "extrapolate"):
+    if low not in LOW_ENERGY_ERRORS:
         return
     for isotope in (*fractions, None):
         flux = reactor_part_flux(
@@ -198,9 +199,10 @@ def _reactor_parts(spectrum: Spectrum) -> Iterator[tuple[float, Counts]]:
             distance_m=[float(x) for x in about["distance_m"].split()],
             fission_fractions=fractions,
             low_energy_flux=low,  # type: ignore[arg-type]
+            u238_captures_per_fission=float(about["u238_captures_per_fission"]),
         )
         yield (
-            LOW_ENERGY_ERROR if isotope is None else HUBER_MUELLER_YIELD_ERRORS[isotope],
+            LOW_ENERGY_ERRORS[low] if isotope is None else HUBER_MUELLER_YIELD_ERRORS[isotope],
             _scattered(flux, spectrum),
         )
 
