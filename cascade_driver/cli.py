@@ -2,69 +2,76 @@
 
 Exit codes: 0 done, 1 an error of ours (with its traceback), 2 something that the user can mend (one line),
 130 interrupted.
+
+Little is imported here: a Ctrl-C finds `main` at work, which answers it in one line, as early as Python allows.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
-from cascade_driver import __version__
-from cascade_driver.commands import campaigns, potentials, relaxation, spectra, training
-from cascade_driver.errors import CascadeError, InputError
+from cascade_driver.errors import told
+from cascade_driver.text import one_line, speak_everywhere
 
 _EXIT_USER, _EXIT_INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    try:
+        try:
+            return _answered(arguments)
+        finally:
+            # Here, where a full disk or a reader that has gone can be answered.
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        _complain("interrupted; the same command continues where it stopped")
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (head, less) has seen enough.
+        _discard_output()
+        return 0
+    except Exception as error:
+        if (line := told(error)) is None:
+            raise
+        _complain(line)
+        _discard_output()
+        return _EXIT_USER
+
+
+def _answered(arguments: Sequence[str] | None) -> int:
     # One thread per process: a cascade per core is faster than a cascade on all cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     signal.signal(signal.SIGTERM, interrupt)
-    try:
-        parser = _parser()
-        chosen = parser.parse_args(arguments)
-        if not hasattr(chosen, "command"):
-            parser.print_help()
-            return _EXIT_USER
-        result: int = chosen.command(chosen)
-    except CascadeError as error:
-        print(f"cascade: {error}", file=sys.stderr)
+    from cascade_driver.commands.parser import make_parser
+
+    speak_everywhere()
+    parser = make_parser()
+    chosen = parser.parse_args(arguments)
+    if not hasattr(chosen, "command"):
+        parser.print_help()
         return _EXIT_USER
-    except KeyboardInterrupt:
-        print("cascade: interrupted; the same command continues where it stopped", file=sys.stderr)
-        return _EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output (head, less) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    result: int = chosen.command(chosen)
     return result
+
+
+def _complain(line: str) -> None:
+    print(f"cascade: {one_line(line)}", file=sys.stderr)
+
+
+def _discard_output() -> None:
+    """Keep Python from writing at its end what could not be written before."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def interrupt(_signal: int, _frame: object) -> None:
     """Treat a SIGTERM as a Ctrl-C: finish what must be finished, free what others can take."""
     raise KeyboardInterrupt
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, like all others; sub-parsers are of its kind."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see `{self.prog} --help`")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="cascade",
-        description="From a knocked-on atom to the spectrum that a cryogenic detector really records.",
-    )
-    parser.add_argument("--version", action="version", version=f"cascade_driver {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
-    for room in (campaigns, spectra, relaxation, potentials, training):
-        room.add_to(verbs)
-    return parser

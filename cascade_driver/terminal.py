@@ -6,19 +6,20 @@ import itertools
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from cascade_driver.analysis.defect_probability import defect_points
 from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.simulation.record import Outcome
+from cascade_driver.text import visible
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from cascade_driver.analysis.model import StoredEnergyModel
     from cascade_driver.campaign.reproduce import Reproduction
     from cascade_driver.campaign.rundir import RunDirectory
@@ -29,6 +30,29 @@ if TYPE_CHECKING:
     from cascade_driver.spectra.corrected import CorrectedPair
     from cascade_driver.spectra.planning import CampaignAdvice
     from cascade_driver.workflow import PlannedRun
+
+
+class PlainConsole(Console):
+    """A console for which a text is what it says: titles and names are no markup and move no cursor."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(markup=False, emoji=False, **settings)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Return a text to be printed, its control characters written out."""
+        return super().render_str(visible(text), **settings)
+
+
+def make_console() -> PlainConsole:
+    """Return a console that keeps tables whole in pipes, too."""
+    console = PlainConsole()
+    # A pipe or a file has no width of its own; 80 columns would break the tables.
+    return console if console.is_terminal else PlainConsole(width=120)
+
+
+def headed(title: str, rest: str = "", *, style: str = "bold") -> Text:
+    """Return a line that begins with something to be seen first."""
+    return Text.assemble((visible(title), style), visible(rest))
 
 
 def watched_work(
@@ -52,7 +76,6 @@ def watched_work(
     console.print(
         f"{progress.done} of {progress.total} cascades finished, {progress.done_here} of them now, "
         f"in {duration(seconds)}",
-        highlight=False,
     )
 
 
@@ -120,7 +143,7 @@ def print_energies(table: CascadeTable, *, console: Console) -> None:
     console.print(shown)
     failures = {k: n for k, n in table.outcome_counts().items() if k != Outcome.COMPLETED.key}
     for key, n in failures.items():
-        console.print(f"[bold]{n} not usable[/bold]: {Outcome.from_key(key).value}", highlight=False)
+        console.print(headed(f"{n} not usable", f": {Outcome.from_key(key).value}"))
 
 
 def _mean_and_rms(summary: object) -> list[str]:
@@ -151,9 +174,9 @@ def print_model(model: StoredEnergyModel, *, console: Console) -> None:
             if fit is not None and fit.goodness is not None:
                 good = fit.goodness
                 p = "-" if good.p_value is None else f"{good.p_value:.3g}"
-                console.print(f"goodness: {good.name} p = {p} ({good.method})", highlight=False)
+                console.print(f"goodness: {good.name} p = {p} ({good.method})")
     for note in model.notes:
-        console.print(f"note: {note}", highlight=False)
+        console.print(f"note: {note}")
 
 
 def print_advice(
@@ -161,16 +184,16 @@ def print_advice(
 ) -> None:
     """Print what limits a corrected spectrum and what more cascades would do."""
     low, high = between_eV
-    console.print(f"[bold]{pair.title}[/bold], observed between {low:g} and {high:g} eV", highlight=False)
+    console.print(headed(pair.title, f", observed between {low:g} and {high:g} eV"))
     if pair.bands is not None:
         for name in ("total", *pair.bands.components):
             error = pair.bands.relative_deviation(name, low_eV=low, high_eV=high)
-            console.print(f"  {name:10s} {error:8.3%} of the rate per bin (root mean square)", highlight=False)
+            console.print(f"  {name:10s} {error:8.3%} of the rate per bin (root mean square)")
         dominant = pair.bands.dominant(low_eV=low, high_eV=high)
         if dominant and dominant != "statistics":
-            console.print(f"  {dominant} dominates: more cascades alone help little", highlight=False)
+            console.print(f"  {dominant} dominates: more cascades alone help little")
         for note in pair.bands.notes:
-            console.print(f"  note: {note}", highlight=False)
+            console.print(f"  note: {note}")
     shown = Table(title="to halve the statistical error", title_justify="left")
     for heading in ("recoil", "E_R / eV", "error with 100 more", "alone, cascades", "in the mix"):
         shown.add_column(heading, justify="right")
@@ -181,31 +204,26 @@ def print_advice(
     console.print(shown)
     console.print(
         f"now {advice.present_error:.3%}, with the mix of {advice.mix_total} cascades {advice.mix_error:.3%}",
-        highlight=False,
     )
 
 
 def print_status(status: RunStatus, *, console: Console) -> None:
     """Print how far a run is."""
     share = status.finished / status.planned if status.planned else 0.0
-    console.print(
-        f"[bold]{status.title}[/bold]  potential {status.potential} ({status.potential_status})", highlight=False
-    )
+    console.print(headed(status.title, f"  potential {status.potential} ({status.potential_status})"))
     console.print(
         f"{status.finished} of {status.planned} cascades finished ({share:.0%}), {status.in_progress} tasks in "
         f"progress, {len(status.damaged)} damaged, {status.other} of earlier plans"
         + (f", {status.superseded} failures tried again" if status.superseded else ""),
-        highlight=False,
     )
     rate = "-" if math.isnan(status.cascades_per_hour) else f"{status.cascades_per_hour:.3g} cascades per hour"
     left = "" if status.finished == status.planned else f", {duration(3600 * status.hours_left)} left"
-    console.print(f"{rate}{left}; {status.cpu_hours:.3g} CPU hours spent", end="", highlight=False)
+    console.print(f"{rate}{left}; {status.cpu_hours:.3g} CPU hours spent", end="")
     if not math.isnan(status.cpu_s_per_cascade):
         console.print(
             f", {status.cpu_s_per_cascade:.3g} CPU s per cascade, at most {status.peak_memory_MiB:.0f} MiB each; "
             f"{status.kept_bytes / 1e3 / max(1, status.finished):.0f} kB kept of each",
             end="",
-            highlight=False,
         )
     console.print()
     shown = Table()
@@ -223,9 +241,9 @@ def print_status(status: RunStatus, *, console: Console) -> None:
         )
     console.print(shown)
     for key, n in status.outcomes.items():
-        console.print(f"{n:6d} {Outcome.from_key(key).value}", highlight=False)
+        console.print(f"{n:6d} {Outcome.from_key(key).value}")
     for message in status.damaged.values():
-        console.print(message, highlight=False, soft_wrap=True)
+        console.print(message, soft_wrap=True)
 
 
 def watched_verification(run: RunDirectory, *, console: Console) -> int:
@@ -236,11 +254,10 @@ def watched_verification(run: RunDirectory, *, console: Console) -> int:
         task = bar.add_task("", total=None, left="")
         found = verify(run, observe=lambda done, total: bar.update(task, completed=done, total=total))
     for message in (*found.damaged_cascades.values(), *found.damaged_starts.values()):
-        console.print(message, highlight=False, soft_wrap=True)
+        console.print(message, soft_wrap=True)
     console.print(
         f"{found.cascades} cascades and {found.starts} starting states read: "
         f"{len(found.damaged_cascades)} and {len(found.damaged_starts)} damaged",
-        highlight=False,
     )
     return 0 if found.is_sound else 1
 
@@ -249,13 +266,15 @@ def print_record(record: Record, *, folder: Path, again: str, console: Console) 
     """Print one cascade, with the command `again` that reproduces it alone."""
     kick = record.spec["knock_on"]
     console.print(
-        f"[bold]{record.id}[/bold]  {kick['recoil_energy_eV']:g} eV {kick['species']} along "
-        f"({', '.join(f'{x:.3f}' for x in kick['direction'])}), snapshot {record.spec['snapshot']}",
-        highlight=False,
+        headed(
+            record.id,
+            f"  {kick['recoil_energy_eV']:g} eV {kick['species']} along "
+            f"({', '.join(f'{x:.3f}' for x in kick['direction'])}), snapshot {record.spec['snapshot']}",
+        )
     )
     for line in _later_kicks(record):
-        console.print(line, highlight=False)
-    console.print(f"outcome: {record.outcome.value} {record.message}".rstrip(), highlight=False)
+        console.print(line)
+    console.print(f"outcome: {record.outcome.value} {record.message}".rstrip())
     shown = Table(show_header=False)
     for key, value in record.physics.items():
         if key == "later_kicks":
@@ -266,8 +285,8 @@ def print_record(record: Record, *, folder: Path, again: str, console: Console) 
     for key, value in record.cost.items():
         shown.add_row(key, str(value))
     console.print(shown)
-    console.print(f"files: {folder}", highlight=False, soft_wrap=True)
-    console.print(f"alone: {again}", highlight=False, soft_wrap=True, markup=False)
+    console.print(f"files: {folder}", soft_wrap=True)
+    console.print(f"alone: {again}", soft_wrap=True)
 
 
 def _later_kicks(record: Record) -> list[str]:
@@ -292,10 +311,7 @@ def print_reproduction(done: Reproduction, *, console: Console) -> None:
     if not done.differences:
         energy = done.again.physics.get("stored_energy_eV")
         stored = "" if energy is None else f", stored energy {energy!r} eV"
-        console.print(
-            f"[bold]{done.record.id}[/bold]  the same to the last digit: {done.compared} values{stored}",
-            highlight=False,
-        )
+        console.print(headed(done.record.id, f"  the same to the last digit: {done.compared} values{stored}"))
     else:
         shown = Table(title=f"{done.record.id}: not the same", title_justify="left")
         for heading in ("value", "in the run", "now"):
@@ -307,9 +323,8 @@ def print_reproduction(done: Reproduction, *, console: Console) -> None:
         console.print(shown)
         console.print(
             "all digits agree only with one build of the engine on one kind of processor",
-            highlight=False,
         )
-    console.print(f"files: {done.folder}", highlight=False, soft_wrap=True)
+    console.print(f"files: {done.folder}", soft_wrap=True)
 
 
 def _shortened(value: object) -> str:
@@ -330,21 +345,19 @@ def print_potentials(potentials: list[Potential], *, console: Console) -> None:
 def print_potential(potential: Potential, *, console: Console) -> None:
     """Print what a potential says of itself, and how to use it in a bare LAMMPS script."""
     about = potential.about
-    console.print(f"[bold]{potential.name}[/bold]  {about.title}", highlight=False)
-    console.print(f"status    {about.status}", highlight=False)
+    console.print(headed(potential.name, f"  {about.title}"))
+    console.print(f"status    {about.status}")
     types = ", ".join(f"{i} {s}" for i, s in enumerate(about.species, start=1))
-    console.print(f"types     {types}; LAMMPS units metal; cutoff {about.cutoff_A:g} A", highlight=False)
+    console.print(f"types     {types}; LAMMPS units metal; cutoff {about.cutoff_A:g} A")
     for pair, switch in about.zbl.items():
-        console.print(
-            f"ZBL       {pair} up to {switch.inner_A:g} A, body from {switch.outer_A:g} A", highlight=False
-        )
-    console.print(f"digest    {potential.digest}", highlight=False)
-    console.print(f"origin    {about.origin}", highlight=False)
-    console.print(f"license   {about.license}", highlight=False)
-    console.print(about.description.strip(), highlight=False)
-    console.print("in a bare LAMMPS script, after the box exists:", highlight=False)
+        console.print(f"ZBL       {pair} up to {switch.inner_A:g} A, body from {switch.outer_A:g} A")
+    console.print(f"digest    {potential.digest}")
+    console.print(f"origin    {about.origin}")
+    console.print(f"license   {about.license}")
+    console.print(about.description.strip())
+    console.print("in a bare LAMMPS script, after the box exists:")
     for command in potential.lammps_commands():
-        console.print(f"    {command}", highlight=False, soft_wrap=True)
+        console.print(f"    {command}", soft_wrap=True)
 
 
 def watched_check(potential: Potential, *, console: Console) -> int:
@@ -355,18 +368,16 @@ def watched_check(potential: Potential, *, console: Console) -> int:
     from cascade_driver.simulation.lammps_engine import LammpsEngine
 
     def show(result: ContractResult) -> None:
-        verdict = "[green]passed[/green]" if result.passed else "[bold red]FAILED[/bold red]"
+        verdict, style = ("passed", "green") if result.passed else ("FAILED", "bold red")
         value = "-" if math.isnan(result.measured) else f"{result.measured:.3g} {result.unit}".rstrip()
         console.print(
-            f"{verdict}  {result.name}, {result.subject}: {value} ({result.requirement})", highlight=False
+            headed(verdict, f"  {result.name}, {result.subject}: {value} ({result.requirement})", style=style)
         )
         if not result.passed:
-            console.print(f"        {result.remedy}", highlight=False)
+            console.print(f"        {result.remedy}")
 
-    console.print(f"[bold]{potential.name}[/bold] ({potential.about.status})", highlight=False)
+    console.print(headed(potential.name, f" ({potential.about.status})"))
     results = check_potential(potential, make_engine=partial(LammpsEngine, potential=potential), progress=show)
     failed = sum(not r.passed for r in results)
-    console.print(
-        f"{len(results) - failed} checks passed" + (f", {failed} failed" if failed else ""), highlight=False
-    )
+    console.print(f"{len(results) - failed} checks passed" + (f", {failed} failed" if failed else ""))
     return 1 if failed else 0

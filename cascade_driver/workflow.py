@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,6 @@ from cascade_driver.config import (
     read_input,
 )
 from cascade_driver.errors import FitError, InputError
-from cascade_driver.plot import save_figure
-from cascade_driver.report import ReportContent, report_figures, write_report
 from cascade_driver.simulation.crystal import assemble, constituents, resolved
 from cascade_driver.simulation.knock_on import choose_atom, site_rotations
 from cascade_driver.simulation.potential import Potential, load_potential
@@ -60,6 +58,9 @@ from cascade_driver.spectra.planning import CampaignAdvice, advise
 from cascade_driver.spectra.request import AnySpectrumRequest, CaptureRequest, request_title, requested_edges
 from cascade_driver.spectra.sources import gamma_timing, requested_spectrum, source_members_of
 from cascade_driver.spectra.spectrum import Spectrum, rebin, write_spectrum
+
+if TYPE_CHECKING:
+    from cascade_driver.report import ReportContent
 
 INPUT_FILE = "input.toml"
 MODEL_FILE = "model.json"
@@ -755,6 +756,10 @@ def conclude(directory: RunDirectory, *, allow_failures: bool = False) -> Conclu
     RecordError
         If a record is damaged.
     """
+    # Here: matplotlib costs what all the rest costs, and only figures need it.
+    from cascade_driver.plot import save_figure
+    from cascade_driver.report import report_figures, write_report
+
     wanted = analysis_of(directory)
     analysis = wanted.analysis or AnalysisSpec()
     if allow_failures:
@@ -838,6 +843,8 @@ def _report_content(
     pairs: list[CorrectedPair],
     problems: dict[str, str],
 ) -> ReportContent:
+    from cascade_driver.report import ReportContent
+
     status = run_status(directory)
     campaign = directory.load()
     protocol = campaign.protocol

@@ -300,7 +300,7 @@ def test_an_unwritable_place_is_told(capsys, tmp_path):
     (tmp_path / "input.toml").write_text(GOOD)
     (tmp_path / "file").write_text("")
     line = complaint(capsys, "run", tmp_path / "input.toml", "--out", tmp_path / "file" / "RUN", "--plan-only")
-    assert "choose another place with --out" in line
+    assert "is a file; give the name of a folder" in line
 
 
 # -- other verbs ----------------------------------------------------------------------------------------------

@@ -3,16 +3,99 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from cascade_driver.errors import InputError
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from cascade_driver.text import acting_characters
 
 #: The place where verbs, or kinds of one verb, are added.
 Verbs: TypeAlias = "argparse._SubParsersAction[Any]"
+
+#: More events, processes or points than this are a slip of the pen.
+LARGEST_COUNT = 10**8
+
+#: As in the input file.
+LARGEST_BINS = 100_000
+
+#: What a file system takes for one name.
+_LONGEST_NAME_bytes = 255
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, and whose numbers, names and paths are fit to be used.
+
+    Sub-parsers are of its kind, so that `type=float` of any option means a finite number.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        for kind, fit in ((float, number), (int, whole), (Path, any_path), (None, words)):
+            self.register("type", kind, fit)
+
+    def error(self, message: str) -> NoReturn:
+        """Complain as about any other input."""
+        raise InputError(f"{message}; see `{self.prog} --help`")
+
+
+def number(text: str) -> float:
+    """Return a finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is not a finite number")
+    return value
+
+
+def whole(text: str) -> int:
+    """Return a whole number that 64 bits hold."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is not a whole number") from None
+    if abs(value) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text[:20]}... is too large: give a whole number below 2^63")
+    return value
+
+
+def words(text: str) -> str:
+    """Return a text without characters that would act on a terminal."""
+    if found := acting_characters(text):
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} holds the control character {found[0]}; leave it out")
+    return text
+
+
+def any_path(text: str) -> Path:
+    """Return a path that can exist."""
+    parts = os.fsencode(words(text)).split(b"/")
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty name; give the name of a file or folder")
+    if (longest := max(map(len, parts))) > _LONGEST_NAME_bytes:
+        raise argparse.ArgumentTypeError(
+            f"a name of {longest} bytes, {text[:40]}...: a file system takes {_LONGEST_NAME_bytes}; shorten it"
+        )
+    return Path(text)
+
+
+def new_file(text: str) -> Path:
+    """Return a path where a file can be written."""
+    place = any_path(text)
+    if place.name in {"", ".."} or place.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder; give the name of a file in it")
+    return place
+
+
+def new_folder(text: str) -> Path:
+    """Return the path of a folder that is there or can be made."""
+    place = any_path(text)
+    for part in (place, *place.parents):
+        if part.exists() and not part.is_dir():
+            raise argparse.ArgumentTypeError(f"{part} is a file; give the name of a folder")
+    return place
 
 
 def add_verb(verbs: Verbs, name: str, command: Any, summary: str) -> argparse.ArgumentParser:
@@ -30,26 +113,39 @@ def no_kind(chosen: argparse.Namespace) -> int:
 
 def positive(text: str) -> int:
     """Return a whole number of at least 1."""
+    return _count(text, most=LARGEST_COUNT)
+
+
+def bin_number(text: str) -> int:
+    """Return a number of bins."""
+    return _count(text, most=LARGEST_BINS)
+
+
+def _count(text: str, *, most: int) -> int:
     try:
         value = int(text)
     except ValueError:
         value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is not a whole number of at least 1")
+    if value > most:
+        raise argparse.ArgumentTypeError(f"{text[:20]} is too many; give at most {most}")
     return value
 
 
 def lengths(text: str) -> dict[str, float] | float:
     """Return one length for all pairs, or lengths by pair: `0.9` or `Al-Al=0.9,Al-Si=0.9,Si-Si=1.6`."""
     if "=" not in text:
-        return float(text)
-    return {pair: float(value) for pair, value in (item.split("=") for item in text.split(","))}
+        return number(text)
+    return dict(map(named_number, text.split(",")))
 
 
 def named_number(text: str) -> tuple[str, float]:
     """Return `NAME=VALUE` as a pair."""
-    name, _, value = text.partition("=")
-    return name, float(value)
+    name, equals, value = words(text).partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is not NAME=VALUE")
+    return name, number(value)
 
 
 def add_binning(verb: argparse.ArgumentParser) -> None:
@@ -68,11 +164,11 @@ def add_binning(verb: argparse.ArgumentParser) -> None:
 def add_bins(verb: argparse.ArgumentParser) -> None:
     """Add the options that say where to count, and where to write."""
     verb.add_argument("--energy-eV", type=float, nargs=2, required=True, dest="energy_eV", metavar=("LOW", "HIGH"))
-    verb.add_argument("--bins", type=positive, required=True, metavar="N")
+    verb.add_argument("--bins", type=bin_number, required=True, metavar="N")
     verb.add_argument(
         "--log", action="store_true", dest="logarithmic", help="bins of equal ratio instead of equal width"
     )
-    verb.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
+    verb.add_argument("--out", type=new_file, required=True, metavar="FILE.csv")
 
 
 def add_direction(verb: argparse.ArgumentParser) -> None:
@@ -91,15 +187,6 @@ def add_direction(verb: argparse.ArgumentParser) -> None:
         metavar="W",
         help="standard deviation of that (default: 15)",
     )
-
-
-def make_console() -> Console:
-    """Return a console that keeps tables whole in pipes, too."""
-    from rich.console import Console
-
-    console = Console()
-    # A pipe or a file has no width of its own; 80 columns would break the tables.
-    return console if console.is_terminal else Console(width=120)
 
 
 def write_text(path: Path, text: str) -> None:

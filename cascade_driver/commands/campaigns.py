@@ -8,7 +8,14 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cascade_driver.commands.arguments import Verbs, add_direction, add_verb, make_console, positive
+from cascade_driver.commands.arguments import (
+    Verbs,
+    add_direction,
+    add_verb,
+    new_file,
+    new_folder,
+    positive,
+)
 from cascade_driver.errors import CascadeError, InputError
 
 if TYPE_CHECKING:
@@ -34,7 +41,7 @@ def add_to(verbs: Verbs) -> None:
 def _add_run(verbs: Verbs) -> None:
     verb = add_verb(verbs, "run", _run, "Run a campaign, or what is missing of it, and what its input asks for.")
     verb.add_argument("input", type=Path, help="input file (TOML), or the name of a shipped one")
-    verb.add_argument("--out", type=Path, metavar="RUN", help="run directory (default: runs/<input's name>)")
+    verb.add_argument("--out", type=new_folder, metavar="RUN", help="run directory (default: runs/<input's name>)")
     verb.add_argument("--workers", type=positive, metavar="N", help="processes at a time (default: all cores)")
     verb.add_argument("--executor", metavar="NAME", help="processes (default), serial or dask")
     verb.add_argument("--plan-only", action="store_true", help="write the plan and stop")
@@ -102,11 +109,15 @@ def _add_verify(verbs: Verbs) -> None:
 def _add_export(verbs: Verbs) -> None:
     verb = add_verb(verbs, "export", _export, "Write what is finished so far as tables, database or structures.")
     verb.add_argument("run", type=Path, metavar="RUN")
-    verb.add_argument("--table", type=Path, action="append", default=[], metavar="FILE", help=".csv or .parquet")
-    verb.add_argument("--ase-db", type=Path, dest="ase_db", metavar="FILE.db", help="for `ase db`")
-    verb.add_argument("--structures", type=Path, metavar="FOLDER", help="final structures as extxyz, for OVITO")
     verb.add_argument(
-        "--trajectories", type=Path, metavar="FOLDER", help="what `[work] trajectory` kept, for OVITO"
+        "--table", type=new_file, action="append", default=[], metavar="FILE", help=".csv or .parquet"
+    )
+    verb.add_argument("--ase-db", type=new_file, dest="ase_db", metavar="FILE.db", help="for `ase db`")
+    verb.add_argument(
+        "--structures", type=new_folder, metavar="FOLDER", help="final structures as extxyz, for OVITO"
+    )
+    verb.add_argument(
+        "--trajectories", type=new_folder, metavar="FOLDER", help="what `[work] trajectory` kept, for OVITO"
     )
 
 
@@ -123,7 +134,7 @@ def _add_reproduce(verbs: Verbs) -> None:
     )
     verb.add_argument("run", type=Path, metavar="RUN")
     verb.add_argument("id", help="its id, or the beginning of it")
-    verb.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets FOLDER/<id>")
+    verb.add_argument("--out", type=new_folder, required=True, metavar="FOLDER", help="gets FOLDER/<id>")
     verb.add_argument("--trajectory-every-fs", type=float, metavar="FS", help="film it, a frame every so often")
     verb.add_argument("--trajectory-atoms", choices=["moved", "all"], default="moved", help="(default: moved)")
 
@@ -131,7 +142,7 @@ def _add_reproduce(verbs: Verbs) -> None:
 def _add_fit(verbs: Verbs) -> None:
     verb = add_verb(verbs, "fit", _fit, "Fit the stored-energy model to the finished cascades of a run.")
     verb.add_argument("run", type=Path, metavar="RUN")
-    verb.add_argument("--out", type=Path, metavar="MODEL.json", help="model file (default: RUN/model.json)")
+    verb.add_argument("--out", type=new_file, metavar="MODEL.json", help="model file (default: RUN/model.json)")
     verb.add_argument("--shape", choices=["gaussian", "split_gaussian"], help="of the stored energies")
     verb.add_argument("--order", type=int, choices=[1, 2], help="of their dependence on the recoil energy")
     verb.add_argument("--allow-failures", action="store_true", help="fit in spite of many failed cascades")
@@ -160,7 +171,7 @@ def _add_advice(verbs: Verbs) -> None:
 
 def _run(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.executors import require_executor
-    from cascade_driver.terminal import watched_work
+    from cascade_driver.terminal import headed, make_console, watched_work
     from cascade_driver.workflow import plan_run
 
     if chosen.executor is not None:
@@ -169,11 +180,8 @@ def _run(chosen: argparse.Namespace) -> int:
     _supersede(planned.directory, planned.campaign, chosen)
     console = make_console()
     campaign = planned.campaign
-    console.print(
-        f"[bold]{campaign.title}[/bold]: {campaign.size} cascades in {planned.directory.path}\n"
-        f"potential {planned.potential.name} ({campaign.potential_status})",
-        highlight=False,
-    )
+    console.print(headed(campaign.title, f": {campaign.size} cascades in {planned.directory.path}"))
+    console.print(f"potential {planned.potential.name} ({campaign.potential_status})")
     if chosen.plan_only:
         return 0
     watched_work(planned, workers=chosen.workers, executor=chosen.executor, console=console)
@@ -286,17 +294,17 @@ def _stop_with(lease: Path) -> None:
 def _conclude(path: Path, *, allow_failures: bool) -> int:
     """Fit, correct, draw, report; end with the table and the paths."""
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.terminal import print_energies
+    from cascade_driver.terminal import make_console, print_energies
     from cascade_driver.workflow import conclude
 
     console = make_console()
     conclusion = conclude(RunDirectory(path), allow_failures=allow_failures)
     print_energies(conclusion.table, console=console)
     for note in conclusion.notes:
-        console.print(f"note: {note}", highlight=False)
-    console.print("written:", highlight=False)
+        console.print(f"note: {note}")
+    console.print("written:")
     for file in conclusion.files:
-        console.print(f"  {file}", highlight=False, soft_wrap=True)
+        console.print(f"  {file}", soft_wrap=True)
     if conclusion.failure:
         raise CascadeError(conclusion.failure)
     return 0
@@ -322,14 +330,14 @@ def _status(chosen: argparse.Namespace) -> int:
 def _print_status(path: Path) -> None:
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.campaign.status import run_status
-    from cascade_driver.terminal import print_status
+    from cascade_driver.terminal import make_console, print_status
 
     print_status(run_status(RunDirectory(path.resolve())), console=make_console())
 
 
 def _verify(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.terminal import watched_verification
+    from cascade_driver.terminal import make_console, watched_verification
 
     return watched_verification(RunDirectory(chosen.run.resolve()), console=make_console())
 
@@ -366,7 +374,7 @@ def _show(chosen: argparse.Namespace) -> int:
     import shlex
 
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.terminal import print_record
+    from cascade_driver.terminal import make_console, print_record
 
     run = RunDirectory(chosen.run.resolve())
     record = run.record(_one_cascade(run, chosen.id))
@@ -393,7 +401,7 @@ def _reproduce(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.schema import build
     from cascade_driver.simulation.trajectory import TrajectorySpec
-    from cascade_driver.terminal import print_reproduction
+    from cascade_driver.terminal import make_console, print_reproduction
 
     film = None
     if chosen.trajectory_every_fs is not None:
@@ -408,7 +416,7 @@ def _reproduce(chosen: argparse.Namespace) -> int:
 def _fit(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.config import AnalysisSpec, analysis_with
-    from cascade_driver.terminal import print_energies, print_model
+    from cascade_driver.terminal import make_console, print_energies, print_model
     from cascade_driver.workflow import analysis_of, fit_run
 
     run = RunDirectory(chosen.run.resolve())
@@ -425,13 +433,13 @@ def _fit(chosen: argparse.Namespace) -> int:
     console = make_console()
     print_energies(table, console=console)
     print_model(model, console=console)
-    console.print(f"written: {path}", highlight=False, soft_wrap=True)
+    console.print(f"written: {path}", soft_wrap=True)
     return 0
 
 
 def _plan(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.terminal import print_advice
+    from cascade_driver.terminal import make_console, print_advice
     from cascade_driver.workflow import advise_run, relevant_range_eV
 
     between = tuple(chosen.between_eV) if chosen.between_eV else None

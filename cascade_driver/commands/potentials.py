@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cascade_driver.commands.arguments import Verbs, add_verb, lengths, make_console, no_kind
+from cascade_driver.commands.arguments import (
+    Verbs,
+    add_verb,
+    lengths,
+    new_folder,
+    no_kind,
+)
 from cascade_driver.errors import InputError
 
 
@@ -35,13 +41,13 @@ def _add_potential(verbs: Verbs) -> None:
     join.add_argument("--title", default="")
     join.add_argument("--origin", default="")
     join.add_argument("--license", default="")
-    join.add_argument("--out", type=Path, required=True, metavar="DIR")
+    join.add_argument("--out", type=new_folder, required=True, metavar="DIR")
 
 
 def _potential_list(chosen: argparse.Namespace) -> int:
     del chosen
     from cascade_driver.simulation.potential import load_potential, shipped_potentials
-    from cascade_driver.terminal import print_potentials
+    from cascade_driver.terminal import make_console, print_potentials
 
     print_potentials([load_potential(name) for name in shipped_potentials()], console=make_console())
     return 0
@@ -49,7 +55,7 @@ def _potential_list(chosen: argparse.Namespace) -> int:
 
 def _potential_show(chosen: argparse.Namespace) -> int:
     from cascade_driver.simulation.potential import load_potential
-    from cascade_driver.terminal import print_potential
+    from cascade_driver.terminal import make_console, print_potential
 
     print_potential(load_potential(chosen.name), console=make_console())
     return 0
@@ -57,7 +63,7 @@ def _potential_show(chosen: argparse.Namespace) -> int:
 
 def _potential_check(chosen: argparse.Namespace) -> int:
     from cascade_driver.simulation.potential import load_potential
-    from cascade_driver.terminal import watched_check
+    from cascade_driver.terminal import make_console, watched_check
 
     return watched_check(load_potential(chosen.name), console=make_console())
 

@@ -13,8 +13,10 @@ from typing import Any
 from cascade_driver.commands.arguments import (
     Verbs,
     add_verb,
-    make_console,
+    bin_number,
     named_number,
+    new_file,
+    new_folder,
     no_kind,
     positive,
     write_text,
@@ -51,11 +53,11 @@ def _add_background(verbs: Verbs) -> None:
     )
     film.add_argument("--stress-MPa", type=float, dest="bulk_stress_MPa", metavar="S", help="in the film")
     film.add_argument("--energy-eV", type=float, nargs=2, dest="energy_eV", metavar=("LOW", "HIGH"))
-    film.add_argument("--bins", type=positive, metavar="N")
+    film.add_argument("--bins", type=bin_number, metavar="N")
     film.add_argument("--events", type=positive, metavar="N", help="simulated")
     film.add_argument("--seed", type=int, metavar="N")
-    film.add_argument("--out", type=Path, required=True, metavar="FILM.csv")
-    film.add_argument("--figure", type=Path, metavar="STEM", help="rates per area: STEM.png and STEM.pdf")
+    film.add_argument("--out", type=new_file, required=True, metavar="FILM.csv")
+    film.add_argument("--figure", type=new_file, metavar="STEM", help="rates per area: STEM.png and STEM.pdf")
     film.add_argument(
         "--measured", type=Path, nargs="+", default=[], metavar="CSV", help="of this detector, for the figure"
     )
@@ -64,7 +66,7 @@ def _add_background(verbs: Verbs) -> None:
     )
     film.add_argument(
         "--dynamics",
-        type=Path,
+        type=new_file,
         metavar="STEM",
         help="one dislocation that comes free: STEM-motion.png, STEM-phonons.png, STEM-release.png",
     )
@@ -89,7 +91,9 @@ def _add_tls(verbs: Verbs) -> None:
         "--temperature-K", type=float, nargs=2, default=[0.01, 10.0], dest="temperature_K", metavar=("LOW", "HIGH")
     )
     damping.add_argument("--points", type=positive, default=61, metavar="N")
-    damping.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="a figure is put beside it")
+    damping.add_argument(
+        "--out", type=new_file, required=True, metavar="FILE.csv", help="a figure is put beside it"
+    )
     fit = add_verb(kinds, "fit", _tls_fit, "Fit tunnelling systems to measured damping.")
     fit.add_argument("data", type=Path, metavar="DATA.csv", help="temperature_K,damping_Hz,damping_error_Hz,metal")
     _add_resonator(fit)
@@ -102,7 +106,7 @@ def _add_tls(verbs: Verbs) -> None:
         metavar=("LOW", "HIGH"),
         help="leave out superconducting points here, where quasiparticles damp",
     )
-    fit.add_argument("--out", type=Path, required=True, metavar="FIT.json", help="a figure is put beside it")
+    fit.add_argument("--out", type=new_file, required=True, metavar="FIT.json", help="a figure is put beside it")
     _add_properties(kinds)
     _add_debris(kinds)
     dos = add_verb(kinds, "dos", _tls_dos, "Density of states of interacting systems, or what is missing of it.")
@@ -113,7 +117,7 @@ def _add_tls(verbs: Verbs) -> None:
     dos.add_argument("--realisations", type=positive, required=True, metavar="N")
     dos.add_argument("--seed", type=int, default=1)
     dos.add_argument("--workers", type=positive, metavar="N", help="processes at a time (default: all cores)")
-    dos.add_argument("--out", type=Path, required=True, metavar="DIR")
+    dos.add_argument("--out", type=new_folder, required=True, metavar="DIR")
 
 
 def _add_properties(kinds: Verbs) -> None:
@@ -139,7 +143,7 @@ def _add_properties(kinds: Verbs) -> None:
         "--temperature-K", type=float, nargs=2, default=[0.01, 2.0], dest="temperature_K", metavar=("LOW", "HIGH")
     )
     verb.add_argument("--points", type=positive, default=41, metavar="N")
-    verb.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="a figure is put beside it")
+    verb.add_argument("--out", type=new_file, required=True, metavar="FILE.csv", help="a figure is put beside it")
 
 
 def _add_debris(kinds: Verbs) -> None:
@@ -147,7 +151,9 @@ def _add_debris(kinds: Verbs) -> None:
         kinds, "debris", _tls_debris, "Tunnelling systems in the debris of cascades, and their release."
     )
     debris.add_argument("run", type=Path, metavar="RUN")
-    debris.add_argument("--out", type=Path, required=True, metavar="DIR", help="the same DIR continues a search")
+    debris.add_argument(
+        "--out", type=new_folder, required=True, metavar="DIR", help="the same DIR continues a search"
+    )
     debris.add_argument("--cascades", type=positive, metavar="N", help="search the first N that stored energy")
     debris.add_argument("--bursts", type=positive, metavar="N", help="hot bursts per cascade (default: 30)")
     debris.add_argument("--burst-temperature-K", type=float, nargs="+", dest="burst_temperatures_K", metavar="T")
@@ -356,6 +362,7 @@ def _tls_dos(chosen: argparse.Namespace) -> int:
     from cascade_driver.plot import save_figure, tls_density_figure
     from cascade_driver.relaxation.tls_realisations import GlassRun, make_realisations, write_summary
     from cascade_driver.schema import build
+    from cascade_driver.terminal import make_console
 
     names = ("size", "interaction_K", "random_field_K", "concentration")
     content = {"glass": {n: getattr(chosen, n) for n in names}, "annealing": {}, "seed": chosen.seed}
@@ -500,6 +507,8 @@ def _solid(chosen: argparse.Namespace, crystal: str | None) -> Any:
 def _search_progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show how far a search is, and how long the rest of it takes at the pace so far."""
     import time
+
+    from cascade_driver.terminal import make_console
 
     console = make_console()
     began: dict[str, tuple[float, int]] = {}

@@ -15,6 +15,7 @@ from cascade_driver.commands.arguments import (
     add_direction,
     add_verb,
     named_number,
+    new_file,
     no_kind,
     positive,
     write_text,
@@ -193,7 +194,7 @@ def _add_correct(verbs: Verbs) -> None:
     verb.add_argument(
         "--model", action="append", default=[], metavar="MODEL", help="a model, if not given before the spectrum"
     )
-    verb.add_argument("--out", type=Path, required=True, metavar="OBSERVED.csv")
+    verb.add_argument("--out", type=new_file, required=True, metavar="OBSERVED.csv")
     verb.add_argument("--species", metavar="X", help="whose response stands for elements that have none")
     verb.add_argument("--extrapolate", action="store_true", help="use the model above the simulated energies")
     verb.add_argument("--resolution-eV", type=float, default=0.0, dest="resolution_eV", metavar="SIGMA")
@@ -257,7 +258,7 @@ def _add_draw(verbs: Verbs) -> None:
         "--lines-eV", type=float, nargs="+", default=(), dest="lines_eV", metavar="E", help="peaks to mark in them"
     )
     verb.add_argument("--log-counts", action="store_true", help="logarithmic axis of them")
-    verb.add_argument("--out", type=Path, required=True, metavar="FIGURE", help="FIGURE.png and FIGURE.pdf")
+    verb.add_argument("--out", type=new_file, required=True, metavar="FIGURE", help="FIGURE.png and FIGURE.pdf")
 
 
 def _add_modulation(verbs: Verbs) -> None:

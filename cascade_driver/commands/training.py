@@ -7,7 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade_driver.commands.arguments import Verbs, add_verb, make_console, no_kind, positive
+from cascade_driver.commands.arguments import (
+    Verbs,
+    add_verb,
+    new_file,
+    new_folder,
+    no_kind,
+    positive,
+)
 from cascade_driver.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,7 +82,9 @@ def _add_propose(kinds: Verbs) -> None:
         "--select", type=positive, metavar="N", help="only the N frames that teach a fit most; needs --fit"
     )
     cascades.add_argument("--fit", type=Path, metavar="FIT.toml", help="what the potential was fitted with")
-    cascades.add_argument("--cache", type=Path, metavar="DIR", help="of the fit (default: `.fit-cache` beside it)")
+    cascades.add_argument(
+        "--cache", type=new_folder, metavar="DIR", help="of the fit (default: `.fit-cache` beside it)"
+    )
 
 
 def _add_crystal(verb: argparse.ArgumentParser, *, moves: bool = False) -> None:
@@ -215,6 +224,7 @@ def _propose_pairs(chosen: argparse.Namespace) -> int:
 
 def _propose_frenkel(chosen: argparse.Namespace) -> int:
     from cascade_driver.schema import build
+    from cascade_driver.terminal import make_console
     from cascade_driver.training.propose import FrenkelSearch, frenkel_pairs
 
     console, box, make_calculator = make_console(), _cell(chosen), _calculator(chosen)
@@ -226,7 +236,7 @@ def _propose_frenkel(chosen: argparse.Namespace) -> int:
             with console.status("searching") as status:
                 for pair in frenkel_pairs(box, search, make_calculator, observe=status.update):
                     mark = "" if pair.converged else ", not converged"
-                    console.print(f"{species}: {pair.energy_eV:.2f} eV above the crystal{mark}", highlight=False)
+                    console.print(f"{species}: {pair.energy_eV:.2f} eV above the crystal{mark}")
                     yield from pair.frames
 
     return _ask(chosen, found())
@@ -333,7 +343,7 @@ def _status(chosen: argparse.Namespace) -> int:
 def _add_collect(kinds: Verbs) -> None:
     collect = add_verb(kinds, "collect", _collect, "Write the labelled frames of queues into one file.")
     collect.add_argument("queues", type=Path, nargs="+", metavar="QUEUE")
-    collect.add_argument("--out", type=Path, required=True, metavar="FRAMES.extxyz.gz")
+    collect.add_argument("--out", type=new_file, required=True, metavar="FRAMES.extxyz.gz")
 
 
 def _collect(chosen: argparse.Namespace) -> int:
@@ -365,7 +375,7 @@ def _add_import(kinds: Verbs) -> None:
     verb.add_argument("--groups", nargs="+", metavar="G", help="keep only these")
     verb.add_argument("--settings", default="", metavar="TEXT", help="who labelled them, with what")
     verb.add_argument("--origin", default="", metavar="TEXT", help="default: the name of the file")
-    verb.add_argument("--out", type=Path, required=True, metavar="FRAMES.extxyz.gz")
+    verb.add_argument("--out", type=new_file, required=True, metavar="FRAMES.extxyz.gz")
 
 
 def _named_key(text: str) -> tuple[str, str]:
@@ -400,9 +410,9 @@ def _import(chosen: argparse.Namespace) -> int:
 def _add_fit(kinds: Verbs) -> None:
     verb = add_verb(kinds, "fit", _fit, "Fit a linear potential to labelled frames and write its folder.")
     verb.add_argument("input", type=Path, metavar="FIT.toml")
-    verb.add_argument("--out", type=Path, required=True, metavar="POTENTIAL", help="a new folder")
+    verb.add_argument("--out", type=new_folder, required=True, metavar="POTENTIAL", help="a new folder")
     verb.add_argument("--ensemble", type=int, default=0, metavar="N", help="write N draws beside it")
-    verb.add_argument("--cache", type=Path, metavar="DIR", help="default: `.fit-cache` beside the input")
+    verb.add_argument("--cache", type=new_folder, metavar="DIR", help="default: `.fit-cache` beside the input")
     verb.add_argument("--seed", type=int, default=1, help="of the ensemble")
 
 
@@ -434,9 +444,9 @@ def _add_curve(kinds: Verbs) -> None:
     verb.add_argument(
         "--test", type=Path, required=True, metavar="FRAMES", help="labelled, the crystal among them"
     )
-    verb.add_argument("--cache", type=Path, metavar="DIR", help="default: `.fit-cache` beside the input")
+    verb.add_argument("--cache", type=new_folder, metavar="DIR", help="default: `.fit-cache` beside the input")
     verb.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="of a validation: its report shows it"
+        "--out", type=new_folder, required=True, metavar="DIR", help="of a validation: its report shows it"
     )
 
 
@@ -475,7 +485,9 @@ def _add_validate(kinds: Verbs) -> None:
     )
     verb.add_argument("--frenkel", nargs="*", default=[], metavar="X", help="search the close pairs of these")
     verb.add_argument("--sections", nargs="+", metavar="S", help="some only (default: all)")
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="a section there is not done again")
+    verb.add_argument(
+        "--out", type=new_folder, required=True, metavar="DIR", help="a section there is not done again"
+    )
 
 
 def _validate(chosen: argparse.Namespace) -> int:

@@ -1,5 +1,7 @@
 """Figures. Every function returns a `matplotlib.figure.Figure`; nothing else in the package knows matplotlib."""
 
+# First, before any other room imports matplotlib.
+from cascade_driver.plot import backend as backend
 from cascade_driver.plot.kicks import second_kick_figure
 from cascade_driver.plot.relaxation import (
     debris_figure,

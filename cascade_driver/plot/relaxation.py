@@ -46,6 +46,7 @@ from cascade_driver.plot.style import (
     QUIET_COLOUR,
     RATE_DECADES,
     COLUMN_WIDTH_in,
+    as_drawn,
     dress,
     dressed_axes,
     finished,
@@ -99,8 +100,8 @@ def film_spectra_figure(
             days_since_cooldown=first.days_since_cooldown,
             reference_days=first.days_since_cooldown,
         )
-        style = ("--", ":", "-.")[number % 3]
-        axes.stairs(rate, one.energy_edges_eV, baseline=None, color=DATA_COLOUR, linestyle=style, label=name)
+        style, label = ("--", ":", "-.")[number % 3], as_drawn(name)
+        axes.stairs(rate, one.energy_edges_eV, baseline=None, color=DATA_COLOUR, linestyle=style, label=label)
     axes.set_yscale("log")
     top = max(float(s.rate_per_mm2_s_eV.max()) for s in spectra)
     if top > 0:
@@ -142,9 +143,9 @@ def film_overlay_figure(film: Spectrum, others: Sequence[tuple[str, Spectrum]]) 
     axes = dressed_axes(figure)
     for number, (name, one) in enumerate(drawn):
         rate = one.total_rate_per_kg_day_keV
-        colour = PAIR_COLOURS[(1 - number) % len(PAIR_COLOURS)] if number < 2 else PAIR_COLOURS[number]
+        colour = PAIR_COLOURS[(1 - number if number < 2 else number) % len(PAIR_COLOURS)]
         shown = np.where(rate > 0, rate, np.nan)
-        label = textwrap.fill(name, 48)
+        label = as_drawn(textwrap.fill(name, 48))
         axes.stairs(shown, one.energy_edges_eV, baseline=None, color=colour, label=label, linewidth=1.2)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(numticks=8))
@@ -430,7 +431,7 @@ def glass_properties_figure(drawn: Sequence[tuple[str, GlassProperties]]) -> Fig
         )
         marker = "o" if T.size < _FEW_POINTS else ""
         for axes, y in zip(panels, values, strict=True):
-            axes.plot(T, y, color=colour, label=name, marker=marker, markersize=3)
+            axes.plot(T, y, color=colour, label=as_drawn(name), marker=marker, markersize=3)
     labels = (
         r"$\kappa / T^2$ (arbitrary)",
         r"$C / T$ ($k_B$/K)",

@@ -24,6 +24,7 @@ from cascade_driver.plot.style import (
     QUIET_COLOUR,
     RATE_DECADES,
     COLUMN_WIDTH_in,
+    as_drawn,
     dress,
     dressed_axes,
     finished,
@@ -81,8 +82,8 @@ def spectra_figure(
     lower.axhspan(1 - RATIO_BAND, 1 + RATIO_BAND, color=FILL_COLOUR, alpha=0.55, linewidth=0, zorder=0)
     lower.axhline(1, color=QUIET_COLOUR, linewidth=0.7, zorder=1)
     handles = [
-        Line2D([], [], color=QUIET_COLOUR, linestyle=(0, (4, 1.5)), label=labels[0]),
-        Line2D([], [], color=QUIET_COLOUR, label=labels[1]),
+        Line2D([], [], color=QUIET_COLOUR, linestyle=(0, (4, 1.5)), label=as_drawn(labels[0])),
+        Line2D([], [], color=QUIET_COLOUR, label=as_drawn(labels[1])),
     ]
     is_shared = len(drawn) > 1 and all(_same(pair.expected, drawn[0].expected) for pair in drawn)
     for number, pair in enumerate(drawn):
@@ -101,7 +102,7 @@ def spectra_figure(
             if not pair.is_complete.all():
                 _draw_stairs(axes, pair, np.where(pair.is_complete, np.nan, values), colour, alpha=0.3)
         _draw_bands(upper, lower, pair, colour)
-        handles.append(Line2D([], [], color=colour, linewidth=2.5, label=textwrap.fill(pair.title, 48)))
+        handles.append(Line2D([], [], color=colour, linewidth=2.5, label=as_drawn(textwrap.fill(pair.title, 48))))
     banded = [pair.bands for pair in drawn if pair.bands is not None]
     if banded:
         parts = dict.fromkeys(name for bands in banded for name in bands.components if name != "fit")

@@ -12,19 +12,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cascade_driver.errors import InputError
-
-if TYPE_CHECKING:
-    pass
-
 
 #: What a figure says whose potential calls itself qualitative.
 QUALITATIVE_MARK = "qualitative potential"
@@ -52,9 +49,14 @@ RATE_DECADES = 5
 #: Of error bands.
 BAND_ALPHA = 0.3
 
+_FONT = "DejaVu Sans"
+
+#: What is drawn for a character that the font does not have.
+_NO_GLYPH = "□"
+
 _STYLE = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same figure on every machine
+    "font.sans-serif": [_FONT],  # comes with matplotlib: the same figure on every machine
     "mathtext.fontset": "dejavusans",
     "font.size": 7.5,
     "axes.labelsize": 8,
@@ -124,6 +126,18 @@ def _pdf_bytes(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
     return stream.getvalue()
+
+
+def as_drawn(text: str) -> str:
+    """Return a title or a name that a user chose, to be drawn as it stands.
+
+    A dollar begins no formula, an underscore at the front does not keep it out of the legend, and a character
+    that the font does not have becomes a box.
+    """
+    font = get_font(findfont(_FONT))
+    known = "".join(c if c.isspace() or font.get_char_index(ord(c)) else _NO_GLYPH for c in text)
+    escaped = known.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from cascade_driver.plot.style import (
     PAIR_COLOURS,
     QUIET_COLOUR,
     COLUMN_WIDTH_in,
+    as_drawn,
     dressed_axes,
     finished,
     styled,
@@ -43,7 +44,7 @@ def energy_parity_figure(groups: Mapping[str, Mapping[str, Sequence[float]]]) ->
             markersize=3,
             markerfacecolor="none",
             color=PAIR_COLOURS[number % len(PAIR_COLOURS)],
-            label=group.replace("_", " "),
+            label=as_drawn(group.replace("_", " ")),
         )
         lowest = min(lowest, float(labels.min()), float(predicted.min()))
         highest = max(highest, float(labels.max()), float(predicted.max()))
@@ -166,7 +167,7 @@ def pair_curve_figure(curves: Mapping[str, Any]) -> Figure:
         # Linear where the pair is bound, logarithmic where it repels.
         axes.set_yscale("symlog", linthresh=10.0)
         axes.set_xscale("log")
-        axes.set_title(name, fontsize=7)
+        axes.set_title(as_drawn(name), fontsize=7)
     for axes in panels[len(pairs) :]:
         axes.set_axis_off()
     panels[0].legend(fontsize=6)

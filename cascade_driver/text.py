@@ -1,0 +1,60 @@
+"""Text as a terminal may get it: nothing in it acts, and every terminal can show it."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+import unicodedata
+
+#: Signs that we print ourselves, in ASCII; letters lose their accents, whatever else is left becomes `?`.
+_TWINS = str.maketrans(
+    {"±": "+-", "−": "-", "–": "-", "×": "x", "·": ".", "→": "->", "…": "...", "≥": ">=", "≤": "<=", "°": " deg"}
+)
+
+#: Unicode categories of characters that steer a terminal, or show a text in another order than it has.
+_ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+#: Of those, what lays out a text.
+_LAYOUT = frozenset("\n\t")
+
+
+def visible(text: str) -> str:
+    r"""Return a text with all characters written out that would act on a terminal.
+
+    Examples
+    --------
+    >>> print(visible("a title\x1b[2J of \u202eothers"))
+    a title\x1b[2J of \u202eothers
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c in _LAYOUT or unicodedata.category(c) not in _ACTING else ascii(c)[1:-1] for c in text)
+
+
+def one_line(text: str) -> str:
+    """Return a text in one line of visible characters."""
+    return visible(" ".join(text.split()))
+
+
+def acting_characters(text: str) -> list[str]:
+    """Return the control characters of a text that no name and no table needs, as they are written out."""
+    return [ascii(c)[1:-1] for c in text if unicodedata.category(c) == "Cc" and c not in "\n\r\t\f"]
+
+
+def speak_everywhere() -> None:
+    """Let standard output and standard error take any text, whatever their encoding: logs are often ASCII."""
+    codecs.register_error("twins", _twin)
+    for stream in (sys.stdout, sys.stderr):
+        if (reconfigure := getattr(stream, "reconfigure", None)) is not None:
+            reconfigure(errors="twins")
+
+
+def _twin(error: UnicodeError) -> tuple[str, int]:
+    """Return what stands for characters that an encoding does not have, and where to go on."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    twins = [
+        unicodedata.normalize("NFKD", c.translate(_TWINS)).encode("ascii", "ignore").decode("ascii") or "?"
+        for c in error.object[error.start : error.end]
+    ]
+    return "".join(twins), error.end
