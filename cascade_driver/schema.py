@@ -21,6 +21,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from cascade_driver.errors import InputError
+from cascade_driver.files import text_of
+from cascade_driver.text import acting_characters
 
 #: Unknown keys are errors, infinities and nans too; defaults are validated like the rest.
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=True, str_strip_whitespace=True)
@@ -39,7 +41,7 @@ def parameters(cls: type[T]) -> type[T]:
     return cast("type[T]", made)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path | str) -> dict[str, Any]:
     """Return the content of a TOML file.
 
     Raises
@@ -47,18 +49,29 @@ def read_toml(path: Path) -> dict[str, Any]:
     InputError
         If the file is missing, unreadable or not TOML.
     """
+    text = text_of(path, what="TOML")
     try:
-        with path.open("rb") as stream:
-            return tomllib.load(stream)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; give the path of a TOML file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from None
-    except tomllib.TOMLDecodeError as error:
+        content = tomllib.loads(text)
+        # Escaped in the file, they would act on the terminal that shows them.
+        _refuse_acting(content)
+    except RecursionError:
+        raise InputError(f"{path}: not valid TOML: nested too deeply") from None
+    except ValueError as error:  # also of numbers with thousands of digits
         raise InputError(f"{path}: not valid TOML: {error}") from None
+    return content
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def _refuse_acting(content: Any) -> None:
+    if isinstance(content, str) and (found := acting_characters(content)):
+        raise ValueError(f"{content[:80]!r} holds the control character {found[0]}; leave it out")
+    if isinstance(content, dict):
+        content = [*content, *content.values()]
+    if isinstance(content, list):
+        for inner in content:
+            _refuse_acting(inner)
+
+
+def read_json(path: Path | str) -> dict[str, Any]:
     """Return the content of a JSON file that holds an object.
 
     Raises
@@ -66,11 +79,12 @@ def read_json(path: Path) -> dict[str, Any]:
     InputError
         If the file is missing, unreadable or something else.
     """
+    text = text_of(path, what="JSON")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
+        content = json.loads(text)
+    except RecursionError:
+        raise InputError(f"{path}: not valid JSON (nested too deeply)") from None
+    except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, expected an object")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import sys
 import unicodedata
 
@@ -13,6 +14,9 @@ _TWINS = str.maketrans(
 
 #: Unicode categories of characters that steer a terminal, or show a text in another order than it has.
 _ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+#: Category Cc but for line ends, tabulators and form feeds.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 
 #: Of those, what lays out a text.
 _LAYOUT = frozenset("\n\t")
@@ -38,7 +42,7 @@ def one_line(text: str) -> str:
 
 def acting_characters(text: str) -> list[str]:
     """Return the control characters of a text that no name and no table needs, as they are written out."""
-    return [ascii(c)[1:-1] for c in text if unicodedata.category(c) == "Cc" and c not in "\n\r\t\f"]
+    return [ascii(c)[1:-1] for c in _CONTROL.findall(text)]
 
 
 def speak_everywhere() -> None:

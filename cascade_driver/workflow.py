@@ -35,6 +35,7 @@ from cascade_driver.config import (
     read_input,
 )
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.files import text_of
 from cascade_driver.simulation.crystal import assemble, constituents, resolved
 from cascade_driver.simulation.knock_on import choose_atom, site_rotations
 from cascade_driver.simulation.potential import Potential, load_potential
@@ -118,7 +119,7 @@ def plan_run(given: Path, *, out: Path | None) -> PlannedRun:
     try:
         kept = directory.keep(potential)
         directory.save(campaign)
-        write_atomically(directory.path / INPUT_FILE, path.read_text(encoding="utf-8"))
+        write_atomically(directory.path / INPUT_FILE, text_of(path, what="TOML"))
     except OSError as error:
         raise disk_error(directory.path, error) from None
     return PlannedRun(directory=directory, campaign=campaign, potential=kept, wanted=wanted)

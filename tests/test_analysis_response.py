@@ -275,7 +275,7 @@ def test_damaged_model_files_are_refused_in_one_line(fitted, tmp_path):
     path.write_text("[]")
     with pytest.raises(RecordError, match="not a stored-energy model"):
         StoredEnergyModel.load(path)
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="no such file"):
         StoredEnergyModel.load(tmp_path / "absent.json")
     with pytest.raises(InputError, match="cannot write"):
         fitted.save(tmp_path / "absent" / "model.json")

@@ -230,7 +230,7 @@ def test_a_folder_is_no_input(capsys, tmp_path):
 
 def test_an_input_that_is_no_text_is_refused(capsys, tmp_path):
     (tmp_path / "input.toml").write_bytes(b"\xff\xfe\x00")
-    assert "cannot be read as text" in complaint(capsys, "run", tmp_path / "input.toml")
+    assert "not a text file" in complaint(capsys, "run", tmp_path / "input.toml")
 
 
 @pytest.fixture

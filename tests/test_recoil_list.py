@@ -63,7 +63,7 @@ def test_files_that_are_not_there_or_not_text_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_recoil_list(tmp_path / "nothing.csv")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(InputError, match="cannot be read as text"):
+    with pytest.raises(InputError, match="not a text file"):
         read_level_file(tmp_path / "binary")
 
 

@@ -27,6 +27,7 @@ from cascade_driver.analysis.distribution import (
 )
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.errors import CascadeError, FitError, InputError, RecordError
+from cascade_driver.files import text_of
 from cascade_driver.simulation.record import CascadeTable
 
 #: Version of the layout of a model file; a reader refuses what it does not know.
@@ -212,10 +213,8 @@ class StoredEnergyModel:
         """
         path = Path(path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}") from error
-        except ValueError as error:
+            content = json.loads(text_of(path, what="a stored-energy model"))
+        except (ValueError, RecursionError) as error:
             raise RecordError(f"{path} is damaged: it is not JSON; fit the campaign again") from error
         version = content.get("schema_version") if isinstance(content, dict) else None
         if version is None:

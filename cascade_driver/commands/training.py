@@ -16,6 +16,7 @@ from cascade_driver.commands.arguments import (
     positive,
 )
 from cascade_driver.errors import InputError
+from cascade_driver.files import readable
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -132,6 +133,7 @@ def _crystal(name: str) -> Atoms:
     from cascade_driver.simulation.crystal import CrystalSpec, constituents
 
     if Path(name).suffix:
+        readable(name, what="a structure")
         try:
             found: Any = ase.io.read(name)
         except Exception as error:  # every format of ASE fails in its own way
@@ -170,6 +172,7 @@ def _propose_files(chosen: argparse.Namespace) -> int:
 
     structures = []
     for path in chosen.files:
+        readable(path, what="structures")
         try:
             frames: Any = ase.io.read(path, index=":")
         except Exception as error:  # every format of ASE fails in its own way

@@ -27,6 +27,7 @@ from scipy import stats
 
 from cascade_driver.analysis.estimation import FitHealth, Goodness
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.files import text_of
 from cascade_driver.relaxation.tls_damping import MetalState, Resonator, TunnellingSystems, mode_damping_Hz
 from cascade_driver.schema import build
 
@@ -90,10 +91,7 @@ def read_damping(path: Path) -> DampingData:
     InputError
         If the file cannot be read, lacks a column, or holds something else than positive numbers; with the line.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from None
+    text = text_of(path, what="measured damping as CSV")
     lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
     rows = list(csv.reader(line for _, line in lines))
     header = [word.strip() for word in rows[0]] if rows else []

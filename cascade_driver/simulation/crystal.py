@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from cascade_driver.errors import InputError
+from cascade_driver.files import readable
 from cascade_driver.schema import file_sha256, parameters, plain
 from cascade_driver.units import BOLTZMANN_eV_PER_K
 
@@ -402,7 +403,7 @@ def _built_in(name: str) -> Atoms:
 
 def _read(spec: CrystalSpec) -> Atoms:
     """Return the structure of a resolved `spec.file`, checked."""
-    path = Path(str(spec.file))
+    path = readable(str(spec.file), what="a structure")
     try:
         found = ase.io.read(path)
     except Exception as error:  # ASE's readers of some 80 formats raise nearly anything.

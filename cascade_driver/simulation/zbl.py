@@ -33,6 +33,7 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from cascade_driver.errors import InputError, PotentialError
+from cascade_driver.files import text_of
 from cascade_driver.schema import file_sha256
 from cascade_driver.simulation.engine import Engine
 from cascade_driver.simulation.potential import (
@@ -395,10 +396,7 @@ class _Body:
 
 def _read_body(path: Path) -> _Body:
     """Return the commands of a LAMMPS include."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give a LAMMPS include") from None
+    text = text_of(path, what="a LAMMPS include")
     before: list[str] = []
     after: list[str] = []
     style: list[str] = []

@@ -15,6 +15,7 @@ from ase.data import atomic_numbers
 from numpy.typing import ArrayLike, NDArray
 
 from cascade_driver.errors import InputError
+from cascade_driver.files import text_of
 from cascade_driver.spectra.gamma_recoil import GammaCascade, GammaTiming, momentum_exponents, recoil_cumulative
 from cascade_driver.spectra.spectrum import UNRESOLVED, Spectrum, check_edges
 from cascade_driver.spectra.target import parse_target
@@ -269,13 +270,7 @@ def spectrum_of_cascades(
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error})") from None
-    return list(enumerate(text.splitlines(), start=1))
+    return list(enumerate(text_of(path, what="a table").splitlines(), start=1))
 
 
 def _number(where: str, text: str) -> float:

@@ -17,6 +17,7 @@ from ase.data import atomic_numbers
 from numpy.typing import ArrayLike, NDArray
 
 from cascade_driver.errors import InputError
+from cascade_driver.files import text_of
 from cascade_driver.units import EV_PER_KEV
 
 #: Key of the only rate of a spectrum that is not resolved by element.
@@ -349,7 +350,7 @@ def read_bands(path: Path) -> dict[str, tuple[NDArray[np.float64], NDArray[np.fl
     }
 
 
-def read_spectrum(path: Path) -> Spectrum:
+def read_spectrum(path: Path | str) -> Spectrum:
     """Return the spectrum that a CSV file holds.
 
     The file needs the columns `energy_low_eV`, `energy_high_eV` and either `rate_<element>` for one or more
@@ -369,6 +370,7 @@ def read_spectrum(path: Path) -> Spectrum:
         If the file cannot be read or is not such a table; the message names the line, what was found, what
         was expected and what to do.
     """
+    path = Path(path)
     metadata, lines = _split_comments(path, _read_text(path))
     if not lines:
         raise InputError(
@@ -414,21 +416,7 @@ def _did_you_mean(found: str, known: Iterable[str]) -> str:
 
 
 def _read_text(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file; expected a spectrum as CSV, check the name.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: not a text file, expected a spectrum as CSV in UTF-8; export it as such."
-        ) from error
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror or error}), expected a spectrum as CSV; "
-            "check its name and permissions."
-        ) from error
-    if "\0" in text:
-        raise InputError(f"{path}: not a text file, expected a spectrum as CSV in UTF-8; export it as such.")
+    text = text_of(path, what="a spectrum as CSV")
     if not text.strip():
         raise InputError(
             f"{path}: the file is empty, expected a line {_LOW},{_HIGH},{_TOTAL} and one line per bin."

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from cascade_driver.campaign.rundir import whole_file
 from cascade_driver.errors import InputError
+from cascade_driver.files import readable
 from cascade_driver.schema import digest, parameters
 
 #: Group of the frames that energies count from.
@@ -145,10 +146,9 @@ def read_frames(path: Path, *, keys: FrameKeys | None = None, origin: str = "") 
         If the file cannot be read, or a frame lacks its energy or forces; says which.
     """
     keys = keys or FrameKeys()
+    path = readable(path, what="labelled structures")
     try:
         found = ase.io.read(path, index=":")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; give a file of labelled structures") from None
     except Exception as error:  # every format of ASE fails in its own way
         raise InputError(f"{path}: not a file of structures that ASE reads ({error})") from None
     frames = found if isinstance(found, list) else [found]
