@@ -27,6 +27,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "engine",
         "lammps_engine",
         "calculator",
+        "descent",
         "start",
         "defects",
         "cascade",

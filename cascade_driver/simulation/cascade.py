@@ -28,7 +28,7 @@ from cascade_driver.simulation.knock_on import choose_atom, kick_velocity
 from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import Outcome, Record, outcome_of_stored_energy
 from cascade_driver.simulation.spec import CascadeSpec, KnockOn, LaterKick
-from cascade_driver.simulation.start import Box, Snapshot, read_box, read_snapshot
+from cascade_driver.simulation.start import Box, Snapshot, quench, read_box, read_snapshot
 from cascade_driver.units import FS_PER_PS
 
 STRUCTURE_FILE = "final.extxyz.gz"
@@ -72,10 +72,7 @@ def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], En
     try:
         engine.read(snapshot.state, periodic=box.periodic, held=box.held.tolist())
         flight = _kick_and_follow(engine, spec, pka)
-        quench = spec.protocol.quench
-        end = engine.minimise(
-            force_tolerance_eV_A=quench.force_tolerance_eV_A, max_iterations=quench.max_iterations
-        )
+        end = quench(engine, spec.protocol, starts)
     except EngineAbortError as abort:
         return Result(
             record=_record(spec, abort.outcome, {}, clock=clock, engine=engine, message=str(abort)), structure=None

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from cascade_driver.errors import EngineError, InputError, RecordError
 from cascade_driver.schema import file_sha256, seed_from
 from cascade_driver.simulation.crystal import assemble, constituents, held_atoms
+from cascade_driver.simulation.descent import Stiffness, descend, measure_stiffness
 from cascade_driver.simulation.engine import Engine, Minimum
 from cascade_driver.simulation.spec import Protocol
 
@@ -35,6 +36,9 @@ _CELL_FORCE_TOLERANCE_eV_A = 1e-8
 
 #: Edges that agree to this were equal before rounding: a = b of a tetragonal crystal.
 _EQUAL_EDGES_A = 1e-4
+
+#: Force constants of the box, where it is a bulk crystal and the quench asks for them.
+_STIFFNESS_FILE = "stiffness.npz"
 
 MakeEngine = Callable[[], Engine]
 
@@ -160,7 +164,9 @@ def make_box(protocol: Protocol, folder: Path, make_engine: MakeEngine) -> Box:
     engine = make_engine()
     try:
         engine.build(atoms)
-        minimum = _quench(engine, protocol)
+        minimum = _come_to_rest(engine, protocol, folder)
+        if protocol.quench.method == "stiffness" and all(atoms.pbc) and len(cells) == 1:
+            _keep_stiffness(engine, folder, atoms, *cells.values(), sites_A=minimum.positions_A)
     finally:
         engine.close()
     box = Box(
@@ -209,6 +215,26 @@ def read_box(folder: Path) -> Box:
     )
 
 
+def _keep_stiffness(
+    engine: Engine, folder: Path, atoms: Atoms, cell: Atoms, *, sites_A: NDArray[np.float64]
+) -> None:
+    stiffness = measure_stiffness(
+        engine, sites_A=sites_A, lengths_A=atoms.cell.lengths(), cell_A=cell.cell.lengths()
+    )
+    if stiffness is not None:
+        _save_arrays(
+            folder / _STIFFNESS_FILE,
+            force_constants_eV_A2=stiffness.force_constants_eV_A2,
+            sites_A=stiffness.sites_A,
+        )
+
+
+def read_stiffness(folder: Path) -> Stiffness | None:
+    """Return the stiffness of the box of a folder of starts; None if it has none."""
+    file = folder / _STIFFNESS_FILE
+    return Stiffness(**_load_arrays(file)) if file.is_file() else None
+
+
 def make_snapshot(protocol: Protocol, index: int, folder: Path, make_engine: MakeEngine) -> None:
     """Make snapshot `index` in `folder`, which holds the box and all earlier snapshots; do nothing if it exists.
 
@@ -236,7 +262,7 @@ def make_snapshot(protocol: Protocol, index: int, folder: Path, make_engine: Mak
             engine.read(folder / _name(index - 1, "data"), periodic=box.periodic, held=box.held.tolist())
         temperature = engine.run(duration_ps=thermal.snapshot_interval_ps, timestep_ps=thermal.timestep_fs / 1e3)
         engine.write(partial)
-        minimum = _quench(engine, protocol)
+        minimum = _come_to_rest(engine, protocol, folder)
     finally:
         engine.close()
     _require_same_crystal(minimum, box, index)
@@ -278,12 +304,20 @@ def has_snapshot(folder: Path, index: int) -> bool:
     return (folder / _name(index, "npz")).is_file()
 
 
-def _quench(engine: Engine, protocol: Protocol) -> Minimum:
-    quench = protocol.quench
-    minimum = engine.minimise(
-        force_tolerance_eV_A=quench.force_tolerance_eV_A, max_iterations=quench.max_iterations
+def quench(engine: Engine, protocol: Protocol, folder: Path) -> Minimum:
+    """Bring what `engine` holds to rest, as `protocol` says; `folder` holds the box."""
+    spec = protocol.quench
+    stiffness = read_stiffness(folder) if spec.method == "stiffness" else None
+    if stiffness is None:
+        return engine.minimise(force_tolerance_eV_A=spec.force_tolerance_eV_A, max_iterations=spec.max_iterations)
+    return descend(
+        engine, stiffness, force_tolerance_eV_A=spec.force_tolerance_eV_A, max_iterations=spec.max_iterations
     )
-    if minimum.largest_force_eV_A > quench.largest_force_eV_A:
+
+
+def _come_to_rest(engine: Engine, protocol: Protocol, folder: Path) -> Minimum:
+    minimum = quench(engine, protocol, folder)
+    if minimum.largest_force_eV_A > protocol.quench.largest_force_eV_A:
         raise EngineError(
             f"the crystal cannot be brought to rest: a force of {minimum.largest_force_eV_A:.3g} eV/A is left; "
             "raise [quench] max_iterations or check the potential with `cascade potential check`"
