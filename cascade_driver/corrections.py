@@ -48,6 +48,7 @@ from cascade_driver.workflow import (
     fallback_of,
     fitted_run,
     model_of_file,
+    names_a_run,
     rotations_of_sites,
     spectrum_bands,
 )
@@ -110,10 +111,10 @@ def known_model(
         If a run does not allow a fit.
     """
     first, *others = given
-    paths = [Path(name).resolve() if Path(name).exists() else name for name in given]
+    paths = [name if name in PUBLISHED_MODELS else Path(name).resolve() for name in given]
     if twice := [name for name, path in zip(given, paths, strict=True) if paths.count(path) > 1]:
         raise InputError(f"{twice[0]}: given twice as a model; each potential counts once")
-    if direction is not None and (files := [name for name in given if not Path(name).is_dir()]):
+    if direction is not None and (files := [name for name in given if not names_a_run(name)]):
         raise InputError(
             f"{files[0]}: only the cascades of a run directory know directions; give one in its place"
         )
@@ -122,7 +123,7 @@ def known_model(
     )
     potentials = {name: central_model(name, **changes) for name in others}
     rng = np.random.default_rng(0)
-    if Path(first).is_dir():
+    if names_a_run(first):
         if assumptions is not None:
             raise InputError(f"{first}: assumptions are for published models only; a run has its own numbers")
         directory = RunDirectory(Path(first).resolve())

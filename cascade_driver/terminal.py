@@ -346,6 +346,7 @@ def print_potential(potential: Potential, *, console: Console) -> None:
     """Print what a potential says of itself, and how to use it in a bare LAMMPS script."""
     about = potential.about
     console.print(headed(potential.name, f"  {about.title}"))
+    console.print(f"folder    {potential.folder}{' (shipped)' if potential.is_shipped else ''}", soft_wrap=True)
     console.print(f"status    {about.status}")
     types = ", ".join(f"{i} {s}" for i, s in enumerate(about.species, start=1))
     console.print(f"types     {types}; LAMMPS units metal; cutoff {about.cutoff_A:g} A")
@@ -356,7 +357,7 @@ def print_potential(potential: Potential, *, console: Console) -> None:
     console.print(f"license   {about.license}")
     console.print(about.description.strip())
     console.print("in a bare LAMMPS script, after the box exists:")
-    for command in potential.lammps_commands():
+    for command in (f'variable potential_dir index "{potential.folder}"', f'include "{potential.include_path}"'):
         console.print(f"    {command}", soft_wrap=True)
 
 
@@ -376,7 +377,7 @@ def watched_check(potential: Potential, *, console: Console) -> int:
         if not result.passed:
             console.print(f"        {result.remedy}")
 
-    console.print(headed(potential.name, f" ({potential.about.status})"))
+    console.print(headed(potential.name_and_place, f" ({potential.about.status})"))
     results = check_potential(potential, make_engine=partial(LammpsEngine, potential=potential), progress=show)
     failed = sum(not r.passed for r in results)
     console.print(f"{len(results) - failed} checks passed" + (f", {failed} failed" if failed else ""))

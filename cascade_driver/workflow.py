@@ -72,11 +72,24 @@ SOURCE_MEMBERS = 500
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """A run that is ready to be worked on."""
+    """A run that is ready to be worked on.
+
+    Attributes
+    ----------
+    directory, campaign : RunDirectory, Campaign
+        Its folder and its plan.
+    potential : Potential
+        The copy that the run keeps.
+    given : Potential
+        What that is a copy of: a shipped potential, or one in a folder of the user's.
+    wanted : RunInput
+        Its input.
+    """
 
     directory: RunDirectory
     campaign: Campaign
     potential: Potential
+    given: Potential
     wanted: RunInput
 
 
@@ -122,7 +135,7 @@ def plan_run(given: Path, *, out: Path | None) -> PlannedRun:
         write_atomically(directory.path / INPUT_FILE, text_of(path, what="TOML"))
     except OSError as error:
         raise disk_error(directory.path, error) from None
-    return PlannedRun(directory=directory, campaign=campaign, potential=kept, wanted=wanted)
+    return PlannedRun(directory=directory, campaign=campaign, potential=kept, given=potential, wanted=wanted)
 
 
 def open_run(path: Path) -> PlannedRun:
@@ -135,10 +148,12 @@ def open_run(path: Path) -> PlannedRun:
     """
     directory = RunDirectory(path.resolve())
     campaign = directory.load()
+    kept = directory.potential(campaign)
     return PlannedRun(
         directory=directory,
         campaign=campaign,
-        potential=directory.potential(campaign),
+        potential=kept,
+        given=kept,
         wanted=analysis_of(directory),
     )
 
@@ -564,6 +579,11 @@ def run_ensemble(
     )
 
 
+def names_a_run(given: str) -> bool:
+    """Return whether a model is meant to be a run directory; the name of a published one never is."""
+    return given not in PUBLISHED_MODELS and Path(given).is_dir()
+
+
 def central_model(given: str, **changes: Any) -> StoredEnergyModel:
     """Return the model of a run directory, of a model file, or a published one.
 
@@ -574,7 +594,7 @@ def central_model(given: str, **changes: Any) -> StoredEnergyModel:
     InputError, FitError
         If there is none, or a run does not allow a fit.
     """
-    if not Path(given).is_dir():
+    if not names_a_run(given):
         return model_of_file(given)
     directory = RunDirectory(Path(given).resolve())
     analysis = analysis_with(analysis_of(directory).analysis or AnalysisSpec(), **changes)

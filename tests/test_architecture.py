@@ -19,6 +19,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "record",
         "provenance",
         "crystal",
+        "include",
         "potential",
         "knock_on",
         "spec",

@@ -23,7 +23,7 @@ from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.verify import set_damaged_aside, verify
 from cascade_driver.cli import main
 from cascade_driver.errors import CascadeError, InputError, RecordError
-from cascade_driver.schema import canonical_json
+from cascade_driver.schema import canonical_json, file_sha256
 from cascade_driver.simulation.potential import distribution_folder, load_potential
 from cascade_driver.simulation.record import write_record
 from cascade_driver.simulation.start import read_box, read_snapshot
@@ -356,3 +356,29 @@ def test_damage_is_not_reproduced(plain_run, new_run, tmp_path):
     shutil.rmtree(run.path / "potentials" / potential.digest)
     with pytest.raises(InputError, match=r"no potential\.toml there"):
         reproduce(run, name, out=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["reproduce", "RUN", "ID", "--out", "OUT"],
+        ["tls", "debris", "RUN", "--out", "OUT"],
+        ["work", "RUN"],
+        ["submit", "RUN", "--slurm", "--time", "1:00:00", "--dry-run"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_potential_that_was_changed_in_a_run_is_refused(plain_run, tmp_path, capsys, verb):
+    run = RunDirectory(tmp_path / "run")
+    shutil.copytree(plain_run.path, run.path)
+    kept = run.potential(run.load())
+    before = file_sha256(kept.include_path)
+    kept.include_path.write_text(kept.include_path.read_text() + "pair_modify shift no\n")
+    about = kept.folder / "potential.toml"
+    about.write_text(about.read_text().replace(before, file_sha256(kept.include_path)))
+    words = {"RUN": str(run.path), "ID": strongest(run), "OUT": str(tmp_path / "out")}
+    assert main([words.get(word, word) for word in verb]) == 2
+    said = capsys.readouterr().err
+    assert f"{kept.digest} was planned with" in said
+    assert said.count("\n") == 1
+    assert not list((tmp_path / "out").glob("*"))

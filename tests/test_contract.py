@@ -177,6 +177,8 @@ def test_body_that_explodes_at_high_density_fails_in_the_crystal(tmp_path):
     files = load_potential("al-eam-zbl").about.files
     for name in files:
         text = text.replace(files[name], file_sha256(folder / name))
+    name = "Al_mm.eam.fs"
+    text += f'"{name}" = "{file_sha256(distribution_folder() / name)}"\n'
     # Half of inner_A is 0.65 A: outside of the filler.
     text = text.replace("inner_A = 1.1", "inner_A = 1.3")
     about.write_text(text)

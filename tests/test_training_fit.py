@@ -124,7 +124,7 @@ def test_lammps_runs_what_the_fit_saw(name, tmp_path, core):
     bodies = bodies_of(form, coefficients, name="body")
     potential = write_potential(tmp_path / "made", species=SPECIES, zbl=ZBL, bodies=bodies, about=ABOUT)
     assert load_potential(potential.folder).digest == potential.digest
-    run = SinglePoints(species=SPECIES, commands=potential.lammps_commands())
+    run = SinglePoints(species=SPECIES, commands=potential.commands, folders=potential.folders)
     for seed in (1, 2):
         box = crowd(seed)
         whole, fixed, rows = run(box), core(box), form.rows(box)

@@ -174,13 +174,14 @@ class RunDirectory:
         Raises
         ------
         InputError, PotentialError
-            If it is not there any more, or altered.
+            If it is not there any more, or another than the plan names.
         """
         return self.potential_of(campaign.protocol)
 
     def potential_of(self, protocol: Protocol) -> Potential:
         """Return the potential that the run keeps for a protocol, also an earlier one; see `potential`."""
-        return load_potential(self.path / "potentials" / protocol.potential_digest / protocol.potential_name)
+        place = self.path / "potentials" / protocol.potential_digest / protocol.potential_name
+        return load_potential(place, expected_digest=protocol.potential_digest)
 
     # -- cascades ------------------------------------------------------------------------------------------
 

@@ -74,9 +74,7 @@ class Workshop:
         """
         directory = RunDirectory(self.run)
         shared = build(Protocol, self.protocol, origin=f"{self.run}: protocol")
-        loaded = load_potential(self.potential)
-        if loaded.digest != shared.potential_digest:
-            raise PotentialError(f"{self.potential}: the potential has changed since the campaign was planned")
+        loaded = load_potential(self.potential, expected_digest=shared.potential_digest)
         starts = directory.path / "starts" / shared.start_id
         make_engine = partial(self.engine, potential=loaded, time_limit_s=self.time_limit_s)
         if task.cascade is not None:

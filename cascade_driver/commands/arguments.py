@@ -6,10 +6,13 @@ import argparse
 import math
 import os
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from cascade_driver.errors import InputError
 from cascade_driver.text import acting_characters
+
+if TYPE_CHECKING:
+    from cascade_driver.simulation.potential import Potential
 
 #: The place where verbs, or kinds of one verb, are added.
 Verbs: TypeAlias = "argparse._SubParsersAction[Any]"
@@ -187,6 +190,25 @@ def add_direction(verb: argparse.ArgumentParser) -> None:
         metavar="W",
         help="standard deviation of that (default: 15)",
     )
+
+
+def potential_of(word: str) -> Potential:
+    """Return the potential that a word of the command line means.
+
+    The name of a shipped one is that one, whatever lies in the current directory; anything else, and whatever
+    has a `/` in it, is a folder.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    from cascade_driver.simulation.potential import load_potential, shipped_potentials
+
+    is_path = "/" in word or word in {".", ".."}
+    if is_path or (word not in shipped_potentials() and Path(word).is_dir()):
+        return load_potential(Path(word))
+    return load_potential(word)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -171,17 +171,22 @@ def _add_advice(verbs: Verbs) -> None:
 
 def _run(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.executors import require_executor
+    from cascade_driver.config import find_input
+    from cascade_driver.simulation.potential import data_folder
     from cascade_driver.terminal import headed, make_console, watched_work
     from cascade_driver.workflow import plan_run
 
     if chosen.executor is not None:
         require_executor(chosen.executor)
-    planned = plan_run(chosen.input, out=chosen.out)
+    path = find_input(chosen.input)
+    planned = plan_run(path, out=chosen.out)
     _supersede(planned.directory, planned.campaign, chosen)
     console = make_console()
     campaign = planned.campaign
     console.print(headed(campaign.title, f": {campaign.size} cascades in {planned.directory.path}"))
-    console.print(f"potential {planned.potential.name} ({campaign.potential_status})")
+    shipped = " (shipped)" if path.parent == data_folder("inputs") else ""
+    console.print(f"input     {path}{shipped}", soft_wrap=True)
+    console.print(f"potential {planned.given.name_and_place}, {campaign.potential_status}", soft_wrap=True)
     if chosen.plan_only:
         return 0
     watched_work(planned, workers=chosen.workers, executor=chosen.executor, console=console)

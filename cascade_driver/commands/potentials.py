@@ -11,6 +11,7 @@ from cascade_driver.commands.arguments import (
     lengths,
     new_folder,
     no_kind,
+    potential_of,
 )
 from cascade_driver.errors import InputError
 
@@ -54,18 +55,16 @@ def _potential_list(chosen: argparse.Namespace) -> int:
 
 
 def _potential_show(chosen: argparse.Namespace) -> int:
-    from cascade_driver.simulation.potential import load_potential
     from cascade_driver.terminal import make_console, print_potential
 
-    print_potential(load_potential(chosen.name), console=make_console())
+    print_potential(potential_of(chosen.name), console=make_console())
     return 0
 
 
 def _potential_check(chosen: argparse.Namespace) -> int:
-    from cascade_driver.simulation.potential import load_potential
     from cascade_driver.terminal import make_console, watched_check
 
-    return watched_check(load_potential(chosen.name), console=make_console())
+    return watched_check(potential_of(chosen.name), console=make_console())
 
 
 def _potential_join(chosen: argparse.Namespace) -> int:

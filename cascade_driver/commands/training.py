@@ -14,6 +14,7 @@ from cascade_driver.commands.arguments import (
     new_folder,
     no_kind,
     positive,
+    potential_of,
 )
 from cascade_driver.errors import InputError
 from cascade_driver.files import readable
@@ -132,7 +133,7 @@ def _crystal(name: str) -> Atoms:
     from cascade_driver.schema import build
     from cascade_driver.simulation.crystal import CrystalSpec, constituents
 
-    if Path(name).suffix:
+    if Path(name).suffix or "/" in name:
         readable(name, what="a structure")
         try:
             found: Any = ase.io.read(name)
@@ -145,11 +146,10 @@ def _crystal(name: str) -> Atoms:
 
 def _calculator(chosen: argparse.Namespace) -> MakeCalculator:
     from cascade_driver.simulation.calculator import calculator
-    from cascade_driver.simulation.potential import load_potential
     from cascade_driver.training.labelling import make_ase_calculator
 
     if chosen.potential is not None:
-        potential = load_potential(chosen.potential)
+        potential = potential_of(chosen.potential)
         return lambda: calculator(potential)
     return lambda: make_ase_calculator(chosen.calculator, {})
 
@@ -249,10 +249,9 @@ def _propose_cascades(chosen: argparse.Namespace) -> int:
     from cascade_driver.schema import build
     from cascade_driver.simulation.crystal import orthogonal_cell
     from cascade_driver.simulation.lammps_engine import LammpsEngine
-    from cascade_driver.simulation.potential import load_potential
     from cascade_driver.training.propose import SmallCascades, cascade_structures
 
-    potential = load_potential(chosen.potential)
+    potential = potential_of(chosen.potential)
     content = {name: getattr(chosen, name) for name in ("species", "energies_eV", "count", "frames", "seed")}
     wanted = build(SmallCascades, content, origin="arguments")
     box = orthogonal_cell(_cell(chosen))
@@ -496,12 +495,11 @@ def _add_validate(kinds: Verbs) -> None:
 def _validate(chosen: argparse.Namespace) -> int:
     from cascade_driver.simulation.calculator import calculator
     from cascade_driver.simulation.lammps_engine import LammpsEngine
-    from cascade_driver.simulation.potential import load_potential
     from cascade_driver.training.frames import read_frames
     from cascade_driver.training.validate import Bench, validate
     from cascade_driver.validation_report import write_validation
 
-    potential = load_potential(chosen.potential)
+    potential = potential_of(chosen.potential)
     crystal = chosen.crystal or next(iter(potential.about.crystals), None)
     if crystal is None:
         raise InputError(f"{potential.name} names no crystal; say which with --crystal")

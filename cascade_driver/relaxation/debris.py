@@ -320,8 +320,8 @@ def search_run(
     ------
     InputError
         If the run has no debris, or the folder holds another search or cannot be written.
-    RecordError
-        If something is damaged.
+    RecordError, PotentialError
+        If something is damaged, or the potential of the run is another than its plan names.
     """
     campaign = run.load()
     ids, usable = cascades_with_debris(run, campaign)
@@ -330,6 +330,7 @@ def search_run(
             f"{run.path}: none of {usable} usable cascades stored energy; there is no debris to search: "
             "run cascades of more energy"
         )
+    run.potential(campaign)  # complains before anything is written
     chosen = ids[:cascades]
     wanted = DebrisRun(run_protocol=campaign.protocol.digest, search=search, path=path, seed=seed)
     _prepare(wanted, folder)

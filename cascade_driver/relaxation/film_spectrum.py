@@ -518,7 +518,8 @@ def read_film_background(
     content: dict[str, Any] = {}
     if path is not None:
         shipped = data_folder("inputs") / "backgrounds" / path.name
-        content = read_toml(shipped if not path.is_file() and shipped.is_file() else path)
+        is_name = path.parent == Path()
+        content = read_toml(shipped if is_name and not path.is_file() and shipped.is_file() else path)
     content |= options or {}
     for name, values in sections.items():
         given = {key: value for key, value in values.items() if value is not None}

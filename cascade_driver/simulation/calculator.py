@@ -7,12 +7,14 @@ not orthogonal.
 from __future__ import annotations
 
 import os
+import weakref
+from contextlib import ExitStack
 
 from ase.calculators.calculator import Calculator
 from ase.calculators.lammpslib import LAMMPSlib
 from ase.data import atomic_masses, atomic_numbers
 
-from cascade_driver.simulation.lammps_engine import import_lammps
+from cascade_driver.simulation.lammps_engine import import_lammps, start_mpi, with_folders
 from cascade_driver.simulation.potential import Potential, distribution_folder
 
 
@@ -26,9 +28,11 @@ def calculator(potential: Potential) -> Calculator:
     """
     os.environ["LAMMPS_POTENTIALS"] = str(distribution_folder())
     import_lammps()
+    start_mpi()
     # LAMMPSlib sends these commands once the box exists; masses are asked for in its own way.
-    return LAMMPSlib(
-        lmpcmds=potential.lammps_commands(),
+    opened = ExitStack()
+    made = LAMMPSlib(
+        lmpcmds=[opened.enter_context(with_folders(c, potential.folders)) for c in potential.commands],
         atom_types={symbol: kind for kind, symbol in enumerate(potential.species, start=1)},
         atom_type_masses={symbol: atomic_masses[atomic_numbers[symbol]] for symbol in potential.species},
         lammps_header=["units metal", "atom_style atomic", "atom_modify map array sort 0 0"],
@@ -39,3 +43,5 @@ def calculator(potential: Potential) -> Calculator:
         keep_alive=True,
         log_file=None,
     )
+    weakref.finalize(made, opened.close)
+    return made

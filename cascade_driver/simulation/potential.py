@@ -1,8 +1,8 @@
 """Potentials: a folder with `potential.toml`, one LAMMPS include, coefficient files and their checksums.
 
-A potential is a ZBL core plus any body that LAMMPS can evaluate: one include file that also works in a
-bare LAMMPS script. The include may use two variables: `potential_dir`, the folder itself, and nothing else;
-coefficient files that ship with LAMMPS are named as they are and found through `LAMMPS_POTENTIALS`.
+A potential is a ZBL core plus any body that LAMMPS can evaluate: one include file that also works in a bare LAMMPS
+script. In it `${potential_dir}` is the folder itself; files that ship with LAMMPS are named as they are. A
+potential may come from anybody: its files are data, see `include`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cascade_driver.errors import InputError, PotentialError
 from cascade_driver.schema import build, digest, file_sha256, parameters, read_toml
+from cascade_driver.simulation.include import FILE_NAME, understood
 
 POTENTIAL_SCHEMA = 1
 
@@ -103,6 +104,16 @@ class PotentialFile:
             raise ValueError(f"[files] must hold the checksum of the include {self.include!r}")
         return self
 
+    @field_validator("files", "distribution_files")
+    @classmethod
+    def _are_plain_names(cls, files: dict[str, str]) -> dict[str, str]:
+        for name in files:
+            if not FILE_NAME.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} is no name of a file of the folder: relative, of letters, digits and . _ - + alone"
+                )
+        return files
+
 
 @dataclass(frozen=True, kw_only=True)
 class Potential:
@@ -118,12 +129,18 @@ class Potential:
         The content of `potential.toml`.
     digest : str
         Hash of the species and the checksums of all that the engine reads: what enters a cascade's id.
+    commands : tuple of str
+        What LAMMPS is told once the box exists; folders in it are named as in `folders`.
+    is_shipped : bool
+        Whether it came by its name, with the package.
     """
 
     name: str
     folder: Path
     about: PotentialFile
     digest: str
+    commands: tuple[str, ...]
+    is_shipped: bool = False
 
     @property
     def species(self) -> tuple[str, ...]:
@@ -135,9 +152,16 @@ class Potential:
         """Absolute path of the LAMMPS include."""
         return self.folder / self.about.include
 
-    def lammps_commands(self) -> list[str]:
-        """Return the LAMMPS commands that set this potential up, after the box exists."""
-        return [f'variable potential_dir index "{self.folder}"', f'include "{self.include_path}"']
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folders that `commands` name: `${potential_dir}`, and `${distribution}` if they need it."""
+        needs = {"distribution": distribution_folder()} if self.about.distribution_files else {}
+        return {"potential_dir": self.folder} | needs
+
+    @property
+    def name_and_place(self) -> str:
+        """Its name, and whether it is the shipped one or in which folder it lies."""
+        return f"{self.name} (shipped)" if self.is_shipped else f"{self.name} ({self.folder})"
 
 
 def element_pairs(species: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -173,19 +197,29 @@ def shipped_potentials() -> list[str]:
     return sorted(p.parent.name for p in data_folder("potentials").glob("*/potential.toml"))
 
 
-def load_potential(name: str | Path) -> Potential:
-    """Return a shipped potential by name, or any potential by the path of its folder.
+def load_potential(which: str | Path, *, expected_digest: str | None = None) -> Potential:
+    """Return a shipped potential by its name (a `str`), or any potential by its folder (a `Path`).
 
-    Every file is compared with its checksum, so that a potential that loads is the one that its digest names.
+    A folder that happens to have the name of a shipped potential never takes its place. Every file is compared
+    with its checksum, so that a potential that loads is the one that its digest names; its include is read, see
+    `include.understood`.
+
+    Parameters
+    ----------
+    which : str or pathlib.Path
+        Name or folder.
+    expected_digest : str, optional
+        Any other is refused: what was planned or recorded with a potential is continued with that one.
 
     Raises
     ------
     InputError
         If there is no such potential.
     PotentialError
-        If the folder is incomplete or a file differs from its checksum.
+        If the folder is incomplete, a file differs from its checksum, the include says what it may not, or the
+        digest is another.
     """
-    folder = _find(name)
+    folder = _folder_of(which)
     about = build(PotentialFile, read_toml(folder / "potential.toml"), origin=f"{folder / 'potential.toml'}")
     for file, expected in about.files.items():
         _require_checksum(folder / file, expected, remedy="restore the file or update [files]")
@@ -193,21 +227,39 @@ def load_potential(name: str | Path) -> Potential:
         path = distribution_folder() / file
         _require_checksum(path, expected, remedy="install the LAMMPS version named in potential.toml")
     content = {"species": about.species, "files": about.files, "distribution": about.distribution_files}
-    return Potential(name=folder.name, folder=folder, about=about, digest=digest(content))
+    found = digest(content)
+    if expected_digest not in (None, found):
+        raise PotentialError(
+            f"{folder}: this potential has the digest {found}, {expected_digest} was planned with; "
+            "put the files back from a copy, or start a new run"
+        )
+    return Potential(
+        name=folder.name,
+        folder=folder,
+        about=about,
+        digest=found,
+        commands=understood(
+            folder / about.include, files=about.files, distribution_files=about.distribution_files
+        ),
+        is_shipped=isinstance(which, str),
+    )
 
 
-def _find(name: str | Path) -> Path:
-    given = Path(name).expanduser()
-    if isinstance(name, Path) or given.is_dir() or "/" in str(name):
-        if not (given / "potential.toml").is_file():
-            raise InputError(f"{given}: no potential.toml there; give a potential's name or its folder")
-        return given.resolve()
+def _folder_of(which: str | Path) -> Path:
+    if isinstance(which, Path):
+        folder = which.expanduser()
+        if not (folder / "potential.toml").is_file():
+            raise InputError(
+                f"{folder}: no potential.toml there; give the folder of a potential, or make one from a LAMMPS "
+                "include with `cascade potential join`"
+            )
+        return folder.resolve()
     names = shipped_potentials()
-    if name in names:
-        return data_folder("potentials") / name
-    close = difflib.get_close_matches(str(name), names, n=1)
+    if which in names:
+        return data_folder("potentials") / which
+    close = difflib.get_close_matches(which, names, n=1)
     hint = f"did you mean `{close[0]}`?" if close else f"shipped are {', '.join(names)}"
-    raise InputError(f"no potential named `{name}`; {hint}")
+    raise InputError(f"no potential named `{which}`; {hint}")
 
 
 def _require_checksum(path: Path, expected: str, *, remedy: str) -> None:

@@ -33,9 +33,9 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from cascade_driver.errors import InputError, PotentialError
-from cascade_driver.files import text_of
 from cascade_driver.schema import file_sha256
 from cascade_driver.simulation.engine import Engine
+from cascade_driver.simulation.include import FILE_NAME, FOLDER, read_commands, understood
 from cascade_driver.simulation.potential import (
     Potential,
     ZblSwitch,
@@ -290,7 +290,7 @@ def join_core(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".join-") as scratch:
         bare = Path(scratch) / "body"
         made = Path(scratch) / out.name
-        commands = _collect(commands, body.parent, [bare, made])
+        commands = _collect(commands, body, [bare, made])
         # A body of its own, for the engine to sample; its reach is not known yet.
         _write_folder(bare, commands.lines(), about=about, commands=commands, cutoff_A=_FARTHEST_A)
         engine = make_engine(load_potential(bare))
@@ -396,15 +396,16 @@ class _Body:
 
 def _read_body(path: Path) -> _Body:
     """Return the commands of a LAMMPS include."""
-    text = text_of(path, what="a LAMMPS include")
     before: list[str] = []
     after: list[str] = []
     style: list[str] = []
     coefficients: list[list[str]] = []
-    for line in text.replace("&\n", " ").splitlines():
-        words = line.split("#")[0].split()
-        if not words or words[:2] == ["variable", "potential_dir"]:
+    for command in read_commands(path):
+        words = list(command.words)
+        if words[:2] == ["variable", "potential_dir"]:
             continue
+        if words[0] == "include":
+            raise InputError(f"{command.place}: a body is one file; put what it includes into it")
         if words[0] == "pair_style":
             if style:
                 raise InputError(f"{path}: two `pair_style` commands; combine them by hybrid/overlay")
@@ -420,21 +421,23 @@ def _read_body(path: Path) -> _Body:
     return _Body(before=before, style=style, coefficients=coefficients, after=after)
 
 
-def _collect(body: _Body, beside: Path, folders: Sequence[Path]) -> _Body:
-    """Copy the files that a body names into new `folders`, and return it with their new names."""
+def _collect(body: _Body, path: Path, folders: Sequence[Path]) -> _Body:
+    """Copy the files that a body at `path` names into new `folders`, and return it with their new names."""
     for folder in folders:
         folder.mkdir()
+    named: list[str] = []
     files: list[str] = []
     distribution: list[str] = []
 
     def settle(word: str) -> str:
-        name = word.removeprefix("${potential_dir}/")
-        source = beside / name
-        if source.is_file():
+        name = word.removeprefix(f"{FOLDER}/")
+        source = path.parent / name
+        if FILE_NAME.fullmatch(name) and source.is_file():
             for folder in folders:
                 shutil.copy(source, folder / source.name)
+            named.append(name)
             files.append(source.name)
-            return f"${{potential_dir}}/{source.name}"
+            return f"{FOLDER}/{source.name}"
         if word != name:
             raise InputError(f"{source}: named by the body, but missing; put it beside the body")
         if (distribution_folder() / name).is_file():
@@ -442,6 +445,7 @@ def _collect(body: _Body, beside: Path, folders: Sequence[Path]) -> _Body:
         return word
 
     coefficients = [[*words[:2], *(settle(w) for w in words[2:])] for words in body.coefficients]
+    understood(path, files=named, distribution_files=distribution)  # complains of the user's own lines
     return _Body(
         before=body.before,
         style=body.style,

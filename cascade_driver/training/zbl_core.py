@@ -57,12 +57,10 @@ def core_coefficients(
     ]
 
 
-def core_commands(
-    folder: Path, *, species: tuple[str, ...], zbl: Mapping[str, ZblSwitch], cutoff_A: float
-) -> list[str]:
+def core_commands(*, species: tuple[str, ...], zbl: Mapping[str, ZblSwitch], cutoff_A: float) -> list[str]:
     """Return the LAMMPS commands of the core alone, in a box whose neighbours reach to `cutoff_A`."""
     style = f"pair_style hybrid/overlay table spline {TABLE_POINTS} zero {cutoff_A}"
-    return [style, *core_coefficients(str(folder), species=species, zbl=zbl, style="table"), "pair_coeff * * zero"]
+    return [style, *core_coefficients("${core}", species=species, zbl=zbl, style="table"), "pair_coeff * * zero"]
 
 
 def core_dimers(*, species: tuple[str, ...], zbl: Mapping[str, ZblSwitch]) -> list[LabelledFrame]:
@@ -94,5 +92,5 @@ def core_calculator(
     """Return LAMMPS with the core alone; its table is written into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     write_core(folder / CORE_FILE, zbl=zbl)
-    commands = core_commands(folder, species=species, zbl=zbl, cutoff_A=cutoff_A)
-    return SinglePoints(species=species, commands=commands, compute=compute)
+    commands = core_commands(species=species, zbl=zbl, cutoff_A=cutoff_A)
+    return SinglePoints(species=species, commands=commands, compute=compute, folders={"core": folder})

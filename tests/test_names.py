@@ -1,0 +1,101 @@
+"""A name means one thing, wherever one stands: what lies in the current directory never takes its place."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cascade_driver.analysis.published import CAWO4_PUBLISHED
+from cascade_driver.cli import main
+from cascade_driver.corrections import known_model
+from cascade_driver.errors import InputError, PotentialError
+from cascade_driver.schema import file_sha256
+from cascade_driver.simulation.potential import data_folder, load_potential
+from cascade_driver.workflow import central_model
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A current directory with another potential under the name of a shipped one."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(data_folder("potentials") / "cawo4-pbe-spline-2", tmp_path / "cawo4-pbe-spline")
+    return tmp_path
+
+
+SHIPPED, OTHER = "cawo4-pbe-spline", "cawo4-pbe-spline-2"
+
+
+def test_a_name_is_a_shipped_potential_and_a_path_is_a_folder(here):
+    assert load_potential(SHIPPED).folder == data_folder("potentials") / SHIPPED
+    assert load_potential(SHIPPED).is_shipped
+    assert load_potential(Path(SHIPPED)).folder == here / SHIPPED
+    assert not load_potential(Path(SHIPPED)).is_shipped
+    assert load_potential(Path(SHIPPED)).digest == load_potential(OTHER).digest != load_potential(SHIPPED).digest
+    with pytest.raises(InputError, match="no potential named"):
+        load_potential(f"./{SHIPPED}")
+    with pytest.raises(InputError, match="join"):
+        load_potential(Path("nowhere"))
+
+
+def test_a_plan_is_made_with_the_potential_that_its_input_names(here, capsys):
+    assert main(["run", "minimal.toml", "--plan-only", "--out", "NAME"]) == 0
+    said = capsys.readouterr().out
+    assert f"potential {SHIPPED} (shipped)" in said
+    assert f"input     {data_folder('inputs') / 'minimal.toml'} (shipped)" in said
+    text = (data_folder("inputs") / "minimal.toml").read_text()
+    Path("own.toml").write_text(text.replace(f'name = "{SHIPPED}"', f'folder = "{SHIPPED}"'))
+    assert main(["run", "own.toml", "--plan-only", "--out", "FOLDER"]) == 0
+    said = capsys.readouterr().out
+    assert f"potential {SHIPPED} ({here / SHIPPED})" in said
+    assert "input     own.toml\n" in said
+    used = [json.loads(Path(run, "campaign.json").read_text())["protocol"] for run in ("NAME", "FOLDER")]
+    assert [u["potential_digest"] for u in used] == [load_potential(n).digest for n in (SHIPPED, OTHER)]
+
+
+@pytest.mark.parametrize(("word", "meant"), [(SHIPPED, SHIPPED), (f"./{SHIPPED}", OTHER), ("mine", "al-eam-zbl")])
+def test_a_word_of_the_command_line_is_told_to_be_the_potential_that_it_is(here, capsys, word, meant):
+    shutil.copytree(data_folder("potentials") / "al-eam-zbl", here / "mine")
+    assert main(["potential", "show", word]) == 0
+    said = capsys.readouterr().out
+    assert load_potential(meant).digest in said
+    assert ("(shipped)" in said) == (word == SHIPPED)
+
+
+def test_a_published_model_is_not_a_folder_or_file_of_its_name(tmp_path, monkeypatch):
+    wanted = central_model(CAWO4_PUBLISHED)
+    monkeypatch.chdir(tmp_path)
+    Path(CAWO4_PUBLISHED).mkdir()
+    assert central_model(CAWO4_PUBLISHED) == wanted
+    assert known_model([CAWO4_PUBLISHED]).model == wanted
+    with pytest.raises(InputError, match=r"no .* there"):
+        central_model(f"./{CAWO4_PUBLISHED}")
+
+
+def test_a_shipped_film_is_found_by_its_name_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--events", "1000", "--out", "film.csv"]
+    assert main(["background", "film", "film.toml", *arguments]) == 0
+    assert main(["background", "film", "elsewhere/film.toml", *arguments]) == 2
+    assert "elsewhere/film.toml: no such file" in capsys.readouterr().err
+
+
+def altered(folder: Path) -> Path:
+    """Change a potential and its checksums, as somebody does who mends something."""
+    include = folder / "potential.lmp"
+    before = file_sha256(include)
+    include.write_text(include.read_text() + "pair_modify shift no\n")
+    about = folder / "potential.toml"
+    about.write_text(about.read_text().replace(before, file_sha256(include)))
+    return folder
+
+
+def test_what_was_planned_with_a_potential_goes_on_with_no_other(tmp_path):
+    folder = tmp_path / "si-tersoff-zbl"
+    shutil.copytree(load_potential("si-tersoff-zbl").folder, folder)
+    planned = load_potential(folder).digest
+    assert load_potential(folder, expected_digest=planned).digest == planned
+    altered(folder)
+    assert load_potential(folder).digest != planned
+    with pytest.raises(PotentialError, match=f"digest [0-9a-f]+, {planned} was planned with"):
+        load_potential(folder, expected_digest=planned)
