@@ -16,6 +16,7 @@ from rich.text import Text
 from cascade_driver.analysis.defect_probability import defect_points
 from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.outcomes import usable_cascades
+from cascade_driver.campaign.rundir import outside_said
 from cascade_driver.simulation.record import Outcome
 from cascade_driver.text import visible
 
@@ -123,7 +124,8 @@ def print_energies(table: CascadeTable, *, console: Console) -> None:
     """Print the small table of results: energy, cascades, p_d, mean stored energy with its error."""
     title = "stored energies" + (" (qualitative potential)" if table.potential_status == "qualitative" else "")
     shown = Table(title=title, title_justify="left")
-    for heading in ("recoil", "E_R / eV", "cascades", "usable", "p_d", "mean E_s > 0 / eV", "rms / eV"):
+    headings = ("recoil", "E_R / eV", "cascades", "usable", "effective", "p_d", "mean E_s > 0 / eV", "rms / eV")
+    for heading in headings:
         shown.add_column(heading, justify="right")
     for species in sorted(set(table.species.tolist())):
         of_species = table.select(table.species == species)
@@ -135,10 +137,14 @@ def print_energies(table: CascadeTable, *, console: Console) -> None:
             row = [species, f"{energy:g}", str(n)]
             if energy in points:
                 p = points[energy]
-                row += [str(p.n_cascades), f"{p.probability:.2f} [{p.lower:.2f}, {p.upper:.2f}]"]
+                row += [
+                    str(p.n_cascades),
+                    f"{p.effective_number:.3g}",
+                    f"{p.probability:.2f} [{p.lower:.2f}, {p.upper:.2f}]",
+                ]
                 row += _mean_and_rms(sums.get(energy))
             else:
-                row += ["0", "-", "-", "-"]
+                row += ["0", "-", "-", "-", "-"]
             shown.add_row(*row)
     console.print(shown)
     failures = {k: n for k, n in table.outcome_counts().items() if k != Outcome.COMPLETED.key}
@@ -213,9 +219,11 @@ def print_status(status: RunStatus, *, console: Console) -> None:
     console.print(headed(status.title, f"  potential {status.potential} ({status.potential_status})"))
     console.print(
         f"{status.finished} of {status.planned} cascades finished ({share:.0%}), {status.in_progress} tasks in "
-        f"progress, {len(status.damaged)} damaged, {status.other} of earlier plans"
+        f"progress, {len(status.damaged)} damaged"
         + (f", {status.superseded} failures tried again" if status.superseded else ""),
     )
+    for note in outside_said(status.other):
+        console.print(f"note: {note}", highlight=False)
     rate = "-" if math.isnan(status.cascades_per_hour) else f"{status.cascades_per_hour:.3g} cascades per hour"
     left = "" if status.finished == status.planned else f", {duration(3600 * status.hours_left)} left"
     console.print(f"{rate}{left}; {status.cpu_hours:.3g} CPU hours spent", end="")
@@ -227,7 +235,8 @@ def print_status(status: RunStatus, *, console: Console) -> None:
         )
     console.print()
     shown = Table()
-    for heading in ("recoil", "E_R / eV", "planned", "finished", "usable", "p_d", "mean E_s > 0 / eV"):
+    headings = ("recoil", "E_R / eV", "planned", "finished", "directions", "usable", "effective", "p_d")
+    for heading in (*headings, "mean E_s > 0 / eV"):
         shown.add_column(heading, justify="right")
     for e in status.energies:
         shown.add_row(
@@ -235,7 +244,9 @@ def print_status(status: RunStatus, *, console: Console) -> None:
             f"{e.recoil_energy_eV:g}",
             str(e.planned),
             str(e.finished),
+            f"{e.directions_finished}/{e.directions_planned}",
             str(e.usable),
+            f"{e.effective:.3g}",
             "-" if math.isnan(e.defect_share) else f"{e.defect_share:.2f}",
             "-" if math.isnan(e.mean_stored_energy_eV) else f"{e.mean_stored_energy_eV:.2f}",
         )

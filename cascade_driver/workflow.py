@@ -21,7 +21,7 @@ from cascade_driver.analysis.response import observed_edges, response
 from cascade_driver.campaign.dask_executor import DaskExecutor
 from cascade_driver.campaign.executors import Executor, Processes, Serial, Work, require_executor
 from cascade_driver.campaign.plan import Campaign, make_campaign
-from cascade_driver.campaign.rundir import RunDirectory, disk_error, write_atomically
+from cascade_driver.campaign.rundir import RunDirectory, disk_error, outside_said, write_atomically
 from cascade_driver.campaign.status import run_status
 from cascade_driver.campaign.supervise import Progress
 from cascade_driver.campaign.verify import set_damaged_aside
@@ -283,7 +283,8 @@ def fitted_run(directory: RunDirectory, *, analysis: AnalysisSpec) -> tuple[Casc
             **_direction_said(analysis),
         },
     )
-    return table, model
+    notes = (*model.notes, *outside_said(directory.outside(campaign)))
+    return table, dataclasses.replace(model, notes=notes)
 
 
 def rotations_of_sites(protocol: Protocol, species: Sequence[str]) -> dict[str, NDArray[np.float64]]:

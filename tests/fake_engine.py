@@ -144,15 +144,15 @@ class SlowEngine(FakeEngine):
 POTENTIAL = "si-tersoff-zbl"
 
 
-def a_campaign(*, energies=(50.0,), directions=2, snapshots=2, seed=1) -> Campaign:
-    """Return a plan of `energies` x `directions` x `snapshots` cascades in 8 atoms of silicon."""
+def a_campaign(*, energies=(50.0,), directions=2, snapshots=2, seed=1, repeats=(1, 1, 1)) -> Campaign:
+    """Return a plan of `energies` x `directions` x `snapshots` cascades in silicon, 8 atoms unless repeated."""
     angle = np.linspace(0.1, 3, directions)
     vectors = tuple((round(float(np.cos(a)), 9), round(float(np.sin(a)), 9), 0.0) for a in angle)
     return Campaign(
         title="trial",
         potential_status="qualitative",
         protocol=Protocol(
-            crystal=CrystalSpec(name="Si", repeats=(1, 1, 1), relax_cell=False),
+            crystal=CrystalSpec(name="Si", repeats=repeats, relax_cell=False),
             potential_name=POTENTIAL,
             potential_digest=load_potential(POTENTIAL).digest,
             campaign_seed=seed,

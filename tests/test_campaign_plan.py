@@ -8,7 +8,7 @@ from fake_engine import a_campaign
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_driver.campaign.plan import Campaign, RecoilsSpec, make_campaign
+from cascade_driver.campaign.plan import Campaign, RecoilsSpec, make_campaign, solid_angle_shares
 from cascade_driver.errors import InputError
 from cascade_driver.schema import build
 from cascade_driver.simulation.crystal import CrystalSpec
@@ -109,8 +109,82 @@ def test_the_same_sampling_keeps_its_stored_directions():
     stored = dataclasses.replace(first, groups=(turned,))
     again = planned([GROUP | {"recoil_energies_eV": [20, 40, 60]}], known=stored)
     assert again.groups[0].vectors == turned.vectors
-    other = planned([GROUP | {"directions": {"scheme": "symmetry", "count": 7}}], known=stored)
-    assert other.groups[0].vectors != turned.vectors
+    more = planned([GROUP | {"directions": {"scheme": "symmetry", "count": 7}}], known=stored)
+    assert more.groups[0].vectors[:6] == turned.vectors
+    fewer = planned([GROUP | {"directions": {"scheme": "symmetry", "count": 4}}], known=stored)
+    assert fewer.groups[0].vectors == turned.vectors[:4]
+
+
+def counted(count: int, **more) -> dict:
+    return GROUP | {"directions": {"scheme": "symmetry", "count": count}, **more}
+
+
+@pytest.mark.parametrize(("few", "many"), [(8, 16), (8, 9), (9, 16), (16, 64)])
+@pytest.mark.parametrize("is_replanned", [True, False])
+def test_more_directions_keep_every_id_and_get_joint_weights(few, many, is_replanned):
+    small = planned([counted(few)])
+    large = planned([counted(many)], known=small if is_replanned else None)
+    assert set(ids(small)) < set(ids(large))
+    rows = [c for c in large.cascades() if c.recoil_energy_eV == 20 and c.snapshot == 0]
+    assert len(rows) == many
+    assert sum(c.direction_weight for c in rows) == pytest.approx(1, abs=1e-12)
+    before = {c.id: c.direction_weight for c in small.cascades()}
+    after = {c.id: c.direction_weight for c in large.cascades()}
+    # What is added takes from what is there.
+    assert all(after[name] <= before[name] + 1e-7 for name in before)
+
+
+def test_a_plan_whose_directions_are_no_beginning_of_the_sequence_is_extended_all_the_same():
+    # As plans were made before sets of directions were nested.
+    small = planned([counted(8)])
+    rng = np.random.default_rng(3)
+    group = dataclasses.replace(
+        small.groups[0],
+        vectors=tuple((round(v[0], 9), round(v[1], 9), round(v[2], 9)) for v in random_unit(rng, 8)),
+    )
+    old = dataclasses.replace(small, groups=(group,))
+    large = planned([counted(16)], known=old)
+    assert set(ids(old)) < set(ids(large))
+    assert set(ids(large)) < set(ids(planned([counted(32)], known=large)))
+    # Negative control: without the old plan nothing is shared.
+    assert not set(ids(old)) & set(ids(planned([counted(16)])))
+
+
+def random_unit(rng, number) -> list[list[float]]:
+    vectors = rng.normal(size=(number, 3))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).tolist()
+
+
+def test_more_random_directions_keep_every_id():
+    few, many = (GROUP | {"directions": {"scheme": "random", "count": n}} for n in (5, 11))
+    assert set(ids(planned([few]))) < set(ids(planned([many])))
+
+
+def test_directions_of_two_groups_at_one_energy_have_joint_weights():
+    campaign = planned([counted(8), counted(16, recoil_energies_eV=[40, 60])])
+    alone = planned([counted(16, recoil_energies_eV=[40, 60])])
+    expected = {c.id: c.direction_weight for c in alone.cascades()}
+    found = {c.id: c.direction_weight for c in campaign.cascades() if c.recoil_energy_eV != 20}
+    assert found == pytest.approx(expected)
+    listed = {"directions": {"scheme": "list", "vectors": [[1, 0, 0], [0, 0, 1]]}}
+    mixed = planned([counted(8), GROUP | listed])
+    for energy in (20, 40):
+        rows = [c for c in mixed.cascades() if c.recoil_energy_eV == energy and c.snapshot == 0]
+        assert len(rows) == 10
+        assert sum(c.direction_weight for c in rows) == pytest.approx(1)
+
+
+def test_a_direction_counts_no_more_for_having_more_snapshots():
+    campaign = planned([counted(8)])
+    cascades = [c for c in campaign.cascades() if c.recoil_energy_eV == 20]
+    # As while new directions catch up: every other one has one snapshot only.
+    known = sorted({c.direction for c in cascades})
+    some = [c for c in cascades if c.snapshot == 0 or known.index(c.direction) % 2]
+    share = solid_angle_shares(some)
+    for direction in known:
+        of_direction = [i for i, c in enumerate(some) if c.direction == direction]
+        assert share[of_direction].sum() == pytest.approx(some[of_direction[0]].direction_weight)
+    assert share.sum() == pytest.approx(1)
 
 
 def test_finished_snapshots_cover_all_energies_and_directions():

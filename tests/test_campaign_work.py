@@ -14,18 +14,25 @@ from functools import partial
 from pathlib import Path
 
 import fake_engine
+import numpy as np
 import pytest
 from fake_engine import a_campaign, a_run, physics_of, work_of
 
+from cascade_driver.analysis.outcomes import effective_number
 from cascade_driver.campaign import supervise
 from cascade_driver.campaign.claims import _owner_text
 from cascade_driver.campaign.executors import Processes, Serial
+from cascade_driver.campaign.plan import Campaign, RecoilsSpec, make_campaign
+from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.status import run_status
 from cascade_driver.campaign.verify import set_damaged_aside, verify
 from cascade_driver.cli import main
+from cascade_driver.config import AnalysisSpec
 from cascade_driver.errors import CascadeError, EngineError, RecordError
+from cascade_driver.schema import build
 from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.record import Outcome, write_record
+from cascade_driver.workflow import fitted_run
 
 DRIVER = Path(__file__).parent / "fake_driver.py"
 
@@ -450,6 +457,73 @@ def test_status_counts_everything_once(finished):
     later = run_status(finished)
     assert later.finished + len(later.damaged) + later.other == 6
     assert later.as_json()["planned"] == 8
+
+
+def extended(run: RunDirectory, count: int, **more) -> Campaign:
+    """Return the plan of a run with so many directions by symmetry, as `cascade run` makes it."""
+    (group,) = run.load().groups
+    potential = run.potential(run.load())
+    asked = {
+        "species": "Si",
+        "recoil_energies_eV": group.recoil_energies_eV,
+        "directions": {"scheme": "symmetry", "count": count},
+        "snapshots": group.snapshots,
+    }
+    return make_campaign(
+        title="trial",
+        protocol=run.load().protocol,
+        potential=potential,
+        recoils=(build(RecoilsSpec, asked | more, origin="test"),),
+        known_groups=run.known_groups(),
+    )
+
+
+def test_a_campaign_that_gets_more_directions_keeps_all_that_it_has(tmp_path):
+    run = a_run(tmp_path, a_campaign(energies=(30,), snapshots=2, repeats=(4, 4, 4)))
+    run.save(extended(run, 8))
+    Serial().work(work_of(run), silent)
+    assert run_status(run).energies[0].directions_finished == 8
+    run.save(extended(run, 16))
+    (half,) = run_status(run).energies
+    assert (half.finished, half.planned, half.directions_finished, half.directions_planned) == (16, 32, 8, 16)
+    table = run.table(run.load())
+    assert len(table) == 16
+    assert half.effective == pytest.approx(effective_number(table.direction_weight))
+    assert run.outside(run.load()) == 0
+    # One snapshot of the new directions: the old ones, with two, count no more for it.
+    once = extended(run, 16, snapshots=1)
+    Serial().work(work_of(run, once), silent)
+    table = run.table(run.load())
+    assert len(table) == 24
+    assert table.direction_weight.sum() == pytest.approx(1)
+    assert run_status(run).energies[0].effective == pytest.approx(effective_number(table.direction_weight))
+
+
+class Threshold(fake_engine.FakeEngine):
+    """Stores something between 3 and 5 eV, the more likely the higher the recoil energy; half at 55 eV."""
+
+    def follow(self, *, velocity_A_ps, **more):
+        flight = super().follow(velocity_A_ps=velocity_A_ps, **more)
+        chance = float(np.hypot(*velocity_A_ps[:2])) * 1e4 % 1
+        likely = 1 / (1 + np.exp(-(flight.pka_kinetic_energy_eV[0] - 55) / 8))
+        self.stored_eV = 3 + 2 * chance / likely if chance < likely else 0.0
+        return flight
+
+
+def test_cascades_that_the_plan_does_not_ask_for_are_counted_and_said(tmp_path, capsys):
+    energies = (30, 40, 50, 60, 70, 80)
+    run = a_run(tmp_path, a_campaign(energies=energies, directions=3))
+    Serial().work(work_of(run, engine=Threshold), silent)
+    run.save(a_campaign(energies=energies[1:], directions=3))
+    assert run_status(run).other == run.outside(run.load()) == 6
+    said = "6 finished cascades of earlier plans are kept and not counted"
+    assert main(["status", str(tmp_path)]) == 0
+    assert said in " ".join(capsys.readouterr().out.split())
+    _, model = fitted_run(run, analysis=AnalysisSpec())
+    assert any(said in note for note in model.notes)
+    run.save(a_campaign(energies=energies, directions=3))
+    main(["status", str(tmp_path)])
+    assert "earlier plans" not in capsys.readouterr().out
 
 
 def test_status_of_an_empty_run_has_nulls(tmp_path):

@@ -41,9 +41,9 @@ from cascade_driver.simulation.knock_on import (
 from cascade_driver.units import eV_PER_AMU_A2_PS2
 
 #: Largest error of a symmetrised spherical harmonic of degree 1 to 8, in units of its root mean square.
-#: The orbits below are 100 to 1000 nearly regular points and resolve degree 8 (81 functions); what is left is
-#: the unevenness of the Voronoi cells, measured 0.005.
-QUADRATURE_TOLERANCE = 0.02
+#: The orbits below are 100 to 1000 points and resolve degree 8 (81 functions); what is left is the unevenness
+#: of the Voronoi cells of nested sets, measured 0.007 to 0.035.
+QUADRATURE_TOLERANCE = 0.04
 
 
 def unit_cell(name: str) -> Atoms:
@@ -287,8 +287,8 @@ class TestSampling:
         assert len(found) == count
         assert np.linalg.norm(found.vectors, axis=1) == pytest.approx(np.ones(count), abs=1e-14)
         assert found.weights.sum() == pytest.approx(1, abs=1e-14)
-        assert found.weights.min() > 0.5 / count
-        assert found.weights.max() < 2 / count
+        assert found.weights.min() > 0.3 / count
+        assert found.weights.max() < 2.7 / count
 
     def test_tungsten_is_sampled_at_azimuths_below_ninety_degrees_and_all_polar_angles(self):
         found = sample_directions(TUNGSTEN, 32).vectors
@@ -299,12 +299,49 @@ class TestSampling:
         assert abs((found[:, 2] > 0).mean() - 0.5) < 0.1
 
     @pytest.mark.parametrize(("group", "count"), [("-4", 32), ("Td", 32), ("Oh", 20), ("1", 100)])
-    def test_orbits_are_nearly_as_far_apart_as_in_a_hexagonal_lattice(self, group, count):
+    def test_orbits_are_far_apart(self, group, count):
         rotations = GROUPS[group]
         orbit = symmetry_orbit(sample_directions(rotations, count).vectors, rotations).reshape(-1, 3)
         distance = np.linalg.norm(orbit[:, None] - orbit, axis=-1) + 9 * np.eye(len(orbit))
-        # A hexagonal lattice of N points on 4 pi; the best packings on a sphere reach 0.95 of it.
-        assert distance.min() > 0.75 * np.sqrt(8 * np.pi / np.sqrt(3) / len(orbit))
+        # A hexagonal lattice of N points on 4 pi; the best packings on a sphere reach 0.95 of it, halving the
+        # number of points on the way down costs sqrt(2).
+        assert distance.min() > 0.6 * np.sqrt(8 * np.pi / np.sqrt(3) / len(orbit))
+
+    @pytest.mark.parametrize("group", GROUPS)
+    def test_a_larger_set_contains_every_smaller_one(self, group):
+        large = sample_directions(GROUPS[group], 64).vectors
+        for count in (1, 3, 8, 9, 15, 16, 17, 32, 33):
+            assert np.array_equal(sample_directions(GROUPS[group], count).vectors, large[:count])
+
+    @pytest.mark.parametrize("group", GROUPS)
+    def test_weights_of_every_beginning_cost_few_effective_directions(self, group):
+        rotations = GROUPS[group]
+        for count in (8, 9, 12, 16, 23, 32, 48, 64):
+            weights = sample_directions(rotations, count).weights
+            # Kish; a set made for its number alone has 0.99.
+            assert 1 / np.square(weights).sum() > 0.9 * count
+        # Negative control: cells of random points vary by half of their area, n_eff = 1/(1 + 0.28) n.
+        anywhere = random_directions(64, np.random.default_rng(8)).vectors
+        assert 1 / np.square(orbit_weights(to_domain(anywhere, rotations), rotations)).sum() < 0.87 * 64
+
+    @pytest.mark.parametrize("group", GROUPS)
+    def test_directions_of_an_earlier_campaign_stay_and_others_come_between_them(self, group):
+        rotations = GROUPS[group]
+        known = to_domain(random_directions(8, np.random.default_rng(9)).vectors, rotations)
+        found = sample_directions(rotations, 16, known=known)
+        assert np.array_equal(found.vectors[:8], known)
+        assert found.weights == pytest.approx(orbit_weights(found.vectors, rotations))
+        # The new ones keep from the old: without a regard they would fall anywhere.
+        distance = np.linalg.norm(symmetry_orbit(known, rotations)[:, :, None] - found.vectors[8:], axis=-1)
+        spacing = np.sqrt(8 * np.pi / np.sqrt(3) / (16 * len(rotations)))
+        assert distance.min() > 0.6 * spacing
+        assert np.array_equal(sample_directions(rotations, 5, known=known).vectors, known[:5])
+
+    def test_directions_that_another_machine_rounded_are_the_beginning_of_the_sequence(self):
+        sequence = sample_directions(TUNGSTEN, 32).vectors
+        rounded = np.round(sequence[:12], 8)
+        found = sample_directions(TUNGSTEN, 32, known=rounded).vectors
+        assert np.array_equal(found, np.concatenate([rounded, sequence[12:]]))
 
     def test_order_puts_the_farthest_direction_next(self):
         vectors = sample_directions(TUNGSTEN, 32).vectors

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_driver.campaign.plan import solid_angle_shares
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError
 from cascade_driver.simulation.record import Record
@@ -21,7 +22,7 @@ class KickEvents:
     id, species, outcome : (n,) str
         As in `CascadeTable`.
     direction_weight : (n,) float
-        Share of the solid angle of the first kick.
+        Share of the solid angle that the cascade stands for, by the direction of its first kick.
     first_recoil_energy_eV : (n,) float
         Brought by the first kick.
     kick_time_fs : (n, k) float
@@ -86,7 +87,7 @@ def kick_events(run: RunDirectory) -> KickEvents:
         id=np.array([p.id for p in planned], dtype=np.str_),
         species=np.array([p.species for p in planned], dtype=np.str_),
         outcome=np.array([r.outcome.key for r in records], dtype=np.str_),
-        direction_weight=np.array([p.direction_weight for p in planned]),
+        direction_weight=solid_angle_shares(planned),
         first_recoil_energy_eV=np.array([p.recoil_energy_eV for p in planned]),
         kick_time_fs=_padded([_measured(r, "time_fs") for r in records], most),
         kick_recoil_energy_eV=_padded([[k.recoil_energy_eV for k in p.then or ()] for p in planned], most),

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -86,7 +87,8 @@ class RecoilGroup:
         As asked for; the region as the number that boxes carry.
     sampling : str
         Hash of what the directions follow from: the same sampling keeps its directions when a campaign is
-        extended, also on a machine whose minimiser rounds differently.
+        extended, also on a machine whose minimiser rounds differently, and one that differs in the number of
+        directions begins with them.
     vectors : (n, 3) float
         Unit vectors in the crystal frame.
     weights : (n,) float
@@ -109,7 +111,8 @@ class RecoilGroup:
 class PlannedCascade:
     """A cascade of the plan: its name, and what makes it differ from its neighbours.
 
-    There may be 1e5 of them: plain, cheap objects.
+    There may be 1e5 of them: plain, cheap objects. The weight of its direction is not part of the name: it
+    changes when directions are added.
     """
 
     id: str
@@ -132,6 +135,10 @@ class PlannedCascade:
             recoil_energy_eV=self.recoil_energy_eV,
             then=self.then,
         )
+
+
+#: What a group of recoils aims at with all its directions: species, region, later kicks, recoil energy in eV.
+_Aim = tuple[str, int | None, tuple[ThenSpec, ...] | None, float]
 
 
 @parameters
@@ -167,6 +174,29 @@ class Campaign:
         """Ids of the cascades whose atom is kicked once: a response is a law of those alone."""
         return frozenset(planned.id for planned in self.cascades() if not planned.then)
 
+    @cached_property
+    def _joint_weights(self) -> dict[_Aim, dict[tuple[float, float, float], float]]:
+        """Weights of the directions of recoils that several groups ask for; what one group asks for has its own.
+
+        If one of the groups contains the directions of the others, its weights hold for all; otherwise each
+        direction gets the mean of what the groups give it, which integrates as each of them does.
+        """
+        asked: dict[_Aim, list[RecoilGroup]] = defaultdict(list)
+        for group in self.groups:
+            for energy in group.recoil_energies_eV:
+                asked[group.species, group.region, group.then, energy].append(group)
+        joint = {}
+        for aim, groups in asked.items():
+            if len(groups) > 1:
+                largest = max(groups, key=lambda g: len(g.vectors))
+                inside = all(set(g.vectors) <= set(largest.vectors) for g in groups)
+                weights: dict[tuple[float, float, float], float] = defaultdict(float)
+                for group in [largest] if inside else groups:
+                    for vector, weight in zip(group.vectors, group.weights, strict=True):
+                        weights[vector] += weight / (1 if inside else len(groups))
+                joint[aim] = dict(weights)
+        return joint
+
     @property
     def snapshots(self) -> int:
         """Number of thermal starting states that are needed."""
@@ -190,8 +220,14 @@ class Campaign:
                             yield planned
 
     def _of_group(self, group: RecoilGroup, snapshot: int, protocol_digest: str) -> Iterator[PlannedCascade]:
-        for vector, weight in zip(group.vectors, group.weights, strict=True):
+        joint = {
+            e: self._joint_weights.get((group.species, group.region, group.then, e))
+            for e in group.recoil_energies_eV
+        }
+        for vector, own_weight in zip(group.vectors, group.weights, strict=True):
             for energy in group.recoil_energies_eV:
+                weights = joint[energy]
+                weight = own_weight if weights is None else weights[vector]
                 seed = _seed(
                     self.protocol.campaign_seed,
                     snapshot=snapshot,
@@ -234,6 +270,17 @@ class Campaign:
             knock_on=planned.knock_on,
             seed=planned.seed,
         )
+
+
+def solid_angle_shares(cascades: Sequence[PlannedCascade]) -> NDArray[np.float64]:
+    """Return the share of the solid angle that each of some cascades stands for, (n,).
+
+    It is the weight of its direction, divided among those of the same recoil along it: a direction that was
+    sampled with more snapshots than another, as while a campaign is being extended, counts no more for it.
+    """
+    along = [(c.species, c.region, c.recoil_energy_eV, c.direction, bool(c.then)) for c in cascades]
+    number = Counter(along)
+    return np.array([c.direction_weight / number[a] for c, a in zip(cascades, along, strict=True)])
 
 
 def _seed(
@@ -295,15 +342,7 @@ def make_campaign(
     groups = []
     for number, wanted in enumerate(recoils):
         region = _REGIONS[wanted.region] if wanted.region else None
-        sampling = digest(
-            {
-                "crystal": identity(protocol.crystal),
-                "species": wanted.species,
-                "region": wanted.region,
-                "directions": plain(wanted.directions),
-                "random": [protocol.campaign_seed, number] if wanted.directions.scheme == "random" else None,
-            }
-        )
+        sampling = _sampling(wanted, wanted.directions, protocol=protocol, number=number)
         known = (known_groups or {}).get(sampling)
         if known is not None:
             vectors, weights = known.vectors, known.weights
@@ -315,7 +354,13 @@ def make_campaign(
             else:
                 (cell,) = cells.values()
                 rotations = site_rotations(cell, int(box.get_array("cell_index")[index]))
-            sampled = directions(wanted.directions, rotations=rotations, rng=rng)
+            earlier = _fewer_or_more(wanted, known_groups or {}, protocol=protocol)
+            sampled = directions(
+                wanted.directions,
+                rotations=rotations,
+                rng=rng,
+                known=None if earlier is None else np.array(earlier.vectors),
+            )
             vectors, weights = _as_tuples(sampled.vectors), tuple(float(w) for w in sampled.weights)
         groups.append(
             RecoilGroup(
@@ -333,6 +378,43 @@ def make_campaign(
 
 
 _IDENTITY: NDArray[np.float64] = np.eye(3)[None]
+
+
+def _sampling(recoils: RecoilsSpec, spec: DirectionsSpec, *, protocol: Protocol, number: int) -> str:
+    """Return the hash of what the directions of group `number` follow from."""
+    return digest(
+        {
+            "crystal": identity(protocol.crystal),
+            "species": recoils.species,
+            "region": recoils.region,
+            "directions": plain(spec),
+            "random": [protocol.campaign_seed, number] if spec.scheme == "random" else None,
+        }
+    )
+
+
+def _fewer_or_more(
+    recoils: RecoilsSpec, known_groups: Mapping[str, RecoilGroup], *, protocol: Protocol
+) -> RecoilGroup | None:
+    """Return a group of an earlier plan that sampled the same sphere by symmetry with another count.
+
+    The one with the most directions that all stay; if each has more than are wanted, the one with the fewest.
+    """
+    if recoils.directions.scheme != "symmetry":
+        return None
+    count = recoils.directions.count or 0
+    of_this_sphere = [
+        group
+        for sampling, group in known_groups.items()
+        if sampling
+        == _sampling(
+            recoils, DirectionsSpec(scheme="symmetry", count=len(group.vectors)), protocol=protocol, number=0
+        )
+    ]
+    smaller = [group for group in of_this_sphere if len(group.vectors) < count]
+    if smaller:
+        return max(smaller, key=lambda g: len(g.vectors))
+    return min(of_this_sphere, key=lambda g: len(g.vectors), default=None)
 
 
 def _as_tuples(vectors: NDArray[np.float64]) -> tuple[tuple[float, float, float], ...]:

@@ -30,7 +30,7 @@ import numpy as np
 
 from cascade_driver.campaign.claims import Claims, is_running, this_place
 from cascade_driver.campaign.index import Index, Row, number, row_of
-from cascade_driver.campaign.plan import Campaign, RecoilGroup
+from cascade_driver.campaign.plan import Campaign, RecoilGroup, solid_angle_shares
 from cascade_driver.errors import CascadeError, InputError, PotentialError, RecordError
 from cascade_driver.schema import build, canonical_json, digest, plain, read_json
 from cascade_driver.simulation.cascade import Result, write_structure
@@ -192,6 +192,10 @@ class RunDirectory:
                 return {entry.name for entry in entries if not entry.name.startswith(".")}
         except FileNotFoundError:
             return set()
+
+    def outside(self, campaign: Campaign) -> int:
+        """Return how many finished cascades are in no table of a plan: earlier plans asked for them."""
+        return len(self.finished() - {planned.id for planned in campaign.cascades()})
 
     def is_finished(self, cascade: str) -> bool:
         """Return whether a cascade is finished."""
@@ -377,12 +381,22 @@ class RunDirectory:
             species=np.array([p.species for p, _ in pairs], dtype=np.str_),
             recoil_energy_eV=np.array([p.recoil_energy_eV for p, _ in pairs], dtype=np.float64),
             direction=np.array([p.direction for p, _ in pairs], dtype=np.float64).reshape(-1, 3),
-            direction_weight=np.array([p.direction_weight for p, _ in pairs], dtype=np.float64),
+            direction_weight=solid_angle_shares([p for p, _ in pairs]),
             snapshot=np.array([p.snapshot for p, _ in pairs], dtype=np.int64),
             outcome=np.array([r.outcome for _, r in pairs], dtype=np.str_),
             stored_energy_eV=np.array([number(r.stored_energy_eV) for _, r in pairs], dtype=np.float64),
             potential_status=campaign.potential_status,
         )
+
+
+def outside_said(number: int) -> tuple[str, ...]:
+    """Return a note about finished cascades that the plan does not ask for, if there are any."""
+    if not number:
+        return ()
+    return (
+        f"{number} finished cascades of earlier plans are kept and not counted: the present plan does not ask for "
+        "them",
+    )
 
 
 def expected_checksum(starts: Path, index: int) -> Path:

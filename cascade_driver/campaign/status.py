@@ -13,8 +13,12 @@ import numpy as np
 
 from cascade_driver.campaign.claims import Claims
 from cascade_driver.campaign.index import Row, number
+from cascade_driver.campaign.plan import PlannedCascade, solid_angle_shares
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.simulation.record import Outcome, STORED_ENERGY_FLOOR_eV
+
+#: A species and its recoil energy in eV.
+_Recoil = tuple[str, float]
 
 #: The rate is that of the last so many cascades: machines come and go.
 _RECENT = 50
@@ -30,6 +34,10 @@ class EnergyStatus:
     recoil_energy_eV : float
     planned, finished, usable : int
         Cascades.
+    directions_planned, directions_finished : int
+        Directions of the plan, and those along which a cascade is finished.
+    effective : float
+        Number of equally weighted cascades that know as much as the usable ones (Kish).
     defect_share : float
         Solid-angle-weighted share of usable cascades that stored energy; nan without any.
     mean_stored_energy_eV : float
@@ -41,6 +49,9 @@ class EnergyStatus:
     planned: int
     finished: int
     usable: int
+    directions_planned: int
+    directions_finished: int
+    effective: float
     defect_share: float
     mean_stored_energy_eV: float
 
@@ -73,7 +84,7 @@ class RunStatus:
     hours_left : float
         At that rate; 0 when done, nan if it cannot be told.
     other : int
-        Finished cascades that are not in the present plan.
+        Finished cascades that are not in the present plan: they are kept, and are in no table and no fit.
     superseded : int
         Records of failures that were set aside to be tried again.
     """
@@ -123,14 +134,16 @@ def run_status(run: RunDirectory) -> RunStatus:
     """
     campaign = run.load()
     known, wrong = run.index.read()
-    rows: dict[tuple[str, float], list[tuple[float, Row]]] = defaultdict(list)
-    planned: dict[tuple[str, float], int] = defaultdict(int)
+    rows: dict[_Recoil, list[tuple[PlannedCascade, Row]]] = defaultdict(list)
+    planned: dict[_Recoil, int] = defaultdict(int)
+    directions: dict[_Recoil, set[tuple[float, float, float]]] = defaultdict(set)
     damaged: dict[str, str] = {}
     for cascade in campaign.cascades():
         key = (cascade.species, cascade.recoil_energy_eV)
         planned[key] += 1
+        directions[key].add(cascade.direction)
         if cascade.id in known:
-            rows[key].append((cascade.direction_weight, known[cascade.id]))
+            rows[key].append((cascade, known[cascade.id]))
         elif cascade.id in wrong:
             damaged[cascade.id] = wrong[cascade.id]
     total = sum(planned.values())
@@ -146,7 +159,7 @@ def run_status(run: RunDirectory) -> RunStatus:
         in_progress=len(Claims(run.claims).living()),
         outcomes=dict(Counter(row.outcome for row in found).most_common()),
         damaged=damaged,
-        energies=tuple(_energy(key, planned[key], rows[key]) for key in sorted(planned)),
+        energies=tuple(_energy(k, planned[k], len(directions[k]), rows[k]) for k in sorted(planned)),
         cpu_hours=sum(row.cpu_s for row in found) / 3600,
         cpu_s_per_cascade=sum(row.cpu_s for row in found) / n if n else math.nan,
         peak_memory_MiB=max((row.peak_memory_MiB for row in found), default=math.nan),
@@ -158,18 +171,22 @@ def run_status(run: RunDirectory) -> RunStatus:
     )
 
 
-def _energy(key: tuple[str, float], planned: int, rows: list[tuple[float, Row]]) -> EnergyStatus:
-    usable = [(w, number(r.stored_energy_eV)) for w, r in rows if r.outcome == Outcome.COMPLETED.key]
-    weight = np.array([w for w, _ in usable])
-    stored = np.array([e for _, e in usable])
+def _energy(key: _Recoil, planned: int, directions: int, found: list[tuple[PlannedCascade, Row]]) -> EnergyStatus:
+    share = solid_angle_shares([cascade for cascade, _ in found])
+    usable = np.array([row.outcome == Outcome.COMPLETED.key for _, row in found], dtype=bool)
+    weight = share[usable]
+    stored = np.array([number(row.stored_energy_eV) for _, row in found])[usable]
     damaging = stored > STORED_ENERGY_FLOOR_eV
     return EnergyStatus(
         species=key[0],
         recoil_energy_eV=key[1],
         planned=planned,
-        finished=len(rows),
-        usable=len(usable),
-        defect_share=float(weight[damaging].sum() / weight.sum()) if usable else math.nan,
+        finished=len(found),
+        usable=int(usable.sum()),
+        directions_planned=directions,
+        directions_finished=len({cascade.direction for cascade, _ in found}),
+        effective=float(weight.sum() ** 2 / np.square(weight).sum()) if len(weight) else 0.0,
+        defect_share=float(weight[damaging].sum() / weight.sum()) if len(weight) else math.nan,
         mean_stored_energy_eV=(
             float(np.average(stored[damaging], weights=weight[damaging])) if damaging.any() else math.nan
         ),

@@ -181,8 +181,8 @@ class CascadeTable:
     direction : (n, 3) float
         Unit vector of the kick in the crystal frame.
     direction_weight : (n,) float
-        Share of the solid angle that the direction stands for; sums to 1 over the distinct directions of one
-        species and energy in the plan (not over its snapshots).
+        Share of the solid angle that the cascade stands for: that of its direction, divided among the finished
+        cascades along it. Sums to 1 over one species and energy of a plan that is finished.
     snapshot : (n,) int
         Index of the thermal starting state.
     outcome : (n,) str
