@@ -29,7 +29,7 @@ def test_capture_is_written_with_its_sources(capture: Path) -> None:
     spectrum = read_spectrum(capture)
     assert spectrum.elements == ("Ca", "W", "O")
     assert "EGAF" in spectrum.metadata["data"]
-    assert spectrum.metadata["captures_W_without_tabulated_gammas"].startswith("65.9%")
+    assert spectrum.metadata["captures_W_without_tabulated_gammas"].startswith("65.8%")
 
 
 def test_a_crystal_has_its_counts_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +88,6 @@ def test_lists_and_level_files_become_spectra(tmp_path: Path) -> None:
     [
         ([*CAPTURE, "--bins", "2", "--out", "x.csv", "--mass-g", "-1"], "--mass-g is -1"),
         ([*CAPTURE, "--bins", "2", "--out", "x.csv", "--model", "nothing.json"], "nothing.json: no such model"),
-        ([*CAPTURE[:3], "NaI", *CAPTURE[4:], "--bins", "2", "--out", "x.csv"], "knows nothing of Na, I"),
         ([*CAPTURE[:5], "-5", *CAPTURE[6:], "--bins", "2", "--out", "x.csv"], "greater than 0; found -5"),
         (["correct", "one.csv", "--out", "x.csv"], "1 files or names given (one.csv), expected"),
         (["correct", "cawo4-publised", "s.csv", "--out", "x.csv"], "did you mean cawo4-published?"),

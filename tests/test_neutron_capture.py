@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import shutil
 from pathlib import Path
@@ -21,6 +22,7 @@ from cascade_driver.errors import InputError
 from cascade_driver.spectra import capture_table as table_module
 from cascade_driver.spectra.capture_table import capture_table
 from cascade_driver.spectra.detector import Detector, apply_detector
+from cascade_driver.spectra.egaf import write_capture_table
 from cascade_driver.spectra.gamma_recoil import (
     GammaCascade,
     GammaTiming,
@@ -40,7 +42,7 @@ from cascade_driver.spectra.neutron_capture import (
     continuum_recoils_eV,
     observed_capture_spectrum,
 )
-from cascade_driver.spectra.target import parse_target
+from cascade_driver.spectra.target import abundances, parse_target
 
 FLUX = 100.0
 
@@ -182,8 +184,8 @@ def test_slowing_time_falls_with_density_and_needs_one() -> None:
     ]
     assert times[0] == pytest.approx(2 * times[1])
     assert 10 < times[1] < times[0] < 1000  # recoils last 1e-14 to 1e-12 s
-    with pytest.raises(InputError, match="no density is known of C: give it"):
-        slowing_time_fs("C", mass_u=13.0, recoil_energy_eV=100.0, target=parse_target("C"))
+    with pytest.raises(InputError, match="no density is known of O: give it"):
+        slowing_time_fs("O", mass_u=17.0, recoil_energy_eV=100.0, target=parse_target("O"))
 
 
 def test_lifetimes_that_are_not_known_follow_the_wish() -> None:
@@ -239,19 +241,24 @@ def test_impossible_cascades_are_named(change: dict[str, object], message: str) 
 # -- the table ----------------------------------------------------------------------------------------------
 
 
+#: Elements whose lines people look for.
+OF_DETECTORS = ("C", "O", "F", "Na", "Mg", "Al", "Si", "Ca", "Zn", "Ga", "Ge", "As", "Te", "I", "Cs", "W", "Pb")
+
+
 def test_every_row_of_the_table_has_a_citation_and_a_possible_energy() -> None:
     for isotope in capture_table().values():
         assert all(isotope.sources)
         for line in isotope.lines:
-            assert line.source
+            assert "EGAF" in line.source
             recoil_keV = recoil_energy_eV(line.gamma_keV, mass_u=isotope.compound_mass_u).item() / 1e3
-            # 3 keV: separation energies and gammas come from different evaluations
+            # separation energies, levels and gammas come from different evaluations
             missing = isotope.neutron_separation_keV - line.gamma_keV - recoil_keV - line.final_level_keV
-            assert abs(missing) < 3, (isotope.target, line)
+            assert abs(missing) < (3 if isotope.symbol in OF_DETECTORS else 20), (isotope.target, line)
         for level, decays in isotope.decays.items():
             assert sum(d.share for d in decays) <= 1.02
             for d in decays:
-                assert abs(level - d.gamma_keV - d.final_level_keV) < 3, (isotope.target, d)
+                recoil_keV = recoil_energy_eV(d.gamma_keV, mass_u=isotope.compound_mass_u).item() / 1e3
+                assert level - d.gamma_keV - d.final_level_keV == pytest.approx(recoil_keV, abs=0.01)
 
 
 def test_separation_energies_are_those_of_the_masses() -> None:
@@ -262,8 +269,9 @@ def test_separation_energies_are_those_of_the_masses() -> None:
         expected_keV = (
             difference_u * constants.physical_constants["atomic mass constant energy equivalent in MeV"][0]
         )
-        # 1.5 keV: W186's differs by 1.4 keV between the newest mass tables
-        assert isotope.neutron_separation_keV == pytest.approx(expected_keV * 1e3, abs=1.5)
+        # 1.5 keV: W186's differs by 1.4 keV between the newest mass tables; heavier ones have larger errors
+        error_keV = max(1.5, 3 * isotope.neutron_separation_error_keV)
+        assert isotope.neutron_separation_keV == pytest.approx(expected_keV * 1e3, abs=error_keV), isotope.target
 
 
 def test_the_table_holds_the_line_of_the_notes() -> None:
@@ -274,12 +282,49 @@ def test_the_table_holds_the_line_of_the_notes() -> None:
 def test_abundances_of_the_target_are_those_of_the_evaluation() -> None:
     content = table_module.read_toml(Path(table_module.__file__).parent / "capture_isotopes.toml")
     for entry in content["isotopes"]:
+        # swapped in the evaluation, and rescaled in the table; one in 10000 in nature
+        if entry["target"] in ("Ti49", "Ti50", "H2", "He3"):
+            continue
         symbol = entry["target"].rstrip("0123456789")
         number = int(entry["target"][len(symbol) :])
-        target = parse_target(symbol)
-        moles = {i.mass_number: i.mass_fraction / i.mass_u for i in target.isotopes}
-        share = 100 * moles[number] / sum(moles.values())
-        assert share == pytest.approx(entry["abundance_percent"], rel=0.03, abs=0.002)
+        assert 100 * abundances(symbol)[number] == pytest.approx(entry["abundance_percent"], rel=0.05, abs=0.01)
+
+
+def test_captures_of_natural_elements_are_those_of_another_evaluation() -> None:
+    """Sears 1992 (NIST), measured on elements, where nothing but capture absorbs."""
+    table = capture_table()
+    for symbol in ("C", "F", "Na", "Mg", "Al", "Si", "Ca", "Ti", "Fe", "Ga", "Ge", "As", "Cd", "Te", "I", "Xe",
+                   "Cs", "Gd", "Hf", "W", "Hg", "Tl", "Pb", "Bi"):  # fmt: skip
+        captured = sum(
+            share * table[f"{symbol}{number}"].cross_section_b
+            for number, share in abundances(symbol).items()
+            if f"{symbol}{number}" in table
+        )
+        absorbed = table_module.periodictable.elements.symbol(symbol).neutron.absorption
+        # 16 %: silver-like resonances, 200Hg's 60 b is an upper limit
+        assert captured == pytest.approx(absorbed, rel=0.16), symbol
+
+
+def test_the_table_holds_every_natural_isotope_that_captures() -> None:
+    table = capture_table()
+    assert len(table) > 280
+    for symbol in ("O", "F", "Li", "C", "Al", "Si", "Ca", "Zn", "Ga", "Ge", "As", "Mo", "Te", "I", "Xe", "Cs", "W",
+                   "Pb", "Bi", "Na", "Mg", "Ti"):  # fmt: skip
+        missing = sum(share for A, share in abundances(symbol).items() if f"{symbol}{A}" not in table)
+        assert missing < 0.01, symbol
+    # 4He and 208Pb's neighbours aside, what the table says of an isotope it says with a source
+    assert all("EGAF" in isotope.note for isotope in table.values() if not isotope.lines)
+
+
+def test_intensities_that_belong_to_something_else_are_left_out_and_noted() -> None:
+    table = capture_table()
+    for target in ("Ge76", "Sr86", "Cd110", "H2"):
+        assert not table[target].lines
+        assert "add up to" in table[target].note
+    assert all(isotope.tabulated_per_capture <= 1.5 for isotope in table.values())
+    # slips of powers of ten in EGAF: 5900 b of 130Xe would be ten times the capture of natural xenon
+    assert table["Xe130"].cross_section_b == 26
+    assert "charged particles" in table["Li6"].note
 
 
 def test_cascades_carry_the_tabulated_intensity_and_energy() -> None:
@@ -289,7 +334,8 @@ def test_cascades_carry_the_tabulated_intensity_and_energy() -> None:
         for cascade in found:
             whole = sum(cascade.gammas_keV)
             long_lived = whole < isotope.neutron_separation_keV - 10
-            assert long_lived or whole == pytest.approx(isotope.neutron_separation_keV, abs=8)
+            slip_keV = 8 if isotope.symbol in OF_DETECTORS else 30
+            assert long_lived or whole == pytest.approx(isotope.neutron_separation_keV, abs=slip_keV)
 
 
 @pytest.mark.parametrize(
@@ -303,13 +349,20 @@ def test_cascades_carry_the_tabulated_intensity_and_energy() -> None:
         ),
         ("capture_lines.csv", "W182,6190.78,", "W182,-3,", "is -3, expected a positive number"),
         ("capture_lines.csv", "W182,6190.78,", "W999,6190.78,", "'W999' is not in capture_isotopes.toml; add it"),
-        ("capture_lines.csv", "W182,6190.78,", "W182,6190.78,1,", "8 cells, expected 7"),
+        ("capture_lines.csv", "W182,6190.78,", "W182,6190.78,1,", "7 cells, expected 6"),
         ("capture_lines.csv", "target,gamma_keV", "target,energy", "expected the columns target,gamma_keV"),
-        ("capture_levels.csv", "Si28,1273.379,290,1273.349,0,", "Si28,1273.379,290,1273.349,9999,", "lower final"),
+        (
+            "capture_lines.csv",
+            "W182,6190.78,0.03,0,0.08204",
+            "W182,6190.78,0.03,0,1.4",
+            "add up to 1.53 per capture",
+        ),
+        ("capture_levels.csv", "Si28,1273.379,290,0,", "Si28,1273.379,290,9999,", "lower final"),
         ("capture_isotopes.toml", 'target = "W182"', 'target = "182W"', "expected symbol and mass number"),
         ("capture_isotopes.toml", "cross_section_b = 20.7", "cross_section_b = 0", "expected a positive number"),
         ("capture_isotopes.toml", "egaf2003 =", "egaf =", "source 'egaf2003' is not under"),
         ("capture_isotopes.toml", 'target = "W182"', 'target = "W999"', "no mass is known"),
+        ("capture_isotopes.toml", 'target = "W183"', 'target = "W182"', "name each once"),
     ],
 )
 def test_a_damaged_table_is_named_by_file_and_row(
@@ -417,7 +470,10 @@ def test_escape_takes_events_whose_gammas_stay() -> None:
     ("change", "message"),
     [
         ({"neutron_flux_cm2_s": -1.0}, "neutron flux is -1"),
-        ({"target": "NaI"}, "knows nothing of Na, I"),
+        (
+            {"target": "CaWO4", "table": {"W182": capture_table()["W182"]}},
+            "the capture table knows nothing of Ca, O, only of W; give one that does",
+        ),
         ({"energy_edges_eV": [-1.0, 2.0]}, "expected at least 0 eV"),
         ({"energy_edges_eV": [2.0, 1.0]}, "does not lie above"),
     ],
@@ -519,3 +575,84 @@ def test_an_element_without_response_is_named() -> None:
         observed_capture_spectrum(
             no_loss("W", "O"), target="CaWO4", neutron_flux_cm2_s=FLUX, energy_edges_eV=[0.0, 1.0]
         )
+
+
+# -- making the table ---------------------------------------------------------------------------------------
+
+
+def egaf_file(target: str, residual: str, *, primaries: list[tuple[float, float, float]]) -> dict[str, object]:
+    """What EGAF says of a made-up isotope: primaries as energy, final level (keV), partial cross-section (b)."""
+
+    def gamma(energy: float, final: float, kind: str, partial_b: float) -> dict[str, object]:
+        cell = {
+            "partialIsotopicCrossSection": partial_b,
+            "dPartialIsotopicCrossSection": 0.1 * partial_b,
+            "populationPerNeutronCapture": partial_b / 20.0,
+        }
+        return {
+            "gammaEnergy": energy,
+            "dGammaEnergy": 0.5,
+            "levelEnergyFinal": final,
+            "gammaTransitionType": kind,
+            "gammaAbsoluteIntensities": [cell],
+        }
+
+    life = [{"halfLifeConverted": 2e-13}]
+    return {
+        "nucleusTargetID": target,
+        "nucleusID": residual,
+        "recordQ": [{"energyNeutronSeparationAME2020": 6190.8, "dEnergyNeutronSeparationAME2020": 0.04}],
+        "neutronCaptureNormalization": [
+            {
+                "normalizationRecord": [
+                    {
+                        "naturalIsotopicAbundance": 26.5,
+                        "adoptedTotalThermalCaptureCrossSection": 20.0,
+                        "dAdoptedTotalThermalCaptureCrossSection": 0.5,
+                    }
+                ]
+            }
+        ],
+        "levelScheme": [
+            {"levelEnergy": 0.0, "isomerDecay": [], "gammaDecay": []},
+            {"levelEnergy": 46.5, "isomerDecay": life, "gammaDecay": [gamma(46.5, 0.0, "secondary", 3.0)]},
+            {"levelEnergy": 99.0, "isomerDecay": [], "gammaDecay": [gamma(99.0, 0.0, "secondary", 3.0),
+                                                                    gamma(52.5, 46.5, "secondary", 1.0)]},
+            {
+                "levelEnergy": 6190.8,
+                "isomerDecay": [],
+                "gammaDecay": [gamma(e, final, "primary", b) for e, final, b in primaries],
+            },
+        ],
+    }  # fmt: skip
+
+
+def test_a_table_is_made_of_egaf_and_read_again(tmp_path: Path) -> None:
+    primaries = [(6190.7, 0.0, 4.0), (6144.2, 46.5, 1.0), (6091.7, 99.0, 0.001), (5000.0, 99.0, 2.0)]
+    (tmp_path / "w.json").write_text(json.dumps(egaf_file("W182", "W183", primaries=primaries)))
+    assert write_capture_table(tmp_path, tmp_path / "out") == 5  # the other natural isotopes, without gammas
+    table = capture_table(tmp_path / "out")
+    isotope = table["W182"]
+    # the third is below 1e-3 per capture, the fourth misses the separation energy by 1.1 MeV
+    assert [(x.gamma_keV, x.per_capture, x.per_capture_error) for x in isotope.lines] == [
+        (6190.7, 0.2, 0.02),
+        (6144.2, 0.05, 0.005),
+    ]
+    assert "1 primary gammas left out: in EGAF they miss" in isotope.note
+    assert [(d.final_level_keV, d.share) for d in isotope.decays[99.0]] == [(0.0, 0.75), (46.5, 0.25)]
+    assert isotope.decays[46.5][0].half_life_fs == pytest.approx(200)
+    assert isotope.levels_keV == (0.0, 46.5, 99.0)
+    assert table["W186"].note == "not in EGAF"
+    assert table["W186"].cross_section_b == pytest.approx(37.9, rel=0.02)  # NIST, and EGAF
+    with pytest.raises(InputError, match="no JSON file in it"):
+        write_capture_table(tmp_path / "out", tmp_path)
+
+
+def test_egaf_that_adds_up_to_too_much_has_its_lines_left_out(tmp_path: Path) -> None:
+    (tmp_path / "w.json").write_text(
+        json.dumps(egaf_file("W182", "W183", primaries=[(6190.7, 0.0, 25.0), (6144.2, 46.5, 7.0)]))
+    )
+    write_capture_table(tmp_path, tmp_path / "out")
+    isotope = capture_table(tmp_path / "out")["W182"]
+    assert not isotope.lines
+    assert "add up to 1.6 captures" in isotope.note

@@ -97,3 +97,11 @@ def test_impossible_enrichment_is_refused(formula: str, words: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_target(formula)
     assert words in str(caught.value)
+
+
+def test_lithium_is_what_is_sold_as_natural() -> None:
+    # standard atomic weight 6.94 (CIAAW); the middle of the interval of nature has half of the 6Li
+    lithium = parse_target("Li").isotopes
+    shares = {i.mass_number: i.mass_fraction / i.mass_u for i in lithium}
+    assert shares[6] / sum(shares.values()) == pytest.approx(0.0759, abs=1e-4)
+    assert 1 / sum(shares.values()) == pytest.approx(6.94, abs=0.002)

@@ -15,30 +15,19 @@ import periodictable
 
 from cascade_driver.errors import InputError
 from cascade_driver.schema import read_toml
+from cascade_driver.units import AMU_MeV
 
 #: Where the table lies that ships with the package.
 _HERE = Path(__file__).parent
 
-_ISOTOPES, _LINES, _LEVELS = "capture_isotopes.toml", "capture_lines.csv", "capture_levels.csv"
+ISOTOPES, LINES, LEVELS = "capture_isotopes.toml", "capture_lines.csv", "capture_levels.csv"
 
-_LINE_COLUMNS = (
-    "target",
-    "gamma_keV",
-    "gamma_error_keV",
-    "final_level_keV",
-    "per_capture",
-    "per_capture_error",
-    "source",
-)
-_LEVEL_COLUMNS = (
-    "target",
-    "level_keV",
-    "half_life_fs",
-    "gamma_keV",
-    "final_level_keV",
-    "share",
-    "source",
-)
+LINE_COLUMNS = ("target", "gamma_keV", "gamma_error_keV", "final_level_keV", "per_capture", "per_capture_error")
+LEVEL_COLUMNS = ("target", "level_keV", "half_life_fs", "final_level_keV", "share")
+
+#: Primary gammas of one isotope that add up to more than this per capture are an error of the table, not of the
+#: measurements.
+LARGEST_SUM = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +68,11 @@ class LevelDecay:
     level_keV, final_level_keV : float
         From where to where.
     gamma_keV : float
-        Energy of the gamma.
+        Energy of the gamma: their difference, less the recoil of the nucleus.
     share : float
         Of all gammas of the level; internal conversion is left out.
     half_life_fs : float or None
         Of the level; none where it is not known.
-    source : str
-        Full citation.
     """
 
     level_keV: float
@@ -93,7 +80,6 @@ class LevelDecay:
     final_level_keV: float
     share: float
     half_life_fs: float | None
-    source: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +128,20 @@ class CaptureIsotope:
         """Sum of the intensities of all primary gammas in the table; 1 would be all captures."""
         return sum(line.per_capture for line in self.lines)
 
+    @property
+    def tabulated_error(self) -> float:
+        """Standard error of that sum: of the intensities, and of the cross-section that they are relative to."""
+        relative = self.cross_section_error_b / self.cross_section_b
+        lines = math.hypot(*(line.per_capture_error or 0.0 for line in self.lines))
+        return math.hypot(lines, relative * self.tabulated_per_capture)
+
+    @property
+    def levels_keV(self) -> tuple[float, ...]:
+        """All levels that gammas of the table begin or end at, from the ground state up."""
+        ends = [line.final_level_keV for line in self.lines]
+        ends += [decay.final_level_keV for decays in self.decays.values() for decay in decays]
+        return tuple(sorted({0.0, *ends, *self.decays}))
+
 
 def capture_table(folder: Path | None = None) -> Mapping[str, CaptureIsotope]:
     """Return the isotopes of the capture table by name, such as W182.
@@ -150,7 +150,7 @@ def capture_table(folder: Path | None = None) -> Mapping[str, CaptureIsotope]:
     ----------
     folder : pathlib.Path, optional
         Of another table, with the same three files as the one that ships with the package
-        (`capture_isotopes.toml`, `capture_lines.csv`, `capture_levels.csv`).
+        (`capture_isotopes.toml`, `capture_lines.csv`, `capture_levels.csv`): `egaf.write_capture_table` made it.
 
     Raises
     ------
@@ -168,13 +168,15 @@ def capture_table(folder: Path | None = None) -> Mapping[str, CaptureIsotope]:
 
 @functools.lru_cache(maxsize=8)
 def _read_table(folder: Path) -> Mapping[str, CaptureIsotope]:
-    path = folder / _ISOTOPES
+    path = folder / ISOTOPES
     content = read_toml(path)
     sources = content.get("sources", {})
     entries: list[dict[str, Any]] = content.get("isotopes", [])
-    known = {_named(f"{path}, isotope {n}", entry) for n, entry in enumerate(entries, start=1)}
+    known = {_named(f"{path}, isotope {n}", entry): entry for n, entry in enumerate(entries, start=1)}
+    if len(known) != len(entries):
+        raise InputError(f"{path}: {len(entries)} isotopes of {len(known)} names; name each once")
     lines: dict[str, list[PrimaryGamma]] = {}
-    for where, row in _rows(folder / _LINES, _LINE_COLUMNS, known=known):
+    for where, row in _rows(folder / LINES, LINE_COLUMNS, known=known):
         lines.setdefault(row["target"], []).append(
             PrimaryGamma(
                 gamma_keV=_number(where, row, "gamma_keV", above=0),
@@ -182,18 +184,18 @@ def _read_table(folder: Path) -> Mapping[str, CaptureIsotope]:
                 final_level_keV=_number(where, row, "final_level_keV"),
                 per_capture=_number(where, row, "per_capture", above=0),
                 per_capture_error=_optional(where, row, "per_capture_error"),
-                source=_source(where, row["source"], sources),
+                source=_source(where, str(known[row["target"]].get("gammas_source", "")), sources),
             )
         )
     decays: dict[str, dict[float, list[LevelDecay]]] = {}
-    for where, row in _rows(folder / _LEVELS, _LEVEL_COLUMNS, known=known):
+    for where, row in _rows(folder / LEVELS, LEVEL_COLUMNS, known=known):
+        level, final = _number(where, row, "level_keV", above=0), _number(where, row, "final_level_keV")
         decay = LevelDecay(
-            level_keV=_number(where, row, "level_keV", above=0),
-            gamma_keV=_number(where, row, "gamma_keV", above=0),
-            final_level_keV=_number(where, row, "final_level_keV"),
+            level_keV=level,
+            gamma_keV=level - final - (level - final) ** 2 / (2e3 * _compound_mass_u(row["target"]) * AMU_MeV),
+            final_level_keV=final,
             share=_number(where, row, "share", above=0),
             half_life_fs=_optional(where, row, "half_life_fs"),
-            source=_source(where, row["source"], sources),
         )
         if not decay.final_level_keV < decay.level_keV or decay.share > 1:
             raise InputError(
@@ -222,6 +224,12 @@ def _named(where: str, entry: Mapping[str, Any]) -> str:
     return target
 
 
+@functools.cache
+def _compound_mass_u(target: str) -> float:
+    symbol = target.rstrip("0123456789")
+    return float(getattr(periodictable, symbol)[int(target[len(symbol) :]) + 1].mass)
+
+
 def _isotope(
     where: str,
     entry: Mapping[str, Any],
@@ -244,16 +252,22 @@ def _isotope(
             raise InputError(f"{where}: `{key}` is {value!r}, expected a positive number")
         return float(value)
 
+    ours = tuple(sorted(lines.get(target, ()), key=lambda line: -line.gamma_keV))
+    if (whole := sum(line.per_capture for line in ours)) > LARGEST_SUM:
+        raise InputError(
+            f"{where}: the primary gammas of {target} add up to {whole:.3g} per capture, expected at most "
+            f"{LARGEST_SUM:g}; per_capture is the partial over the thermal cross-section of the isotope"
+        )
     return CaptureIsotope(
         target=target,
         symbol=symbol,
         mass_number=mass_number,
-        compound_mass_u=float(getattr(periodictable, symbol)[mass_number + 1].mass),
+        compound_mass_u=_compound_mass_u(target),
         cross_section_b=number("cross_section_b"),
         cross_section_error_b=number("cross_section_error_b"),
         neutron_separation_keV=number("neutron_separation_keV"),
         neutron_separation_error_keV=number("neutron_separation_error_keV"),
-        lines=tuple(sorted(lines.get(target, ()), key=lambda line: -line.gamma_keV)),
+        lines=ours,
         decays={level: tuple(rows) for level, rows in decays.get(target, {}).items()},
         sources=(
             _source(where, str(entry.get("cross_section_source", "")), sources),
@@ -263,7 +277,7 @@ def _isotope(
     )
 
 
-def _rows(path: Path, columns: tuple[str, ...], *, known: set[str]) -> list[tuple[str, dict[str, str]]]:
+def _rows(path: Path, columns: tuple[str, ...], *, known: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
     """Return each row of a table with the words that name it in a message."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -280,7 +294,7 @@ def _rows(path: Path, columns: tuple[str, ...], *, known: set[str]) -> list[tupl
             raise InputError(f"{where}: {len(cells)} cells, expected {len(columns)}: {','.join(columns)}")
         row = dict(zip(columns, cells, strict=True))
         if row["target"] not in known:
-            raise InputError(f"{where}: target {row['target']!r} is not in {_ISOTOPES}; add it there")
+            raise InputError(f"{where}: target {row['target']!r} is not in {ISOTOPES}; add it there")
         rows.append((where, row))
     return rows
 
@@ -303,5 +317,5 @@ def _optional(where: str, row: Mapping[str, str], name: str) -> float | None:
 
 def _source(where: str, key: str, sources: Mapping[str, str]) -> str:
     if key not in sources:
-        raise InputError(f"{where}: source {key!r} is not under [sources] of {_ISOTOPES}; cite it there")
+        raise InputError(f"{where}: source {key!r} is not under [sources] of {ISOTOPES}; cite it there")
     return str(sources[key])

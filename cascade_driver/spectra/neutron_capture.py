@@ -216,7 +216,7 @@ def _capturing(
     if missing:
         raise InputError(
             f"target {target.formula}: the capture table knows nothing of {', '.join(missing)}, only of "
-            f"{', '.join(dict.fromkeys(i.symbol for i in known.values()))}; give a table that does"
+            f"{', '.join(dict.fromkeys(i.symbol for i in known.values()))}; give one that does (--table)"
         )
     found = []
     for isotope in target.isotopes:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import periodictable
 from ase.data import atomic_numbers
@@ -14,6 +16,12 @@ from scipy import constants
 
 from cascade_driver.errors import InputError
 from cascade_driver.units import AMU_MeV
+
+#: Isotopic shares of a single terrestrial source, where the interval of nature is wide: Qi et al. 1997 (LSVEC,
+#: doi:10.1016/S0168-1176(97)00125-0), recommended by Meija et al. 2016, doi:10.1515/pac-2015-0503.
+_BEST_MEASUREMENTS: Mapping[str, Mapping[int, float]] = MappingProxyType(
+    {"Li": MappingProxyType({6: 0.07589, 7: 0.92411})}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +103,29 @@ class Target:
         return tuple(isotope for isotope in self.isotopes if isotope.symbol == symbol)
 
 
+def abundances(symbol: str) -> dict[int, float]:
+    """Return the share of the atoms of an element that each natural isotope has, by mass number.
+
+    CIAAW 2021 (https://www.ciaaw.org) as kept by the package `periodictable`, which has the middle of the interval
+    where nature varies; for lithium that is far from what is sold as natural, and the best measurement stands.
+
+    Examples
+    --------
+    >>> abundances("Li")
+    {6: 0.07589, 7: 0.92411}
+    """
+    if symbol in _BEST_MEASUREMENTS:
+        return dict(_BEST_MEASUREMENTS[symbol])
+    natural = {int(i.isotope): float(i.abundance) for i in getattr(periodictable, symbol) if i.abundance > 0}
+    whole = sum(natural.values())
+    return {number: share / whole for number, share in natural.items()}
+
+
 def parse_target(formula: str) -> Target:
     """Return the isotopes of a chemical formula, in their natural abundances or enriched.
 
-    Abundances are those of the IUPAC commission (CIAAW 2021, https://www.ciaaw.org), masses those of AME2020
-    (doi:10.1088/1674-1137/abddaf), both as kept by the package `periodictable`.
+    Abundances are those of the IUPAC commission (`abundances`), masses those of AME2020
+    (doi:10.1088/1674-1137/abddaf) as kept by the package `periodictable`.
 
     Parameters
     ----------
@@ -140,27 +166,17 @@ def parse_target(formula: str) -> Target:
         if atomic_numbers.get(symbol, 0) == 0:
             raise InputError(f"target {formula!r}: {symbol!r} is not a chemical element.{_suggest(symbol)}")
         element = getattr(periodictable, symbol)
-        natural = [isotope for isotope in element if isotope.abundance > 0]
+        natural = abundances(symbol)
         if not natural:
             raise InputError(
                 f"target {formula!r}: {symbol} has no natural isotopic composition; expected elements that "
                 "have one."
             )
-        shares = _shares(
-            symbol,
-            {int(isotope.isotope): float(isotope.abundance) for isotope in natural},
-            enriched.pop(symbol, {}),
-        )
+        shares = _shares(symbol, natural, enriched.pop(symbol, {}))
         atoms += [
-            (
-                symbol,
-                int(element.number),
-                int(isotope.isotope),
-                float(isotope.mass),
-                count * shares[int(isotope.isotope)],
-            )
-            for isotope in natural
-            if shares[int(isotope.isotope)] > 0
+            (symbol, int(element.number), number, float(element[number].mass), count * share)
+            for number, share in shares.items()
+            if share > 0
         ]
     if enriched:
         raise InputError(
