@@ -37,6 +37,7 @@ from cascade_driver.training.labelling import (
     LabelError,
     cp2k_input,
     label,
+    read_label_settings,
     settings_words,
 )
 from cascade_driver.training.propose import (
@@ -203,8 +204,9 @@ def test_a_killed_worker_costs_nothing_but_its_structure(tmp_path):
     queue = LabelQueue.create(tmp_path / "queue", settings)
     queue.add(silicon(5))
     command = [sys.executable, "-c", "import sys; from cascade_driver.cli import main; sys.exit(main())"]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    worker = subprocess.Popen([*command, "train", "label", str(queue.folder)], env=environment)
+    command += ["train", "label", str(queue.folder), "--allow-calculator", settings.factory]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    worker = subprocess.Popen(command, env=environment)
     end = time.monotonic() + 30
     while queue.status().labelled == 0 and time.monotonic() < end:
         time.sleep(0.05)
@@ -212,7 +214,7 @@ def test_a_killed_worker_costs_nothing_but_its_structure(tmp_path):
     worker.wait()
     kept = queue.status().labelled
     assert 0 < kept < 5
-    subprocess.run([*command, "train", "label", str(queue.folder)], env=environment, check=True)
+    subprocess.run(command, env=environment, check=True)
     assert queue.status().labelled == 5
 
 
@@ -220,6 +222,76 @@ def test_labels_of_two_kinds_are_not_mixed(queue):
     other = AseSettings(kind="ase", factory="ase.calculators.emt:EMT")
     with pytest.raises(InputError, match="other settings"):
         LabelQueue.create(queue.folder, other)
+
+
+def folder_of_somebody(folder, *, factory, arguments):
+    """Return a queue as anybody can write it, with one structure in it."""
+    queue = LabelQueue.create(folder, LJ)
+    queue.add(silicon(1))
+    content = {"kind": "ase", "factory": factory, "arguments": arguments}
+    (folder / "settings.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("factory", "arguments", "complaint"),
+    [
+        ("os:system", {"command": "touch {out}"}, "the calculator os:system, which could be any program"),
+        ("subprocess:run", {"args": ["touch", "{out}"]}, "--allow-calculator subprocess:run"),
+        ("ase.calculators.lj:os.system", {}, "could be any program"),
+        ("ase.calculators.lj:LennardJones", {"restart": "{out}"}, "the argument restart"),
+        ("ase.calculators.lj:LennardJones", {"sigma": [1.0]}, "the argument sigma"),
+    ],
+)
+def test_a_queue_from_anybody_runs_no_program(tmp_path, capsys, factory, arguments, complaint):
+    out = tmp_path / "written"
+    told = json.loads(json.dumps(arguments).replace("{out}", str(out)))
+    queue = folder_of_somebody(tmp_path / "queue", factory=factory, arguments=told)
+    assert main(["train", "label", str(queue)]) == 2
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert said.count("\n") == 1
+    assert not out.exists()
+    assert main(["train", "status", str(queue)]) == 0
+    assert "1 wait" in capsys.readouterr().out
+
+
+def test_negative_control_what_is_allowed_by_name_is_run(tmp_path):
+    out = tmp_path / "written"
+    queue = folder_of_somebody(tmp_path / "queue", factory="os:system", arguments={"command": f"touch {out}"})
+    main(["train", "label", str(queue), "--allow-calculator", "os:mkdir"])
+    assert not out.exists()
+    main(["train", "label", str(queue), "--allow-calculator", "os:system"])
+    assert out.exists()
+
+
+def test_a_potential_that_ships_can_make_labels(tmp_path):
+    settings = AseSettings(
+        kind="ase", factory="cascade_driver.simulation.calculator:shipped", arguments={"name": "si-tersoff-zbl"}
+    )
+    queue = LabelQueue.create(tmp_path / "queue", settings)
+    (atoms,) = silicon(1)
+    queue.add([atoms])
+    assert queue.work(observe=lambda _: None) == 1
+    (frame,) = queue.labelled()
+    atoms.calc = calculator(load_potential("si-tersoff-zbl"))
+    assert frame.energy_eV == pytest.approx(atoms.get_potential_energy(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'functional = "PBE\\n@INCLUDE /etc/passwd"',
+        'basis_file = "/etc/passwd"',
+        'potential_file = "$HOME"',
+        '[kinds.O]\nbasis = "x\\n&END"\npseudopotential = "y"',
+    ],
+)
+def test_words_for_cp2k_are_words(tmp_path, line):
+    path = tmp_path / "label.toml"
+    path.write_text(line + "\n" + ("" if "kinds" in line else '[kinds.O]\nbasis = "x"\npseudopotential = "y"\n'))
+    with pytest.raises(InputError, match="string should match pattern"):
+        read_label_settings(path)
 
 
 def test_labels_that_are_not_finite_are_failures(tmp_path):

@@ -294,6 +294,13 @@ def _add_label(kinds: Verbs) -> None:
     label.add_argument("queue", type=Path, metavar="QUEUE")
     label.add_argument("--until", type=float, metavar="SECONDS", help="begin none later than this from now")
     label.add_argument("--most", type=positive, metavar="N", help="label no more than this")
+    label.add_argument(
+        "--allow-calculator",
+        action="append",
+        default=[],
+        metavar="MODULE:NAME",
+        help="run this calculator if the queue's settings name it; it could be any program",
+    )
 
 
 def _label(chosen: argparse.Namespace) -> int:
@@ -308,7 +315,7 @@ def _label(chosen: argparse.Namespace) -> int:
         left = f", about {duration(status.waiting * each)} left for one worker" if each else ""
         print(f"{line}; {status.labelled} of {status.asked}{left}", flush=True)
 
-    made = queue.work(until_s=chosen.until, most=chosen.most, observe=say)
+    made = queue.work(until_s=chosen.until, most=chosen.most, observe=say, allowed=chosen.allow_calculator)
     status = queue.status()
     print(f"{made} labels made; {status.waiting} structures wait, {status.failed} failed", flush=True)
     return 0

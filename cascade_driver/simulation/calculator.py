@@ -15,7 +15,12 @@ from ase.calculators.lammpslib import LAMMPSlib
 from ase.data import atomic_masses, atomic_numbers
 
 from cascade_driver.simulation.lammps_engine import import_lammps, start_mpi, with_folders
-from cascade_driver.simulation.potential import Potential, distribution_folder
+from cascade_driver.simulation.potential import Potential, distribution_folder, load_potential
+
+
+def shipped(name: str) -> Calculator:
+    """Return the calculator of a potential that ships with the package; see `calculator`."""
+    return calculator(load_potential(name))
 
 
 def calculator(potential: Potential) -> Calculator:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from cascade_driver.training.labelling import (
     LabelError,
     build_settings,
     label,
+    require_allowed,
     require_cp2k,
 )
 
@@ -175,7 +176,12 @@ class LabelQueue:
         )
 
     def work(
-        self, *, until_s: float | None = None, most: int | None = None, observe: Callable[[str], None] = print
+        self,
+        *,
+        until_s: float | None = None,
+        most: int | None = None,
+        observe: Callable[[str], None] = print,
+        allowed: Collection[str] = (),
     ) -> int:
         """Label what waits, one structure at a time, until nothing waits that no other worker is at.
 
@@ -187,6 +193,8 @@ class LabelQueue:
             Label no more than this.
         observe : callable
             Is given a line about each structure.
+        allowed : collection of str
+            Calculators beside `CALCULATORS` that the settings may name: they run whatever they are.
 
         Returns
         -------
@@ -196,8 +204,9 @@ class LabelQueue:
         Raises
         ------
         InputError
-            If the program is missing.
+            If the program is missing, or the calculator is not allowed.
         """
+        require_allowed(self.settings, allowed)
         if isinstance(self.settings, Cp2kSettings):
             require_cp2k()
         claims, begun, made = Claims(self.folder / "claims"), time.monotonic(), 0

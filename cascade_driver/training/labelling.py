@@ -10,9 +10,10 @@ import importlib
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -22,6 +23,20 @@ from pydantic import Field, field_validator
 from cascade_driver.errors import CascadeError, InputError
 from cascade_driver.schema import build, digest, parameters, plain, read_toml
 from cascade_driver.training.frames import LabelledFrame, bare, k_mesh
+
+#: Calculators that settings may name, each with the arguments that they may give it: formulas of numbers, and the
+#: potentials that ship. Settings lie in folders that come from anybody, and a name can be that of any function.
+CALCULATORS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "ase.calculators.emt:EMT": frozenset({"asap_cutoff"}),
+        "ase.calculators.lj:LennardJones": frozenset({"sigma", "epsilon", "rc", "ro", "smooth"}),
+        "ase.calculators.morse:MorsePotential": frozenset({"epsilon", "r0", "rho0", "rcut1", "rcut2"}),
+        "cascade_driver.simulation.calculator:shipped": frozenset({"name"}),
+    }
+)
+
+#: A word that stands in CP2K's input, where more than a word could include files and run programs.
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+()-]*$")]
 
 #: The orbitals that the self-consistent field of a structure ended with.
 ORBITALS = "label-RESTART.wfn"
@@ -35,8 +50,8 @@ class LabelError(CascadeError):
 class Cp2kKind:
     """Basis set and pseudopotential of one element, by their names in CP2K's files."""
 
-    basis: str
-    pseudopotential: str
+    basis: Word
+    pseudopotential: Word
 
 
 @parameters
@@ -73,8 +88,8 @@ class Cp2kSettings:
     """
 
     kind: Literal["cp2k"] = "cp2k"
-    kinds: dict[str, Cp2kKind] = Field(min_length=1)
-    functional: str = "PBE"
+    kinds: dict[Word, Cp2kKind] = Field(min_length=1)
+    functional: Word = "PBE"
     cutoff_Ry: float = Field(default=400, gt=0)
     relative_cutoff_Ry: float = Field(default=50, gt=0)
     grids: int = Field(default=6, ge=1)
@@ -85,18 +100,19 @@ class Cp2kSettings:
     history: int = Field(default=8, ge=1)
     largest_number_of_iterations: int = Field(default=40, ge=1)
     wall_time_s: float = Field(default=7200, gt=0)
-    basis_file: str = "BASIS_MOLOPT"
-    potential_file: str = "GTH_POTENTIALS"
+    basis_file: Word = "BASIS_MOLOPT"
+    potential_file: Word = "GTH_POTENTIALS"
 
 
 @parameters
 class AseSettings:
-    """Any calculator that ASE can drive.
+    """A calculator that ASE can drive.
 
     Attributes
     ----------
     factory : str
-        `module:function` (or class) that returns a calculator.
+        `module:function` (or class) that returns a calculator: one of `CALCULATORS`, or one that whoever labels
+        allows by name.
     arguments : dict
         What it is called with.
     """
@@ -137,6 +153,31 @@ def build_settings(content: Mapping[str, Any], *, origin: str) -> Cp2kSettings |
     if kind not in kinds:
         raise InputError(f"{origin}: `kind` is {kind!r}, expected one of {sorted(kinds)}")
     return build(kinds[kind], content, origin=origin)
+
+
+def require_allowed(settings: Cp2kSettings | AseSettings, allowed: Collection[str] = ()) -> None:
+    """Refuse settings that name a function which is neither of `CALCULATORS` nor allowed by name.
+
+    Raises
+    ------
+    InputError
+        If they do.
+    """
+    if isinstance(settings, Cp2kSettings) or settings.factory in allowed:
+        return
+    if settings.factory not in CALCULATORS:
+        raise InputError(
+            f"the settings name the calculator {settings.factory}, which could be any program; if you trust it "
+            f"and its arguments {settings.arguments}, say --allow-calculator {settings.factory}; without that "
+            f"only {', '.join(CALCULATORS)} are run"
+        )
+    known = CALCULATORS[settings.factory]
+    for name, value in settings.arguments.items():
+        if name not in known or not isinstance(value, str | float | int):
+            raise InputError(
+                f"the settings give {settings.factory} the argument {name} = {value!r}; "
+                f"known are numbers for {', '.join(sorted(known))}; say --allow-calculator to have it nevertheless"
+            )
 
 
 def settings_words(settings: Cp2kSettings | AseSettings) -> str:
