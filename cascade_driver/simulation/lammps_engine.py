@@ -65,8 +65,8 @@ _FAST_eV = 5.0
 _MPI_LIBRARY = "libmpi.so.12"
 
 #: MPI would listen on an outer network interface of this machine for processes that never come: there is one. What
-#: its two networks (UCX, libfabric) read when MPI starts; with `self` no socket is opened at all.
-_ONE_PROCESS = {"UCX_TLS": "self", "FI_TCP_IFACE": "lo"}
+#: its two networks read when MPI starts: UCX then opens no socket at all, libfabric at most one on the loopback.
+_ONE_PROCESS = {"UCX_TLS": "self", "FI_PROVIDER": "shm,tcp", "FI_TCP_IFACE": "lo"}
 
 #: Paths that LAMMPS reads as they are.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+=,@%^~:-]+")
