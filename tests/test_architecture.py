@@ -54,7 +54,10 @@ ORDER: dict[str, tuple[str, ...]] = {
         "slurm",
     ),
     "training": (
+        "outputs",
         "frames",
+        "extended_xyz",
+        "importing",
         "labelling",
         "label_queue",
         "propose",

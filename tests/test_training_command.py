@@ -11,8 +11,9 @@ from cascade_driver.cli import main
 from cascade_driver.errors import InputError
 from cascade_driver.simulation.calculator import calculator
 from cascade_driver.simulation.potential import load_potential
+from cascade_driver.training.extended_xyz import read_frames
 from cascade_driver.training.fit_input import read_fit_input
-from cascade_driver.training.frames import LabelledFrame, from_the_crystal, read_frames, write_frames
+from cascade_driver.training.frames import LabelledFrame, from_the_crystal, write_frames
 from cascade_driver.training.propose import strained
 
 INPUT = """

@@ -20,15 +20,8 @@ from cascade_driver.errors import InputError
 from cascade_driver.simulation.calculator import calculator
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import load_potential
-from cascade_driver.training.frames import (
-    FrameKeys,
-    as_atoms,
-    read_frames,
-    structure_id,
-    without_copies,
-    write_frames,
-    write_structures,
-)
+from cascade_driver.training.extended_xyz import FrameKeys, read_frames
+from cascade_driver.training.frames import as_atoms, structure_id, without_copies, write_frames, write_structures
 from cascade_driver.training.label_queue import LabelQueue
 from cascade_driver.training.labelling import (
     AseSettings,
@@ -112,7 +105,7 @@ def test_keys_of_other_programs_are_mapped(tmp_path):
     assert frame.energy_eV == -1.5
     assert (frame.group, frame.trajectory) == ("crystal", "crystal")
     np.testing.assert_allclose(frame.stress_eV_per_A3, [0.1, 0.1, 0.1, 0, 0, 0])
-    with pytest.raises(InputError, match=r"frame 0: no energy under `energy`, found .*REF_E.*--key energy="):
+    with pytest.raises(InputError, match=r"frame 0: no energy .* no forces .*REF_E.*--key energy="):
         read_frames(tmp_path / "f.extxyz")
 
 
@@ -126,7 +119,7 @@ def test_labels_in_another_format_are_imported(tmp_path, capsys):
     write(tmp_path / "run.traj", [atoms, atoms])
     command = ["train", "import", str(tmp_path / "run.traj"), "--out", str(tmp_path / "f.extxyz.gz")]
     assert main([*command, "--settings", "VASP PBE"]) == 0
-    assert "1 frames, 1 exact copies left out" in capsys.readouterr().out
+    assert "1 frames of 1 trajectories, 1 exact copies left out" in capsys.readouterr().out
     (frame,) = read_frames(tmp_path / "f.extxyz.gz")
     assert (frame.energy_eV, frame.settings) == (-10.8, "VASP PBE")
     np.testing.assert_allclose(frame.forces_eV_per_A, forces)

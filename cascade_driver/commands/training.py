@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from cascade_driver.files import readable
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from cascade_driver.training.importing import Imported
     from cascade_driver.training.label_queue import LabelQueue
     from cascade_driver.training.propose import MakeCalculator
 
@@ -356,7 +357,8 @@ def _add_collect(kinds: Verbs) -> None:
 
 
 def _collect(chosen: argparse.Namespace) -> int:
-    from cascade_driver.training.frames import read_frames, without_copies, write_frames
+    from cascade_driver.training.extended_xyz import read_frames
+    from cascade_driver.training.frames import without_copies, write_frames
     from cascade_driver.training.label_queue import LabelQueue
 
     # What an earlier collection holds stays: its queue may be on another machine.
@@ -371,7 +373,12 @@ def _collect(chosen: argparse.Namespace) -> int:
 
 
 def _add_import(kinds: Verbs) -> None:
-    verb = add_verb(kinds, "import", _import, "Read labels of other programs: extxyz, OUTCAR, vasprun.xml, ...")
+    verb = add_verb(
+        kinds,
+        "import",
+        _import,
+        "Read the labels of other programs: VASP, CP2K, FitSNAP, extended XYZ, what ASE reads.",
+    )
     verb.add_argument("files", type=Path, nargs="+", metavar="FILE")
     verb.add_argument(
         "--key",
@@ -379,9 +386,33 @@ def _add_import(kinds: Verbs) -> None:
         action="append",
         default=[],
         metavar="WHAT=NAME",
-        help="name of energy, forces, stress, group or trajectory in an extxyz",
+        help="name of energy, forces, stress, virial, group or trajectory in extended XYZ",
+    )
+    verb.add_argument(
+        "--unit",
+        type=_named_key,
+        action="append",
+        default=[],
+        metavar="WHAT=UNIT",
+        help="of energy, forces, stress or virial in extended XYZ, e.g. stress=GPa (default: as the file says)",
+    )
+    verb.add_argument(
+        "--compression-positive", action="store_true", help="stresses of extended XYZ have the sign of LAMMPS"
     )
     verb.add_argument("--groups", nargs="+", metavar="G", help="keep only these")
+    verb.add_argument("--group", default="", metavar="G", help="put all frames in this one, such as `perfect`")
+    verb.add_argument(
+        "--trajectory",
+        default="",
+        metavar="T",
+        help="put all frames in this one; `each`: they are independent (default: one of each file)",
+    )
+    verb.add_argument(
+        "--energy",
+        choices=("free", "unsmeared"),
+        default="free",
+        help="with smearing: the one that forces derive from, or extrapolated (default: free)",
+    )
     verb.add_argument("--settings", default="", metavar="TEXT", help="who labelled them, with what")
     verb.add_argument("--origin", default="", metavar="TEXT", help="default: the name of the file")
     verb.add_argument("--out", type=new_file, required=True, metavar="FRAMES.extxyz.gz")
@@ -393,24 +424,88 @@ def _named_key(text: str) -> tuple[str, str]:
 
 
 def _import(chosen: argparse.Namespace) -> int:
-    import dataclasses
-
     from cascade_driver.schema import build
-    from cascade_driver.training.frames import FrameKeys, read_frames, without_copies, write_frames
+    from cascade_driver.text import visible
+    from cascade_driver.training.extended_xyz import FrameKeys, FrameUnits
+    from cascade_driver.training.frames import without_copies, write_frames
+    from cascade_driver.training.importing import ImportRules, doubts, import_frames
 
-    keys = build(FrameKeys, dict(chosen.key), origin="--key")
-    frames = []
-    for path in chosen.files:
-        for frame in read_frames(path, keys=keys, origin=chosen.origin):
-            frames.append(dataclasses.replace(frame, settings=frame.settings or chosen.settings))
+    rules = ImportRules(
+        keys=build(FrameKeys, dict(chosen.key), origin="--key"),
+        units=build(
+            FrameUnits,
+            dict(chosen.unit) | {"compression_positive": chosen.compression_positive},
+            origin="--unit",
+        ),
+        group=chosen.group,
+        trajectory=chosen.trajectory,
+        origin=chosen.origin,
+        settings=chosen.settings,
+        smeared=chosen.energy == "free",
+    )
+    found = [import_frames(path, rules) for path in chosen.files]
+    _print_imported(found)
+    frames = [frame for one in found for frame in one.frames]
+    if not frames:
+        raise InputError("no frame is left; the reasons stand above")
     groups = {frame.group for frame in frames}
     if chosen.groups and (unknown := sorted(set(chosen.groups) - groups)):
         raise InputError(f"no frames of group {unknown[0]!r}; there are {', '.join(sorted(groups))}")
     wanted = [frame for frame in frames if not chosen.groups or frame.group in chosen.groups]
     kept = without_copies(wanted)
+    for sentence in doubts(wanted):
+        print(visible(f"warning: {sentence}"))
     write_frames(chosen.out, kept)
-    print(f"{chosen.out}: {len(kept)} frames, {len(wanted) - len(kept)} exact copies left out")
+    trajectories = len({frame.trajectory for frame in kept})
+    print(
+        f"{chosen.out}: {len(kept)} frames of {trajectories} trajectories, "
+        f"{len(wanted) - len(kept)} exact copies left out"
+    )
     return 0
+
+
+def _print_imported(found: Sequence[Imported]) -> None:
+    """Print what became of each file, and why frames were left out."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from cascade_driver.terminal import make_console
+    from cascade_driver.text import visible
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("file", "by"):
+        table.add_column(name)
+    for name in ("taken", "left out", "groups", "trajectories"):
+        table.add_column(name, justify="right")
+    for one in found:
+        left = sum(map(len, one.left_out.values()))
+        names = sorted({frame.group for frame in one.frames if frame.group})
+        groups = ", ".join(names) if len(names) < 4 else f"{len(names)}, {names[0]} to {names[-1]}"
+        runs = len({frame.trajectory for frame in one.frames})
+        words = (str(one.path), one.program, str(len(one.frames)), str(left), groups, str(runs))
+        table.add_row(*(Text(visible(word)) for word in words))
+    make_console().print(table)
+    for one in found:
+        for reason, numbers in one.left_out.items():
+            print(visible(f"{one.path}: left out {_numbers(numbers)}: {reason}"))
+        for note in one.notes:
+            print(visible(f"{one.path}: {note}"))
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    """Return numbers of frames in few words: `frames 0-3, 7`.
+
+    >>> _numbers([0, 1, 2, 5, 7, 8])
+    'frames 0-2, 5, 7-8'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    words = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    return f"frame{'s' if len(numbers) > 1 else ''} {', '.join(words)}"
 
 
 # -- fit ----------------------------------------------------------------------------------------------------
@@ -502,7 +597,7 @@ def _add_validate(kinds: Verbs) -> None:
 def _validate(chosen: argparse.Namespace) -> int:
     from cascade_driver.simulation.calculator import calculator
     from cascade_driver.simulation.lammps_engine import LammpsEngine
-    from cascade_driver.training.frames import read_frames
+    from cascade_driver.training.extended_xyz import read_frames
     from cascade_driver.training.validate import Bench, validate
     from cascade_driver.validation_report import write_validation
 

@@ -17,7 +17,7 @@ from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
-from cascade_driver.errors import InputError
+from cascade_driver.errors import FitError, InputError
 from cascade_driver.schema import file_sha256
 from cascade_driver.simulation.potential import Potential, ZblSwitch, element_pairs, load_potential
 from cascade_driver.simulation.zbl import TABLE_POINTS, switch
@@ -90,7 +90,11 @@ def bodies_of(form: LinearForm, coefficients: NDArray[np.float64], *, name: str)
     ------
     InputError
         If LAMMPS has no style for it.
+    FitError
+        If a coefficient is nan or inf: LAMMPS would run with it.
     """
+    if not np.isfinite(coefficients).all():
+        raise FitError(f"{name}: a coefficient is nan or inf; nothing is written")
     if isinstance(form, CombinedForm):
         pairs = enumerate(zip(form.parts, form.split(coefficients), strict=True), start=1)
         return [body for n, (part, own) in pairs for body in bodies_of(part, own, name=f"{name}-{n}")]

@@ -16,8 +16,9 @@ from cascade_driver.schema import build, parameters, read_toml
 from cascade_driver.simulation.potential import Potential
 from cascade_driver.training.cross_validation import GroupErrors, errors_by_group
 from cascade_driver.training.export import About
+from cascade_driver.training.extended_xyz import read_frames
 from cascade_driver.training.fit import Fit, FitPlan, export_ensemble, export_fit, fit_potential
-from cascade_driver.training.frames import LabelledFrame, from_the_crystal, read_frames
+from cascade_driver.training.frames import LabelledFrame, from_the_crystal
 
 
 @parameters

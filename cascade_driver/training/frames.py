@@ -1,4 +1,4 @@
-"""Structures with their energies, forces and stresses, as extxyz that every other tool reads.
+"""Structures with their energies, forces and stresses, written as extxyz that every other tool reads.
 
 Energies, forces and stresses stand under ASE's own names (`energy`, `forces`, `stress`); beside them each frame
 says to which `group` and `trajectory` it belongs, where it comes from (`origin`) and who labelled it with which
@@ -11,23 +11,25 @@ import dataclasses
 import gzip
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ase.io
 import numpy as np
+import spglib
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.stress import full_3x3_to_voigt_6_stress
+from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from cascade_driver.campaign.rundir import whole_file
 from cascade_driver.errors import InputError
-from cascade_driver.files import readable
-from cascade_driver.schema import digest, parameters
+from cascade_driver.schema import digest
+from cascade_driver.simulation.knock_on import SYMMETRY_PRECISION_A, site_rotations
+from cascade_driver.units import GPA_PER_eV_A3
 
 #: Group of the frames that energies count from.
 PERFECT = "perfect"
@@ -80,28 +82,6 @@ class LabelledFrame:
         return structure_id(self.atoms)
 
 
-@parameters
-class FrameKeys:
-    """Under which names a file keeps its labels; the defaults are ASE's.
-
-    Attributes
-    ----------
-    energy, stress : str
-        Of the values of a frame; the energy is in eV, the stress in eV/A^3.
-    forces : str
-        Of the values of its atoms, in eV/A.
-    group, trajectory : str
-        Of the words of a frame. Without a trajectory of its own, a frame belongs to the one that its group names
-        up to the last underscore: `run3_7_12` is of `run3_7`; its group then loses its numbers: `run`.
-    """
-
-    energy: str = "energy"
-    forces: str = "forces"
-    stress: str = "stress"
-    group: str = "group"
-    trajectory: str = "trajectory"
-
-
 def structure_id(atoms: Atoms) -> str:
     """Return a name of a structure by its content: species, cell, positions to 1e-5 A, mesh of k points.
 
@@ -129,86 +109,90 @@ def bare(atoms: Atoms) -> Atoms:
     return copy
 
 
-def read_frames(path: Path, *, keys: FrameKeys | None = None, origin: str = "") -> list[LabelledFrame]:
-    """Return the labelled frames of a file that ASE reads: extxyz (also .gz), OUTCAR, vasprun.xml, ...
+# -- what cannot be a label -----------------------------------------------------------------------------------
 
-    Parameters
-    ----------
-    path : Path
-    keys : FrameKeys, optional
-        Names of the labels; only of extxyz, other formats have their own.
-    origin : str
-        Of frames that do not name theirs; by default the name of the file.
 
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or a frame lacks its energy or forces; says which.
+#: More than twice the bulk modulus of the hardest solid: a unit, not a stress.
+LARGEST_STRESS_GPa = 1000.0
+
+#: Half of what an atom of hydrogen takes at such pressures: positions or cell in another unit.
+_SMALLEST_VOLUME_A3 = 0.5
+
+#: Atoms nearer than this stand in one place.
+_ONE_PLACE_A = 0.1
+
+
+def flaw(frame: LabelledFrame) -> str:
+    """Return why a frame cannot be a label, or nothing.
+
+    Whatever it is, a fit would take it: one nan makes all coefficients nan.
     """
-    keys = keys or FrameKeys()
-    path = readable(path, what="labelled structures")
-    try:
-        found = ase.io.read(path, index=":")
-    except Exception as error:  # every format of ASE fails in its own way
-        raise InputError(f"{path}: not a file of structures that ASE reads ({error})") from None
-    frames = found if isinstance(found, list) else [found]
-    return [
-        _labelled(atoms, keys=keys, where=f"{path}, frame {number}", origin=origin or path.name)
-        for number, atoms in enumerate(frames)
-    ]
+    numbers = {
+        "energy": frame.energy_eV,
+        "forces": frame.forces_eV_per_A,
+        "stress": 0.0 if frame.stress_eV_per_A3 is None else frame.stress_eV_per_A3,
+        "positions": frame.atoms.positions,
+        "cell": frame.atoms.cell.array,
+    }
+    for name, values in numbers.items():
+        if not np.isfinite(values).all():
+            return f"nan or inf in its {name}"
+    return _structure_flaw(frame.atoms) or _label_flaw(frame)
 
 
-def _labelled(atoms: Atoms, *, keys: FrameKeys, where: str, origin: str) -> LabelledFrame:
-    energy = _value(atoms, keys.energy, atoms.info)
-    forces = _value(atoms, keys.forces, atoms.arrays)
-    if energy is None or forces is None:
-        lacking, name = ("energy", keys.energy) if energy is None else ("forces", keys.forces)
-        names = sorted({*atoms.info, *atoms.arrays} - {"numbers", "positions"})
-        raise InputError(
-            f"{where}: no {lacking} under `{name}`, found {names}; name the right one with --key {lacking}=..."
-        )
-    if np.shape(forces) != (len(atoms), 3):
-        raise InputError(f"{where}: forces of shape {np.shape(forces)}, expected ({len(atoms)}, 3)")
-    stress = _value(atoms, keys.stress, atoms.info)
-    group, trajectory = _place(str(atoms.info.get(keys.group, "")), atoms.info.get(keys.trajectory))
-    return LabelledFrame(
-        atoms=bare(atoms),
-        energy_eV=float(energy),
-        forces_eV_per_A=np.asarray(forces, dtype=float),
-        stress_eV_per_A3=None if stress is None else _voigt(np.asarray(stress, dtype=float), where=where),
-        group=group,
-        trajectory=trajectory,
-        origin=str(atoms.info.get("origin", origin)),
-        settings=str(atoms.info.get("settings", "")),
-    )
+def _structure_flaw(atoms: Atoms) -> str:
+    if len(atoms) == 0 or (atoms.numbers == 0).any():
+        return "it holds an atom of no element" if len(atoms) else "it holds no atoms"
+    volume = atoms.cell.volume / len(atoms) if atoms.cell.rank == 3 else 0.0
+    if volume < _SMALLEST_VOLUME_A3:
+        return f"its cell leaves {volume:.3g} A^3 to an atom; give a cell and positions in angstrom"
+    if neighbor_list("i", atoms, _ONE_PLACE_A).size:
+        return f"two of its atoms stand within {_ONE_PLACE_A} A"
+    return ""
 
 
-def _place(group: str, trajectory: Any) -> tuple[str, str]:
-    """Return group and trajectory of a frame, see `FrameKeys`."""
-    if trajectory is not None:
-        return group, str(trajectory)
-    words = [word.rstrip("0123456789.") for word in group.split("_")]
-    return "_".join(word for word in words if word), group.rpartition("_")[0] or group
+def _label_flaw(frame: LabelledFrame) -> str:
+    if stress_GPa(frame) > LARGEST_STRESS_GPa:
+        return f"a stress beyond {LARGEST_STRESS_GPa:g} GPa"
+    if frame.group != PERFECT and not frame.forces_eV_per_A.any() and not _symmetry_forbids_forces(frame.atoms):
+        return f"forces all zero, which no symmetry asks for; if it is the crystal, call its group `{PERFECT}`"
+    return ""
 
 
-def _value(atoms: Atoms, name: str, place: Mapping[str, Any]) -> Any:
-    """Return a label from where a file keeps it: under its own name, or with ASE's calculator."""
-    if name in place:
-        return place[name]
-    if atoms.calc is not None and name in {"energy", "forces", "stress"}:
-        try:
-            return atoms.calc.get_property(name, atoms, allow_calculation=False)
-        except PropertyNotImplementedError:
-            return None
-    return None
+def _symmetry_forbids_forces(atoms: Atoms) -> bool:
+    """Return whether no site leaves a direction to a force: the mean over its rotations is zero."""
+    with warnings.catch_warnings():
+        # See `site_rotations`.
+        warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
+        given = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+        cell = spglib.standardize_cell(given, to_primitive=True, no_idealize=True, symprec=SYMMETRY_PRECISION_A)
+    if cell is None:
+        return False
+    primitive = Atoms(cell[2], cell=cell[0], scaled_positions=cell[1], pbc=True)
+    means = (site_rotations(primitive, index).mean(axis=0) for index in range(len(primitive)))
+    return all(np.allclose(mean, 0, atol=1e-6) for mean in means)
 
 
-def _voigt(stress: NDArray[np.float64], *, where: str) -> NDArray[np.float64]:
-    if stress.size == 9:
-        return np.asarray(full_3x3_to_voigt_6_stress(stress.reshape(3, 3)))
-    if stress.size == 6:
-        return stress.ravel()
-    raise InputError(f"{where}: a stress of {stress.size} numbers, expected 6 or 9")
+def stress_GPa(frame: LabelledFrame) -> float:
+    """Return the largest component of a frame's stress, in GPa; 0 where there is none."""
+    return 0.0 if frame.stress_eV_per_A3 is None else float(np.abs(frame.stress_eV_per_A3).max()) * GPA_PER_eV_A3
+
+
+def one_run(frames: Sequence[LabelledFrame], *, name: str) -> list[LabelledFrame]:
+    """Return frames in which those that name no trajectory belong to one: the frames of one file are of one run.
+
+    One for each list of species: no run changes those. It is called after the file and its first structure, so
+    that another file of the same name is another run.
+    """
+    runs: dict[str, str] = {}
+    found = []
+    for frame in frames:
+        if not frame.trajectory:
+            species = str(frame.atoms.symbols)
+            run = runs.setdefault(species, f"{name}-{frame.structure_id[:8]}")
+            frame = dataclasses.replace(frame, trajectory=run)  # noqa: PLW2901
+        found.append(frame)
+    return found
 
 
 def as_atoms(frame: LabelledFrame) -> Atoms:
@@ -267,7 +251,10 @@ def from_the_crystal(
     """
     perfect = [frame for frame in crystal or frames if frame.group == PERFECT]
     if not perfect:
-        raise InputError(f"{where}: no frame of the group `{PERFECT}`; label the crystal with the same settings")
+        raise InputError(
+            f"{where}: no frame of the group `{PERFECT}`, which energies count from; label the crystal with the "
+            f"same settings, import it with `--group {PERFECT}` or write `group={PERFECT}` into its comment"
+        )
 
     def crystal_eV_per_atom(frame: LabelledFrame) -> float:
         near = [one for one in perfect if one.settings == frame.settings] or perfect

@@ -27,7 +27,8 @@ from cascade_driver.campaign.claims import Claims, Heartbeat
 from cascade_driver.campaign.rundir import whole_file, write_atomically
 from cascade_driver.errors import InputError
 from cascade_driver.schema import digest, plain, read_json
-from cascade_driver.training.frames import LabelledFrame, read_frames, structure_id, write_frames, write_structures
+from cascade_driver.training.extended_xyz import read_frames
+from cascade_driver.training.frames import LabelledFrame, flaw, structure_id, write_frames, write_structures
 from cascade_driver.training.labelling import (
     ORBITALS,
     AseSettings,
@@ -245,11 +246,11 @@ class LabelQueue:
         start = orbitals if orbitals.exists() else None
         try:
             try:
-                frame = label(atoms, self.settings, folder=work, orbitals=start)
+                frame = _sound(label(atoms, self.settings, folder=work, orbitals=start))
             except LabelError:
                 if start is None:
                     raise
-                frame = label(atoms, self.settings, folder=work)  # a bad start must not cost a label
+                frame = _sound(label(atoms, self.settings, folder=work))  # a bad start must not cost a label
         except LabelError as error:
             observe(f"{where}: failed: {error}")
             self._keep_failure(name, str(error), work)
@@ -273,6 +274,19 @@ class LabelQueue:
         target = self.folder / "failed" / name
         shutil.rmtree(target, ignore_errors=True)
         work.rename(target)
+
+
+def _sound(frame: LabelledFrame) -> LabelledFrame:
+    """Return a frame that may be a label.
+
+    Raises
+    ------
+    LabelError
+        If it is none; the reason is kept with the failure.
+    """
+    if reason := flaw(frame):
+        raise LabelError(f"no label: {reason}")
+    return frame
 
 
 def _atoms_of(path: Path) -> int:

@@ -259,10 +259,20 @@ def _ase(system: Atoms, settings: AseSettings) -> Results:
         energy, forces = system.get_potential_energy(), system.get_forces()
     except Exception as error:  # calculators fail in their own ways
         raise LabelError(f"{settings.factory}: {error}") from error
+    if not _converged(system.calc):
+        raise LabelError(f"{settings.factory}: not converged, as it says itself")
     stress = None
     if system.cell.rank == 3 and "stress" in system.calc.implemented_properties:
         stress = np.array(system.get_stress(), dtype=float)
     return float(energy), np.asarray(forces, dtype=float), stress
+
+
+def _converged(calculator: Any) -> bool:
+    """Return whether a calculator does not say that its last field failed: several end without an error then."""
+    said = getattr(calculator, "converged", None)
+    if said is None:
+        said = calculator.results.get("converged")
+    return bool(said()) if callable(said) else said is None or bool(said)
 
 
 # -- CP2K ---------------------------------------------------------------------------------------------------

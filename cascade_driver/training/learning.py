@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from cascade_driver.errors import InputError
 from cascade_driver.training.cross_validation import linked_frames
+from cascade_driver.training.extended_xyz import read_frames
 from cascade_driver.training.fit import Bench, Fit, prior_of
 from cascade_driver.training.fit_input import FitInput, frames_of, run_cheap_fit
-from cascade_driver.training.frames import PERFECT, LabelledFrame, from_the_crystal, read_frames, without_copies
+from cascade_driver.training.frames import PERFECT, LabelledFrame, from_the_crystal, without_copies
 from cascade_driver.training.linear import Moments, Observation, accumulate, solve
 from cascade_driver.training.propose import CASCADE_END
 from cascade_driver.training.validate import LEARNING, Measure, Section

@@ -344,6 +344,8 @@ def solve(
         factor = linalg.cholesky(gram, lower=True, overwrite_a=True, check_finite=False)
     except linalg.LinAlgError as complaint:
         raise FitError(f"the coefficients are not determined ({complaint}); strengthen the penalties") from None
+    if not np.isfinite(moment).all():
+        raise FitError("a label is nan or inf, and would make all coefficients so; leave its frame out")
     departure = linalg.cho_solve((factor, True), moment, check_finite=False)
     coefficients = start + departure
     error, count = squared_error(moments, coefficients)

@@ -1,0 +1,352 @@
+"""Frames of extended XYZ files, which every program writes in its own way: other names, other units, other signs.
+
+What a comment declares (`energy-unit=hartree`) is converted or refused, never passed over.
+"""
+
+# ASE annotates only part of what it offers:
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.io.extxyz import key_val_str_to_dict, read_xyz
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+
+from cascade_driver.errors import InputError
+from cascade_driver.schema import parameters
+from cascade_driver.training.frames import LabelledFrame, bare, flaw, one_run
+from cascade_driver.training.outputs import is_extended_xyz, open_text, result
+from cascade_driver.units import ENERGY, FORCE, STRESS, unit_in_eV_A
+
+
+@parameters
+class FrameKeys:
+    """Under which names a file keeps its labels; the defaults are ASE's.
+
+    Attributes
+    ----------
+    energy, stress : str
+        Of the values of a frame; the energy is in eV, the stress in eV/A^3 unless the file or `FrameUnits` say
+        otherwise. Nine numbers, or six in ASE's order: xx, yy, zz, yz, xz, xy.
+    forces : str
+        Of the values of its atoms, in eV/A.
+    virial : str
+        Instead of the stress, minus it times the volume, in eV.
+    group, trajectory : str
+        Of the words of a frame. Without a trajectory of its own, a frame belongs to the one that its group names
+        up to the last underscore: `run3_7_12` is of `run3_7`; its group then loses its numbers: `run`.
+    """
+
+    energy: str = "energy"
+    forces: str = "forces"
+    stress: str = "stress"
+    virial: str = "virial"
+    group: str = "group"
+    trajectory: str = "trajectory"
+
+
+@parameters
+class FrameUnits:
+    """Units of the labels of a file that does not tell them, or tells them wrongly; see `unit_in_eV_A`.
+
+    Attributes
+    ----------
+    energy, forces, stress, virial : str, optional
+        By default what the comment of each frame says (`energy-unit=hartree`), else eV and A.
+    compression_positive : bool
+        The stress is that of LAMMPS and VASP, positive under compression.
+    """
+
+    energy: str | None = None
+    forces: str | None = None
+    stress: str | None = None
+    virial: str | None = None
+    compression_positive: bool = False
+
+
+def read_frames(path: Path, *, keys: FrameKeys | None = None, origin: str = "") -> list[LabelledFrame]:
+    """Return the labelled frames of an extended XYZ file (also .gz), all of them or none.
+
+    Frames that name neither group nor trajectory are one trajectory, see `one_run`.
+
+    Parameters
+    ----------
+    path : Path
+    keys : FrameKeys, optional
+        Names of the labels.
+    origin : str
+        Of frames that do not name theirs; by default the name of the file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a frame cannot be a label; says which.
+    """
+    if not is_extended_xyz(path):
+        raise InputError(
+            f"{path}: an output of another program; `cascade train import {path} --out frames.extxyz.gz` reads it"
+        )
+    frames = []
+    for number, atoms in enumerate(read_structures(path)):
+        where = f"{path}, frame {number}"
+        frame = labelled(atoms, keys=keys or FrameKeys(), where=where, origin=origin or path.name).frame
+        if reason := flaw(frame) or no_crystal(atoms):
+            raise InputError(f"{where}: {reason}; `cascade train import` leaves such frames out")
+        frames.append(frame)
+    return one_run(frames, name=path.name) if len(frames) > 1 else frames
+
+
+def read_structures(path: Path) -> list[Atoms]:
+    """Return the structures of an extended XYZ file (also .gz).
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    try:
+        with open_text(path) as stream:
+            return list(read_xyz(stream, index=slice(None), properties_parser=_comment))
+    except Exception as error:  # ASE's reader fails in its own ways
+        raise InputError(f"{path}: not a file of structures that ASE reads ({error})") from None
+
+
+#: Six numbers of a stress, which ASE's reader refuses under this name alone.
+_SIX = re.compile(r"""(\bstress\s*=\s*["{\[]?)\s*((?:[^\s"{}\[\],]+[\s,]+){5}[^\s"{}\[\],]+)\s*(?=["}\]])""")
+
+
+def _comment(line: str) -> dict[str, Any]:
+    """Return the words of a comment line."""
+
+    def nine(found: re.Match[str]) -> str:
+        xx, yy, zz, yz, xz, xy = re.split(r"[\s,]+", found[2])
+        return found[1] + " ".join((xx, xy, xz, xy, yy, yz, xz, yz, zz))
+
+    words: dict[str, Any] = key_val_str_to_dict(_SIX.sub(nine, line))
+    return words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """A frame as it was read.
+
+    Attributes
+    ----------
+    frame : LabelledFrame
+    notes : tuple of str
+        What was converted, chosen, or not taken.
+    stress_unit_told : bool
+        Whether the file or the user names the unit of the stress.
+    """
+
+    frame: LabelledFrame
+    notes: tuple[str, ...]
+    stress_unit_told: bool
+
+
+def labelled(
+    atoms: Atoms,
+    *,
+    keys: FrameKeys,
+    where: str,
+    origin: str,
+    units: FrameUnits | None = None,
+    smeared: bool = True,
+) -> Labelled:
+    """Return a frame of extended XYZ, and what was converted.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    keys : FrameKeys
+    where, origin : str
+        For complaints, and of a frame that does not name its own.
+    units : FrameUnits, optional
+    smeared : bool
+        Take the `free_energy` where one stands beside the `energy`: forces are its derivatives.
+
+    Raises
+    ------
+    InputError
+        If energy or forces are missing or of the wrong shape, or a unit is not known.
+    """
+    energy, forces = _value(atoms, keys.energy, atoms.info), _value(atoms, keys.forces, atoms.arrays)
+    if energy is None or forces is None:
+        raise InputError(f"{where}: {_lacking(atoms, keys, energy=energy, forces=forces)}")
+    notes = []
+    free = result(atoms, "free_energy") if keys.energy == "energy" else None
+    if smeared and free is not None and free != energy:
+        energy, notes = free, ["energy: `free_energy`, whose derivatives the forces are"]
+    if np.shape(forces) != (len(atoms), 3):
+        raise InputError(f"{where}: forces of shape {np.shape(forces)}, expected ({len(atoms)}, 3)")
+    stress, virial = _value(atoms, keys.stress, atoms.info), atoms.info.get(keys.virial)
+    if stress is None and virial is not None:
+        notes.append(f"stress: minus `{keys.virial}` over the volume")
+    given = {
+        "energy": energy,
+        "forces": forces,
+        "stress": stress,
+        "virial": virial if stress is None else None,
+    }
+    told = _declared(atoms.info, keys, units, where=where)
+    factors, converted = _factors(told, [n for n, v in given.items() if v is not None], where=where)
+    if units and units.compression_positive:
+        factors["stress"] *= -1
+        converted += ["stress: turned, it was positive under compression"] if stress is not None else []
+    group, trajectory = _place(str(atoms.info.get(keys.group, "")), atoms.info.get(keys.trajectory))
+    frame = LabelledFrame(
+        atoms=bare(atoms),
+        energy_eV=float(energy) * factors["energy"],
+        forces_eV_per_A=np.asarray(forces, dtype=float) * factors["forces"],
+        stress_eV_per_A3=_stress(atoms, stress, given["virial"], factors, where=where),
+        group=group,
+        trajectory=trajectory,
+        origin=str(atoms.info.get("origin", origin)),
+        settings=str(atoms.info.get("settings", "")),
+    )
+    return Labelled(
+        frame=frame,
+        notes=(*notes, *converted, *_not_taken(atoms, keys, stress=stress is None and virial is None)),
+        stress_unit_told=any(name in told for name in ("stress", "virial")),
+    )
+
+
+def _lacking(atoms: Atoms, keys: FrameKeys, *, energy: Any, forces: Any) -> str:
+    """Return a complaint about all labels that are not there, with the names that look like them."""
+    names = sorted({*atoms.info, *atoms.arrays} - {"numbers", "positions"})
+    gone = [what for what, value in (("energy", energy), ("forces", forces)) if value is None]
+    under = " and ".join(f"no {what} under `{getattr(keys, what)}`" for what in gone)
+    guesses = {
+        what: [n for n in names if what.rstrip("s") in n.lower() and "unit" not in n.lower()] for what in gone
+    }
+    options = " ".join(f"--key {what}={guesses[what][0] if guesses[what] else '...'}" for what in gone)
+    return f"{under}, found {names}; name the right one with {options}"
+
+
+def _not_taken(atoms: Atoms, keys: FrameKeys, *, stress: bool) -> list[str]:
+    """Return a note about numbers that look like labels and were not taken."""
+    taken = {keys.energy, keys.stress, keys.virial}
+    words = ("energ", "stress", "virial") if stress else ("energ",)
+    names = [n for n, value in atoms.info.items() if n not in taken and any(w in n.lower() for w in words)]
+    names = [n for n in names if isinstance(atoms.info[n], float | int | np.ndarray | np.number)]
+    return [f"not taken: {', '.join(f'`{name}`' for name in sorted(names))}"] if names else []
+
+
+def _stress(
+    atoms: Atoms, stress: Any, virial: Any, factors: Mapping[str, float], *, where: str
+) -> NDArray[np.float64] | None:
+    if stress is not None:
+        return _voigt(np.asarray(stress, dtype=float), where=where) * factors["stress"]
+    if virial is None or atoms.cell.rank < 3:
+        return None
+    minus = -_voigt(np.asarray(virial, dtype=float), where=where)
+    return minus * (factors["virial"] / float(atoms.cell.volume))
+
+
+# -- units that a comment declares ----------------------------------------------------------------------------
+
+
+_UNIT_KEY = re.compile(r"(?:(.*)[-_. ])?units?", re.IGNORECASE)
+_DIMENSIONS = {"energy": ENERGY, "forces": FORCE, "stress": STRESS, "virial": ENERGY}
+_OTHER_NAMES = {"energies": "energy", "force": "forces", "stresses": "stress", "virials": "virial"}
+_LENGTHS = {"length", "lengths", "pos", "position", "positions", "lattice", "cell", "distance"}
+_OURS = {"ev", "angstrom", "ang", "a", "å"}
+
+
+def _factors(
+    told: Mapping[str, tuple[str, str]], present: Sequence[str], *, where: str
+) -> tuple[dict[str, float], list[str]]:
+    """Return what each label is multiplied by, and what that converts in words."""
+    factors, notes = dict.fromkeys(_DIMENSIONS, 1.0), list[str]()
+    for name, (key, unit) in told.items():
+        try:
+            factors[name] = unit_in_eV_A(unit, _DIMENSIONS[name])
+        except ValueError as error:
+            raise InputError(
+                f"{where}: `{key}`: {error}; say what the {name} is in with --unit {name}=..."
+            ) from None
+        if name in present and factors[name] != 1:
+            notes.append(f"{name}: {unit} (`{key}`), times {factors[name]:.6g}")
+    for name in present:
+        if name not in told and any(abs(factors[one] - 1) > 1e-9 for one in ("energy", "forces")):
+            key, unit = told["energy" if "energy" in told else "forces"]
+            raise InputError(
+                f"{where}: `{key}` is {unit} and nothing says what the {name} is in; say it with --unit {name}=..."
+            )
+    return factors, notes
+
+
+def _declared(
+    info: Mapping[str, Any], keys: FrameKeys, units: FrameUnits | None, *, where: str
+) -> dict[str, tuple[str, str]]:
+    """Return the unit of each label with the key that declares it; the user's word goes first."""
+    chosen = {n: ("--unit", str(getattr(units, n))) for n in _DIMENSIONS if units and getattr(units, n)}
+    found: dict[str, tuple[str, str]] = {}
+    own = {getattr(keys, name).lower(): name for name in _DIMENSIONS}
+    for key, value in info.items():
+        for word, unit in _declarations(key, value, where=where, needed={"energy", "forces"} - set(chosen)):
+            last = re.split(r"[-_. ]", word.lower())[-1]
+            name = own.get(word.lower()) or _OTHER_NAMES.get(last, last)
+            if name in _LENGTHS and unit.lower() not in _OURS:
+                raise InputError(f"{where}: `{key}` is {unit}; write positions and cell in angstrom")
+            if name in _DIMENSIONS:
+                found[name] = (key, unit)
+    found |= chosen
+    if "energy" in found:
+        found.setdefault("virial", found["energy"])
+    return found
+
+
+def _declarations(key: str, value: Any, *, where: str, needed: set[str]) -> list[tuple[str, str]]:
+    """Return what a key declares: pairs of a quantity and its unit."""
+    match = _UNIT_KEY.fullmatch(key)
+    if match is None:
+        return []
+    if isinstance(value, Mapping):
+        return [(str(name), str(unit)) for name, unit in value.items()]
+    if match[1]:
+        return [(match[1], str(value))]
+    if needed and not set(re.split(r"[\W\d_]+", str(value).lower())) <= _OURS | {""}:
+        raise InputError(
+            f"{where}: `{key}` is {value!r}, which does not say what is in what; say it with --unit energy=... "
+            "--unit forces=..."
+        )
+    return []
+
+
+def no_crystal(atoms: Atoms) -> str:
+    """Return why a structure as it was read is no crystal, or nothing."""
+    if atoms.cell.rank == 3 and not atoms.pbc.all():
+        return 'it is not periodic in all directions; write pbc="T T T" if it is meant to be'
+    return ""
+
+
+def _place(group: str, trajectory: Any) -> tuple[str, str]:
+    """Return group and trajectory of a frame, see `FrameKeys`."""
+    if trajectory is not None:
+        return group, str(trajectory)
+    words = [word.rstrip("0123456789.") for word in group.split("_")]
+    return "_".join(word for word in words if word), group.rpartition("_")[0] or group
+
+
+def _value(atoms: Atoms, name: str, place: Mapping[str, Any]) -> Any:
+    """Return a label from where a file keeps it: under its own name, or with ASE's calculator."""
+    if name in place:
+        return place[name]
+    return result(atoms, name) if name in {"energy", "forces", "stress"} else None
+
+
+def _voigt(stress: NDArray[np.float64], *, where: str) -> NDArray[np.float64]:
+    if stress.size == 9:
+        return np.asarray(full_3x3_to_voigt_6_stress(stress.reshape(3, 3)))
+    if stress.size == 6:
+        return stress.ravel()
+    raise InputError(f"{where}: a stress of {stress.size} numbers, expected 6 or 9")
