@@ -13,12 +13,14 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -30,6 +32,10 @@ from cascade_driver.errors import CascadeError, RecordError, SchemaError
 #: How a task ended: done; its process died; it took too long; a starting state is damaged; the campaign cannot
 #: go on; the program is wrong.
 Kind = Literal["done", "crashed", "timed_out", "damaged", "fatal", "bug"]
+
+
+#: Beside it the path of a socket holds `/pymp-12345678/listener-12345678`.
+_LONGEST_SOCKET_FOLDER_bytes = 107 - len("/pymp-12345678/listener-12345678")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +106,7 @@ class ProcessSlots:
         self._number = number
         self._limit_s = workshop.time_limit_s + grace_s
         self._jobs: dict[int, _Job] = {}
+        _listen_at_a_short_path()
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["cascade_driver.campaign._fork_server"])
 
@@ -160,6 +167,20 @@ class ProcessSlots:
             job.process.join()
             job.answer.close()
         return [job.task for job in jobs]
+
+
+def _listen_at_a_short_path() -> None:
+    """Have the folder of the fork server's socket made where its path is short: sockets allow 107 bytes.
+
+    It would be in TMPDIR, which clusters and users put anywhere. It is made once, for this user alone.
+    """
+    before = tempfile.tempdir
+    if len(os.fsencode(tempfile.gettempdir())) > _LONGEST_SOCKET_FOLDER_bytes:
+        tempfile.tempdir = "/tmp"
+    try:
+        get_temp_dir()
+    finally:
+        tempfile.tempdir = before
 
 
 def _last_words(job: _Job) -> str:
