@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast, dataclass_transform, get_args, get_type_h
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic_core import ErrorDetails
 
 from cascade_driver.errors import InputError
 from cascade_driver.files import text_of
@@ -91,28 +92,40 @@ def read_json(path: Path | str) -> dict[str, Any]:
     return content
 
 
-def build(kind: type[T], content: Mapping[str, Any], *, origin: str) -> T:
+def build(kind: type[T], content: Mapping[str, Any], *, origin: str, every: bool = False) -> T:
     """Return `content` as a `parameters` object of type `kind`.
 
     Raises
     ------
     InputError
-        With one line for the first thing that is wrong: where, what was found, what was expected.
+        With one line for the first thing that is wrong (or for `every` one): where, what was found, what was
+        expected.
     """
     try:
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
-        raise InputError(f"{origin}: {_first_complaint(error, kind)}") from None
+        complaints = _complaints(error, kind)
+        raise InputError(f"{origin}: {'; '.join(complaints) if every else complaints[0]}") from None
 
 
-def _first_complaint(error: ValidationError, kind: Any) -> str:
-    """Return one readable line about a validation error; unknown keys first, they explain missing ones."""
+def _complaints(error: ValidationError, kind: Any) -> list[str]:
+    """Return what is wrong, place by place; unknown keys first, they explain missing ones."""
     details = error.errors(include_url=False)
     unknown = [d for d in details if d["type"] == "unexpected_keyword_argument"]
     missing = [str(d["loc"][-1]) for d in details if d["type"] in {"missing", "missing_argument"}]
-    detail = (unknown or details)[0]
+    found: dict[str, str] = {}
+    for detail in unknown + [d for d in details if d not in unknown]:
+        where = _location(detail["loc"])
+        explained = any(f"`{where.rpartition('.')[2]}`?" in complaint for complaint in found.values())
+        if not explained and not any(where.startswith(place) or place.startswith(where) for place in found):
+            found[where] = _complaint(detail, kind, missing=missing)
+    return list(found.values())
+
+
+def _complaint(detail: ErrorDetails, kind: Any, *, missing: list[str]) -> str:
+    """Return one readable line about what is wrong in one place."""
     where = _location(detail["loc"])
-    if unknown:
+    if detail["type"] == "unexpected_keyword_argument":
         word = str(detail["loc"][-1])
         return f"unknown key `{where}`; {_suggestion(word, missing, _keys_at(kind, detail['loc'][:-1]))}"
     if detail["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:

@@ -16,6 +16,7 @@ from ase.io import write
 
 from cascade_driver.cli import main
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.simulation.potential import data_folder
 from cascade_driver.training.cross_validation import linked_frames
 from cascade_driver.training.extended_xyz import read_frames
 from cascade_driver.training.frames import LabelledFrame, write_frames
@@ -506,3 +507,87 @@ def test_calculators_that_did_not_converge_give_no_label(tmp_path, monkeypatch):
 def _forceless(self, atoms=None, properties=None, system_changes=None):
     """A calculator that knows energies alone and fills the rest with zeros."""
     self.results = {"energy": -1.0, "forces": np.zeros((len(atoms), 3)), "stress": np.zeros(6)}
+
+
+# -- from there to a potential ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def copper(tmp_path_factory):
+    """The crystal and six short runs of copper with EMT's labels, as another program would leave them."""
+    folder = tmp_path_factory.mktemp("copper")
+    (crystal,) = emt_run(count=1, rattle=0.0)
+    write(folder / "crystal.xyz", structures([crystal]), format="extxyz")
+    for seed in range(6):
+        frames = emt_run(count=4, seed=seed, rattle=0.08, squeeze=0.97 + 0.01 * seed)
+        write(folder / f"run-{seed}.xyz", structures(frames), format="extxyz")
+    verb = ["train", "import"]
+    crystal_out, frames_out = (str(folder / f"{name}.extxyz.gz") for name in ("crystal", "frames"))
+    assert main([*verb, str(folder / "crystal.xyz"), "--group", "perfect", "--out", crystal_out]) == 0
+    assert main([*verb, *map(str, sorted(folder.glob("run-*.xyz"))), "--out", frames_out]) == 0
+    return folder
+
+
+def test_the_minimal_input_of_a_fit_makes_a_potential_of_imported_labels(copper):
+    """Forces of frames not seen, some 1 eV/A, within a tenth."""
+    from cascade_driver.simulation.calculator import calculator
+    from cascade_driver.simulation.potential import load_potential
+
+    shutil.copy(data_folder("inputs") / "training" / "minimal.toml", copper)
+    assert main(["train", "fit", str(copper / "minimal.toml"), "--out", str(copper / "my-copper")]) == 0
+    potential = load_potential(copper / "my-copper")
+    missed, size = [], []
+    for frame in emt_run(count=2, seed=77, rattle=0.08):
+        atoms = frame.atoms.copy()
+        atoms.calc = calculator(potential)
+        missed.append(np.abs(atoms.get_forces() - frame.forces_eV_per_A).mean())
+        size.append(np.abs(frame.forces_eV_per_A).mean())
+    assert np.mean(missed) < 0.1 * np.mean(size)
+
+
+def test_a_fit_complains_of_everything_at_once(copper, tmp_path, capsys):
+    """What took a user five attempts: no origin, no crystal, too few trajectories, silver in the frames."""
+    for name in ("crystal.extxyz.gz", "frames.extxyz.gz", "minimal.toml"):
+        shutil.copy((copper if name.endswith("gz") else data_folder("inputs") / "training") / name, tmp_path)
+    text = (tmp_path / "minimal.toml").read_text()
+    write_frames(tmp_path / "frames.extxyz.gz", emt_run(count=3))
+    broken = text.replace("origin =", "# origin =").replace("crystal =", "# crystal =")
+    more = '[[data]]\nfile = "few.extxyz.gz"\ncrystal = "crystal.extxyz.gz"\n\n[plan]'
+    write_frames(tmp_path / "few.extxyz.gz", emt_run(count=3, seed=4))
+
+    def complaint(content):
+        (tmp_path / "fit.toml").write_text(content)
+        assert main(["train", "fit", str(tmp_path / "fit.toml"), "--out", str(tmp_path / "P")]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        return error
+
+    error = complaint(broken.replace("[plan]", more, 1))
+    for words in (
+        "`origin` is missing",
+        "no frame of the group `perfect`",
+        "--group perfect",
+        "fill 3 folds",
+    ):
+        assert words in error
+    write_frames(tmp_path / "few.extxyz.gz", emt_run(count=3, seed=4, symbol="Ag"))
+    error = complaint(text.replace("[plan]", more, 1).replace("crystal =", "# crystal =", 1))
+    for words in (
+        "frames.extxyz.gz: no frame of the group",
+        "few.extxyz.gz: holds Ag; add it to",
+        "3 folds",
+    ):
+        assert words in error
+    assert main(["train", "fit", str(tmp_path / "frames.extxyz.gz"), "--out", str(tmp_path / "P")]) == 2
+    assert "expected an input that names them; copy inputs/training/minimal.toml" in capsys.readouterr().err
+
+
+def test_a_fit_says_how_many_folds_its_trajectories_fill():
+    from cascade_driver.training.fit import unfilled_folds
+
+    frames = [frame for seed in range(4) for frame in emt_run(count=2, seed=seed)]
+    frames = [_with(frame, trajectory=f"run {n // 2}") for n, frame in enumerate(frames)]
+    (complaint,) = unfilled_folds(frames, folds=5)
+    fewer = int(complaint.partition("`folds = ")[2][0])
+    assert unfilled_folds(frames, folds=fewer) == []
+    assert "label more trajectories" in unfilled_folds(frames[:2], folds=5)[0]

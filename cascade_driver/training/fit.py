@@ -252,11 +252,8 @@ def fit_potential(
     descriptors = np.array([form.rows(frame.atoms).energy for frame in frames]) if judge else None
     sets = linked_frames(frames, descriptors)
     fold = [fold_of(name, folds=plan.folds) for name in sets]
-    if len(set(fold)) < plan.folds:
-        raise InputError(
-            f"{len(frames)} frames of {len(set(sets))} trajectories do not fill {plan.folds} folds; "
-            "label more trajectories, or ask for fewer folds"
-        )
+    for complaint in unfilled_folds(frames, folds=plan.folds, sets=sets):
+        raise InputError(complaint)
     progress(f"{len(frames)} frames of {len(set(sets))} trajectories, {form.size} coefficients")
     parts = moments_by_fold(
         frames,
@@ -306,6 +303,23 @@ def fit_potential(
         score=score,
         errors=errors,
     )
+
+
+def unfilled_folds(frames: Sequence[LabelledFrame], *, folds: int, sets: Sequence[str] | None = None) -> list[str]:
+    """Return a complaint if the sets of frames (see `linked_frames`) leave a fold empty."""
+    names = set(linked_frames(frames) if sets is None else sets)
+
+    def filled(n: int) -> bool:
+        return len({fold_of(name, folds=n) for name in names}) == n
+
+    if filled(folds):
+        return []
+    fewer = next((n for n in range(folds - 1, 1, -1) if filled(n)), None)
+    remedy = f"write `folds = {fewer}` into [plan]" if fewer else "label more trajectories"
+    return [
+        f"{len(frames)} frames of {len(names)} trajectories do not fill {folds} folds; {remedy}, or import frames "
+        "that do not come out of each other with `--trajectory each`"
+    ]
 
 
 def prior_of(cheap: Fit, *, strength: float) -> Prior:

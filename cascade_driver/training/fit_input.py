@@ -17,7 +17,7 @@ from cascade_driver.simulation.potential import Potential
 from cascade_driver.training.cross_validation import GroupErrors, errors_by_group
 from cascade_driver.training.export import About
 from cascade_driver.training.extended_xyz import read_frames
-from cascade_driver.training.fit import Fit, FitPlan, export_ensemble, export_fit, fit_potential
+from cascade_driver.training.fit import Fit, FitPlan, export_ensemble, export_fit, fit_potential, unfilled_folds
 from cascade_driver.training.frames import LabelledFrame, from_the_crystal
 
 
@@ -78,23 +78,63 @@ def read_fit_input(path: Path) -> FitInput:
     Raises
     ------
     InputError
-        If something in it is wrong, or a file of frames is missing.
+        With all that is wrong in it and, if anything is, in the frames that it names.
     """
+    if path.suffix in {".xyz", ".extxyz", ".gz"}:
+        raise InputError(f"{path}: frames, expected an input that names them; copy inputs/training/minimal.toml")
     content = read_toml(path)
-    wanted = build(FitInput, content | {"plan": _complete(content.get("plan", {}))}, origin=str(path))
-    names = [name for one in wanted.data for name in (one.file, one.crystal) if name is not None]
-    for name in names:
-        if not (path.parent / name).is_file():
-            raise InputError(f"{path.parent / name}: no such file; `data` names frames beside {path.name}")
-    files = [
-        dataclasses.replace(
-            one,
-            file=str(path.parent / one.file),
-            crystal=None if one.crystal is None else str(path.parent / one.crystal),
+    complaints = []
+    try:
+        wanted = build(
+            FitInput, content | {"plan": _complete(content.get("plan", {}))}, origin=str(path), every=True
         )
-        for one in wanted.data
+    except InputError as error:
+        complaints.append(str(error))
+    files = _files_of(content.get("data"))
+    complaints += [
+        f"{path.parent / name}: no such file; `data` names frames beside {path.name}"
+        for names in files
+        for name in names
+        if not (path.parent / name).is_file()
     ]
-    return dataclasses.replace(wanted, data=tuple(files))
+    if complaints:
+        complaints += _complaints_of_files(path, files, content)
+        raise InputError("; ".join(complaints))
+    return dataclasses.replace(
+        wanted,
+        data=tuple(
+            dataclasses.replace(
+                one,
+                file=str(path.parent / one.file),
+                crystal=None if one.crystal is None else str(path.parent / one.crystal),
+            )
+            for one in wanted.data
+        ),
+    )
+
+
+def _files_of(data: Any) -> list[list[str]]:
+    """Return the files of each entry of `data` that is as it should be: the frames, and their crystal."""
+    entries = [one for one in data if isinstance(one, Mapping)] if isinstance(data, list) else []
+    names = [[one.get("file"), one.get("crystal")] for one in entries]
+    return [[name for name in pair if isinstance(name, str)] for pair in names if isinstance(pair[0], str)]
+
+
+def _complaints_of_files(path: Path, files: Sequence[Sequence[str]], content: Mapping[str, Any]) -> list[str]:
+    """Return what would be complained of next: the frames of an input that is wrong for another reason."""
+    complaints, frames = list[str](), list[LabelledFrame]()
+    for names in files:
+        try:
+            *_, crystal = read = [read_frames(path.parent / name) for name in names]
+            frames += from_the_crystal(read[0], crystal=crystal, where=names[0])
+        except InputError as error:
+            complaints.append(str(error))
+    plan = content.get("plan")
+    folds = plan.get("folds", 5) if isinstance(plan, Mapping) else 5
+    if frames and isinstance(folds, int) and folds > 1:
+        complaints += unfilled_folds(frames, folds=folds)
+    missing = {str(path.parent / name) for names in files for name in names if not (path.parent / name).is_file()}
+    return [one for one in complaints if not any(one.startswith(name) for name in missing)]
 
 
 def _complete(plan: Any) -> Any:
@@ -120,10 +160,26 @@ def frames_of(wanted: FitInput) -> dict[str, list[LabelledFrame]]:
         If there are none that may be fitted to.
     """
     found: dict[str, list[LabelledFrame]] = {"cheap": [], "dear": []}
+    complaints = []
     for data in wanted.data:
-        crystal = read_frames(Path(data.crystal)) if data.crystal else None
-        frames = from_the_crystal(read_frames(Path(data.file)), crystal=crystal, where=data.file)
+        try:
+            crystal = read_frames(Path(data.crystal)) if data.crystal else None
+            frames = from_the_crystal(read_frames(Path(data.file)), crystal=crystal, where=data.file)
+        except InputError as error:
+            complaints.append(str(error))
+            continue
         found[data.labels] += [frame for frame in frames if frame.group not in data.leave_out]
+        foreign = {symbol for frame in frames for symbol in frame.atoms.symbols} - set(wanted.plan.species)
+        if foreign:
+            complaints.append(f"{data.file}: holds {', '.join(sorted(foreign))}; add it to `species` in [plan]")
+    complaints += [
+        complaint
+        for frames in found.values()
+        if frames
+        for complaint in unfilled_folds(frames, folds=wanted.plan.folds)
+    ]
+    if complaints:
+        raise InputError("; ".join(complaints))
     if not any(found.values()):
         raise InputError("no frames to fit to; name files in `data`")
     return found
