@@ -1,10 +1,26 @@
-"""The door that files come in by: what cannot be read is one line, and nothing keeps us waiting for ever."""
+"""The doors of files. What comes in and cannot be read is one line, and nothing keeps us waiting for ever.
+
+What goes out is there whole or not at all: it is written under another name in the same folder, brought to
+the disk and renamed. What is no file (a device, a pipe, /dev/stdout) is written to, never replaced; a link is
+replaced, never followed.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
+import itertools
 import os
+import shutil
+import socket
 import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from cascade_driver.errors import InputError
 from cascade_driver.text import acting_characters
@@ -86,6 +102,137 @@ def text_of(path: Path | str, *, what: str) -> str:
     if acting := acting_characters(text):
         raise InputError(f"{path}: not a text file (it holds the character {acting[0]}), expected {what}")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a name to write to, of the same ending; what is there in the end becomes `path`, if all went well.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; nothing is left then.
+    """
+    if _is_stream(path):
+        with tempfile.TemporaryDirectory() as folder:
+            draft = Path(folder) / f"draft{path.suffix}"
+            yield draft
+            with draft.open("rb") as content, _opened(path) as stream:
+                shutil.copyfileobj(content, stream)
+        return
+    draft = path.with_name(draft_name(path.suffix))
+    try:
+        yield draft
+        flush(draft)
+        if path.is_file() and not path.is_symlink():
+            with contextlib.suppress(OSError):
+                shutil.copymode(path, draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file: readers see the old or the new one, never half; a text in UTF-8.
+
+    Raises
+    ------
+    OSError
+        As `replacing`.
+    """
+    with replacing(path) as draft:
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def whole_file(path: Path, *, remedy: str = "choose another place") -> Iterator[Path]:
+    """Give a name to write to as `replacing` does, for what people asked for and others than us write.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written; ends with `remedy`.
+    """
+    try:
+        with replacing(path) as draft:
+            yield draft
+    except FileNotFoundError:
+        raise InputError(f"{path}: its folder does not exist; make it, or {remedy}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({_reason(error)}); {remedy}") from None
+
+
+def write_file(path: Path, content: str | bytes, *, remedy: str = "choose another place") -> None:
+    """Write a file that people asked for, with its folder, as `write_atomically` does.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written; ends with `remedy`.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content)
+    except FileExistsError:
+        raise InputError(f"{path}: cannot be written (its folder is a file); {remedy}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({_reason(error)}); {remedy}") from None
+
+
+_count = itertools.count()
+
+
+def draft_name(suffix: str = "") -> str:
+    """Return a new name for what is being written, by which others can tell whether its writer lives."""
+    return f".draft-{this_place()}-{os.getpid()}-{next(_count)}{suffix}"
+
+
+def flush(file: Path) -> None:
+    """Bring a file, or the renaming in a folder, to the disk."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether a name stands for something to write to and not for a file: a device, a pipe, an open file.
+
+    /dev/stdout and /dev/fd/3 are links that only the system makes; other links stand for themselves.
+    """
+    try:
+        kind = stat.S_IFMT(path.lstat().st_mode)
+    except OSError:
+        return False
+    if kind == stat.S_IFLNK:
+        folder = Path(os.path.realpath(path.parent))
+        return folder == Path("/dev") or folder.match("/proc/*/fd")
+    return kind not in {stat.S_IFREG, stat.S_IFDIR}
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Return a stream to write to; one that is open in this process goes on where it is."""
+    target = Path(os.path.realpath(path.parent)) / path.name
+    for _ in range(8):  # /dev/stdout -> /proc/self/fd/1
+        if Path(os.path.realpath(target.parent)).match(f"/proc/{os.getpid()}/fd") and target.name.isdigit():
+            sys.stdout.flush()
+            return os.fdopen(os.dup(int(target.name)), "wb")
+        if not target.is_symlink():
+            break
+        target = target.parent / target.readlink()
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_NOCTTY), "wb")
+
+
+@functools.cache
+def this_place() -> str:
+    """Return a name of where process numbers mean what they say: host, boot and process namespace."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+    with contextlib.suppress(OSError):
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _reason(error: OSError | ValueError) -> str:

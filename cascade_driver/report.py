@@ -27,8 +27,8 @@ from cascade_driver.analysis.distribution import (
 from cascade_driver.analysis.estimation import FitHealth, Goodness
 from cascade_driver.analysis.model import SpeciesModel, Status, StoredEnergyModel
 from cascade_driver.analysis.outcomes import EXCESS_ENERGY, GroupOutcomes, count_outcomes, usable_cascades
-from cascade_driver.campaign.rundir import write_atomically
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.files import write_atomically
 from cascade_driver.plot import CaptionedFigure, value_with_error
 from cascade_driver.plot.style import RATE_DECADES, COLUMN_WIDTH_in
 from cascade_driver.simulation.record import CascadeTable, Outcome

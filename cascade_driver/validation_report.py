@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from cascade_driver.campaign.rundir import write_atomically
+from cascade_driver.files import write_atomically
 from cascade_driver.plot import save_figure
 from cascade_driver.plot.training import (
     energy_parity_figure,

@@ -21,7 +21,7 @@ from cascade_driver.analysis.response import observed_edges, response
 from cascade_driver.campaign.dask_executor import DaskExecutor
 from cascade_driver.campaign.executors import Executor, Processes, Serial, Work, require_executor
 from cascade_driver.campaign.plan import Campaign, make_campaign
-from cascade_driver.campaign.rundir import RunDirectory, disk_error, outside_said, write_atomically
+from cascade_driver.campaign.rundir import RunDirectory, disk_error, outside_said
 from cascade_driver.campaign.status import run_status
 from cascade_driver.campaign.supervise import Progress
 from cascade_driver.campaign.verify import set_damaged_aside
@@ -35,7 +35,7 @@ from cascade_driver.config import (
     read_input,
 )
 from cascade_driver.errors import FitError, InputError
-from cascade_driver.files import text_of
+from cascade_driver.files import text_of, write_atomically
 from cascade_driver.simulation.crystal import assemble, constituents, resolved
 from cascade_driver.simulation.knock_on import choose_atom, site_rotations
 from cascade_driver.simulation.potential import Potential, load_potential

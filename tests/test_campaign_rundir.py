@@ -11,9 +11,10 @@ from fake_engine import POTENTIAL, a_campaign, a_run, work_of
 from cascade_driver.campaign import rundir as module
 from cascade_driver.campaign.claims import Claims, this_place
 from cascade_driver.campaign.executors import Serial
-from cascade_driver.campaign.rundir import RunDirectory, write_atomically
+from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
 from cascade_driver.errors import CascadeError, InputError, RecordError
+from cascade_driver.files import write_atomically
 from cascade_driver.schema import build, digest
 from cascade_driver.simulation.cascade import Result
 from cascade_driver.simulation.potential import load_potential

@@ -1,14 +1,16 @@
-"""What comes in by files is read to its end, or refused in one line and without waiting."""
+"""What comes in by files is read to its end or refused at once; what goes out is there whole or not at all."""
 
 import json
 import os
+import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from cascade_driver.errors import InputError
-from cascade_driver.files import LARGEST_TEXT_bytes, readable, text_of
+from cascade_driver.files import LARGEST_TEXT_bytes, readable, text_of, whole_file, write_atomically, write_file
 from cascade_driver.schema import read_json, read_toml
 from cascade_driver.spectra.spectrum import read_spectrum
 
@@ -85,3 +87,110 @@ def test_numbers_and_texts_that_nobody_can_mean_are_told(tmp_path):
     with pytest.raises(InputError, match="not valid JSON"):
         read_json(tmp_path / "x.json")
     assert readable(tmp_path / "x.json", what="JSON") == tmp_path / "x.json"
+
+
+# -- what goes out ----------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_replaced_whole_or_stays_with_its_mode_and_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "x.csv"
+    write_file(path, "old")
+    path.chmod(0o640)
+
+    def give_up():
+        with whole_file(path) as draft:
+            assert draft.suffix == ".csv"
+            draft.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        give_up()
+    assert path.read_text() == "old"
+    write_file(path, b"new")
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert [p.name for p in tmp_path.iterdir()] == ["x.csv"]
+
+
+def test_a_link_is_replaced_and_its_target_stays(tmp_path):
+    target, link = tmp_path / "mine", tmp_path / "link"
+    target.write_text("mine")
+    for place in (target, tmp_path / "nowhere"):
+        link.symlink_to(place)
+        write_atomically(link, "new")
+        assert link.read_text() == "new"
+        assert not link.is_symlink()
+        link.unlink()
+    assert target.read_text() == "mine"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    heard = []
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_text()))
+    reader.start()
+    write_file(pipe, "content")
+    reader.join()
+    assert heard == ["content"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert [p.name for p in tmp_path.iterdir()] == ["pipe"]
+
+
+def device(path, minor: int):
+    """Make a device of our own: the system's are not for trials."""
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, minor))
+        with path.open("wb"):
+            return path
+    except OSError:
+        pytest.skip("devices cannot be made or opened here")
+
+
+def test_a_device_is_written_to_and_stays_one(tmp_path):
+    null, full = device(tmp_path / "null", 3), device(tmp_path / "full", 7)
+    write_file(null, "content")
+    with pytest.raises(InputError, match=r"full: cannot be written \(No space left on device\); choose another"):
+        write_file(full, "content")
+    for path in (null, full):
+        assert stat.S_ISCHR(path.stat().st_mode)
+    assert {p.name for p in tmp_path.iterdir()} == {"null", "full"}
+
+
+@pytest.mark.parametrize("place", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_the_standard_output_goes_on_where_it_is(tmp_path, place):
+    program = (
+        "import sys; from pathlib import Path; from cascade_driver.files import write_file\n"
+        "print('before'); write_file(Path(sys.argv[1]), 'content\\n'); print('after')"
+    )
+    whole = "before\ncontent\nafter\n"
+    command = [sys.executable, "-c", program, place]
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == whole
+    log = tmp_path / "log"
+    with log.open("w") as stream:
+        stream.write("first\n")
+        stream.flush()
+        subprocess.run(command, stdout=stream, check=True, timeout=60)
+    assert log.read_text() == "first\n" + whole
+    assert stat.S_ISLNK(os.lstat("/dev/stdout").st_mode)
+
+
+def test_what_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    for name, complaint in {
+        "folder": "cannot be written (Is a directory); elsewhere",
+        "file/x": "cannot be written (its folder is a file); elsewhere",
+        300 * "x": "cannot be written (File name too long); elsewhere",
+    }.items():
+        with pytest.raises(InputError) as caught:
+            write_file(tmp_path / name, "", remedy="elsewhere")
+        assert complaint in str(caught.value)
+    with (
+        pytest.raises(InputError, match="its folder does not exist; make it, or elsewhere"),
+        whole_file(tmp_path / "none" / "x", remedy="elsewhere") as draft,
+    ):
+        draft.write_text("")
+    assert {p.name for p in tmp_path.iterdir()} == {"folder", "file"}
+    write_file(tmp_path / (250 * "x"), "a long name is no draft's trouble")

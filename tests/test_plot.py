@@ -414,7 +414,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_remains(table, tmp_path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(InputError, match=r"p\.png: the figure cannot be written \(No space left"):
+    with pytest.raises(InputError, match=r"p\.png: cannot be written \(No space left"):
         plot.save_figure(figure, tmp_path / "p")
     assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
     assert (tmp_path / "p.png").read_text() == "old"

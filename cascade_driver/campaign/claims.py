@@ -11,7 +11,6 @@ result is dropped.
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import json
 import os
@@ -23,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from cascade_driver.files import this_place
 from cascade_driver.schema import digest
 
 #: Owners touch their claims this often.
@@ -236,17 +236,6 @@ def _owner_text() -> str:
         "number": next(_count),
     }
     return json.dumps(owner)
-
-
-@functools.cache
-def this_place() -> str:
-    """Return a name of where process numbers mean what they say: host, boot and process namespace."""
-    parts = [socket.gethostname()]
-    with contextlib.suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
-    with contextlib.suppress(OSError):
-        parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return digest(parts)
 
 
 def is_running(pid: int) -> bool:

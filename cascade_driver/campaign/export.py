@@ -21,8 +21,9 @@ from ase import Atoms
 
 from cascade_driver.campaign.index import Row
 from cascade_driver.campaign.plan import Campaign, PlannedCascade
-from cascade_driver.campaign.rundir import RunDirectory, whole_file
+from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError
+from cascade_driver.files import whole_file
 from cascade_driver.simulation.cascade import STRUCTURE_FILE
 from cascade_driver.simulation.trajectory import TRAJECTORY_FILE
 

@@ -18,8 +18,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from cascade_driver.campaign.claims import this_place
 from cascade_driver.errors import RecordError, SchemaError
+from cascade_driver.files import this_place
 from cascade_driver.simulation.record import RECORD_FILE, Record, read_record
 
 #: Changes when the columns change: rows of another layout are not read.

@@ -21,17 +21,18 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from cascade_driver.campaign.claims import Claims, is_running, this_place
+from cascade_driver.campaign.claims import Claims, is_running
 from cascade_driver.campaign.index import Index, Row, number, row_of
 from cascade_driver.campaign.plan import Campaign, RecoilGroup, solid_angle_shares
 from cascade_driver.errors import CascadeError, InputError, PotentialError, RecordError
+from cascade_driver.files import flush, this_place, write_atomically
 from cascade_driver.schema import build, canonical_json, digest, plain, read_json
 from cascade_driver.simulation.cascade import Result, write_structure
 from cascade_driver.simulation.potential import Potential, load_potential
@@ -244,7 +245,7 @@ class RunDirectory:
                 if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
                     raise
                 return row_of(self.record(record.id), place)
-            _flush_folder(self.cascades)
+            flush(self.cascades)
             return row
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -419,54 +420,7 @@ def disk_error(path: Path, error: OSError) -> CascadeError:
     )
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file under another name and rename it: readers see the old or the new one, never half."""
-    partial = path.with_name(f".{path.name}-{this_place()}-{os.getpid()}-{next(_count)}")
-    try:
-        with partial.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_file(path: Path, *, remedy: str = "choose another place") -> Iterator[Path]:
-    """Give a name to write to, which becomes `path` when all went well; for what others write than text.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written; ends with `remedy`.
-    """
-    partial = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
-        yield partial
-        partial.replace(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: its folder does not exist; make it, or {remedy}") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); {remedy}") from None
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _flush(folder: Path) -> None:
     """Bring the files of a folder to the disk before its renaming makes them count."""
     for file in folder.iterdir():
-        descriptor = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Bring a renaming in `folder` to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        flush(file)

@@ -14,8 +14,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from cascade_driver.campaign.rundir import RunDirectory, write_atomically
+from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import CascadeError, InputError
+from cascade_driver.files import write_atomically
 
 #: Slurm warns so long before the walltime; killing and releasing takes a second.
 WARNING_s = 60

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cascade_driver.campaign.plan import Campaign
-from cascade_driver.campaign.rundir import RunDirectory, write_atomically
+from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import CascadeError, InputError, PotentialError, SchemaError
+from cascade_driver.files import write_atomically
 from cascade_driver.schema import build
 from cascade_driver.simulation.cascade import STRUCTURE_FILE
 from cascade_driver.simulation.record import read_record

@@ -209,16 +209,3 @@ def potential_of(word: str) -> Potential:
     if is_path or (word not in shipped_potentials() and Path(word).is_dir()):
         return load_potential(Path(word))
     return load_potential(word)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, with its folder, at once or not at all."""
-    from cascade_driver.campaign.rundir import write_atomically
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); choose another place with --out"
-        ) from None

@@ -19,9 +19,9 @@ from cascade_driver.commands.arguments import (
     new_folder,
     no_kind,
     positive,
-    write_text,
 )
 from cascade_driver.errors import InputError
+from cascade_driver.files import write_file
 
 
 def add_to(verbs: Verbs) -> None:
@@ -316,7 +316,11 @@ def _tls_damping(chosen: argparse.Namespace) -> int:
     if not 0 < low < high:
         raise InputError(f"--temperature-K {low:g} {high:g}: must rise and begin above 0")
     temperature = np.geomspace(low, high, chosen.points)
-    write_text(chosen.out, damping_table(temperature, systems=systems, resonator=resonator))
+    write_file(
+        chosen.out,
+        damping_table(temperature, systems=systems, resonator=resonator),
+        remedy="choose another place with --out",
+    )
     figure = tls_damping_figure(systems=systems, resonator=resonator, temperature_K=temperature, data=None)
     save_figure(figure, chosen.out.with_suffix(""))
     found = crossovers(systems=systems, resonator=resonator)
@@ -338,7 +342,7 @@ def _tls_fit(chosen: argparse.Namespace) -> int:
         data = data.without_superconducting(*chosen.without_K)
     resonator = _resonator(chosen)
     fit = fit_damping(data, resonator=resonator, held=dict(chosen.hold))
-    write_text(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
+    write_file(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
     temperature = np.geomspace(0.8 * data.temperature_K.min(), 1.25 * data.temperature_K.max(), 81)
     figure = tls_damping_figure(systems=fit.systems, resonator=resonator, temperature_K=temperature, data=data)
     save_figure(figure, chosen.out.with_suffix(""))
@@ -428,7 +432,7 @@ def _tls_properties(chosen: argparse.Namespace) -> int:
         found = glass_properties(measured, density=counted, systems=systems)
         name = chosen.glass.name
         temperature = np.geomspace(measured[0], measured[-1], chosen.points)
-    write_text(chosen.out, found.as_csv())
+    write_file(chosen.out, found.as_csv())
     standard = glass_properties(temperature, density=flat, systems=systems)
     drawn = [("standard model, flat", standard), (name, found)]
     save_figure(glass_properties_figure(drawn), chosen.out.with_suffix(""))

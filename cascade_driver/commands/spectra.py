@@ -18,9 +18,9 @@ from cascade_driver.commands.arguments import (
     new_file,
     no_kind,
     positive,
-    write_text,
 )
 from cascade_driver.errors import InputError
+from cascade_driver.files import write_file
 
 if TYPE_CHECKING:
     from cascade_driver.config import DetectorSpec
@@ -420,7 +420,7 @@ def _modulation(chosen: argparse.Namespace) -> int:
         f"{t.isoformat()},{float(n)!r},{float(d)!r},{float(e)!r}"
         for t, n, d, e in zip(times, found.counts_per_kg_day, found.deviation, found.deviation_error, strict=True)
     ]
-    write_text(chosen.out, "\n".join(rows) + "\n")
+    write_file(chosen.out, "\n".join(rows) + "\n")
     print(
         f"half of peak to peak: {found.amplitude:.3%}; deviation over its error: {found.significance:.2f} "
         "(noise: 1)"

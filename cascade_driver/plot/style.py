@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from cascade_driver.errors import InputError
+from cascade_driver.files import write_file
 
 #: What a figure says whose potential calls itself qualitative.
 QUALITATIVE_MARK = "qualitative potential"
@@ -98,17 +97,7 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     paths = []
     for suffix, content in ((".png", png_bytes(figure)), (".pdf", _pdf_bytes(figure))):
         path = stem.with_name(stem.name + suffix)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        except OSError as error:
-            if temporary.is_file():
-                temporary.unlink()
-            raise InputError(
-                f"{path}: the figure cannot be written ({error.strerror or error}); choose another folder"
-            ) from error
+        write_file(path, content, remedy="choose another folder")
         paths.append(path)
     return paths
 

@@ -32,8 +32,9 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from cascade_driver.campaign.plan import Campaign
-from cascade_driver.campaign.rundir import RunDirectory, whole_file, write_atomically
+from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError, RecordError
+from cascade_driver.files import whole_file, write_atomically
 from cascade_driver.relaxation.debris_path import Path as MinimumPath
 from cascade_driver.relaxation.debris_path import PathSpec, find_path
 from cascade_driver.relaxation.debris_release import Release, downhill_energy_eV, release

@@ -25,8 +25,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_driver.campaign.rundir import whole_file, write_atomically
 from cascade_driver.errors import FitError, InputError, RecordError
+from cascade_driver.files import whole_file, write_atomically
 from cascade_driver.relaxation.tls_density import EDGES_K, CountedDensity, DensityFit, fit_density
 from cascade_driver.relaxation.tls_glass import Annealing, Glass, anneal, draw_sample, warm_up
 from cascade_driver.schema import build, canonical_json, parameters, plain, read_json

@@ -11,7 +11,6 @@ to the bit. Files appear by renaming, complete or not at all.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from cascade_driver.errors import EngineError, InputError, RecordError
+from cascade_driver.files import replacing
 from cascade_driver.schema import file_sha256, seed_from
 from cascade_driver.simulation.crystal import assemble, constituents, held_atoms
 from cascade_driver.simulation.descent import Stiffness, descend, measure_stiffness
@@ -243,30 +243,17 @@ def make_snapshot(protocol: Protocol, index: int, folder: Path, make_engine: Mak
     """
     if (folder / _name(index, "npz")).is_file():
         return
-    thermal = protocol.thermal
     box = read_box(folder)
     state = folder / _name(index, "data")
-    partial = folder / f".{os.getpid()}-{state.name}"
-    engine = make_engine()
-    try:
-        if index == 0:
-            engine.build(box.atoms())
-            engine.heat(
-                temperature_K=thermal.temperature_K,
-                duration_ps=thermal.equilibration_ps,
-                damping_ps=thermal.damping_ps,
-                timestep_ps=thermal.timestep_fs / 1e3,
-                seed=seed_from(protocol.campaign_seed, 0),
-            )
-        else:
-            engine.read(folder / _name(index - 1, "data"), periodic=box.periodic, held=box.held.tolist())
-        temperature = engine.run(duration_ps=thermal.snapshot_interval_ps, timestep_ps=thermal.timestep_fs / 1e3)
-        engine.write(partial)
-        minimum = _come_to_rest(engine, protocol, folder)
-    finally:
-        engine.close()
-    _require_same_crystal(minimum, box, index)
-    partial.replace(state)
+    with replacing(state) as draft:
+        engine = make_engine()
+        try:
+            temperature = _heat_or_run_on(engine, protocol, index, folder, box)
+            engine.write(draft)
+            minimum = _come_to_rest(engine, protocol, folder)
+        finally:
+            engine.close()
+        _require_same_crystal(minimum, box, index)
     _save_arrays(
         folder / _name(index, "npz"),
         state_sha256=np.array(file_sha256(state)),
@@ -274,6 +261,23 @@ def make_snapshot(protocol: Protocol, index: int, folder: Path, make_engine: Mak
         reference_positions_A=minimum.positions_A,
         temperature_K=np.array(temperature),
     )
+
+
+def _heat_or_run_on(engine: Engine, protocol: Protocol, index: int, folder: Path, box: Box) -> float:
+    """Bring an engine to snapshot `index` and return the temperature in K of its last stretch."""
+    thermal = protocol.thermal
+    if index == 0:
+        engine.build(box.atoms())
+        engine.heat(
+            temperature_K=thermal.temperature_K,
+            duration_ps=thermal.equilibration_ps,
+            damping_ps=thermal.damping_ps,
+            timestep_ps=thermal.timestep_fs / 1e3,
+            seed=seed_from(protocol.campaign_seed, 0),
+        )
+    else:
+        engine.read(folder / _name(index - 1, "data"), periodic=box.periodic, held=box.held.tolist())
+    return engine.run(duration_ps=thermal.snapshot_interval_ps, timestep_ps=thermal.timestep_fs / 1e3)
 
 
 def read_snapshot(folder: Path, index: int) -> Snapshot:
@@ -342,12 +346,8 @@ def _name(index: int, suffix: str) -> str:
 
 
 def _save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
-    with partial.open("wb") as stream:
+    with replacing(path) as draft, draft.open("wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, **arrays)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
 
 
 def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_driver.campaign.rundir import whole_file
+from cascade_driver.files import whole_file
 from cascade_driver.schema import digest
 from cascade_driver.training.descriptors import Penalty
 from cascade_driver.training.frames import LabelledFrame

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from cascade_driver.campaign.rundir import write_atomically
 from cascade_driver.errors import InputError
+from cascade_driver.files import write_atomically
 from cascade_driver.schema import build, parameters, read_toml
 from cascade_driver.simulation.potential import Potential
 from cascade_driver.training.cross_validation import GroupErrors, errors_by_group

@@ -25,8 +25,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
-from cascade_driver.campaign.rundir import whole_file
 from cascade_driver.errors import InputError
+from cascade_driver.files import whole_file
 from cascade_driver.schema import digest
 from cascade_driver.simulation.knock_on import SYMMETRY_PRECISION_A, site_rotations
 from cascade_driver.units import GPA_PER_eV_A3

@@ -24,8 +24,8 @@ import ase.io
 from ase import Atoms
 
 from cascade_driver.campaign.claims import Claims, Heartbeat
-from cascade_driver.campaign.rundir import whole_file, write_atomically
 from cascade_driver.errors import InputError
+from cascade_driver.files import whole_file, write_atomically
 from cascade_driver.schema import digest, plain, read_json
 from cascade_driver.training.extended_xyz import read_frames
 from cascade_driver.training.frames import LabelledFrame, flaw, structure_id, write_frames, write_structures

@@ -28,8 +28,8 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE
 from numpy.typing import NDArray
 
-from cascade_driver.campaign.rundir import write_atomically
 from cascade_driver.errors import InputError
+from cascade_driver.files import write_atomically
 from cascade_driver.schema import read_json
 from cascade_driver.simulation.contract import check_potential
 from cascade_driver.simulation.engine import Engine

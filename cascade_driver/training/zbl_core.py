@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from cascade_driver.campaign.rundir import write_atomically
+from cascade_driver.files import write_atomically
 from cascade_driver.simulation.lammps_engine import SinglePoints
 from cascade_driver.simulation.potential import ZblSwitch, element_pairs
 from cascade_driver.simulation.zbl import (
