@@ -57,7 +57,7 @@ from cascade_driver.spectra.ensemble import (
 from cascade_driver.spectra.neutron_capture import observed_capture_spectrum
 from cascade_driver.spectra.planning import CampaignAdvice, advise
 from cascade_driver.spectra.request import AnySpectrumRequest, CaptureRequest, request_title, requested_edges
-from cascade_driver.spectra.sources import gamma_timing, requested_spectrum, source_members_of
+from cascade_driver.spectra.sources import gamma_timing, requested_spectrum, source_members_of, table_of
 from cascade_driver.spectra.spectrum import Spectrum, rebin, write_spectrum
 
 if TYPE_CHECKING:
@@ -405,7 +405,9 @@ def observed_spectrum(
         neutron_flux_cm2_s=request.neutron_flux_cm2_s,
         energy_edges_eV=observed_edges(recoil.energy_edges_eV),
         timing=gamma_timing(request),
+        unresolved=request.unresolved,
         continuum_temperature_MeV=request.continuum_temperature_MeV,
+        table=table_of(request),
         fallback_species=fallback_species,
         extrapolate=extrapolate,
     )

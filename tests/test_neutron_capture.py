@@ -30,18 +30,22 @@ from cascade_driver.spectra.gamma_recoil import (
     recoil_cumulative,
     recoil_energy_eV,
     recoil_events,
+    sequence_cumulative,
+    sequence_events,
+    sequence_exponents,
     slowing_time_fs,
     two_gamma_cumulative,
 )
 from cascade_driver.spectra.neutron_capture import (
     GammaEscape,
     capture_lines,
+    capture_parts,
     capture_rate_per_kg_day,
     capture_spectrum,
     cascades_of,
-    continuum_recoils_eV,
     observed_capture_spectrum,
 )
+from cascade_driver.spectra.statistical_cascade import statistical_cascades
 from cascade_driver.spectra.target import abundances, parse_target
 
 FLUX = 100.0
@@ -211,10 +215,6 @@ def test_lifetimes_that_are_not_known_follow_the_wish() -> None:
         (lambda: two_gamma_cumulative(0.1, exponent=-1.0), "expected at least 0"),
         (lambda: recoil_events(silicon(), exponents=()), "0 exponents for 1 levels"),
         (lambda: momentum_exponents(silicon(), GammaTiming()), "need the target"),
-        (
-            lambda: continuum_recoils_eV(capture_table()["W182"], temperature_MeV=0.0),
-            "temperature of the continuum",
-        ),
         (lambda: cascades_of(capture_table()["W182"], smallest_path=-1.0), "smallest path is -1"),
     ],
 )
@@ -412,7 +412,11 @@ def test_a_single_gamma_lies_wholly_in_its_bin() -> None:
 )
 def test_all_tabulated_captures_are_in_the_spectrum(target: str, law) -> None:
     spectrum = capture_spectrum(
-        target=target, neutron_flux_cm2_s=FLUX, energy_edges_eV=[0, 100, 1e5], timing=GammaTiming(law=law)
+        target=target,
+        neutron_flux_cm2_s=FLUX,
+        energy_edges_eV=[0, 100, 1e5],
+        timing=GammaTiming(law=law),
+        unresolved="left_out",
     )
     lines = capture_lines(target=target, neutron_flux_cm2_s=FLUX)
     assert spectrum.total_counts_per_kg_day == pytest.approx(sum(x.rate_per_kg_day for x in lines), rel=1e-9)
@@ -439,20 +443,119 @@ def test_timing_moves_the_silicon_feature_but_not_the_single_gamma_lines() -> No
     assert counts["slow"][2] == pytest.approx(counts["prompt"][2], rel=0.05)
 
 
-def test_continuum_fills_up_the_captures() -> None:
+# -- what the table does not resolve ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["CaWO4", "Si", "TeO2", "GaAs", "Ge", "Al2O3", "CsI"])
+@pytest.mark.parametrize("law", ["prompt", "in_flight", "slow"])
+def test_lines_and_statistical_cascades_add_up_to_the_captures(target: str, law) -> None:
     spectrum = capture_spectrum(
-        target="W", neutron_flux_cm2_s=FLUX, energy_edges_eV=[0, 1e4], continuum_temperature_MeV=0.5
+        target=target, neutron_flux_cm2_s=FLUX, energy_edges_eV=[0, 1e5], timing=GammaTiming(law=law)
     )
-    captures = float(spectrum.metadata["captures_W_per_kg_day"].split()[0])
-    assert spectrum.total_counts_per_kg_day == pytest.approx(captures, rel=1e-4)
-    assert "continuum of temperature 0.5 MeV" in spectrum.metadata["captures_W_without_tabulated_gammas"]
+    table = capture_table()
+    for element, counts in spectrum.counts_per_kg_day.items():
+        expected = 0.0
+        for isotope in parse_target(target).isotopes_of(element):
+            if (entry := table.get(f"{element}{isotope.mass_number}")) is None:
+                continue
+            rate = capture_rate_per_kg_day(isotope, cross_section_b=entry.cross_section_b, neutron_flux_cm2_s=FLUX)
+            # what measured intensities have too much stays; light nuclei have no continuum
+            light = isotope.mass_number < 19
+            expected += rate * (entry.tabulated_per_capture if light else max(entry.tabulated_per_capture, 1.0))
+        assert counts.sum() == pytest.approx(expected, rel=1e-6), element
 
 
-def test_continuum_conserves_energy_on_average() -> None:
+def test_statistical_recoils_end_at_a_single_gamma_of_all_the_energy() -> None:
+    (top,) = (
+        recoil_energy_eV(i.neutron_separation_keV, mass_u=i.compound_mass_u).item()
+        for i in [capture_table()["W183"]]  # the hardest of tungsten
+    )
+    spectrum = capture_spectrum(target="W", neutron_flux_cm2_s=FLUX, energy_edges_eV=[0, top + 0.1, 1e5])
+    assert spectrum.counts_per_kg_day["W"][1] == 0
+
+
+def test_closed_form_over_the_hardest_gamma_is_the_sampled_one() -> None:
     isotope = capture_table()["W182"]
-    energies, multiplicity = continuum_recoils_eV(isotope, temperature_MeV=0.5)
-    assert 2 < multiplicity.mean() < 6
-    assert energies.max() <= recoil_energy_eV(isotope.neutron_separation_keV, mass_u=isotope.compound_mass_u)
+    sequences = statistical_cascades(isotope, count=4000)
+    for law in ("prompt", "in_flight"):
+        exponents = sequence_exponents(
+            sequences.gammas_keV,
+            sequences.mean_lives_fs,
+            GammaTiming(law=law),
+            symbol="W",
+            mass_u=isotope.compound_mass_u,
+            target=parse_target("W"),
+        )
+        levels = np.linspace(0.0, 110.0, 45)
+        below = sequence_cumulative(
+            sequences.gammas_keV, exponents, levels, mass_u=isotope.compound_mass_u, rng=np.random.default_rng(5)
+        )
+        total = sequence_events(
+            np.repeat(sequences.gammas_keV, 4, axis=0),
+            np.repeat(exponents, 4, axis=0),
+            mass_u=isotope.compound_mass_u,
+            rng=np.random.default_rng(6),
+        ).sum(axis=1)
+        sampled = (total[:, None] < levels).mean(axis=0)
+        # 4000 sequences, the same in both: 0.01 is four standard errors of 16000 directions
+        np.testing.assert_allclose(below, sampled, atol=0.016)
+        alone = recoil_energy_eV(sequences.gammas_keV, mass_u=isotope.compound_mass_u).sum(axis=1).mean()
+        # directions are independent: the mean is the sum of the single recoils
+        assert total.mean() == pytest.approx(alone, rel=0.02)
+
+
+def test_what_is_not_resolved_is_said() -> None:
+    def notes(target: str, **others) -> str:
+        spectrum = capture_spectrum(target=target, neutron_flux_cm2_s=FLUX, energy_edges_eV=[0, 1e4], **others)
+        return " | ".join(text for key, text in spectrum.metadata.items() if key.startswith("note_"))
+
+    assert "65.8% of the captures in W have no tabulated primary gamma: they are cascades" in notes("W")
+    assert "have no tabulated primary gamma: they are left out" in notes("W", unresolved="left_out")
+    # silicon's lines are 1.05 captures, within the errors of the two cross-sections
+    assert "primary gammas of Si add up to 1.05 +- 0.03 captures: partial and thermal" in notes("Si")
+    assert "940 b of neutron absorption give charged particles" in notes("LiF")
+    assert not notes("C")
+
+
+def test_parts_of_what_is_not_known_keep_the_captures() -> None:
+    edges = np.linspace(0.0, 200.0, 41)
+    request = {"target": "W", "neutron_flux_cm2_s": FLUX, "energy_edges_eV": edges}
+    nominal = capture_spectrum(**request).counts_per_kg_day["W"]
+    parts = list(capture_parts(**request))
+    rate = sum(
+        capture_rate_per_kg_day(
+            i, cross_section_b=capture_table()[f"W{i.mass_number}"].cross_section_b, neutron_flux_cm2_s=FLUX
+        )
+        for i in parse_target("W").isotopes
+    )
+    band = np.sqrt(sum((error * part["W"]) ** 2 for error, part in parts))
+    # lines and other models move counts about; only the cross-section, to 2 %, adds some
+    for error, part in parts:
+        assert abs(error * part["W"].sum()) < 0.02 * rate
+    assert np.all(band[nominal > 0] > 0)
+    # where there is no line the model decides
+    smooth = (edges[:-1] > 20) & (edges[:-1] < 70)
+    assert np.all(band[smooth] > 0.02 * nominal[smooth])
+    assert np.all(band[smooth] < 0.4 * nominal[smooth])
+    # the band spans what another strength function gives
+    lines_alone = capture_spectrum(unresolved="left_out", **request).counts_per_kg_day["W"]
+    hotter = capture_spectrum(continuum_temperature_MeV=0.6, **request).counts_per_kg_day["W"]
+    assert np.all(np.abs(hotter - nominal)[smooth] < 2 * band[smooth])
+    # negative control: leaving the captures out is far outside of it
+    assert np.all(np.abs(lines_alone - nominal)[smooth] > 2 * band[smooth])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"continuum_temperature_MeV": 0.0}, "temperature of the continuum is 0 MeV"),
+        ({"unresolved": "guessed"}, "unresolved captures are 'guessed', expected statistical or left_out"),
+        ({"unresolved": "left_out", "continuum_temperature_MeV": 0.5}, "are left out, and have a temperature"),
+    ],
+)
+def test_bad_wishes_of_unresolved_captures_are_named(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        capture_spectrum(target="W", neutron_flux_cm2_s=FLUX, energy_edges_eV=[0, 1], **change)  # type: ignore[arg-type]
 
 
 def test_escape_takes_events_whose_gammas_stay() -> None:

@@ -153,12 +153,19 @@ def _add_spectrum_capture(kinds: Verbs) -> None:
     capture.add_argument("--slowing-time-fs", type=float, metavar="T", help="of the nucleus, in place of ZBL's")
     capture.add_argument("--density-g-cm3", type=float, metavar="RHO", help="of other crystals, for that")
     capture.add_argument(
+        "--unresolved",
+        choices=["statistical", "left_out"],
+        default="statistical",
+        help="captures without a tabulated primary gamma (default: cascades of the statistical model)",
+    )
+    capture.add_argument(
         "--continuum-temperature-MeV",
         type=float,
         dest="continuum_temperature_MeV",
         metavar="T",
-        help="add statistical cascades for captures without tabulated gammas (about 0.5 for W)",
+        help="of that model (default: by the mass of each nucleus, 0.5 for W)",
     )
+    capture.add_argument("--table", metavar="FOLDER", help="another capture table (see `cascade capture table`)")
     capture.add_argument("--mass-g", type=float, metavar="M", help="also say the counts per day in such a crystal")
     add_binning(capture)
     _add_observation(capture)
@@ -316,8 +323,9 @@ def _spectrum_cevns(chosen: argparse.Namespace) -> int:
 def _spectrum_capture(chosen: argparse.Namespace) -> int:
     if chosen.mass_g is not None and not chosen.mass_g > 0:
         raise InputError(f"--mass-g is {chosen.mass_g:g}, expected the mass of the crystal in g")
-    names = ("gamma_timing", "unknown_lifetime", "slowing_time_fs", "density_g_cm3", "continuum_temperature_MeV")
-    return _write_requested(chosen, ("neutron_flux_cm2_s", *names), kind="capture")
+    names = ("gamma_timing", "unknown_lifetime", "slowing_time_fs", "density_g_cm3")
+    rest = ("unresolved", "continuum_temperature_MeV", "table")
+    return _write_requested(chosen, ("neutron_flux_cm2_s", *names, *rest), kind="capture")
 
 
 def _spectrum_recoils(chosen: argparse.Namespace) -> int:
@@ -486,6 +494,7 @@ def _write_requested(chosen: argparse.Namespace, names: tuple[str, ...], *, kind
     if not chosen.model:
         spectrum = expected_spectrum(request, detector=detector)
         write_spectrum(spectrum, chosen.out)
+        _print_notes(spectrum.metadata)
     else:
         pair = requested_pair(
             request,
@@ -537,6 +546,9 @@ def _print_notes(metadata: Mapping[str, str]) -> None:
     ):
         if key in metadata:
             print(f"note: {key.replace('_', ' ')}: {metadata[key]}", file=sys.stderr)
+    for key, note in metadata.items():
+        if key.startswith("note_"):
+            print(f"note: {note}", file=sys.stderr)
     for note in filter(None, metadata.get("model_notes", "").split("; ")):
         print(f"note: {note}", file=sys.stderr)
     if metadata.get("model_status") == "qualitative":

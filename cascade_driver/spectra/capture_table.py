@@ -82,7 +82,7 @@ class LevelDecay:
     half_life_fs: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CaptureIsotope:
     """What is known of the capture of a thermal neutron in one isotope.
 

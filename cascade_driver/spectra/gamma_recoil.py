@@ -370,26 +370,145 @@ def recoil_events(
         If there is not one exponent between every two gammas.
     """
     _check(cascade, exponents)
-    momentum = np.array(cascade.gammas_keV)
-    alone = cascade.single_recoils_eV
-    pieces = np.zeros((count, len(momentum)))
-    pieces[:, 0] = alone[0]
-    if len(momentum) == 1:
-        return pieces
-    u = _quasi_random(2 * len(exponents), count)
-    moving = np.full(count, momentum[0])
-    piece = np.zeros(count, dtype=np.intp)
-    events = np.arange(count)
-    for i, exponent in enumerate(exponents, start=1):
-        with np.errstate(invalid="ignore"):
-            left = np.exp(exponent * np.log(u[:, 2 * i - 2])) if exponent > 0 else np.ones(count)
+    gammas = np.broadcast_to(np.array(cascade.gammas_keV), (count, len(cascade.gammas_keV)))
+    levels = np.broadcast_to(np.array(exponents, dtype=np.float64), (count, len(exponents)))
+    u = _quasi_random(2 * len(exponents), count) if exponents else np.zeros((count, 0))
+    return _pieces(gammas, levels, u, mass_u=cascade.mass_u)
+
+
+def sequence_events(
+    gammas_keV: NDArray[np.float64],
+    exponents: NDArray[np.float64],
+    *,
+    mass_u: float,
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Return `recoil_events` of sequences that differ from one another, one event each: (n, k) energies in eV.
+
+    Parameters
+    ----------
+    gammas_keV : (n, k) float
+        In the order of emission; 0 behind the last one.
+    exponents : (n, k - 1) float
+        Of `sequence_exponents`.
+    mass_u : float
+        Of the atom that recoils.
+    rng : numpy.random.Generator
+    """
+    u = np.maximum(rng.random((len(gammas_keV), 2 * exponents.shape[1])), 1e-300)
+    return _pieces(gammas_keV, exponents, u, mass_u=mass_u)
+
+
+def sequence_exponents(
+    gammas_keV: NDArray[np.float64],
+    mean_lives_fs: NDArray[np.float64],
+    timing: GammaTiming,
+    *,
+    symbol: str,
+    mass_u: float,
+    target: Target,
+) -> NDArray[np.float64]:
+    """Return `momentum_exponents` of sequences that differ from one another, (n, k - 1).
+
+    The slowing-down time is that of the mean first recoil.
+
+    Parameters
+    ----------
+    gammas_keV : (n, k) float
+        In the order of emission; 0 behind the last one.
+    mean_lives_fs : (n, k - 1) float
+        Of the levels between them; nan where it is not known.
+    timing, symbol, mass_u, target
+        As `momentum_exponents` and `slowing_time_fs`.
+    """
+    follows = gammas_keV[:, 1:] > 0
+    if timing.law == "prompt":
+        return np.zeros_like(mean_lives_fs)
+    if timing.law == "slow":
+        return np.where(follows, math.inf, 0.0)
+    slowing = timing.slowing_time_fs or slowing_time_fs(
+        symbol,
+        mass_u=mass_u,
+        recoil_energy_eV=float(recoil_energy_eV(gammas_keV[:, 0], mass_u=mass_u).mean()),
+        target=target,
+        density_g_cm3=timing.density_g_cm3,
+    )
+    guess = {"prompt": 0.0, "slow": math.inf}.get(timing.unknown_lifetime)
+    with np.errstate(divide="ignore"):
+        single = _SINGLE_PARTICLE_FS_MeV3 / (gammas_keV[:, 1:] / 1e3) ** 3
+    lives = np.where(np.isnan(mean_lives_fs), single if guess is None else guess, mean_lives_fs)
+    return np.where(follows, lives / slowing, 0.0)
+
+
+def sequence_cumulative(
+    gammas_keV: NDArray[np.float64],
+    exponents: NDArray[np.float64],
+    levels_eV: ArrayLike,
+    *,
+    mass_u: float,
+    rng: np.random.Generator,
+    weights: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    r"""Return the share of sequences whose recoils together deposit less than each level (eV).
+
+    All directions are drawn but that of the hardest gamma m of a sequence, over which the energy is uniform:
+
+    .. math:: E = a + \frac{\vec p_m \cdot \vec V}{M}, \qquad
+        \vec V = \vec q_m + \sum_{i > m} h_i \vec p_i
+
+    with :math:`\vec q_m` the momentum that is left when it leaves and :math:`h_i` the share of its own that is
+    left at gamma i.
+
+    Parameters
+    ----------
+    gammas_keV, exponents, mass_u, rng
+        As `sequence_events`.
+    levels_eV : (m,) array_like
+    weights : (n,) float, optional
+        Of the sequences; equal ones by default.
+    """
+    n, count = gammas_keV.shape
+    direction = rng.normal(size=(n, count, 3))
+    momentum = gammas_keV[:, :, None] * direction / np.linalg.norm(direction, axis=2, keepdims=True)
+    hardest = gammas_keV.argmax(axis=1)
+    kept = np.maximum(rng.random(exponents.shape), 1e-300) ** exponents
+    centre = recoil_energy_eV(gammas_keV, mass_u=mass_u).sum(axis=1)
+    moving, own, lever = np.zeros((n, 3)), np.zeros(n), np.zeros((n, 3))
+    for i in range(count):
+        if i:
+            moving, own = moving * kept[:, i - 1, None], own * kept[:, i - 1]
+        now = hardest == i
+        centre += np.where(now, 0.0, np.sum(moving * momentum[:, i], axis=1)) / (mass_u * AMU_MeV)
+        lever += np.where(now[:, None], moving, own[:, None] * momentum[:, i])
+        moving = moving + np.where(now[:, None], 0.0, momentum[:, i])
+        own = np.where(now, 1.0, own)
+    half = gammas_keV.max(axis=1) * np.linalg.norm(lever, axis=1) / (mass_u * AMU_MeV)
+    share = np.full(n, 1 / n) if weights is None else weights
+    below = [
+        float(share @ np.clip(0.5 * (1 + (level - centre) / np.maximum(half, 1e-9)), 0.0, 1.0))
+        for level in np.asarray(levels_eV, dtype=np.float64)
+    ]
+    return np.array(below)
+
+
+def _pieces(
+    gammas_keV: NDArray[np.float64], exponents: NDArray[np.float64], u: NDArray[np.float64], *, mass_u: float
+) -> NDArray[np.float64]:
+    """Return the recoils of events, (n, k), from two uniform numbers for each gamma after the first."""
+    alone = recoil_energy_eV(gammas_keV, mass_u=mass_u)
+    pieces = np.zeros_like(alone)
+    pieces[:, 0] = alone[:, 0]
+    moving = gammas_keV[:, 0].astype(np.float64)
+    events, piece = np.arange(len(pieces)), np.zeros(len(pieces), dtype=np.intp)
+    for i in range(1, alone.shape[1]):
+        left = u[:, 2 * i - 2] ** exponents[:, i - 1]
         cosine = 2 * u[:, 2 * i - 1] - 1
         piece = np.where(left < APART_BELOW, i, piece)
         before = moving * left
-        gained = alone[i] + before * momentum[i] * cosine / (cascade.mass_u * AMU_MeV)
         # a new recoil cannot have less than nothing: the little it is short of comes off the one before
-        pieces[events, piece] += gained
-        moving = np.sqrt(np.maximum(before**2 + momentum[i] ** 2 + 2 * before * momentum[i] * cosine, 0.0))
+        pieces[events, piece] += alone[:, i] + before * gammas_keV[:, i] * cosine / (mass_u * AMU_MeV)
+        squared = before**2 + gammas_keV[:, i] ** 2 + 2 * before * gammas_keV[:, i] * cosine
+        moving = np.sqrt(np.maximum(squared, 0.0))
     return _without_negative(pieces)
 
 

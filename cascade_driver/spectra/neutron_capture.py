@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,13 +22,27 @@ from cascade_driver.spectra.gamma_recoil import (
     recoil_cumulative,
     recoil_energy_eV,
     recoil_events,
+    sequence_cumulative,
+    sequence_events,
+    sequence_exponents,
 )
 from cascade_driver.spectra.spectrum import Spectrum, check_edges, rebin
+from cascade_driver.spectra.statistical_cascade import (
+    LIGHTEST,
+    TEMPERATURE_ERROR,
+    ISOMER_fs,
+    StatisticalModel,
+    statistical_cascades,
+)
 from cascade_driver.spectra.target import Isotope, Target, parse_target
 from cascade_driver.units import SECONDS_PER_DAY
 
-#: Levels that live longer end an event: what they emit is another pulse of the detector.
-ISOMER_fs = 1e12
+#: What stands for captures without a tabulated primary gamma: cascades of the statistical model, or nothing.
+Unresolved = Literal["statistical", "left_out"]
+
+#: Tabulated gammas that add up to less of the captures of an element than this are spoken of, and isotopes with a
+#: note that make more than this of them.
+_COMPLETE, _EXCESSIVE, _NOTEWORTHY = 0.9, 1.01, 0.01
 
 #: Paths less likely than this per capture are not followed further: the rest of the energy goes in one gamma.
 SMALLEST_PATH = 1e-4
@@ -42,9 +56,9 @@ _FINE_eV, _MOST_FINE = 0.25, 1600
 
 _CM2_PER_BARN = 1e-24
 
-#: Sampled captures of the statistical continuum, the excitation (MeV) below which it ends in one gamma, and that
-#: which no first gamma jumps below: those are lines, and in the table.
-_CONTINUUM_EVENTS, _CONTINUUM_END_MeV, _DISCRETE_BELOW_MeV = 20_000, 0.3, 1.5
+#: Sampled captures of the statistical model, fewer where they make less than `_MINOR` of all captures, and how
+#: often each is followed where its recoils are drawn one by one.
+_STATISTICAL, _FEW_STATISTICAL, _REPEATS = 8192, 1024, 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +89,15 @@ class GammaEscape:
 
     def probability(self, gammas_keV: ArrayLike) -> float:
         """Return the probability that all gammas (keV) of an event leave."""
+        return float(self.of_events(np.atleast_2d(np.asarray(gammas_keV, dtype=np.float64)))[0])
+
+    def of_events(self, gammas_keV: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probability of each event, (n,), of its gammas (n, k) in keV; those of 0 keV are none."""
         if not self.points:
-            return 1.0
-        gammas = np.asarray(gammas_keV, dtype=np.float64)
+            return np.ones(len(gammas_keV))
         energies = [energy for energy, _ in self.points]
-        escaping = np.interp(gammas, energies, [share for _, share in self.points])
-        return float(np.asarray(escaping, dtype=np.float64).prod())
+        escaping = np.interp(gammas_keV, energies, [share for _, share in self.points])
+        return np.asarray(np.where(gammas_keV > 0, escaping, 1.0).prod(axis=1), dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,11 +218,24 @@ def _paths(
 
 
 class _Capturing(NamedTuple):
-    """One isotope of a target that captures, with the rate per kg of target and day."""
+    """One isotope of a target that captures, with the rate per kg of target and day, and of the whole target."""
 
     isotope: CaptureIsotope
     rate: float
     rate_error: float
+    all_rates: float
+
+    @property
+    def unresolved_rate(self) -> float:
+        """Captures without a tabulated primary gamma; 0 for nuclei that are too light for statistics."""
+        if self.isotope.mass_number + 1 < LIGHTEST:
+            return 0.0
+        return self.rate * max(0.0, 1.0 - self.isotope.tabulated_per_capture)
+
+    @property
+    def sampled(self) -> int:
+        """Number of statistical cascades that stand for them."""
+        return _STATISTICAL if self.unresolved_rate > 10 * _MINOR * self.all_rates else _FEW_STATISTICAL
 
 
 def _capturing(
@@ -218,7 +248,7 @@ def _capturing(
             f"target {target.formula}: the capture table knows nothing of {', '.join(missing)}, only of "
             f"{', '.join(dict.fromkeys(i.symbol for i in known.values()))}; give one that does (--table)"
         )
-    found = []
+    found: list[tuple[CaptureIsotope, float, float]] = []
     for isotope in target.isotopes:
         entry = known.get(f"{isotope.symbol}{isotope.mass_number}")
         if entry is not None:
@@ -226,8 +256,9 @@ def _capturing(
                 isotope, cross_section_b=entry.cross_section_b, neutron_flux_cm2_s=neutron_flux_cm2_s
             )
             error = rate * entry.cross_section_error_b / entry.cross_section_b
-            found.append(_Capturing(entry, rate, error))
-    return found
+            found.append((entry, rate, error))
+    whole = sum(rate for _, rate, _ in found)
+    return [_Capturing(*one, whole) for one in found]
 
 
 def capture_lines(
@@ -278,6 +309,7 @@ def capture_spectrum(
     energy_edges_eV: ArrayLike,
     timing: GammaTiming | None = None,
     escape: GammaEscape | None = None,
+    unresolved: Unresolved = "statistical",
     continuum_temperature_MeV: float | None = None,
     table: Mapping[str, CaptureIsotope] | None = None,
 ) -> Spectrum:
@@ -285,8 +317,9 @@ def capture_spectrum(
 
     Each cascade of the table gives what its recoils deposit together (`recoil_cumulative`), as differences of
     the cumulative distribution: a line lies wholly in its bin. Captures whose primary gammas are not tabulated
-    are left out, and their share stands in the metadata, unless a temperature is given: then they become
-    statistical cascades (`continuum_recoils_eV`).
+    are cascades of the statistical model (`statistical_cascade`), so that all add up to the captures; in nuclei of
+    fewer than 20 nucleons, or if so wished, they are left out. Intensities that add up to more than one capture
+    stay as they were measured. The notes of the spectrum say which is the case.
 
     Parameters
     ----------
@@ -300,8 +333,10 @@ def capture_spectrum(
         What the second gamma finds; in flight by default.
     escape : GammaEscape, optional
         All gammas escape by default.
+    unresolved : {'statistical', 'left_out'}
+        What stands for captures without a tabulated primary gamma.
     continuum_temperature_MeV : float, optional
-        Of the untabulated rest; about 0.5 for W, 0.8 for Ge. An assumption.
+        Of the level density, for those; by default `level_temperature_MeV` of each nucleus.
     table : mapping, optional
         Of `capture_table`.
 
@@ -312,6 +347,7 @@ def capture_spectrum(
     """
     edges = check_edges(energy_edges_eV, floor_eV=0.0)
     material, timing, escape = parse_target(target), timing or GammaTiming(), escape or GammaEscape()
+    model = _model(unresolved, continuum_temperature_MeV)
     capturing = _capturing(material, neutron_flux_cm2_s, table)
     counts = {symbol: np.zeros(len(edges) - 1) for symbol in material.elements}
     for one in capturing:
@@ -320,9 +356,10 @@ def capture_spectrum(
             below = recoil_cumulative(cascade, edges, exponents=exponents)
             weight = one.rate * cascade.per_capture * escape.probability(cascade.gammas_keV)
             counts[cascade.symbol] += weight * np.maximum(np.diff(below), 0.0)
-        if continuum_temperature_MeV is not None:
-            energies, weights = _continuum(one, continuum_temperature_MeV, escape)
-            counts[one.isotope.symbol] += np.histogram(energies, bins=edges, weights=weights)[0]
+        if model is not None:
+            counts[one.isotope.symbol] += one.unresolved_rate * _statistical_shape(
+                one, edges, model=model, timing=timing, escape=escape, target=material
+            )
     return Spectrum.from_counts(
         energy_edges_eV=edges,
         counts_per_kg_day=counts,
@@ -332,23 +369,31 @@ def capture_spectrum(
             neutron_flux_cm2_s=neutron_flux_cm2_s,
             timing=timing,
             escape=escape,
-            temperature_MeV=continuum_temperature_MeV,
+            model=model,
         ),
     )
 
 
-def line_parts(
+def capture_parts(
     *,
     target: str,
     neutron_flux_cm2_s: float,
     energy_edges_eV: ArrayLike,
     timing: GammaTiming | None = None,
+    unresolved: Unresolved = "statistical",
+    continuum_temperature_MeV: float | None = None,
     table: Mapping[str, CaptureIsotope] | None = None,
 ) -> Iterator[tuple[float, dict[str, NDArray[np.float64]]]]:
-    """Yield for each primary gamma the relative error of its intensity and what it brings to `capture_spectrum`.
+    """Yield what `capture_spectrum` does not know, as relative errors with the counts that they scale.
 
-    Counts per kg and day in each bin, (n,), under the symbol of its element. Gammas whose intensity is tabulated
-    without error, or with one below 1e-3 of the largest, and the statistical continuum are left out.
+    Counts per kg and day in each bin, (n,), under the symbol of their element:
+
+    - each primary gamma with the error of its intensity; where the statistical model fills up the captures, it has
+      as many fewer. Gammas without a given error, or with one below 1e-3 of the largest, are left out;
+    - the statistical cascades of each isotope with the error of the thermal cross-section: the partial ones are
+      measured, and it is the rest that changes;
+    - their change, as a part of its own with error 1, if the temperature of each nucleus is a fifth higher, and if
+      the standard Lorentzian stands for the generalised one in all.
 
     Raises
     ------
@@ -357,12 +402,26 @@ def line_parts(
     """
     edges = check_edges(energy_edges_eV, floor_eV=0.0)
     material, timing = parse_target(target), timing or GammaTiming()
+    model = _model(unresolved, continuum_temperature_MeV)
     capturing = _capturing(material, neutron_flux_cm2_s, table)
     largest = max(
         (one.rate * (line.per_capture_error or 0.0) for one in capturing for line in one.isotope.lines),
         default=0.0,
     )
+    by_strength = {symbol: np.zeros(len(edges) - 1) for symbol in material.elements}
     for one in capturing:
+        of = {"timing": timing, "escape": GammaEscape(), "target": material}
+        filling = np.zeros(len(edges) - 1)
+        if model is not None and one.unresolved_rate > 0:
+            filling = _statistical_shape(one, edges, model=model, **of)
+            T = model.temperature_of(one.isotope)
+            hotter = replace(model, temperature_MeV=(1 + TEMPERATURE_ERROR) * T)
+            standard = replace(model, strength="standard")
+            yield one.rate_error / one.rate, {one.isotope.symbol: one.rate * filling}
+            change = _statistical_shape(one, edges, model=hotter, **of) - filling
+            yield 1.0, {one.isotope.symbol: one.unresolved_rate * change}
+            change = _statistical_shape(one, edges, model=standard, **of) - filling
+            by_strength[one.isotope.symbol] += one.unresolved_rate * change
         errors = {
             line.gamma_keV: line.per_capture_error / line.per_capture
             for line in one.isotope.lines
@@ -372,10 +431,12 @@ def line_parts(
         for cascade in cascades_of(one.isotope):
             if cascade.gammas_keV[0] in parts:
                 exponents = momentum_exponents(cascade, timing, target=material)
-                below = recoil_cumulative(cascade, edges, exponents=exponents)
-                parts[cascade.gammas_keV[0]] += one.rate * cascade.per_capture * np.maximum(np.diff(below), 0.0)
+                shape = np.maximum(np.diff(recoil_cumulative(cascade, edges, exponents=exponents)), 0.0)
+                parts[cascade.gammas_keV[0]] += one.rate * cascade.per_capture * (shape - filling)
         for gamma, counts in parts.items():
             yield errors[gamma], {one.isotope.symbol: counts}
+    if any(counts.any() for counts in by_strength.values()):
+        yield 1.0, by_strength
 
 
 def observed_capture_spectrum(
@@ -386,6 +447,7 @@ def observed_capture_spectrum(
     energy_edges_eV: ArrayLike,
     timing: GammaTiming | None = None,
     escape: GammaEscape | None = None,
+    unresolved: Unresolved = "statistical",
     continuum_temperature_MeV: float | None = None,
     fallback_species: str | None = None,
     extrapolate: bool = False,
@@ -406,7 +468,7 @@ def observed_capture_spectrum(
     ----------
     model : StoredEnergyModel
         What recoils leave in the crystal.
-    target, neutron_flux_cm2_s, timing, escape, continuum_temperature_MeV, table
+    target, neutron_flux_cm2_s, timing, escape, unresolved, continuum_temperature_MeV, table
         As `capture_spectrum`.
     energy_edges_eV : (n + 1,) array_like
         Bins of the result; recoils above the last one are left out, as if nothing above could come into range.
@@ -422,6 +484,7 @@ def observed_capture_spectrum(
     """
     edges = check_edges(energy_edges_eV, floor_eV=0.0)
     material, timing, escape = parse_target(target), timing or GammaTiming(), escape or GammaEscape()
+    continuum = _model(unresolved, continuum_temperature_MeV)
     capturing = _capturing(material, neutron_flux_cm2_s, table)
     if fallback_species is None and len(model.species) == 1:
         fallback_species = next(iter(model.species))
@@ -453,9 +516,10 @@ def observed_capture_spectrum(
                 single = len(exponents) == 0 or all(math.isinf(e) for e in exponents)
                 pieces = recoil_events(cascade, exponents=exponents, count=64 if single else many)
                 events.add(pieces, np.full(len(pieces), weight / len(pieces)))
-            if continuum_temperature_MeV is not None:
-                energies, weights = _continuum(one, continuum_temperature_MeV, escape)
-                events.add(energies[:, None], weights)
+            if continuum is not None and one.unresolved_rate > 0:
+                events.add(
+                    *_statistical_events(one, model=continuum, timing=timing, escape=escape, target=material)
+                )
         if species not in responses:
             responses[species] = response(model, species, recoil_edges_eV=fine, extrapolate=extrapolate)
         counts[symbol] = events.observed(responses[species])
@@ -466,7 +530,7 @@ def observed_capture_spectrum(
         neutron_flux_cm2_s=neutron_flux_cm2_s,
         timing=timing,
         escape=escape,
-        temperature_MeV=continuum_temperature_MeV,
+        model=continuum,
     )
     metadata["correction"] = "stored energy of each recoil of a capture, by the response of its element"
     if borrowed:
@@ -535,71 +599,68 @@ def _split(
     return (np.clip(index, 0, size - 1), 1 - share), (np.clip(index + 1, 0, size - 1), share)
 
 
-def continuum_recoils_eV(
-    isotope: CaptureIsotope, *, temperature_MeV: float, count: int = _CONTINUUM_EVENTS
+def _model(unresolved: Unresolved, temperature_MeV: float | None) -> StatisticalModel | None:
+    """Return the statistical model of unresolved captures; none if they are left out."""
+    if unresolved not in get_args(Unresolved):
+        raise InputError(f"unresolved captures are {unresolved!r}, expected statistical or left_out")
+    if unresolved == "left_out":
+        if temperature_MeV is not None:
+            raise InputError("unresolved captures are left out, and have a temperature: give one of both")
+        return None
+    return StatisticalModel(temperature_MeV=temperature_MeV)
+
+
+def _statistical_shape(
+    one: _Capturing,
+    edges: NDArray[np.float64],
+    *,
+    model: StatisticalModel,
+    timing: GammaTiming,
+    escape: GammaEscape,
+    target: Target,
+) -> NDArray[np.float64]:
+    """Return the share of statistical cascades in each bin, (n,); zeros for nuclei that have none."""
+    if not one.unresolved_rate > 0:
+        return np.zeros(len(edges) - 1)
+    sequences = statistical_cascades(one.isotope, model=model, count=one.sampled)
+    isotope = one.isotope
+    exponents = sequence_exponents(
+        sequences.gammas_keV,
+        sequences.mean_lives_fs,
+        timing,
+        symbol=isotope.symbol,
+        mass_u=isotope.compound_mass_u,
+        target=target,
+    )
+    below = sequence_cumulative(
+        sequences.gammas_keV,
+        exponents,
+        edges,
+        mass_u=isotope.compound_mass_u,
+        rng=np.random.default_rng(3),
+        weights=escape.of_events(sequences.gammas_keV) / one.sampled,
+    )
+    return np.maximum(np.diff(below), 0.0)
+
+
+def _statistical_events(
+    one: _Capturing, *, model: StatisticalModel, timing: GammaTiming, escape: GammaEscape, target: Target
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    r"""Return recoils of statistical cascades: an estimate of what no table resolves.
-
-    From the excitation E a dipole gamma is drawn with
-
-    .. math:: P(E_\gamma) \propto E_\gamma^3 \, e^{-E_\gamma / T}, \qquad E_\gamma < E
-
-    (level density of constant temperature T), until less than 0.3 MeV is left, which goes with the last gamma; the
-    first one leaves at least 1.5 MeV, because harder ones are lines and in the table. All are prompt, isotropic
-    and independent: levels at high excitation live femtoseconds. Strength functions, spins and discrete levels are
-    left out, so that only the smooth shape means something.
-
-    Parameters
-    ----------
-    isotope : CaptureIsotope
-    temperature_MeV : float
-        T.
-    count : int
-        Number of captures, with a fixed seed.
-
-    Returns
-    -------
-    recoil_energy_eV : (count,) float
-    multiplicity : (count,) float
-        Number of gammas.
-
-    Raises
-    ------
-    InputError
-        If the temperature is not positive.
-    """
-    if not (math.isfinite(temperature_MeV) and temperature_MeV > 0):
-        raise InputError(f"temperature of the continuum is {temperature_MeV:g} MeV, expected a positive one")
-    rng = np.random.default_rng(2)
-    grid = np.linspace(0.0, isotope.neutron_separation_keV / 1e3, 2001)
-    density = grid**3 * np.exp(-grid / temperature_MeV)
-    cumulative = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]))])
-    left = np.full(count, grid[-1])
-    momentum = np.zeros((count, 3))
-    multiplicity = np.zeros(count)
-    while np.any(left > 0):
-        first = not multiplicity.any()
-        most = np.interp(left - (_DISCRETE_BELOW_MeV if first else 0.0), grid, cumulative)
-        gamma = np.interp(rng.random(count) * most, cumulative, grid)
-        gamma = np.where(left - gamma < _CONTINUUM_END_MeV, left, gamma)
-        direction = rng.normal(size=(count, 3))
-        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-        momentum += gamma[:, None] * direction
-        multiplicity += gamma > 0
-        left = left - gamma
-    total = np.linalg.norm(momentum, axis=1) * 1e3
-    return recoil_energy_eV(total, mass_u=isotope.compound_mass_u), multiplicity
-
-
-def _continuum(
-    one: _Capturing, temperature_MeV: float, escape: GammaEscape
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return recoils and rates of the captures that the table does not resolve."""
-    energies, multiplicity = continuum_recoils_eV(one.isotope, temperature_MeV=temperature_MeV)
-    missing = max(0.0, 1.0 - one.isotope.tabulated_per_capture)
-    mean_gamma_keV = one.isotope.neutron_separation_keV / float(multiplicity.mean())
-    escaped = escape.probability([mean_gamma_keV] * round(float(multiplicity.mean())))
-    return energies, np.full(len(energies), one.rate * missing * escaped / len(energies))
+    """Return recoils of statistical cascades, (n, k) energies in eV, and the rate of each."""
+    isotope = one.isotope
+    sequences = statistical_cascades(isotope, model=model, count=one.sampled)
+    gammas = np.repeat(sequences.gammas_keV, _REPEATS, axis=0)
+    exponents = sequence_exponents(
+        gammas,
+        np.repeat(sequences.mean_lives_fs, _REPEATS, axis=0),
+        timing,
+        symbol=isotope.symbol,
+        mass_u=isotope.compound_mass_u,
+        target=target,
+    )
+    rng = np.random.default_rng(3)
+    pieces = sequence_events(gammas, exponents, mass_u=isotope.compound_mass_u, rng=rng)
+    return pieces, one.unresolved_rate * escape.of_events(gammas) / len(gammas)
 
 
 def _metadata(
@@ -609,7 +670,7 @@ def _metadata(
     neutron_flux_cm2_s: float,
     timing: GammaTiming,
     escape: GammaEscape,
-    temperature_MeV: float | None,
+    model: StatisticalModel | None,
 ) -> dict[str, str]:
     metadata = {
         "source": "thermal-neutron capture",
@@ -622,10 +683,35 @@ def _metadata(
     for symbol in target.elements:
         ours = [one for one in capturing if one.isotope.symbol == symbol]
         rate = sum(one.rate for one in ours)
-        known = sum(one.rate * min(one.isotope.tabulated_per_capture, 1.0) for one in ours)
         error = math.sqrt(sum(one.rate_error**2 for one in ours))
         metadata[f"captures_{symbol}_per_kg_day"] = f"{rate:.5g} +- {error:.2g}"
-        rest = "left out" if temperature_MeV is None else f"a continuum of temperature {temperature_MeV:g} MeV"
-        share = 1 - known / rate if rate > 0 else 0.0
-        metadata[f"captures_{symbol}_without_tabulated_gammas"] = f"{share:.1%}, {rest}"
+    for number, note in enumerate(_notes(target, capturing, model), start=1):
+        metadata[f"note_{number}"] = note
     return metadata
+
+
+def _notes(target: Target, capturing: list[_Capturing], model: StatisticalModel | None) -> Iterator[str]:
+    """Yield what a reader must know of the captures of each element that matters."""
+    for symbol in target.elements:
+        ours = [one for one in capturing if one.isotope.symbol == symbol and one.rate > 0]
+        rate = sum(one.rate for one in ours)
+        if not ours or rate < _NOTEWORTHY * ours[0].all_rates:
+            continue
+        share = sum(one.rate * max(0.0, 1 - one.isotope.tabulated_per_capture) for one in ours) / rate
+        filled = sum(one.unresolved_rate for one in ours) / rate if model is not None else 0.0
+        if share > 1 - _COMPLETE:
+            said = "they are cascades of the statistical model, an estimate" if filled > 0 else "they are left out"
+            rest = f"; {share - filled:.1%} are left out" if 0 < filled < share - 5e-4 else ""
+            yield f"{share:.1%} of the captures in {symbol} have no tabulated primary gamma: {said}{rest}"
+        whole = sum(one.rate * one.isotope.tabulated_per_capture for one in ours) / rate
+        if whole > _EXCESSIVE:
+            error = math.hypot(*(one.rate * one.isotope.tabulated_error for one in ours)) / rate
+            yield (
+                f"the tabulated primary gammas of {symbol} add up to {whole:.2f} +- {error:.2f} captures: partial "
+                "and thermal cross-sections are measured apart, and the lines stay as measured"
+            )
+        atoms = sum(one.rate / one.isotope.cross_section_b for one in ours)
+        for one in ours:
+            common = one.rate / one.isotope.cross_section_b > _NOTEWORTHY * atoms
+            if one.isotope.note and (one.rate > _NOTEWORTHY * rate or (common and "charged" in one.isotope.note)):
+                yield f"{one.isotope.target}: {one.isotope.note}"

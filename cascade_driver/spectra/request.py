@@ -133,8 +133,12 @@ class CaptureRequest:
         Of levels whose lifetime is not tabulated.
     slowing_time_fs, density_g_cm3 : float, optional
         Slowing-down of the nucleus; by default from the density of the crystal.
+    unresolved : {'statistical', 'left_out'}
+        What stands for captures without a tabulated primary gamma.
     continuum_temperature_MeV : float, optional
-        Adds statistical cascades for captures without tabulated gammas.
+        Of the statistical model of those; by default of each nucleus by its mass.
+    table : str, optional
+        Folder of another capture table.
     energy_eV : (float, float)
     bins : int
     """
@@ -146,13 +150,21 @@ class CaptureRequest:
     unknown_lifetime: Literal["single_particle", "prompt", "slow"] = "single_particle"
     slowing_time_fs: float | None = Field(default=None, gt=0)
     density_g_cm3: float | None = Field(default=None, gt=0)
+    unresolved: Literal["statistical", "left_out"] = "statistical"
     continuum_temperature_MeV: float | None = Field(default=None, gt=0)
+    table: str | None = None
     energy_eV: tuple[float, float]
     bins: int = Field(ge=1, le=100_000)
     logarithmic: bool = False
 
     _range = field_validator("energy_eV")(_rising)
     _logarithm = model_validator(mode="after")(_from_above_zero)
+
+    @model_validator(mode="after")
+    def _temperature_has_a_use(self) -> CaptureRequest:
+        if self.unresolved == "left_out" and self.continuum_temperature_MeV is not None:
+            raise ValueError("unresolved captures are left out, and have a continuum_temperature_MeV; remove one")
+        return self
 
 
 AnySpectrumRequest = DarkMatterRequest | CevnsRequest | CaptureRequest

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cascade_driver.errors import InputError
+from cascade_driver.spectra.capture_table import CaptureIsotope, capture_table
 from cascade_driver.spectra.cevns import WEAK_MIXING_ANGLE, cevns_spectrum_of_flux
 from cascade_driver.spectra.dark_matter import HaloModel, dark_matter_spectrum, earth_speed_km_s
 from cascade_driver.spectra.gamma_recoil import GammaTiming
 from cascade_driver.spectra.neutrino_flux import NeutrinoFlux
-from cascade_driver.spectra.neutron_capture import capture_spectrum, line_parts
+from cascade_driver.spectra.neutron_capture import capture_parts, capture_spectrum
 from cascade_driver.spectra.reactor import (
     HUBER_MUELLER_YIELD_ERRORS,
     LOW_ENERGY_ERRORS,
@@ -70,7 +72,9 @@ def requested_spectrum(request: AnySpectrumRequest, *, energy_edges_eV: ArrayLik
             neutron_flux_cm2_s=request.neutron_flux_cm2_s,
             energy_edges_eV=edges,
             timing=gamma_timing(request),
+            unresolved=request.unresolved,
             continuum_temperature_MeV=request.continuum_temperature_MeV,
+            table=table_of(request),
         )
     return cevns_spectrum_of_flux(
         neutrino_flux(request),
@@ -103,6 +107,11 @@ def neutrino_flux(request: CevnsRequest) -> NeutrinoFlux:
     )
 
 
+def table_of(request: CaptureRequest) -> Mapping[str, CaptureIsotope]:
+    """Return the capture table of a requested spectrum."""
+    return capture_table(Path(request.table) if request.table else None)
+
+
 def gamma_timing(request: CaptureRequest) -> GammaTiming:
     """Return when the gammas of a requested capture spectrum are emitted."""
     return GammaTiming(
@@ -124,7 +133,7 @@ def source_members_of(
 
     - reactor: each isotope above 2 MeV with the error of its yield, and all that is below with its own;
     - Sun: each source with the error of its flux;
-    - neutron capture: each primary gamma with the error of its intensity.
+    - neutron capture: as `capture_parts`.
 
     None for dark matter, whose rate is what one looks for, and for spectra of other programs.
 
@@ -176,7 +185,7 @@ def _parts(spectrum: Spectrum) -> Iterator[tuple[float, Counts]]:
                 reference, error = SOLAR_FLUXES_per_cm2_s[name]
                 yield error, _scattered(solar_flux(sources=(name,), scale={name: value / reference}), spectrum)
         elif "neutron_flux_cm2_s" in about and about.get("gamma_escape") == "all gammas escape":
-            yield from line_parts(
+            yield from capture_parts(
                 target=about["target"],
                 neutron_flux_cm2_s=float(about["neutron_flux_cm2_s"]),
                 energy_edges_eV=spectrum.energy_edges_eV,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -185,6 +186,7 @@ class _States:
     first: Array
 
 
+@functools.lru_cache(maxsize=128)
 def statistical_cascades(
     isotope: CaptureIsotope, *, model: StatisticalModel | None = None, count: int, seed: int = 2
 ) -> GammaSequences:
