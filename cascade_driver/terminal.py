@@ -21,6 +21,8 @@ from cascade_driver.simulation.record import Outcome
 from cascade_driver.text import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cascade_driver.analysis.model import StoredEnergyModel
     from cascade_driver.campaign.reproduce import Reproduction
     from cascade_driver.campaign.rundir import RunDirectory
@@ -372,11 +374,24 @@ def print_potential(potential: Potential, *, console: Console) -> None:
         console.print(f"    {command}", soft_wrap=True)
 
 
-def watched_check(potential: Potential, *, console: Console) -> int:
-    """Put a potential through the contract tests, a line for each as it comes; return 0, or 1 if one fails."""
+def watched_check(potential: Potential, *, crystals: Sequence[str], console: Console) -> int:
+    """Put a potential through the contract, a line for each check as it comes, and keep what was found.
+
+    Returns
+    -------
+    int
+        0 if all is well, 1 if a check failed, 3 if checks could not be run.
+    """
     from functools import partial
 
-    from cascade_driver.simulation.contract import ContractResult, check_potential
+    from cascade_driver.campaign.rundir import write_atomically
+    from cascade_driver.simulation.checked import CHECKED_FILE, remembered
+    from cascade_driver.simulation.contract import (
+        CRYSTAL_CHECKS,
+        ContractResult,
+        check_apart,
+        contract_crystals,
+    )
     from cascade_driver.simulation.lammps_engine import LammpsEngine
 
     def show(result: ContractResult) -> None:
@@ -388,8 +403,22 @@ def watched_check(potential: Potential, *, console: Console) -> int:
         if not result.passed:
             console.print(f"        {result.remedy}")
 
-    console.print(headed(potential.name_and_place, f" ({potential.about.status})"))
-    results = check_potential(potential, make_engine=partial(LammpsEngine, potential=potential), progress=show)
+    console.print(headed(potential.name_and_place, f", {potential.about.status}"))
+    boxes = contract_crystals(potential, crystals)
+    make_engine = partial(LammpsEngine, potential=potential)
+    results = check_apart(potential, make_engine=make_engine, crystals=boxes, progress=show)
     failed = sum(not r.passed for r in results)
-    console.print(f"{len(results) - failed} checks passed" + (f", {failed} failed" if failed else ""))
+    summary = f"{len(results) - failed} checks passed" + (f", {failed} failed" if failed else "")
+    if not boxes:
+        console.print(
+            f"{summary}, {len(CRYSTAL_CHECKS)} not run, because potential.toml names no crystal: "
+            "say --crystal NAME or --crystal FILE"
+        )
+        return 1 if failed else 3
+    console.print(summary)
+    if not potential.is_shipped:
+        try:
+            write_atomically(potential.folder / CHECKED_FILE, remembered(potential, results, boxes))
+        except OSError as error:
+            console.print(f"note: {potential.folder} cannot be written ({error.strerror}); nothing remembers this")
     return 1 if failed else 0

@@ -34,6 +34,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "cascade",
         "zbl",
         "contract",
+        "checked",
     ),
     "campaign": (
         "claims",

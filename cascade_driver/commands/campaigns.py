@@ -172,6 +172,7 @@ def _add_advice(verbs: Verbs) -> None:
 def _run(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.executors import require_executor
     from cascade_driver.config import find_input
+    from cascade_driver.simulation.checked import doubt
     from cascade_driver.simulation.potential import data_folder
     from cascade_driver.terminal import headed, make_console, watched_work
     from cascade_driver.workflow import plan_run
@@ -187,6 +188,8 @@ def _run(chosen: argparse.Namespace) -> int:
     shipped = " (shipped)" if path.parent == data_folder("inputs") else ""
     console.print(f"input     {path}{shipped}", soft_wrap=True)
     console.print(f"potential {planned.given.name_and_place}, {campaign.potential_status}", soft_wrap=True)
+    if said := doubt(planned.given, campaign.protocol.crystal):
+        console.print(f"note: {said}", soft_wrap=True)
     if chosen.plan_only:
         return 0
     watched_work(planned, workers=chosen.workers, executor=chosen.executor, console=console)

@@ -27,8 +27,20 @@ def _add_potential(verbs: Verbs) -> None:
     add_verb(kinds, "list", _potential_list, "List the potentials that ship with the package.")
     show = add_verb(kinds, "show", _potential_show, "Show one potential.")
     show.add_argument("name", metavar="NAME", help="a shipped potential, or the path of a folder")
-    check = add_verb(kinds, "check", _potential_check, "Put a potential through the contract tests.")
+    check = add_verb(
+        kinds,
+        "check",
+        _potential_check,
+        "Put a potential through the contract tests: 0 if it holds, 1 if it fails, 3 if checks could not be run.",
+    )
     check.add_argument("name", metavar="NAME", help="a shipped potential, or the path of a folder")
+    check.add_argument(
+        "--crystal",
+        action="append",
+        default=[],
+        metavar="C",
+        help="CaWO4, Si, Al, or a structure file, in place of those that the potential names; may be repeated",
+    )
     join = add_verb(
         kinds, "join", _potential_join, "Make a potential folder: a ZBL core joined to any LAMMPS body."
     )
@@ -64,7 +76,7 @@ def _potential_show(chosen: argparse.Namespace) -> int:
 def _potential_check(chosen: argparse.Namespace) -> int:
     from cascade_driver.terminal import make_console, watched_check
 
-    return watched_check(potential_of(chosen.name), console=make_console())
+    return watched_check(potential_of(chosen.name), crystals=chosen.crystal, console=make_console())
 
 
 def _potential_join(chosen: argparse.Namespace) -> int:

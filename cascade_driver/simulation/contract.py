@@ -10,10 +10,15 @@ stored energies are right is another matter (`status` in potential.toml).
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -21,12 +26,15 @@ from ase.build import bulk, make_supercell
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
-from cascade_driver.errors import EngineError, InputError
+from cascade_driver.errors import CascadeError, EngineError, InputError
+from cascade_driver.schema import build
 from cascade_driver.simulation.crystal import (
+    CRYSTALS,
     CrystalSpec,
     assemble,
     constituents,
     repeats_for,
+    resolved,
 )
 from cascade_driver.simulation.engine import Engine, Minimum
 from cascade_driver.simulation.potential import Potential, element_pairs
@@ -127,7 +135,9 @@ def check_potential(
     *,
     make_engine: MakeEngine,
     checks: Sequence[str] | None = None,
+    crystals: Mapping[str, CrystalSpec] | None = None,
     progress: Callable[[ContractResult], None] | None = None,
+    begin: Callable[[str], None] | None = None,
 ) -> list[ContractResult]:
     """Return what every check of the contract finds about a potential.
 
@@ -139,8 +149,13 @@ def check_potential(
         Returns a fresh engine with this potential.
     checks : sequence of str, optional
         Some of `CHECKS`; all by default.
+    crystals : mapping of str to CrystalSpec, optional
+        Bulk crystals by name, see `contract_crystals`; by default those of the potential. Without any,
+        `CRYSTAL_CHECKS` are not run.
     progress : callable, optional
         Told each result as it comes.
+    begin : callable, optional
+        Told the name of each check as it begins.
 
     Raises
     ------
@@ -151,9 +166,11 @@ def check_potential(
         if name not in _CHECKS:
             raise InputError(f"no check named `{name}`; known are {', '.join(CHECKS)}")
     results: list[ContractResult] = []
-    bench = _Bench(potential, make_engine)
+    bench = _Bench(potential, make_engine, contract_crystals(potential) if crystals is None else crystals)
     try:
         for name in checks or CHECKS:
+            if begin:
+                begin(name)
             for result in _run(name, bench):
                 results.append(result)
                 if progress:
@@ -161,6 +178,140 @@ def check_potential(
     finally:
         bench.close()
     return results
+
+
+def contract_crystals(potential: Potential, given: Sequence[str] = ()) -> dict[str, CrystalSpec]:
+    """Return the bulk crystals that a potential is checked in, by name; a film counts as the two it is made of.
+
+    Parameters
+    ----------
+    potential : Potential
+        Its `crystals` are taken where none are given.
+    given : sequence of str
+        Names of built-in crystals, or structure files.
+
+    Raises
+    ------
+    InputError
+        If one cannot be used, or holds elements that the potential does not know.
+    """
+    found: dict[str, CrystalSpec] = {}
+    for word in given or potential.about.crystals:
+        is_file = word not in CRYSTALS and ("/" in word or Path(word).is_file())
+        content = {"minimum_atoms": 1, ("file" if is_file else "name"): word}
+        spec = resolved(build(CrystalSpec, content, origin=f"crystal {word}"), Path())
+        for name, cell in constituents(spec).items():
+            if unknown := sorted(set(cell.get_chemical_symbols()) - set(potential.species)):
+                raise InputError(
+                    f"crystal {word}: holds {', '.join(unknown)}, which {potential.name} does not know; it knows "
+                    f"{', '.join(potential.species)}"
+                )
+            if is_file:
+                found[Path(word).name] = spec
+            else:
+                found[name] = CrystalSpec(name=name, minimum_atoms=1)
+    return found
+
+
+def check_apart(
+    potential: Potential,
+    *,
+    make_engine: MakeEngine,
+    crystals: Mapping[str, CrystalSpec] | None = None,
+    progress: Callable[[ContractResult], None] | None = None,
+) -> list[ContractResult]:
+    """Return what `check_potential` does, found in a process of its own.
+
+    An engine that ends its process, with a crash or without a word, fails the check that it was at; the others go
+    on in a new one.
+
+    Parameters
+    ----------
+    potential, make_engine, crystals, progress
+        As of `check_potential`; all but the last travel to the process.
+    """
+    context = multiprocessing.get_context("spawn")
+    results: list[ContractResult] = []
+    left = list(CHECKS)
+    while left:
+        answer, child_end = context.Pipe(duplex=False)
+        child = context.Process(
+            target=_check_and_tell,
+            args=(child_end, potential, make_engine, left, crystals),
+            daemon=True,
+        )
+        child.start()
+        child_end.close()
+        at, is_complete = left[0], False
+        try:
+            # A process that ended closes its end of the pipe.
+            while not is_complete:
+                match answer.recv():
+                    case ContractResult() as result:
+                        results.append(result)
+                        if progress:
+                            progress(result)
+                    case CascadeError() as error:
+                        raise error
+                    case str(name):
+                        at = name
+                    case None:
+                        is_complete = True
+        except (EOFError, OSError):  # the latter in the middle of a message
+            pass
+        finally:
+            if not is_complete:
+                child.terminate()
+            child.join()
+            answer.close()
+        if is_complete:
+            break
+        results.append(_result(at, potential.name, remedy=f"the engine ended its process: {_how(child.exitcode)}"))
+        if progress:
+            progress(results[-1])
+        left = left[left.index(at) + 1 :]
+    return results
+
+
+def _check_and_tell(
+    answer: Connection,
+    potential: Potential,
+    make_engine: MakeEngine,
+    checks: Sequence[str],
+    crystals: Mapping[str, CrystalSpec] | None,
+) -> None:
+    """Do checks and send the name of each as it begins, its results as they come, and None at the end."""
+    try:
+        check_potential(
+            potential,
+            make_engine=make_engine,
+            checks=checks,
+            crystals=crystals,
+            progress=answer.send,
+            begin=answer.send,
+        )
+    except CascadeError as error:
+        answer.send(error)
+    else:
+        answer.send(None)
+
+
+def _how(code: int | None) -> str:
+    return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+
+
+def _result(name: str, subject: str, *, remedy: str) -> ContractResult:
+    """Return the result of a check that gave no number."""
+    _, unit, requirement = _CHECKS[name]
+    return ContractResult(
+        name=name,
+        subject=subject,
+        passed=False,
+        measured=math.nan,
+        unit=unit,
+        requirement=requirement,
+        remedy=remedy,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,24 +341,17 @@ def _run(name: str, bench: _Bench) -> Iterator[ContractResult]:
                 remedy="" if finding.passed else finding.remedy,
             )
     except EngineError as error:
-        yield ContractResult(
-            name=name,
-            subject=bench.subject or subject,
-            passed=False,
-            measured=math.nan,
-            unit=unit,
-            requirement=requirement,
-            remedy=f"the engine stopped: {error}",
-        )
+        yield _result(name, bench.subject or subject, remedy=f"the engine stopped: {error}")
         bench.renew()
 
 
 class _Bench:
     """A potential on the bench: one engine for statics, and what several checks need."""
 
-    def __init__(self, potential: Potential, make_engine: MakeEngine) -> None:
+    def __init__(self, potential: Potential, make_engine: MakeEngine, crystals: Mapping[str, CrystalSpec]) -> None:
         self.potential = potential
         self.make_engine = make_engine
+        self.crystals = crystals
         self.subject = ""
         self._engine: Engine | None = None
         self._curves: dict[str, PairCurve] = {}
@@ -248,36 +392,27 @@ class _Bench:
         return self._curves[name]
 
     @cached_property
-    def crystals(self) -> list[str]:
-        """Names of the bulk crystals: a film counts as the two that it is made of."""
-        names: dict[str, None] = {}
-        for crystal in self.potential.about.crystals:
-            names.update(dict.fromkeys(constituents(CrystalSpec(name=crystal, minimum_atoms=1))))
-        return list(names)
-
-    @cached_property
     def cells(self) -> dict[str, Atoms]:
         """Unit cells with the lattice constants of the potential."""
         cells = {}
-        for name in self.crystals:
+        for name, spec in self.crystals.items():
             self.subject = name
             protocol = Protocol(
-                crystal=CrystalSpec(name=name, minimum_atoms=1),
-                potential_name=self.potential.name,
-                potential_digest=self.potential.digest,
+                crystal=spec, potential_name=self.potential.name, potential_digest=self.potential.digest
             )
-            cells.update(relaxed_constituents(protocol, self.make_engine))
+            (cells[name],) = relaxed_constituents(protocol, self.make_engine).values()
         self.subject = ""
         return cells
 
     def box(self, name: str, *, atoms: int) -> Atoms:
         """Return a box of a crystal as it relaxes, with at least so many atoms."""
-        return assemble(CrystalSpec(name=name, minimum_atoms=atoms), {name: self.cells[name]})
+        spec = dataclasses.replace(self.crystals[name], minimum_atoms=atoms)
+        return assemble(spec, {spec.name or "file": self.cells[name]})
 
     def surroundings(self) -> Atoms:
         """Return some crystal that holds all species: the first it is for, or a loose fcc of all."""
         if self.crystals:
-            return self.box(self.crystals[0], atoms=_SMALL_BOX_ATOMS)
+            return self.box(next(iter(self.crystals)), atoms=_SMALL_BOX_ATOMS)
         spacing = max(s.outer_A for s in self.potential.about.zbl.values()) + 0.5
         atoms = bulk("Al", "fcc", a=spacing * math.sqrt(2), cubic=True) * (2, 2, 2)
         species = self.potential.species
@@ -499,18 +634,20 @@ def _pushed_together(
 
 
 def _lattice_constants(bench: _Bench) -> Iterator[_Finding]:
-    """Lattice constants, relaxed, against those of experiment."""
-    for name in bench.crystals:
-        built_in = constituents(CrystalSpec(name=name, minimum_atoms=1))[name].cell.lengths()
+    """Lattice constants, relaxed, against those of experiment, or of the file."""
+    for name, spec in bench.crystals.items():
+        (cell,) = constituents(spec).values()
+        given = cell.cell.lengths()
         relaxed = bench.cells[name].cell.lengths()
-        change = relaxed / built_in - 1
+        change = relaxed / given - 1
         worst = int(np.argmax(np.abs(change)))
         yield _Finding(
             subject=name,
             measured=float(change[worst]),
             passed=bool(np.isfinite(change).all() and abs(change[worst]) <= LATTICE_TOLERANCE),
             remedy=(
-                f"edges relax to {np.round(relaxed, 3).tolist()} A, experiment {np.round(built_in, 3).tolist()}; "
+                f"edges relax to {np.round(relaxed, 3).tolist()} A, "
+                f"{'experiment' if spec.name else 'the file'} {np.round(given, 3).tolist()}; "
                 "this potential is not for this crystal: take it out of `crystals` or fit again"
             ),
         )
@@ -668,7 +805,7 @@ _CHECKS: dict[str, tuple[_Check, str, str]] = {
         "1",
         f"force of two atoms at inner_A/2 in a crystal within {ZBL_IN_CRYSTAL_TOLERANCE:.0%} of ZBL",
     ),
-    "lattice constants": (_lattice_constants, "1", f"within {LATTICE_TOLERANCE:.1%} of experiment"),
+    "lattice constants": (_lattice_constants, "1", f"within {LATTICE_TOLERANCE:.1%} of experiment or file"),
     "cohesion": (_cohesion, "eV/atom", "finite and below 0"),
     "restores": (_restores, "eV", f"rattled, it relaxes back within {SAME_ENERGY_eV:g}"),
     "elastic stability": (_elastic, "GPa", f"softest strain stiffer than {SMALLEST_STIFFNESS_GPA:g}"),
@@ -680,6 +817,9 @@ _CHECKS: dict[str, tuple[_Check, str, str]] = {
 
 #: Names of the checks, in the order of their cost.
 CHECKS: tuple[str, ...] = tuple(_CHECKS)
+
+#: Those that are asked of a crystal: nothing is known of them where none is named.
+CRYSTAL_CHECKS: tuple[str, ...] = CHECKS[CHECKS.index("lattice constants") :]
 
 #: Those that move atoms for longer than an instant.
 DYNAMIC_CHECKS: tuple[str, ...] = tuple(name for name in CHECKS if name.startswith("survives"))

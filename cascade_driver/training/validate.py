@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from cascade_driver.errors import InputError
 from cascade_driver.files import write_atomically
 from cascade_driver.schema import read_json
-from cascade_driver.simulation.contract import check_potential
+from cascade_driver.simulation.contract import CRYSTAL_CHECKS, check_potential
 from cascade_driver.simulation.engine import Engine
 from cascade_driver.simulation.potential import Potential, element_pairs
 from cascade_driver.simulation.zbl import dimer, numbers_of, zbl
@@ -627,7 +627,10 @@ def _contract(bench: Bench) -> Section:
         for r in results
     )
     failed = [r for r in results if not r.passed]
-    return Section(measures=measures, remark=f"{len(failed)} of {len(results)} checks failed" if failed else "")
+    remarks = [f"{len(failed)} of {len(results)} checks failed"] if failed else []
+    if not bench.potential.about.crystals:
+        remarks.append(f"{len(CRYSTAL_CHECKS)} not run: potential.toml names no crystal")
+    return Section(measures=measures, remark=", ".join(remarks))
 
 
 def _pair_curves(bench: Bench) -> Section:
