@@ -466,6 +466,7 @@ def debris_figure(debris: Sequence[Debris], means: Sequence[MeanRelease], *, pot
     dress(wells)
     dress(later)
     elementary = [system for one in debris for system in one.elementary]
+    wells.set(xscale="log", yscale="log")  # first: the limits of axes without a point are those of their scale
     for converged, face in ((True, DATA_COLOUR), (False, "white")):
         chosen = [s for s in elementary if s["converged"] is converged]
         wells.plot(
@@ -477,7 +478,6 @@ def debris_figure(debris: Sequence[Debris], means: Sequence[MeanRelease], *, pot
             markerfacecolor=face,
             label="converged path" if converged else "not converged",
         )
-    wells.set(xscale="log", yscale="log")
     wells.set_xlabel("asymmetry (eV)")
     wells.set_ylabel("barrier from the higher minimum (eV)")
     legend(wells)
