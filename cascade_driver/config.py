@@ -150,6 +150,13 @@ class AnalysisSpec:
     direction: tuple[float, float, float] | None = None
     angular_width_deg: float = Field(default=15.0, gt=0)
 
+    @field_validator("direction")
+    @classmethod
+    def _points_somewhere(cls, direction: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
+        if direction is not None and not any(direction):
+            raise ValueError("a direction of length zero; give three numbers, not all zero")
+        return direction
+
 
 def analysis_with(analysis: AnalysisSpec, **changes: Any) -> AnalysisSpec:
     """Return other settings of the analysis: options of a command in place of what the input says.

@@ -36,6 +36,7 @@ from cascade_driver.config import (
 )
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import text_of, write_atomically
+from cascade_driver.foresight import foresee
 from cascade_driver.simulation.crystal import assemble, constituents, resolved
 from cascade_driver.simulation.knock_on import choose_atom, site_rotations
 from cascade_driver.simulation.potential import Potential, load_potential
@@ -128,6 +129,7 @@ def plan_run(given: Path, *, out: Path | None) -> PlannedRun:
         recoils=wanted.recoils,
         known_groups=directory.known_groups(),
     )
+    foresee(wanted, campaign, directory.path)
     directory.prepare()
     try:
         kept = directory.keep(potential)

@@ -1,8 +1,9 @@
-"""Bad input by the thousand: command lines of every verb, each spoilt in one place or two, run where nothing can be lost.
+# ruff: noqa: E501  (command lines stand in one line)
+"""Bad input by the thousand: command lines of every verb, each spoilt in one place or two.
 
-`python fuzz.py FOLDER FIRST LAST` makes a small run, spectra, labels and inputs in FOLDER, and runs the trials of these
-numbers; a number and the seed are all that a trial depends on. It prints a line of JSON for each trial that is not as
-it must be. Trials run in processes of their own, forked from one that has loaded everything.
+`in_a_cage.sh python fuzz.py FOLDER FIRST LAST` makes a small run, spectra, labels and inputs in FOLDER, and runs the
+trials of these numbers; a number and the seed are all that a trial depends on. It prints a line of JSON for each
+trial that is not as it must be. Trials are processes of their own, forked from one that has loaded everything.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import json
-import math
 import os
 import random
 import re
@@ -414,7 +414,7 @@ def spoil_words(command: list[str], rng: random.Random) -> tuple[list[str], str]
         words[a], words[b] = words[b], words[a]
         return words, f"words {a} and {b} exchanged"
     at = rng.randrange(1, len(words))
-    return words[:at] + [words[at]] + words[at:], f"word {at} twice"
+    return [*words[:at], words[at], *words[at:]], f"word {at} twice"
 
 
 def spoil_file(place: Path, name: str, rng: random.Random) -> tuple[str, Callable[[Path], None]]:

@@ -136,7 +136,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "debris",
     ),
     "plot": ("backend", "style", "kicks", "stored_energy", "spectra", "relaxation", "training"),
-    "edges": ("config", "report", "validation_report", "workflow", "corrections", "terminal"),
+    "edges": ("config", "foresight", "report", "validation_report", "workflow", "corrections", "terminal"),
     "commands": ("arguments", "campaigns", "spectra", "relaxation", "potentials", "training", "parser"),
     "door": ("cli",),
 }
