@@ -137,7 +137,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "plot": ("backend", "style", "kicks", "stored_energy", "spectra", "relaxation", "training"),
     "edges": ("config", "foresight", "report", "validation_report", "workflow", "corrections", "terminal"),
-    "commands": ("arguments", "campaigns", "spectra", "relaxation", "potentials", "training", "parser"),
+    "commands": ("arguments", "campaigns", "spectra", "capture", "relaxation", "potentials", "training", "parser"),
     "door": ("cli",),
 }
 

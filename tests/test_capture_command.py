@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from cascade_driver.analysis.published import cawo4_published
 from cascade_driver.cli import main
 from cascade_driver.config import find_input, read_input
+from cascade_driver.spectra import capture_table as table_module
 from cascade_driver.spectra.request import CaptureRequest, request_title
 from cascade_driver.spectra.spectrum import read_spectrum
 from cascade_driver.workflow import corrected_pair
@@ -84,9 +87,64 @@ def test_lists_and_level_files_become_spectra(tmp_path: Path) -> None:
     assert read_spectrum(tmp_path / "b.csv").total_counts_per_kg_day == pytest.approx(7)
 
 
+def test_the_lines_of_a_target_are_listed_with_their_recoils(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "lines.csv"
+    assert (
+        main(["capture", "lines", "CaWO4", "--between-eV", "105", "115", "--first", "1", "--out", str(out)]) == 0
+    )
+    said = capsys.readouterr().out
+    with out.open() as stream:
+        rows = list(csv.DictReader(stream))
+    # the strongest: to the ground state of 183W, 112.45 eV = 6190.78^2 / 2 M c^2
+    assert (rows[0]["isotope"], float(rows[0]["gamma_keV"])) == ("W182", 6190.78)
+    assert float(rows[0]["recoil_eV"]) == pytest.approx(6190.78e-3**2 / (2 * 182.95 * 931.494) * 1e6, rel=1e-4)
+    # 0.082 of the captures in 182W: 20.7 b x 26.5 % of 18.26 b of tungsten, which makes 97.7 % of all
+    assert float(rows[0]["per_million_captures"]) == pytest.approx(
+        0.082 * 20.7 * 0.265 / 18.26 * 0.977e6, rel=0.01
+    )
+    assert "Firestone" in rows[0]["source"]
+    assert all(105 <= float(row["recoil_eV"]) <= 115 for row in rows)
+    assert "W182" in said
+    assert "6144.28" not in said  # the second strongest: one was asked for
+    assert "source: Evaluated Gamma-ray Activation File" in said
+
+
+@pytest.mark.parametrize("target", ["TeO2", "LiF", "GaAs", "C", "Ge", "Al2O3", "CsI", "ZnMoO4", "PbWO4"])
+def test_crystals_of_detectors_have_lines(target: str) -> None:
+    assert main(["capture", "lines", target]) == 0
+
+
+def test_another_table_is_made_and_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(Path(table_module.__file__).parent, own, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    lines = (own / "capture_lines.csv").read_text()
+    (own / "capture_lines.csv").write_text(
+        lines.replace("W182,6190.78,0.03,0,0.08204", "W182,6190.78,0.03,0,0.1641")
+    )
+    words = ["spectrum", "capture", "--target", "W", "--neutron-flux-cm2-s", "100", "--energy-eV", "112", "113"]
+    total = []
+    for more in ([], ["--table", str(own)]):
+        assert (
+            main([*words, *more, "--bins", "1", "--unresolved", "left_out", "--out", str(tmp_path / "x.csv")]) == 0
+        )
+        total.append(read_spectrum(tmp_path / "x.csv").total_counts_per_kg_day)
+    assert total[1] / total[0] == pytest.approx(2, rel=0.03)
+    assert "they are left out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["capture", "lines", "NaX"], "'X' is not a chemical element"),
+        (["capture", "lines", "W", "--table", "nowhere"], "capture_isotopes.toml: no such file"),
+        (["capture", "table", "nowhere", "--out", "made"], "nowhere: no JSON file in it"),
+        (["capture", "lines", "W", "--first", "0"], "'0' is not a whole number of at least 1"),
+        (
+            [*CAPTURE, *ONE_BIN, "--unresolved", "left_out", "--continuum-temperature-MeV", "0.5"],
+            "are left out, and have a continuum_temperature_MeV; remove one",
+        ),
         ([*CAPTURE, "--bins", "2", "--out", "x.csv", "--mass-g", "-1"], "--mass-g is -1"),
         ([*CAPTURE, "--bins", "2", "--out", "x.csv", "--model", "nothing.json"], "nothing.json: no such model"),
         ([*CAPTURE[:5], "-5", *CAPTURE[6:], "--bins", "2", "--out", "x.csv"], "greater than 0; found -5"),

@@ -11,6 +11,7 @@ from typing import Any
 import periodictable
 
 from cascade_driver.errors import InputError
+from cascade_driver.files import text_of, write_file
 from cascade_driver.spectra.capture_table import ISOTOPES, LARGEST_SUM, LEVEL_COLUMNS, LEVELS, LINE_COLUMNS, LINES
 from cascade_driver.spectra.target import abundances
 from cascade_driver.units import AMU_MeV
@@ -73,7 +74,7 @@ def write_capture_table(egaf: Path, out: Path) -> int:
         raise InputError(f"{egaf}: no JSON file in it; expected pyEGAF/EGAF_JSON of python_egaf")
     isotopes, lines, levels = {}, [], []
     for file in files:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = _content(file)
         target = content["nucleusTargetID"]
         if not _abundance(target):
             continue
@@ -91,29 +92,38 @@ def write_capture_table(egaf: Path, out: Path) -> int:
     ordered = sorted(isotopes, key=lambda t: (getattr(periodictable, _split(t)[0]).number, _split(t)[1]))
     made = f"made by `cascade capture table EGAF_JSON --out FOLDER` from {len(files)} files of EGAF"
     out.mkdir(parents=True, exist_ok=True)
-    (out / ISOTOPES).write_text(
+    write_file(
+        out / ISOTOPES,
         f"# Thermal-neutron capture: cross-sections at 25.3 meV and neutron separation energies,\n# {made}.\n"
         "# Abundances (%) are those with which EGAF made isotopic of elemental cross-sections: for the record.\n\n"
         "[sources]\n"
         + "".join(f"{key} = {json.dumps(text)}\n" for key, text in _SOURCES.items())
         + "".join(f"\n[[isotopes]]\n{_toml(isotopes[target])}" for target in ordered),
-        encoding="utf-8",
     )
-    (out / LINES).write_text(
+    write_file(
+        out / LINES,
         f"# Primary gammas of thermal-neutron capture, {made}.\n"
         "# per_capture: isotopic partial cross-section over the thermal one; its error is of the partial one,\n"
         f"# empty where none is given. Left out: less than {LEAST_PER_CAPTURE:g} per capture.\n"
         + _csv(LINE_COLUMNS, lines),
-        encoding="utf-8",
     )
-    (out / LEVELS).write_text(
+    write_file(
+        out / LEVELS,
         f"# Decays of levels, {made}.\n"
         "# share: of the gammas of the level, without internal conversion; shares below "
         f"{LEAST_SHARE:.0%} are left out.\n# half_life_fs is empty where none is known.\n"
         + _csv(LEVEL_COLUMNS, levels),
-        encoding="utf-8",
     )
     return len(isotopes)
+
+
+def _content(file: Path) -> Mapping[str, Any]:
+    try:
+        content: Mapping[str, Any] = json.loads(text_of(file, what="a file of EGAF"))
+        content["nucleusTargetID"], content["neutronCaptureNormalization"], content["levelScheme"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file}: no file of EGAF ({error}); expected pyEGAF/EGAF_JSON of python_egaf") from None
+    return content
 
 
 def _csv(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -115,6 +115,8 @@ class CaptureLine:
     rate_per_kg_day, rate_error_per_kg_day : float
         Of the whole target. The error is that of the partial cross-section, which is what was measured; that of
         the thermal one drops out of the product.
+    per_million_captures, per_million_captures_error : float
+        The same for 1e6 captures in the whole target.
     source : str
         Citation.
     """
@@ -125,7 +127,14 @@ class CaptureLine:
     recoil_energy_eV: float
     rate_per_kg_day: float
     rate_error_per_kg_day: float
+    per_million_captures: float
+    per_million_captures_error: float
     source: str
+
+    @property
+    def is_single(self) -> bool:
+        """Whether no other gamma follows, so that the recoil is a peak at its energy."""
+        return self.final_level_keV == 0
 
 
 def capture_rate_per_kg_day(isotope: Isotope, *, cross_section_b: float, neutron_flux_cm2_s: float) -> float:
@@ -271,7 +280,7 @@ def capture_lines(
     target : str
         Chemical formula.
     neutron_flux_cm2_s : float
-        See `capture_rate_per_kg_day`.
+        See `capture_rate_per_kg_day`; without flux there is no line.
     table : mapping, optional
         Of `capture_table`.
 
@@ -294,10 +303,13 @@ def capture_lines(
             recoil_energy_eV=recoil_energy_eV(line.gamma_keV, mass_u=one.isotope.compound_mass_u).item(),
             rate_per_kg_day=one.rate * line.per_capture,
             rate_error_per_kg_day=one.rate * (line.per_capture_error or 0.0),
+            per_million_captures=1e6 * one.rate * line.per_capture / one.all_rates,
+            per_million_captures_error=1e6 * one.rate * (line.per_capture_error or 0.0) / one.all_rates,
             source=line.source,
         )
         for one in _capturing(parse_target(target), neutron_flux_cm2_s, table)
         for line in one.isotope.lines
+        if one.rate > 0
     ]
     return tuple(sorted(lines, key=lambda line: -line.rate_per_kg_day))
 
