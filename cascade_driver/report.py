@@ -323,7 +323,9 @@ def _ill(species: str, model: SpeciesModel) -> list[str]:
     said = []
     probability, distribution = model.defect_probability_fit, model.distribution_fit
     if probability is not None and probability.is_separated:
-        said.append(f"{species}: the width of the defect probability has an upper limit only.")
+        said.append(
+            f"{species}: the data only limit the width of the defect probability, which leans on its prior."
+        )
     elif probability is not None and not probability.health.is_good:
         said.append(f"{species}: the fit of the defect probability is not healthy.")
     if distribution is not None and not distribution.health.is_good:
@@ -478,14 +480,14 @@ def _probability_view(model: SpeciesModel) -> dict[str, Any]:
     if fit is None:
         values = (("half_energy_eV", law.half_energy_eV), ("width_eV", law.width_eV), ("maximum", law.maximum))
         return _view(name, values=[(key, f"{value:.5g}") for key, value in values], source="put in by hand")
+    source = _source(fit)
     if fit.is_separated:
         low, high = fit.half_energy_bracket_eV or (law.half_energy_eV, law.half_energy_eV)
-        values_text = [
-            ("half_energy_eV", f"between {low:g} and {high:g}" if low < high else f"near {low:g}"),
-            ("width_eV", f"below {fit.width_upper_limit_eV:.3g} ({fit.width_confidence:.0%} confidence)"),
-        ]
-        return _view(name, values=values_text, fit=fit, source=_source(fit))
-    return _view(name, values=_values(fit), fit=fit, source=_source(fit))
+        source += (
+            f"; all or nothing outside {low:g} to {high:g} eV, so that the width is only known to lie below "
+            f"{fit.width_upper_limit_eV:.3g} eV ({fit.width_confidence:.0%} confidence)"
+        )
+    return _view(name, values=_values(fit), fit=fit, source=source)
 
 
 def _distribution_view(model: SpeciesModel) -> dict[str, Any]:
@@ -567,7 +569,7 @@ def _health(fit: DefectProbabilityFit | DistributionFit) -> str:
     if health.is_good:
         return "good: minimum found, covariance accurate, no parameter at its limit"
     if isinstance(fit, DefectProbabilityFit) and fit.is_separated:
-        return "separated data: a limit, no error"
+        return "separated data: the width leans on its prior"
     wrong = [
         *([] if health.is_valid else ["no valid minimum"]),
         *([] if health.has_accurate_covariance else ["covariance not accurate"]),
@@ -587,9 +589,10 @@ def _probability_caption(model: StoredEnergyModel | None, species: str) -> str:
     if model is None:
         return text + " No fit."
     fit = model[species].defect_probability_fit
+    text += " Curve: Fermi function" + (", with its 68 % band." if fit else ", put in by hand.")
     if fit is not None and fit.is_separated:
-        return text + " The data are separated: the half energy is bracketed and the width limited from above."
-    return text + " Curve: Fermi function" + (", band: one standard error." if fit else ", put in by hand.")
+        text += " The data are separated: they only limit its width from above."
+    return text
 
 
 def _distribution_caption(model: StoredEnergyModel | None, species: str) -> str:

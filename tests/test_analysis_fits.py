@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, special, stats
 
 from cascade_driver.analysis.defect_probability import FermiProbability, defect_points, fit_defect_probability
 from cascade_driver.analysis.distribution import (
@@ -18,6 +18,7 @@ from cascade_driver.analysis.distribution import (
     summarise_stored_energies,
 )
 from cascade_driver.analysis.estimation import FitHealth, sandwich_covariance
+from cascade_driver.analysis.fermi_posterior import fermi_posterior
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.simulation.record import CascadeTable
@@ -93,19 +94,130 @@ def pulls_are_standard_normal(pulls):
 
 
 def test_two_mixed_energies_give_the_closed_form_with_its_errors():
-    n = 400
-    fit = fit_defect_probability(yes_no([(40.0, 300, 100), (60.0, 100, 300)]))
+    n = 40_000
+    fit = fit_defect_probability(yes_no([(40.0, 30_000, 10_000), (60.0, 10_000, 30_000)]))
     width = 10 / np.log(3)
-    variance = 1 / (n * 3 / 16) * (2 * n / (2 * n - 2))  # of the logit at one energy
-    assert fit.probability.half_energy_eV == pytest.approx(50, abs=1e-3)
-    assert fit.probability.width_eV == pytest.approx(width, rel=1e-3)
+    variance = 1 / (n * 3 / 16)  # of the logit at one energy
+    assert fit.probability.half_energy_eV == pytest.approx(50, abs=0.05 * fit.errors[0])
+    assert fit.probability.width_eV == pytest.approx(width, abs=0.05 * fit.errors[1])
     assert fit.errors[0] == pytest.approx(width * np.sqrt(variance / 2), rel=5e-3)
     assert fit.errors[1] == pytest.approx(width**2 / 20 * np.sqrt(2 * variance), rel=5e-3)
     assert fit.goodness.p_value is None  # as many parameters as energies
     assert fit.health.is_good
     assert fit.parameters == ("half_energy_eV", "width_eV")
     # at the half energy dp/dE = -1/4w
-    assert fit.probability_error(50.0) == pytest.approx(fit.errors[0] / (4 * width), rel=1e-2)
+    low, high = fit.interval(50.0)
+    assert (high - low).item() / 2 == pytest.approx(fit.errors[0] / (4 * width), rel=0.03)
+
+
+def most_likely(counts):
+    """Half energy and width by the binomial likelihood alone."""
+
+    def cost(theta):
+        eta = [(e - theta[0]) / np.exp(theta[1]) for e, _, _ in counts]
+        return -sum(
+            b * special.log_expit(x) + a * special.log_expit(-x) for x, (_, a, b) in zip(eta, counts, strict=True)
+        )
+
+    found = optimize.minimize(cost, [50.0, 2.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-9})
+    return found.x[0], np.exp(found.x[1])
+
+
+def test_plentiful_data_forget_the_prior():
+    counts = [(e, n - k, k) for e, n, k in zip(ENERGIES, [900] * 6, [45, 240, 640, 850, 896, 900], strict=True)]
+    fit = fit_defect_probability(yes_no(counts), n_bootstrap=0)
+    assert (np.array(fit.values) - most_likely(counts)) / fit.errors == pytest.approx([0, 0], abs=0.05)
+    few = [(e, a // 90, b // 90) for e, a, b in counts]
+    fit = fit_defect_probability(yes_no(few), n_bootstrap=0)
+    assert (np.array(fit.values) - most_likely(few)) / fit.errors == pytest.approx([0, 0], abs=0.5)
+
+
+def test_energies_in_another_unit_give_the_same_law():
+    counts = [(40.0, 5, 0), (45.0, 3, 2), (60.0, 1, 4), (81.0, 0, 5)]
+    one = fit_defect_probability(yes_no(counts), n_bootstrap=0)
+    other = fit_defect_probability(yes_no([(1e3 * e, a, b) for e, a, b in counts]), n_bootstrap=0)
+    assert np.array(other.values) == pytest.approx(1e3 * np.array(one.values), rel=1e-6)
+    assert np.array(other.errors) == pytest.approx(1e3 * np.array(one.errors), rel=1e-6)
+
+
+def random_counts(rng):
+    """A campaign of any kind: few or many energies and cascades, steps, plateaus, single events."""
+    n_energies = rng.integers(2, 9)
+    energy = np.sort(rng.uniform(10, 160, n_energies))
+    n = rng.integers(1, 33, n_energies)
+    half = rng.uniform(0.3 * energy[0], 1.5 * energy[-1])
+    width = half * np.exp(rng.normal(-2.5, 1.5))
+    k = rng.binomial(n, FermiProbability(half_energy_eV=half, width_eV=width)(energy))
+    return energy, n, k
+
+
+def central_shares(energy, n, k, *, centre):
+    """Share of the law of p_d below its value at the centre, over energies from 1 to 300 eV."""
+    law = fermi_posterior(recoil_energy_eV=energy, trials=n, defects=k)
+    u = np.random.default_rng(0).random((2000, 2))
+    half, width = law.draw(u)
+    grid = np.geomspace(1, 300, 60)[:, None]
+    middle = centre(law, energy, n, k)
+    here = (grid - middle[0]) / middle[1] if middle[1] > 0 else np.where(grid > middle[0], np.inf, -np.inf)
+    drawn = (grid - half) / width
+    return np.mean(drawn < here, axis=1) + 0.5 * np.mean(drawn == here, axis=1)
+
+
+def test_the_centre_of_the_defect_probability_lies_inside_its_band_whatever_the_data():
+    def most_likely_centre(_, energy, n, k):
+        lowest, highest = energy[k < n].max(initial=0.0), energy[k > 0].min(initial=300.0)
+        if lowest <= highest:
+            return (lowest + highest) / 2, 0.0
+        return most_likely([*zip(energy, n - k, k, strict=True)])
+
+    rng = np.random.default_rng(17)
+    farthest = {"centre": [], "most likely": []}
+    while len(farthest["centre"]) < 40:
+        data = energy, n, k = random_counts(rng)
+        try:
+            fit_defect_probability(yes_no([*zip(energy, n - k, k, strict=True)]), n_bootstrap=0)
+        except FitError:
+            continue  # none, all, no rise
+        for name, centre in (("centre", lambda law, *_: law.centre_eV), ("most likely", most_likely_centre)):
+            farthest[name].append(np.abs(central_shares(*data, centre=centre) - 0.5).max())
+    # 0.34135 is the border; 2000 draws know a share to 0.008
+    assert max(farthest["centre"]) < 0.34135 + 3 * 0.008
+    assert np.mean(np.array(farthest["centre"]) > 0.34135) < 0.04
+    assert np.mean(np.array(farthest["most likely"]) > 0.34135) > 0.3  # negative control: the former estimator
+
+
+def test_draws_of_the_law_have_its_centre_and_its_covariance():
+    law = fermi_posterior(recoil_energy_eV=[40, 45, 60, 81], trials=[9, 9, 9, 9], defects=[0, 2, 7, 9])
+    half, width = law.draw(np.random.default_rng(1).random((40_000, 2)))
+    low, middle, high = np.quantile(half, [0.15865, 0.5, 0.84135])
+    widened = np.hypot(np.median(width), min(middle - low, high - middle) / np.pi)
+    assert (middle, widened) == pytest.approx(law.centre_eV, rel=0.01)
+    assert np.cov(half, np.log(width)) == pytest.approx(law.covariance(log_width=True), rel=0.04, abs=0.01)
+    # its density is what it says: the likelihood and the prior of two points, against the share of draws near them
+    lower, upper = law.interval([45.0, 60.0], coverage=0.6827)
+    p = special.expit((np.array([[45.0], [60.0]]) - half) / width)
+    assert np.quantile(p, 0.15865, axis=1) == pytest.approx(lower, abs=0.01)
+    assert np.quantile(p, 0.84135, axis=1) == pytest.approx(upper, abs=0.01)
+
+
+def test_the_law_is_that_of_a_random_walk_through_likelihood_and_prior():
+    energy, n, k = np.array([40.0, 45.0, 60.0, 81.0]), np.array([5, 5, 5, 5]), np.array([0, 2, 5, 5])
+    law = fermi_posterior(recoil_energy_eV=energy, trials=n, defects=k)
+    middle = np.log(energy[0] * energy[-1]) / 2
+    rng = np.random.default_rng(3)
+    # self-normalised importance sampling from the prior as the docstring of FermiPosterior states it
+    x = middle + rng.normal(size=400_000)
+    y = x + np.log(0.15) + rng.normal(size=400_000)
+    eta = (energy[:, None] - np.exp(x)) / np.exp(y)
+    weight = np.exp(k @ special.log_expit(eta) + (n - k) @ special.log_expit(-eta))
+
+    def quantiles(values):
+        order = np.argsort(values)
+        return np.exp(np.interp([0.15865, 0.5, 0.84135], np.cumsum(weight[order]) / weight.sum(), values[order]))
+
+    low, half, high = quantiles(x)
+    widened = np.hypot(quantiles(y)[1], min(half - low, high - half) / np.pi)
+    assert law.centre_eV == pytest.approx((half, widened), rel=0.03)
 
 
 def test_scaling_all_weights_changes_nothing():
@@ -131,19 +243,20 @@ def test_points_are_weighted_shares_with_wilson_intervals():
     assert 0 < none.upper < 0.1
 
 
-def test_separated_data_give_an_exact_upper_limit_and_no_error():
+def test_separated_data_give_an_exact_upper_limit_and_a_finite_width_below_it():
     n, gap = 20, 20.0
     fit = fit_defect_probability(yes_no([(40.0, n, 0), (60.0, 0, n)]))
     # the most likely place for the step is the middle: L = (1 + exp(-gap / 2w))^(-2n) = 0.1
     expected = -gap / 2 / np.log(np.expm1(np.log(10) / (2 * n)))
     assert fit.is_separated
     assert fit.width_upper_limit_eV == pytest.approx(expected, rel=1e-4)
-    assert fit.probability == FermiProbability(half_energy_eV=50.0, width_eV=0.0)
+    assert 0 < fit.probability.width_eV < fit.width_upper_limit_eV
+    assert 45 < fit.probability.half_energy_eV < 55
     assert fit.half_energy_bracket_eV == (40.0, 60.0)
-    assert fit.errors == ()
-    assert any("upper limit" in note for note in fit.notes)
-    with pytest.raises(FitError, match="no error band"):
-        fit.probability_error(50.0)
+    assert not fit.health.is_good
+    assert any("only limit the width" in note for note in fit.notes)
+    # in the bracket, and less often near its ends than a uniform law: there only sharp steps separate
+    assert 0.5 * 20 / np.sqrt(12) < fit.errors[0] < 20 / np.sqrt(12)
 
 
 def test_larger_widths_than_the_limit_rarely_give_separated_data():
@@ -171,7 +284,10 @@ def test_one_mixed_energy_between_nothing_and_all_also_gives_a_limit():
         ([(40.0, 0, 9), (60.0, 0, 9)], "every one of 18 cascades from 40 eV.*simulate lower"),
         ([(40.0, 5, 4)], "a single recoil energy"),
         ([(40.0, 4, 6), (60.0, 6, 4)], "does not rise"),
-        ([(40.0, 1, 0), (60.0, 0, 1)], "too few to limit the width"),
+        ([(e, 5, 5) for e in (20.0, 40.0, 80.0)], "does not rise"),
+        ([(e, 16, 16) for e in (20.0, 40.0, 60.0, 81.0, 112.0)], "does not rise"),
+        ([(45.0, 5, 0), (45.0 * (1 + 1e-10), 0, 5)], "a single recoil energy"),
+        ([(40.0, 1, 0), (60.0, 0, 1)], "does not rise"),
     ],
 )
 def test_data_that_fix_no_fermi_function_are_refused(counts, message):
@@ -179,24 +295,31 @@ def test_data_that_fix_no_fermi_function_are_refused(counts, message):
         fit_defect_probability(yes_no(counts))
 
 
-def test_free_maximum_finds_a_plateau_below_one():
-    rng = np.random.default_rng(11)
-    plateau = dataclasses.replace(FERMI, maximum=0.7)
-    cascades = simulate(rng, n_directions=200, p=plateau)
-    fit = fit_defect_probability(cascades, fit_maximum=True, n_bootstrap=0)
-    assert fit.parameters[2] == "maximum"
-    assert abs(fit.values[2] - 0.7) < 4 * fit.errors[2]
-    assert fit.errors[2] < 0.05
-    fixed = fit_defect_probability(cascades, n_bootstrap=0)
-    assert fixed.goodness.p_value < 1e-6  # negative control: a maximum of one does not fit
+def test_data_without_slope_are_refused_or_noted_and_never_healthy():
+    rng = np.random.default_rng(19)
+    refused = 0
+    for share in (0.9, 0.5, 0.3):
+        for _ in range(40):
+            k = rng.binomial(32, share, size=5)
+            counts = [(e, 32 - d, d) for e, d in zip(ENERGIES[:5], k, strict=True)]
+            try:
+                fit = fit_defect_probability(yes_no(counts), n_bootstrap=0)
+            except FitError:
+                refused += 1
+            else:
+                assert not fit.health.is_good
+                assert any("at a recoil energy of 0 eV, where it must vanish" in note for note in fit.notes)
+    # one in twenty passes: 6 of 120, with a scatter of 2.4
+    assert 120 - 6 - 5 * 2.4 < refused < 120
+    steep = fit_defect_probability(yes_no([(20.0, 32, 0), (40.0, 25, 7), (60.0, 9, 23), (81.0, 1, 31)]))
+    assert steep.health.is_good  # negative control
+    assert not any("0 eV" in note for note in steep.notes)
 
 
-def test_free_maximum_at_its_border_is_refused():
-    with pytest.raises(FitError, match="keep the maximum at 1"):
-        fit_defect_probability(
-            yes_no([(20.0, 40, 1), (40.0, 30, 10), (60.0, 10, 30), (81.0, 1, 40), (112.0, 0, 40), (160.0, 0, 40)]),
-            fit_maximum=True,
-        )
+def test_a_maximum_below_one_does_not_fit():
+    cascades = simulate(np.random.default_rng(11), n_directions=200, p=dataclasses.replace(FERMI, maximum=0.7))
+    assert fit_defect_probability(cascades, n_bootstrap=0).goodness.p_value < 1e-6
+    assert fit_defect_probability(simulate(np.random.default_rng(11), n_directions=200)).goodness.p_value > 1e-3
 
 
 def test_impossible_fermi_functions_are_refused():
@@ -390,8 +513,6 @@ def test_a_minimiser_that_fails_is_reported(monkeypatch):
     cascades = simulate(np.random.default_rng(1))
     with pytest.raises(FitError, match="no maximum of the likelihood was found for a gaussian of order 1"):
         fit_stored_energy_distribution(cascades, n_bootstrap=0)
-    fit = fit_defect_probability(cascades, n_bootstrap=0)
-    assert any("not healthy" in note for note in fit.notes)
 
 
 def test_criteria_and_goodness_tell_the_shapes_apart():

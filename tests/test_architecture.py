@@ -80,6 +80,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "analysis": (
         "outcomes",
         "estimation",
+        "fermi_posterior",
         "defect_probability",
         "distribution",
         "model",

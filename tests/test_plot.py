@@ -168,10 +168,12 @@ def test_fermi_curve_and_band_are_those_of_the_fit(table, model):
     assert np.interp(fit.values[0], energy, p) == pytest.approx(0.5, abs=1e-3)
     (band,) = [c for c in axes.collections if isinstance(c, FillBetweenPolyCollection)]
     corners = band.get_paths()[0].vertices
-    upper = np.clip(p + fit.probability_error(energy), 0, 1)
+    lower, upper = fit.interval(energy)
     assert corners[:, 1].max() == pytest.approx(upper.max())
     at_half = corners[np.isclose(corners[:, 0], fit.values[0]), 1]
-    assert np.ptp(at_half) == pytest.approx(2 * fit.probability_error(fit.values[0]), rel=1e-6)
+    low, high = fit.interval(fit.values[0])
+    assert np.ptp(at_half) == pytest.approx((high - low).item(), rel=1e-6)
+    assert np.all((lower <= p) & (p <= upper))
 
 
 def test_points_have_their_wilson_intervals_and_numbers(table, model):
@@ -192,28 +194,18 @@ def test_legend_tells_half_energy_and_width_with_errors(table, model):
     assert f"$w$ = {plot.value_with_error(fit.values[1], fit.errors[1])} eV" in text
 
 
-def test_separated_data_get_bracket_and_limit_and_no_band():
+def test_separated_data_get_curve_band_and_limit():
     table = cascades(width_eV=0.0, n_directions=4)
     model = fit_stored_energy_model(table, n_bootstrap=0)
     assert model["W"].defect_probability_fit.is_separated
     (axes,) = plot.defect_probability_figure(table, model, "W").axes
-    assert not any(isinstance(c, FillBetweenPolyCollection) for c in axes.collections)
+    energy, p = curve(axes).get_data()
+    assert np.all(np.diff(p) >= 0)
+    assert 0.2 < np.interp(50.0, energy, p) < 0.8  # the step lies between 40 and 60 eV
+    assert any(isinstance(c, FillBetweenPolyCollection) for c in axes.collections)
     text = legend_text(axes)
-    assert "40 eV < $E_{1/2}$ < 60 eV" in text
-    assert "$w$ <" in text
+    assert "separated: $w$ <" in text
     assert "90%" in text
-    assert "±" not in text
-    (span,) = axes.patches
-    assert (span.get_x(), span.get_width()) == (40, 20)
-
-
-def test_single_mixed_energy_is_a_line_and_a_limit():
-    table = cascades(energies=(20.0, 50.0, 160.0), width_eV=1e-3)
-    assert 0 < table.stores_energy[table.recoil_energy_eV == 50].mean() < 1
-    model = fit_stored_energy_model(table, n_bootstrap=0)
-    (axes,) = plot.defect_probability_figure(table, model, "W").axes
-    assert "near 50 eV" in legend_text(axes)
-    assert not axes.patches
 
 
 def test_model_put_in_by_hand_is_drawn_without_band_and_without_errors(by_hand):

@@ -358,10 +358,10 @@ def test_separated_data_are_a_limit_in_the_report(content):
         dataclasses.replace(content, table=table, model=fit_stored_energy_model(table, n_bootstrap=0))
     )
     text = Page(html).text
-    assert "half_energy_eV between 40 and 60" in text
+    assert "all or nothing outside 40 to 60 eV" in text
     assert "(90% confidence)" in text
-    assert "separated data: a limit, no error" in text
-    assert "upper limit only" in attention(html)
+    assert "separated data: the width leans on its prior" in text
+    assert "only limit the width" in attention(html)
 
 
 def test_a_model_put_in_by_hand_is_said_to_be(content):

@@ -169,12 +169,10 @@ def test_separated_data_draw_within_their_bracket():
     cascades = usable_cascades(dataclasses.replace(table, stored_energy_eV=stored), species="W")
     model = fitted(cascades)
     made = bootstrap_replicas(cascades, model, n_replicas=500, rng=np.random.default_rng(7))
-    assert made.half_energy_eV.min() >= 40
-    assert made.half_energy_eV.max() <= 60
+    assert np.mean((made.half_energy_eV > 38) & (made.half_energy_eV < 62)) > 0.98
     limit = model.defect_probability_fit.width_upper_limit_eV
-    assert np.mean(made.width_eV < limit) == pytest.approx(0.9, abs=0.06)
-    with pytest.raises(FitError, match="simulate energies in between"):
-        parameter_covariance(model)
+    assert np.mean(made.width_eV < limit) > 0.9
+    assert parameter_covariance(model)[0, 0] == pytest.approx(made.half_energy_eV.var(), rel=0.15)
 
 
 def test_the_empirical_response_conserves_counts_and_gives_back_its_cascades(campaign):
@@ -347,6 +345,59 @@ def test_bands_hold_the_truth_as_often_as_they_say():
     # four standard errors of the mean over campaigns: one false alarm in 16 000
     assert np.mean(shares) == pytest.approx(0.6827, abs=4 * shares.std() / np.sqrt(n))
     assert abs(pulls.mean()) < 4 * pulls.mean(axis=1).std() / np.sqrt(n)
+
+
+def small_campaign(rng):
+    """Return cascades of a small campaign of any kind, and a recoil spectrum over its range."""
+    n_energies, n_directions = rng.integers(3, 7), rng.integers(3, 13)
+    energies = np.sort(rng.choice(np.arange(15.0, 90.0), n_energies, replace=False))
+    half, relative_width = rng.uniform(energies[0], energies[-1]), np.exp(rng.normal(-3.5, 1.2))
+    table = simulate(rng, n_directions=n_directions, n_snapshots=1, energies=energies)
+    p = FermiProbability(half_energy_eV=half, width_eV=half * relative_width)(table.recoil_energy_eV)
+    stored = np.where(
+        rng.random(len(table)) < p, np.maximum(LAW.quantile(rng.random(len(table)), table.recoil_energy_eV), 1), 0
+    )
+    return usable_cascades(dataclasses.replace(table, stored_energy_eV=stored), species="W")
+
+
+def outside(bands):
+    """Return the share of bins whose nominal rate is outside of its band, beyond rounding."""
+    rate, room = bands.nominal_per_kg_day_keV, 1e-9 * bands.nominal_per_kg_day_keV.max()
+    low, high = bands.total.lower_per_kg_day_keV, bands.total.upper_per_kg_day_keV
+    return np.mean((rate < low - room) | (rate > high + room))
+
+
+@pytest.mark.parametrize("unit", ["cascade", "direction"])
+def test_the_nominal_spectrum_lies_inside_its_band_whatever_the_data(unit):
+    rng = np.random.default_rng(23)
+    edges = np.linspace(1.0, 91.0, 31)
+    source = Spectrum.from_counts(energy_edges_eV=edges, counts_per_kg_day={"W": falling(edges, scale=10.0)})
+    shares, of_steps = [], []
+    for _ in range(24):
+        cascades = small_campaign(rng)
+        try:
+            model = fitted(cascades)
+            made = bootstrap_replicas(cascades, model, n_replicas=150, unit=unit, rng=rng)
+        except FitError:
+            continue  # one event, all defects, no rise: refused
+        assert outside(correction_bands(source, ensemble(model, made))) == 0
+        # ... and not because the band was widened for it
+        members = made.fold(source.counts_per_kg_day["W"], recoil_edges_eV=edges)
+        low, high = np.quantile(members, [0.15865, 0.84135], axis=0, method="weibull")
+
+        def share_outside(one, low=low, high=high):
+            rate = central_replica(one).fold(source.counts_per_kg_day["W"], recoil_edges_eV=edges)[0]
+            return np.mean((rate < 0.99 * low) | (rate > 1.01 * high))
+
+        shares.append(share_outside(model))
+        fit = model.defect_probability_fit
+        if fit.is_separated:
+            step = FermiProbability(half_energy_eV=np.mean(fit.half_energy_bracket_eV), width_eV=0.0)
+            of_steps.append(share_outside(dataclasses.replace(model, defect_probability=step)))
+    assert len(shares) > 10
+    assert np.mean(shares) < 0.01
+    assert len(of_steps) > 5
+    assert np.mean(of_steps) > 0.05  # negative control: the most likely width of separated data, zero
 
 
 def test_bands_of_few_members_are_as_wide_as_those_of_many():

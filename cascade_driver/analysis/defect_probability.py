@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from iminuit import Minuit
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
 from cascade_driver.analysis.estimation import FitHealth, Goodness, Independence, sandwich_covariance
+from cascade_driver.analysis.fermi_posterior import FermiPosterior, fermi_posterior
 from cascade_driver.analysis.outcomes import UsableCascades
 from cascade_driver.errors import FitError, InputError
 
@@ -22,6 +21,19 @@ POINT_COVERAGE = 0.6827
 
 #: Errors from directions as independent units this much larger than from cascades are worth a note.
 NOTABLE_RATIO = 1.3
+
+#: A share of defects that rises no more than this many standard errors of a flat one is no rise: a campaign that
+#: knows nothing of the energy looks steeper one time in twenty.
+SMALLEST_TREND = 1.645
+
+#: A defect probability above this at no recoil energy at all is none: the fit speaks of its energies only.
+LARGEST_AT_ZERO = 0.05
+
+#: Standard error of ln w from which on the width is that of the prior as much as of the data.
+VAGUE_LOG_WIDTH = 0.5
+
+#: Nodes of the grid of a refit that only serves a p-value.
+NODES_OF_A_REFIT = 41
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,14 +117,15 @@ class DefectProbabilityFit:
     Attributes
     ----------
     probability : FermiProbability
-        The best fit. Where the data are separated it is the step function.
+        The centre of the posterior law.
     parameters : tuple of str
-        Names of the fitted parameters, in the order of `values`, `errors` and `covariance`; empty where the
-        data are separated, because then there is no error to quote.
+        Names of the fitted parameters, in the order of `values`, `errors` and `covariance`.
     values, errors : tuple of float
-        eV for energies.
+        In eV.
     covariance : tuple of tuple of float
-        (k, k) sandwich covariance.
+        (2, 2), of the posterior law.
+    design_effect : float
+        Cascades that carry the information of one independent one, 1 where they are independent.
     width_upper_limit_eV, width_confidence : float or None
         Only where the data are separated: upper limit on the width and its confidence level.
     half_energy_bracket_eV : (float, float) or None
@@ -132,6 +145,7 @@ class DefectProbabilityFit:
     values: tuple[float, ...]
     errors: tuple[float, ...]
     covariance: tuple[tuple[float, ...], ...]
+    design_effect: float
     width_upper_limit_eV: float | None
     width_confidence: float | None
     half_energy_bracket_eV: tuple[float, float] | None
@@ -148,19 +162,19 @@ class DefectProbabilityFit:
         """Whether the data only bound the width from above."""
         return self.width_upper_limit_eV is not None
 
-    def probability_error(self, recoil_energy_eV: ArrayLike) -> NDArray[np.float64]:
-        """Return the standard error of the fitted defect probability, by linear propagation; same shape.
+    def posterior(self, *, design_effect: float | None = None) -> FermiPosterior:
+        """Return the law behind centre, errors and band, which the points alone determine.
 
-        Raises
-        ------
-        FitError
-            If the data are separated, so that there is no covariance.
+        Parameters
+        ----------
+        design_effect : float, optional
+            In place of that of the fit.
         """
-        if self.is_separated:
-            raise FitError("the defect probability has only an upper limit on its width: there is no error band")
-        energy = np.asarray(recoil_energy_eV, dtype=np.float64)
-        slope = _derivatives(self.probability, energy)[..., : len(self.parameters)]
-        return np.asarray(np.sqrt(np.einsum("...i,ij,...j", slope, np.array(self.covariance), slope)))
+        return posterior_of(self.points, design_effect=design_effect or self.design_effect)
+
+    def interval(self, recoil_energy_eV: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the central 68.27 % interval of the defect probability at n energies, (n,) lower and upper."""
+        return self.posterior().interval(recoil_energy_eV, coverage=POINT_COVERAGE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,51 +238,34 @@ def defect_points(cascades: UsableCascades, *, coverage: float = POINT_COVERAGE)
     )
 
 
-def _derivatives(model: FermiProbability, energy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (..., 3) derivatives of the probability by half energy, width and maximum."""
-    eta = (energy - model.half_energy_eV) / model.width_eV
-    s = special.expit(eta)
-    slope = model.maximum * s * special.expit(-eta) / model.width_eV
-    return np.stack([-slope, -slope * eta, s], axis=-1)
-
-
 def _negative_log_likelihood(
-    energy: NDArray[np.float64], trials: NDArray[np.float64], defects: NDArray[np.float64], theta: ArrayLike
+    g: _Groups, trials: NDArray[np.float64], defects: NDArray[np.float64], half: float, width: float
 ) -> float:
-    half, width, maximum = np.asarray(theta, dtype=np.float64)
-    eta = (energy - half) / width
-    log_s, log_not_s = special.log_expit(eta), special.log_expit(-eta)
-    if maximum >= 1:
-        return -float(defects @ log_s + (trials - defects) @ log_not_s)
-    # 1 - p = (1 - s) + (1 - p_max) s, without the cancellation of 1 - p
-    log_not_p = np.logaddexp(log_not_s, np.log1p(-maximum) + log_s)
-    return -float(defects @ (np.log(maximum) + log_s) + (trials - defects) @ log_not_p)
+    eta = (g.energy - half) / width
+    return -float(defects @ special.log_expit(eta) + (trials - defects) @ special.log_expit(-eta))
 
 
-def _minimise(g: _Groups, defects: NDArray[np.float64], *, fit_maximum: bool) -> Minuit:
-    """Return the finished minimisation for weighted numbers of defects per energy."""
-    share = defects / g.trials
-    top = max(float(share.max()), 1e-3) if fit_maximum else 1.0
-    # moments of dp/dE over the grid: the mean of a logistic density is E_half, its variance (pi w)^2 / 3
-    rising = np.maximum.accumulate(share) / max(float(share.max()), 1e-12)
-    half = float(np.interp(0.5, rising, g.energy)) if rising[0] < 0.5 else float(g.energy[0])
-    span = float(g.energy[-1] - g.energy[0])
-
-    def cost(theta: NDArray[np.float64]) -> float:
-        return _negative_log_likelihood(g.energy, g.trials, defects, theta)
-
-    m = Minuit(
-        cost,
-        np.array([half, span / 10, min(top, 0.999) if fit_maximum else 1.0]),
-        name=("half_energy_eV", "width_eV", "maximum"),
+def _posterior(g: _Groups, defects: NDArray[np.float64]) -> FermiPosterior:
+    """Return the law for weighted numbers of defects per energy, on a grid that is good for its centre."""
+    number = g.effective  # weighted trials count as their effective number
+    return fermi_posterior(
+        recoil_energy_eV=g.energy, trials=number, defects=number * defects / g.trials, n_nodes=NODES_OF_A_REFIT
     )
-    m.errordef = Minuit.LIKELIHOOD
-    m.limits["width_eV"] = (1e-6 * span, None)
-    m.limits["maximum"] = (1e-6, 1.0)
-    m.fixed["maximum"] = not fit_maximum
-    m.strategy = 1
-    m.migrad()
-    return m
+
+
+def _fermi(posterior: FermiPosterior) -> FermiProbability:
+    half, width = posterior.centre_eV
+    return FermiProbability(half_energy_eV=half, width_eV=width)
+
+
+def posterior_of(points: tuple[DefectPoint, ...], *, design_effect: float = 1.0) -> FermiPosterior:
+    """Return the law of the Fermi function that points leave open; the design effect divides their numbers."""
+    number = np.array([p.effective_number for p in points]) / design_effect
+    return fermi_posterior(
+        recoil_energy_eV=[p.recoil_energy_eV for p in points],
+        trials=number,
+        defects=number * np.array([p.probability for p in points]),
+    )
 
 
 def _deviance(g: _Groups, defects: NDArray[np.float64], fitted: NDArray[np.float64]) -> float:
@@ -283,13 +280,12 @@ def _goodness(
     cascades: UsableCascades,
     model: FermiProbability,
     *,
-    fit_maximum: bool,
     n_bootstrap: int,
     rng: np.random.Generator,
 ) -> Goodness:
     p = model(g.energy)
     deviance = _deviance(g, g.defects, p)
-    dof = len(g.energy) - (3 if fit_maximum else 2)
+    dof = len(g.energy) - 2
     if dof <= 0:
         return Goodness(name="deviance", statistic=deviance, degrees_of_freedom=dof, p_value=None, method="none")
     if n_bootstrap == 0 or np.min(g.effective * np.minimum(p, 1 - p)) >= SMALLEST_EXPECTED_COUNT:
@@ -301,12 +297,7 @@ def _goodness(
     for _ in range(n_bootstrap):
         hit = rng.random(len(cascades)) < p[g.of_cascade]
         defects = np.bincount(g.of_cascade, cascades.weight * hit, len(g.energy)).astype(np.float64)
-        if not 0 < defects.sum() < g.trials.sum():
-            continue  # one probability for all: deviance zero, never worse
-        refit = _minimise(g, defects, fit_maximum=fit_maximum)
-        half, width, top = refit.values
-        again = FermiProbability(half_energy_eV=half, width_eV=width, maximum=top)
-        worse += _deviance(g, defects, again(g.energy)) >= deviance
+        worse += _deviance(g, defects, _fermi(_posterior(g, defects))(g.energy)) >= deviance
     return Goodness(
         name="deviance",
         statistic=deviance,
@@ -327,7 +318,7 @@ def _width_limit(g: _Groups, *, bracket: tuple[float, float], confidence: float,
     def excess(log_width: float) -> float:
         width = float(np.exp(log_width))
         found = optimize.minimize_scalar(
-            lambda half: _negative_log_likelihood(g.energy, trials, defects, (half, width, 1.0)),
+            lambda half: _negative_log_likelihood(g, trials, defects, half, width),
             bounds=(bracket[0] - 40 * width, bracket[1] + 40 * width),
             method="bounded",
             options={"xatol": 1e-6 * width},
@@ -363,106 +354,135 @@ def _check(cascades: UsableCascades, g: _Groups) -> None:
             f"{cascades.species}: every one of {len(k)} cascades from {low:g} eV on stored energy (p_d "
             f"above {every:.2g} there at 90 % confidence): simulate lower recoil energies"
         )
-    # the sign of the slope at the maximum is that of the covariance: the likelihood is concave in it
-    mean = np.average(cascades.recoil_energy_eV, weights=cascades.weight)
-    if float(cascades.weight @ ((cascades.recoil_energy_eV - mean) * k)) <= 0:
+    rise = _trend(cascades)
+    if rise < SMALLEST_TREND:
         raise FitError(
             f"{cascades.species}: the share of cascades that store energy does not rise from {low:g} to "
-            f"{high:g} eV: a Fermi function cannot describe it; look at the outcomes and the potential"
+            f"{high:g} eV beyond its scatter ({rise:.1f} standard errors, {SMALLEST_TREND:.1f} wanted), so that a "
+            "Fermi function cannot describe it: simulate energies further apart, or more cascades"
         )
 
 
-def _separated_fit(
-    cascades: UsableCascades,
-    g: _Groups,
-    *,
-    bracket: tuple[float, float],
-    confidence: float,
-    independent: Independence,
-) -> DefectProbabilityFit:
-    limit = _width_limit(g, bracket=bracket, confidence=confidence, species=cascades.species)
+def _trend(cascades: UsableCascades) -> float:
+    r"""Return by how many standard errors the share of defects rises with the recoil energy.
+
+    .. math:: z = \frac{\sum w (E - \bar E)(k - \bar k)}{\sqrt{\bar k (1 - \bar k) \sum w^2 (E - \bar E)^2}}
+
+    References
+    ----------
+    Armitage 1955, doi:10.2307/3001775 (with weights).
+    """
+    w, k = cascades.weight, cascades.stores_energy
+    distance = cascades.recoil_energy_eV - np.average(cascades.recoil_energy_eV, weights=w)
+    share = float(np.average(k, weights=w))
+    rise = float(w @ (distance * (k - share)))
+    return rise / float(np.sqrt(share * (1 - share) * np.sum((w * distance) ** 2)))
+
+
+def _separation_note(bracket: tuple[float, float], *, limit_eV: float, confidence: float) -> str:
     lower, upper = bracket
-    note = (
-        f"the data are separated (no defect up to {lower:g} eV, only defects from {upper:g} eV on): the "
-        f"width has an upper limit of {limit:.3g} eV at {confidence:.0%} confidence and no error; the half "
-        "energy is only bracketed; simulate energies in between"
+    where = (
+        f"no defect up to {lower:g} eV, only defects from {upper:g} eV on"
         if lower < upper
-        else f"all energies but {lower:g} eV are all or nothing: the width has an upper limit of {limit:.3g} "
-        f"eV at {confidence:.0%} confidence and no error; simulate energies around it"
+        else f"all energies but {lower:g} eV are all or nothing"
     )
-    return DefectProbabilityFit(
-        probability=FermiProbability(half_energy_eV=(lower + upper) / 2, width_eV=0.0),
-        parameters=(),
-        values=(),
-        errors=(),
-        covariance=(),
-        width_upper_limit_eV=limit,
-        width_confidence=confidence,
-        half_energy_bracket_eV=bracket,
-        points=defect_points(cascades),
-        goodness=Goodness(name="deviance", statistic=0.0, degrees_of_freedom=0, p_value=None, method="none"),
-        health=FitHealth(is_valid=True, has_accurate_covariance=False, at_limit=("width_eV",)),
-        independent=independent,
-        n_cascades=len(cascades),
-        n_defects=int(cascades.stores_energy.sum()),
-        notes=(*cascades.notes, note),
+    return (
+        f"the data are separated ({where}), so that they only limit the width of the defect probability, to "
+        f"{limit_eV:.3g} eV at {confidence:.0%} confidence, and below that it is the prior's: simulate energies "
+        + ("in between" if lower < upper else "around it")
     )
 
 
-def probability_score(
-    cascades: UsableCascades, model: FermiProbability, *, n_free: int = 2
-) -> NDArray[np.float64]:
-    r"""Return the gradient of ln L of each cascade, (n, n_free), without its weight.
+def _notes(
+    posterior: FermiPosterior, *, lowest_eV: float, separated: str, direction_ratio: float
+) -> tuple[str, ...]:
+    """Return what a reader of a fitted defect probability must know."""
+    notes = [separated] if separated else []
+    log_width_error = float(np.sqrt(posterior.covariance(log_width=True)[1, 1]))
+    if not separated and log_width_error > VAGUE_LOG_WIDTH:
+        notes.append(
+            f"the width of the defect probability is known to a factor of {np.exp(log_width_error):.2g} only, and "
+            "leans on its prior: simulate energies where some cascades leave a defect and some do not"
+        )
+    at_zero = float(_fermi(posterior)(0.0))
+    if at_zero > LARGEST_AT_ZERO:
+        notes.append(
+            f"the fitted defect probability is {at_zero:.2g} at a recoil energy of 0 eV, where it must vanish, so "
+            f"that it says nothing below {lowest_eV:g} eV: simulate lower energies"
+        )
+    if direction_ratio > NOTABLE_RATIO:
+        notes.append(
+            "cascades of one direction resemble each other: with directions as the independent units the "
+            f"errors of the defect probability grow up to {direction_ratio:.2g} times"
+        )
+    return tuple(notes)
 
-    .. math:: \frac{\partial \ln L_i}{\partial \theta} = \frac{k_i - p_d}{p_d (1 - p_d)}
-        \frac{\partial p_d}{\partial \theta}
 
-    by :math:`E_{1/2}` and :math:`w` (1/eV) and, with three, by :math:`p_\mathrm{max}`; its 0/0 taken out.
+def probability_score(cascades: UsableCascades, model: FermiProbability) -> NDArray[np.float64]:
+    r"""Return the gradient of ln L of each cascade by half energy and ln of the width, (n, 2), without its weight.
+
+    .. math:: \nabla \ln L_i = -(k_i - p_d)\, (1/w,\; \eta), \qquad \eta = (E_R - E_{1/2}) / w
     """
     eta = (cascades.recoil_energy_eV - model.half_energy_eV) / model.width_eV
-    s, not_s = special.expit(eta), special.expit(-eta)
-    miss = cascades.stores_energy - model.maximum * s
-    ratio = 1.0 if model.maximum >= 1 else not_s / (not_s + (1 - model.maximum) * s)
-    by_eta = miss * ratio
-    columns = [-by_eta / model.width_eV, -by_eta * eta / model.width_eV]
-    if n_free == 3:
-        columns.append(miss / (model.maximum * (not_s + (1 - model.maximum) * s)))
-    return np.stack(columns, axis=1)
+    miss = cascades.stores_energy - special.expit(eta)
+    return -np.stack([miss / model.width_eV, miss * eta], axis=1)
+
+
+def inverse_information(cascades: UsableCascades, model: FermiProbability) -> NDArray[np.float64]:
+    r"""Return the inverse of the expected information on half energy and ln of the width, (2, 2).
+
+    .. math:: H = \sum_i w_i\, p_d (1 - p_d)\, (1/w, \eta)^T (1/w, \eta)
+
+    Its pseudo-inverse: where one direction of the parameters has none, nothing moves along it.
+    """
+    eta = (cascades.recoil_energy_eV - model.half_energy_eV) / model.width_eV
+    slope = np.stack([np.full(len(eta), 1 / model.width_eV), eta], axis=1)
+    scatter = cascades.weight * special.expit(eta) * special.expit(-eta)
+    return np.asarray(np.linalg.pinv(slope.T @ (slope * scatter[:, None]), hermitian=True))
+
+
+def design_effect(of_unit: NDArray[np.float64], of_cascade: NDArray[np.float64]) -> float:
+    """Return by how much two covariances differ on average over the parameters; not below 1.
+
+    The likelihood to this inverse power has the posterior law of independent units (Rao & Scott 1981,
+    doi:10.1080/01621459.1981.10477633; Ribatet, Cooley & Davison 2012, doi:10.5705/ss.2009.248).
+    """
+    ratio = np.trace(np.linalg.pinv(of_cascade, hermitian=True) @ of_unit) / len(of_cascade)
+    return max(float(ratio), 1.0)
 
 
 def fit_defect_probability(
     cascades: UsableCascades,
     *,
-    fit_maximum: bool = False,
     independent: Independence = "cascade",
     confidence: float = 0.9,
     n_bootstrap: int = 200,
     rng: np.random.Generator | None = None,
 ) -> DefectProbabilityFit:
-    r"""Return the Fermi function that makes the observed yes and no of all cascades most likely.
+    r"""Return the Fermi function in the middle of what the observed yes and no of all cascades allow.
 
     One binomial trial per cascade, :math:`k_i = 1` where it stored energy:
 
     .. math:: \ln L = \sum_i w_i \, [k_i \ln p_d(E_i) + (1 - k_i) \ln(1 - p_d(E_i))]
 
-    with the covariance of `sandwich_covariance`, because the direction weights :math:`w_i` are not equal.
+    and the prior of `FermiPosterior`, whose centre is returned and whose law makes every band. Weighted trials
+    of one energy count as their effective number.
 
     *Separated data.* If no undamaged cascade has a higher recoil energy than a damaged one, the likelihood
     rises without end as :math:`w \to 0` (also with a single mixed energy between nothing and all). Then the
-    step function is returned with an upper limit on the width: the largest :math:`w` for which the
+    width leans on the prior, and a limit that does not is given with it: the largest :math:`w` for which the
     likelihood, maximised over :math:`E_{1/2}`, is at least 1 - `confidence` of its supremum. For wholly
     separated data that is the exact statement that any larger width would give such data with a probability
     below 1 - `confidence`, wherever the threshold lies.
 
     *Independence.* Snapshots of one direction may resemble each other. Taking every cascade as independent is
     right for the scatter at given directions (and even cautious, as the directions are spread evenly); taking
-    only directions as independent adds the error of having sampled few of them. A note says where it matters.
+    only directions as independent adds the error of having sampled few of them, by `design_effect`. A note says
+    where it matters.
 
     Parameters
     ----------
     cascades : UsableCascades
-    fit_maximum : bool
-        Fit :math:`p_\mathrm{max}` too; by default it is 1.
     independent : {'cascade', 'direction'}
     confidence : float
         Of the upper limit on the width.
@@ -474,71 +494,55 @@ def fit_defect_probability(
     Raises
     ------
     FitError
-        If there is a single recoil energy, no defect, nothing but defects, a share that falls with energy,
-        too few cascades for a limit, or a maximum that cannot be fitted.
+        If there is a single recoil energy, no defect, nothing but defects, a share that does not rise with energy
+        beyond its scatter, or too few cascades for a limit.
     """
     g = _group(cascades)
     _check(cascades, g)
     energy, k = cascades.recoil_energy_eV, cascades.stores_energy
     bracket = (float(energy[~k].max()), float(energy[k].min()))
+    separated, limit = "", None
     if bracket[0] <= bracket[1]:
-        return _separated_fit(cascades, g, bracket=bracket, confidence=confidence, independent=independent)
-    minuit = _minimise(g, g.defects, fit_maximum=fit_maximum)
-    minuit.strategy = 2
-    minuit.hesse()
-    n_free = 3 if fit_maximum else 2
-    health = FitHealth.of(minuit)
-    half, width, top = (float(v) for v in minuit.values)
-    if fit_maximum and (health.at_limit or minuit.covariance is None):
-        raise FitError(
-            f"{cascades.species}: with a free maximum the fit runs to the border of "
-            f"{', '.join(health.at_limit)} "
-            f"(width {width:.3g} eV, maximum {top:.3g}): keep the maximum at 1"
-        )
-    model = FermiProbability(half_energy_eV=half, width_eV=width, maximum=top)
-    inverse_hessian = np.array(minuit.covariance)[:n_free, :n_free]
-    score = probability_score(cascades, model, n_free=n_free)
-    by_unit = {
-        "cascade": sandwich_covariance(inverse_hessian=inverse_hessian, score=score, weight=cascades.weight),
-        "direction": sandwich_covariance(
-            inverse_hessian=inverse_hessian,
-            score=score,
+        limit = _width_limit(g, bracket=bracket, confidence=confidence, species=cascades.species)
+        separated = _separation_note(bracket, limit_eV=limit, confidence=confidence)
+    rough = _fermi(_posterior(g, g.defects))
+    by_unit = [
+        sandwich_covariance(
+            inverse_hessian=inverse_information(cascades, rough),
+            score=probability_score(cascades, rough),
             weight=cascades.weight,
-            cluster=cascades.direction_index,
-        ),
-    }
-    covariance = by_unit[independent]
-    errors = np.sqrt(np.diag(covariance))
-    ratio = float(np.sqrt(np.max(np.diag(by_unit["direction"]) / np.diag(by_unit["cascade"]))))
-    notes = list(cascades.notes)
-    if not health.is_good:
-        notes.append("the fit of the defect probability is not healthy: its errors mean little")
-    if independent == "cascade" and ratio > NOTABLE_RATIO:
-        notes.append(
-            "cascades of one direction resemble each other: with directions as the independent units the "
-            f"errors of the defect probability grow up to {ratio:.2g} times"
+            cluster=cluster,
         )
+        for cluster in (None, cascades.direction_index)
+    ]
+    effect = design_effect(by_unit[1], by_unit[0])
+    points = defect_points(cascades)
+    posterior = posterior_of(points, design_effect=effect if independent == "direction" else 1.0)
+    probability, covariance = _fermi(posterior), posterior.covariance()
+    is_at_limit = bool(separated) or float(probability(0.0)) > LARGEST_AT_ZERO
+    notes = _notes(
+        posterior,
+        lowest_eV=float(g.energy[0]),
+        separated=separated,
+        direction_ratio=float(np.sqrt(effect)) if independent == "cascade" else 1.0,
+    )
     return DefectProbabilityFit(
-        probability=model,
-        parameters=tuple(itertools.islice(minuit.parameters, n_free)),
-        values=(half, width, top)[:n_free],
-        errors=tuple(float(e) for e in errors),
+        probability=probability,
+        parameters=("half_energy_eV", "width_eV"),
+        values=posterior.centre_eV,
+        errors=tuple(float(e) for e in np.sqrt(np.diag(covariance))),
         covariance=tuple(tuple(float(c) for c in row) for row in covariance),
-        width_upper_limit_eV=None,
-        width_confidence=None,
-        half_energy_bracket_eV=None,
-        points=defect_points(cascades),
-        goodness=_goodness(
-            g,
-            cascades,
-            model,
-            fit_maximum=fit_maximum,
-            n_bootstrap=n_bootstrap,
-            rng=rng or np.random.default_rng(0),
+        design_effect=effect if independent == "direction" else 1.0,
+        width_upper_limit_eV=limit,
+        width_confidence=confidence if separated else None,
+        half_energy_bracket_eV=bracket if separated else None,
+        points=points,
+        goodness=_goodness(g, cascades, rough, n_bootstrap=n_bootstrap, rng=rng or np.random.default_rng(0)),
+        health=FitHealth(
+            is_valid=True, has_accurate_covariance=True, at_limit=("width_eV",) if is_at_limit else ()
         ),
-        health=health,
         independent=independent,
         n_cascades=len(cascades),
         n_defects=int(k.sum()),
-        notes=tuple(notes),
+        notes=(*cascades.notes, *notes),
     )

@@ -21,6 +21,10 @@ from cascade_driver.simulation.record import CascadeTable, Outcome, STORED_ENERG
 #: error for 32 cascades, and one for 640.
 TOLERATED_SHARE = 0.02
 
+#: Recoil energies that differ by less than this share are one: the rest is rounding, and no function of the energy
+#: can be told from it.
+SAME_ENERGY = 1e-6
+
 #: Name under which a finished cascade is counted that stored more than it was given.
 EXCESS_ENERGY = "stored_more_than_recoil"
 
@@ -225,12 +229,13 @@ def usable_cascades(table: CascadeTable, *, species: str, allow_failures: bool =
     usable = (_kinds(table) == Outcome.COMPLETED.key) & (table.direction_weight > 0)
     if not usable.any():
         raise FitError(f"{species}: none of {len(table)} cascades is usable; see their outcomes")
-    energies, group = np.unique(table.recoil_energy_eV[usable], return_inverse=True)
+    energy = _merged(table.recoil_energy_eV[usable])
+    energies, group = np.unique(energy, return_inverse=True)
     weight = table.direction_weight[usable]
     mean = np.bincount(group, weight, len(energies)) / np.bincount(group, minlength=len(energies))
     return UsableCascades(
         species=species,
-        recoil_energy_eV=table.recoil_energy_eV[usable],
+        recoil_energy_eV=energy,
         stored_energy_eV=table.stored_energy_eV[usable],
         stores_energy=table.stores_energy[usable],
         weight=weight / mean[group],
@@ -239,3 +244,10 @@ def usable_cascades(table: CascadeTable, *, species: str, allow_failures: bool =
         groups=groups,
         notes=_notes(groups, forced=bool(intolerable)),
     )
+
+
+def _merged(energy_eV: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return energies of which those that are the same within `SAME_ENERGY` are equal."""
+    known, place = np.unique(energy_eV, return_inverse=True)
+    is_new = np.diff(known, prepend=-np.inf) > SAME_ENERGY * known
+    return np.asarray(known[is_new][np.cumsum(is_new) - 1][place.reshape(-1)])

@@ -15,7 +15,12 @@ from numpy.polynomial import polynomial
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from cascade_driver.analysis.defect_probability import FermiProbability, probability_score
+from cascade_driver.analysis.defect_probability import (
+    FermiProbability,
+    design_effect,
+    inverse_information,
+    probability_score,
+)
 from cascade_driver.analysis.distribution import (
     Shape,
     StoredEnergyDistribution,
@@ -398,11 +403,12 @@ def bootstrap_replicas(
 
     with :math:`v_{ri}` of `resampling_counts` and H the Hessian of :math:`-\sum w_i \ln L_i`: one Newton step
     from the best fit, which is a full refit to leading order and ten thousand times cheaper. Widths step in their
-    logarithm and stay positive. Defect probability and distribution step on the same resampled campaign, so that
-    their correlation is kept. The last factor makes up for the k fitted parameters.
+    logarithm and stay positive. The last factor makes up for the k fitted parameters.
 
-    Where the data are separated there is no step: the half energy is drawn uniformly from its bracket and the
-    width from the exponential law that has the confidence of its upper limit.
+    The stored energies take these steps as they are. Of the defect probability they only rank the draws, which
+    come from the law behind its centre (`DefectProbabilityFit.posterior`), so that both belong together whatever
+    the data, and the correlation with the stored energies, or with the same campaign under other weights, is kept.
+    Where directions or snapshots are drawn, that law is as wide as the steps say (`design_effect`).
 
     Parameters
     ----------
@@ -416,7 +422,8 @@ def bootstrap_replicas(
 
     References
     ----------
-    Kline & Santos 2012, doi:10.1515/2156-6674.1006 (bootstrap of the score).
+    Kline & Santos 2012, doi:10.1515/2156-6674.1006 (bootstrap of the score); Iman & Conover 1982,
+    doi:10.1080/03610918208812265 (draws in the order of others).
 
     Raises
     ------
@@ -427,26 +434,7 @@ def bootstrap_replicas(
     """
     hit = cascades.stores_energy
     w = cascades.weight
-    law, p = model.distribution, model.defect_probability
-    scores, inverses, blocks = [], [], []
-    if p.width_eV > 0:
-        fit = model.defect_probability_fit
-        n_free = len(fit.parameters) if fit is not None and fit.parameters else 2
-        at = np.array([p.half_energy_eV, np.log(p.width_eV), p.maximum])[:n_free]
-
-        def of_probability(theta: Array) -> Array:
-            moved = FermiProbability(
-                half_energy_eV=theta[0],
-                width_eV=float(np.exp(theta[1])),
-                maximum=float(np.clip(theta[2], 0, 1)) if n_free == 3 else p.maximum,
-            )
-            score = probability_score(cascades, moved, n_free=n_free)
-            score[:, 1] *= moved.width_eV
-            return score
-
-        scores.append(of_probability(at))
-        inverses.append(_inverse_hessian(of_probability, at, w))
-        blocks.append(len(w))
+    law, p, fit = model.distribution, model.defect_probability, model.defect_probability_fit
 
     def of_distribution(theta: Array) -> Array:
         score = np.zeros((len(w), len(theta)))
@@ -458,27 +446,51 @@ def bootstrap_replicas(
         return score
 
     at = np.array([*law.location_eV, *law.log_sigma, *law.asymmetry])
-    scores.append(of_distribution(at))
-    inverses.append(_inverse_hessian(of_distribution, at, w))
+    parts = [(of_distribution(at), _inverse_hessian(of_distribution, at, w), w[hit])]
+    if fit is not None:
+        parts.insert(0, (probability_score(cascades, p), inverse_information(cascades, p), w))
     influence = []
-    for score, inverse, weight in zip(scores, inverses, (w, w[hit])[-len(scores) :], strict=True):
+    for score, inverse, weight in parts:
         n, k = effective_number(weight), score.shape[1]
         influence.append(w[:, None] * score @ inverse * np.sqrt(n / max(n - k, 1.0)))
-    steps = np.empty((n_replicas, sum(s.shape[1] for s in scores)))
+    steps = np.empty((n_replicas, sum(i.shape[1] for i in influence)))
     for start in range(0, n_replicas, REPLICAS_AT_A_TIME):
         rows = slice(start, min(start + REPLICAS_AT_A_TIME, n_replicas))
         v = resampling_counts(cascades, n_replicas=rows.stop - start, unit=unit, rng=rng)
         steps[rows] = (v - 1) @ np.concatenate(influence, axis=1)
-    return _stepped(model, steps, has_probability=p.width_eV > 0, rng=rng)
+    if fit is None:
+        return _replicas(model, half=p.half_energy_eV, width=p.width_eV, moved=steps)
+    effect = 1.0
+    if unit != "cascade" and n_replicas > 1:
+        effect = design_effect(steps[:, :2].T @ steps[:, :2] / n_replicas, influence[0].T @ influence[0])
+    half, width = fit.posterior(design_effect=effect).draw(_ranked(steps[:, :2], rng))
+    return _replicas(model, half=half, width=width, moved=steps[:, 2:])
+
+
+def _ranked(steps: Array, rng: np.random.Generator) -> Array:
+    """Return (R, 2) shares between 0 and 1 in the order of (R, 2) steps, the second less what the first explains.
+
+    Steps that are equal, as those of data which resampling cannot change, come in random order.
+    """
+    first = steps[:, 0] - steps[:, 0].mean()
+    square = float(first @ first)
+    second = steps[:, 1] - first * (float(first @ steps[:, 1]) / square if square > 0 else 0.0)
+    scale = np.maximum(np.abs(steps).max(axis=0), 1e-300)
+    place = np.empty_like(steps)
+    for column, values in enumerate((first, second)):
+        # rounding leaves steps that are equal apart by some 1e-16
+        order = np.lexsort((rng.random(len(steps)), np.round(values / scale[column], 9)))
+        place[order, column] = (np.arange(len(steps)) + 0.5) / len(steps)
+    return place
 
 
 def covariance_replicas(
     model: SpeciesModel, *, n_replicas: int = 1000, rng: np.random.Generator
 ) -> ParameterReplicas:
-    """Return parameters drawn from the normal law of the fitted values and their covariance.
+    """Return parameters drawn from what the fits alone say of them.
 
-    For a model whose cascades are not at hand; `bootstrap_replicas` says the same from the cascades. Widths are
-    drawn in their logarithm; separated data as in `bootstrap_replicas`.
+    For a model whose cascades are not at hand; `bootstrap_replicas` says the same from the cascades: the defect
+    probability from the law behind it, the coefficients of the distribution from their covariance.
 
     Raises
     ------
@@ -491,14 +503,9 @@ def covariance_replicas(
             "the parameters of this model were put in by hand and have no covariance: fit cascades, or "
             "give replicas"
         )
-    steps = []
-    if not probability.is_separated:
-        scale = np.ones(len(probability.values))
-        scale[1] = 1 / probability.values[1]
-        covariance = np.array(probability.covariance) * np.outer(scale, scale)
-        steps.append(_normal(covariance, n_replicas, rng))
-    steps.append(_normal(np.array(distribution.covariance), n_replicas, rng))
-    return _stepped(model, np.concatenate(steps, axis=1), has_probability=not probability.is_separated, rng=rng)
+    half, width = probability.posterior().draw(rng.random((n_replicas, 2)))
+    moved = _normal(np.array(distribution.covariance), n_replicas, rng)
+    return _replicas(model, half=half, width=width, moved=moved)
 
 
 def central_replica(model: SpeciesModel) -> ParameterReplicas:
@@ -525,7 +532,7 @@ def information_per_cascade(model: SpeciesModel, recoil_energy_eV: float) -> Arr
         + p_d \int_0^{E_R} f\, \nabla \ln f\, \nabla \ln f^T dE_s
 
     The expected Fisher information under the fitted model, in the order half energy (eV), ln of the width in eV,
-    then the coefficients of the distribution. A step function (separated data) tells nothing of the first two.
+    then the coefficients of the distribution. A step function tells nothing of the first two.
     """
     p, law = model.defect_probability, model.distribution
     n_law = len(law.location_eV) + len(law.log_sigma) + len(law.asymmetry)
@@ -550,28 +557,23 @@ def parameter_covariance(model: SpeciesModel) -> Array:
     Raises
     ------
     FitError
-        If the model was put in by hand, or its data are separated: then there is none.
+        If the model was put in by hand: then there is none.
     """
     probability, distribution = model.defect_probability_fit, model.distribution_fit
     if probability is None or distribution is None:
         raise FitError("the parameters of this model were put in by hand and have no covariance: fit cascades")
-    if probability.is_separated:
-        low, high = probability.half_energy_bracket_eV or (0.0, 0.0)
-        raise FitError(
-            f"the defect probability is only bracketed, between {low:g} and {high:g} eV: simulate energies in "
-            "between before anything else"
-        )
     k = len(distribution.values)
     covariance = np.zeros((2 + k, 2 + k))
-    scale = np.array([1.0, 1 / probability.values[1]])
-    covariance[:2, :2] = np.array(probability.covariance)[:2, :2] * np.outer(scale, scale)
+    covariance[:2, :2] = probability.posterior().covariance(log_width=True)
     covariance[2:, 2:] = distribution.covariance
     return covariance
 
 
 def displaced_replicas(model: SpeciesModel, steps: Array) -> ParameterReplicas:
     """Return the best model moved by (R, k) steps in the parameters of `parameter_covariance`."""
-    return _stepped(model, steps, has_probability=True, rng=np.random.default_rng(0))
+    p = model.defect_probability
+    width = p.width_eV * np.exp(np.clip(steps[:, 1], -LARGEST_LOG_STEP, LARGEST_LOG_STEP))
+    return _replicas(model, half=p.half_energy_eV + steps[:, 0], width=width, moved=steps[:, 2:])
 
 
 def _normal(covariance: Array, n: int, rng: np.random.Generator) -> Array:
@@ -601,39 +603,19 @@ def _moved(law: StoredEnergyDistribution, theta: Array) -> StoredEnergyDistribut
     return replace(law, location_eV=values[:a], log_sigma=values[a:b], asymmetry=values[b:])
 
 
-def _stepped(
-    model: SpeciesModel, steps: Array, *, has_probability: bool, rng: np.random.Generator
-) -> ParameterReplicas:
-    """Return the best values plus (R, k) steps: half energy, log width(, maximum), then the coefficients."""
-    p, law, fit = model.defect_probability, model.distribution, model.defect_probability_fit
-    n = len(steps)
-    n_law = len(law.location_eV) + len(law.log_sigma) + len(law.asymmetry)
-    n_probability = steps.shape[1] - n_law
-    maximum = np.full(n, p.maximum)
-    if has_probability:
-        half = p.half_energy_eV + steps[:, 0]
-        width = p.width_eV * np.exp(np.clip(steps[:, 1], -LARGEST_LOG_STEP, LARGEST_LOG_STEP))
-        if n_probability == 3:
-            maximum = np.clip(p.maximum + steps[:, 2], 0.0, 1.0)
-    else:
-        low, high = (p.half_energy_eV,) * 2
-        scale = 0.0
-        if fit is not None and fit.half_energy_bracket_eV is not None:
-            low, high = fit.half_energy_bracket_eV
-            scale = -(fit.width_upper_limit_eV or 0.0) / float(np.log1p(-(fit.width_confidence or 0.9)))
-        half = rng.uniform(min(low, high), max(low, high), n) if low != high else np.full(n, low)
-        width = rng.exponential(scale, n)
+def _replicas(model: SpeciesModel, *, half: ArrayLike, width: ArrayLike, moved: Array) -> ParameterReplicas:
+    """Return replicas of these Fermi functions, and of the best coefficients moved by (R, k) steps."""
+    n, law = len(moved), model.distribution
     a, b = len(law.location_eV), len(law.location_eV) + len(law.log_sigma)
-    moved = steps[:, n_probability:]
     bounded = np.clip(moved[:, a:], -LARGEST_LOG_STEP, LARGEST_LOG_STEP)
     return ParameterReplicas(
         shape=law.shape,
         reference_energy_eV=law.reference_energy_eV,
         energy_scale_eV=law.energy_scale_eV,
         lowest_energy_eV=law.lowest_energy_eV,
-        half_energy_eV=half,
-        width_eV=width,
-        maximum=maximum,
+        half_energy_eV=np.full(n, half, dtype=np.float64),
+        width_eV=np.full(n, width, dtype=np.float64),
+        maximum=np.full(n, model.defect_probability.maximum),
         location_eV=np.array(law.location_eV) + moved[:, :a],
         log_sigma=np.array(law.log_sigma) + bounded[:, : b - a],
         asymmetry=np.array(law.asymmetry).reshape(1, -1) + bounded[:, b - a :],

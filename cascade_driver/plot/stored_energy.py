@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from cascade_driver.analysis.defect_probability import DefectPoint, DefectProbabilityFit, defect_points
+from cascade_driver.analysis.defect_probability import DefectPoint, defect_points
 from cascade_driver.analysis.directional import DirectionPoint
 from cascade_driver.analysis.distribution import StoredEnergySummary, summarise_stored_energies
 from cascade_driver.analysis.model import SpeciesModel, Status, StoredEnergyModel
@@ -128,9 +128,6 @@ def _draw_points(axes: Axes, points: Sequence[DefectPoint]) -> float:
 
 def _draw_fermi(axes: Axes, model: SpeciesModel, *, highest_eV: float) -> None:
     fit, law = model.defect_probability_fit, model.defect_probability
-    if fit is not None and fit.is_separated:
-        _draw_separated(axes, fit, highest_eV=highest_eV)
-        return
     # dense where the curve bends, so that a narrow step is not cut short
     steps = law.half_energy_eV + law.width_eV * np.linspace(-8, 8, 161)
     energy = np.unique(np.concatenate([np.linspace(0, highest_eV, 401), steps]))
@@ -139,49 +136,21 @@ def _draw_fermi(axes: Axes, model: SpeciesModel, *, highest_eV: float) -> None:
     (half, width, *top), errors = _fermi_values(model), fit.errors if fit else ()
     text = f"$E_{{1/2}}$ = {plus_minus(half, errors[:1])} eV\n$w$ = {plus_minus(width, errors[1:2])} eV"
     if top:
-        text += f"\n$p_{{max}}$ = {plus_minus(top[0], errors[2:3])}"
+        text += f"\n$p_{{max}}$ = {top[0]:.3g}"
+    if fit is not None and fit.is_separated:
+        text += f"\nseparated: $w$ < {fit.width_upper_limit_eV:.3g} eV ({fit.width_confidence:.0%})"
     axes.plot(energy, p, color=MODEL_COLOUR, label=("Fermi fit\n" if fit else "Fermi function\n") + text, zorder=3)
     if fit is not None:
-        error = fit.probability_error(energy)
+        lower, upper = fit.interval(energy)
         axes.fill_between(
-            energy,
-            np.clip(p - error, 0, 1),
-            np.clip(p + error, 0, 1),
-            color=MODEL_COLOUR,
-            alpha=0.22,
-            linewidth=0,
-            label="1 standard error",
-            zorder=2,
+            energy, lower, upper, color=MODEL_COLOUR, alpha=0.22, linewidth=0, label="68 % band", zorder=2
         )
 
 
 def _fermi_values(model: SpeciesModel) -> tuple[float, ...]:
     law = model.defect_probability
-    free_top = model.defect_probability_fit is not None and len(model.defect_probability_fit.parameters) == 3
-    top = (law.maximum,) if free_top or law.maximum != 1 else ()
+    top = (law.maximum,) if law.maximum != 1 else ()
     return (law.half_energy_eV, law.width_eV, *top)
-
-
-def _draw_separated(axes: Axes, fit: DefectProbabilityFit, *, highest_eV: float) -> None:
-    """Draw what separated data say: nothing below the bracket, everything above, no curve in between."""
-    lower, upper = fit.half_energy_bracket_eV or (fit.probability.half_energy_eV,) * 2
-    limit = f"$w$ < {fit.width_upper_limit_eV:.3g} eV ({fit.width_confidence:.0%})"
-    for x, y in (((0.0, lower), 0.0), ((upper, highest_eV), fit.probability.maximum)):
-        axes.plot(x, (y, y), color=MODEL_COLOUR, zorder=3)
-    if lower < upper:
-        label = f"{lower:g} eV < $E_{{1/2}}$ < {upper:g} eV\n{limit}"
-        axes.axvspan(
-            lower,
-            upper,
-            facecolor="none",
-            edgecolor=MODEL_COLOUR,
-            alpha=0.5,
-            hatch="////",
-            linewidth=0,
-            label=label,
-        )
-    else:
-        axes.axvline(lower, color=MODEL_COLOUR, linestyle=":", label=f"$E_{{1/2}}$ near {lower:g} eV\n{limit}")
 
 
 @styled

@@ -368,9 +368,10 @@ def correction_bands(
     .. math:: n_r = n_0 + \sum_c s_{cr} (n_{c\,\pi_c(r)} - n_0)
 
     with signs s of 1, for alternatives of 1 or -1,
-    over all components but `fit` where there is `statistics` (`SAME_AS`). Bands are central quantiles; for
-    alternatives (shapes, potentials; fewer than 20 members) plus or minus the root mean square distance from the
-    nominal. Bins correlate: a band holds the truth with its coverage in each bin, not in all at once.
+    over all components but `fit` where there is `statistics` (`SAME_AS`). Bands are central quantiles, and hold
+    the nominal rate in any case (`FermiPosterior` says how rarely that widens them); for alternatives (shapes,
+    potentials; fewer than 20 members) plus or minus the root mean square distance from the nominal. Bins
+    correlate: a band holds the truth with its coverage in each bin, not in all at once.
 
     Parameters
     ----------
@@ -511,6 +512,8 @@ def _band(values: Array, centre: Array, coverage: float) -> Band:
         # of n members the k-th lies above k / (n + 1) of the law on average; the usual rule makes bands too narrow
         sides = [(1 - coverage) / 2, (1 + coverage) / 2]
         lower, upper = np.quantile(values, sides, axis=0, method="weibull")
+        # a centre is one curve, the members have their steps at many places: it may leave their middle by a hair
+        lower, upper = np.minimum(lower, centre), np.maximum(upper, centre)
     return Band(
         lower_per_kg_day_keV=lower,
         upper_per_kg_day_keV=upper,
