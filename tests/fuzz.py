@@ -374,9 +374,9 @@ def make_trial(number: int, place: Path) -> tuple[Trial, list[Callable[[Path], N
     while any(word in text for word in DEAR) and rng.random() < 0.7:
         text = rng.choice(COMMANDS)
     command, spoilt, acts = command_of(text), [], []
+    there = {p.name for p in place.iterdir()}
     for _ in range(rng.choice((1, 1, 1, 2))):
-        files = [word for word in command[1:] if (place / word).exists() and word not in {"", ".", "..", "/"}]
-        files = [word for word in files if not word.startswith(("/", ".."))]
+        files = [word for word in command[1:] if word in there]
         if files and rng.random() < 0.45:
             name = rng.choice(files)
             said, act = spoil_file(place, name, rng)
@@ -584,6 +584,7 @@ def _child(command: list[str], work: Path, logs: Path) -> None:
         for name, number in (("out", 1), ("err", 2)):
             descriptor = os.open(logs / name, os.O_CREAT | os.O_WRONLY)
             os.dup2(descriptor, number)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_cpu_s, LIMIT_cpu_s + 5))
         resource.setrlimit(resource.RLIMIT_AS, (LIMIT_memory_bytes, LIMIT_memory_bytes))
@@ -675,6 +676,8 @@ def main(arguments: list[str]) -> int:
             trial, acts = Trial(number, command_of(COMMANDS[-number - 1])), []
         else:
             trial, acts = make_trial(number, place)
+        if number % 50 == 0:
+            print(f"trial {number}", file=sys.stderr, flush=True)
         if wrong := run_trial(trial, acts, place, folder / "work"):
             print(json.dumps(wrong))
     print(json.dumps({"done": last - first, "ends": {str(code): n for code, n in ENDS.items()}}))
