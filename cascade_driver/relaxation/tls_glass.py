@@ -222,7 +222,7 @@ def anneal(
         while a pair lowers it: flip the best pair, then singles again
 
     The paper verifies that its final states are stable to single and pair flips. Annealing alone does not see to
-    that (three in ten states at L = 12 are not), so the descent is part of the method.
+    that (some 22 % of the states at L = 12 and J = 2 K are not), so the descent is part of the method.
 
     Parameters
     ----------
