@@ -1,7 +1,7 @@
 r"""Descent into the minimum with the crystal's own stiffness as preconditioner.
 
-A cascade disturbs some ten atoms and leaves the rest vibrating about sites whose force constants H are known: those
-of the perfect crystal. In the coordinates
+A cascade disturbs some ten atoms and leaves the rest vibrating about sites whose force constants H are known:
+those of the perfect crystal. In the coordinates
 
 .. math:: y = (H + c)^{1/2} (x - x_0)
 
