@@ -23,6 +23,7 @@ from cascade_driver.text import visible
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cascade_driver.analysis.comparison import Difference, Estimate
     from cascade_driver.analysis.model import StoredEnergyModel
     from cascade_driver.campaign.reproduce import Reproduction
     from cascade_driver.campaign.rundir import RunDirectory
@@ -422,3 +423,53 @@ def watched_check(potential: Potential, *, crystals: Sequence[str], console: Con
         except OSError as error:
             console.print(f"note: {potential.folder} cannot be written ({error.strerror}); nothing remembers this")
     return 1 if failed else 0
+
+
+def print_differences(differences: tuple[Difference, ...], *, first: str, second: str, console: Console) -> None:
+    """Print what two campaigns store, side by side."""
+    shown = Table(title=f"{visible(second)} against {visible(first)}", title_justify="left")
+    for heading in (
+        "E_R (eV)",
+        "cascades",
+        "with defects",
+        "p_d",
+        "mean E_s (eV)",
+        "of non-zero (eV)",
+        "ratio of means",
+    ):
+        shown.add_column(heading, justify="right")
+    shown.add_column("p-values")
+    for d in differences:
+        shown.add_row(
+            f"{d.species} {d.recoil_energy_eV:g}",
+            f"{d.n_cascades[0]}, {d.n_cascades[1]}",
+            f"{d.n_defects[0]}, {d.n_defects[1]}",
+            _side_by_side(d.defect_probability),
+            _side_by_side(d.mean_stored_eV),
+            _side_by_side(d.mean_of_nonzero_eV),
+            _with_error(d.stored_ratio),
+            f"Fisher {d.fisher_p:.2g}, KS {d.kolmogorov_smirnov_p:.2g}",
+        )
+    console.print(shown)
+    for d in differences:
+        if d.paired is None:
+            continue
+        pairs = d.paired
+        console.print(
+            f"{d.species} {d.recoil_energy_eV:g} eV, {pairs.n_pairs} pairs: second minus first "
+            f"{_with_error(pairs.stored_energy_eV)} eV; energy is stored in the first alone "
+            f"{pairs.only_first} times, in the second alone {pairs.only_second} times "
+            f"(McNemar p {pairs.mcnemar_p:.2g})"
+        )
+
+
+def _side_by_side(both: tuple[Estimate, Estimate]) -> str:
+    return f"{_with_error(both[0])}, {_with_error(both[1])}"
+
+
+def _with_error(estimate: Estimate) -> str:
+    if not math.isfinite(estimate.value):
+        return "-"
+    if not math.isfinite(estimate.error):
+        return f"{estimate.value:.2f}"
+    return f"{estimate.value:.2f} ± {estimate.error:.2f}"

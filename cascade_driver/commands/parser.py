@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cascade_driver import __version__
-from cascade_driver.commands import campaigns, capture, potentials, relaxation, spectra, training
+from cascade_driver.commands import campaigns, capture, comparison, potentials, relaxation, spectra, training
 from cascade_driver.commands.arguments import Parser
 
 
@@ -15,6 +15,6 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"cascade_driver {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")
-    for room in (campaigns, spectra, capture, relaxation, potentials, training):
+    for room in (campaigns, comparison, spectra, capture, relaxation, potentials, training):
         room.add_to(verbs)
     return parser

@@ -1,0 +1,253 @@
+r"""Two campaigns side by side: what another box, border, time or potential changes in what recoils store.
+
+Three answers for each species and recoil energy: the difference of the defect probabilities, that of the mean
+stored energies, and, where both campaigns kicked along the same directions from the same snapshots, the same from
+pairs. Pairs share what their cascades have in common, so that their difference is the better known the more alike
+the flights are; cascades are chaotic, and pairs need not help.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from cascade_driver.analysis.outcomes import UsableCascades, effective_number, usable_cascades
+from cascade_driver.errors import InputError
+from cascade_driver.simulation.record import CascadeTable
+
+Array = NDArray[np.float64]
+
+#: Two directions that agree to this are one (cosine of 1e-4 rad).
+_SAME_DIRECTION_DIGITS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A number and its standard error."""
+
+    value: float
+    error: float
+
+    @property
+    def in_errors(self) -> float:
+        """The number in units of its error; infinite where that is 0 and the number is not."""
+        if self.error > 0:
+            return self.value / self.error
+        return 0.0 if self.value == 0 else float(np.copysign(np.inf, self.value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedDifference:
+    """The second campaign minus the first, cascade by cascade.
+
+    Attributes
+    ----------
+    n_pairs : int
+        Of one direction and one snapshot index.
+    only_first, only_second : int
+        Pairs of which only one stored energy.
+    mcnemar_p : float
+        Exact two-sided probability of so uneven a split (McNemar 1947, doi:10.1007/BF02295996).
+    stored_energy_eV : Estimate
+        Mean difference of the stored energies, those without any counted as 0, with the error of that mean.
+    """
+
+    n_pairs: int
+    only_first: int
+    only_second: int
+    mcnemar_p: float
+    stored_energy_eV: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    r"""What two campaigns store of recoils of one species and energy.
+
+    Attributes
+    ----------
+    species : str
+    recoil_energy_eV : float
+    n_cascades, n_defects : (int, int)
+        Usable cascades, and those of them that stored energy.
+    defect_probability : (Estimate, Estimate)
+        Weighted by direction.
+    probability_difference : Estimate
+        Second minus first.
+    fisher_p : float
+        Exact two-sided probability of so different counts, were the defect probability one (unweighted).
+    mean_stored_eV : (Estimate, Estimate)
+        Over all cascades, those that stored nothing included: what the mean shift of a spectrum is.
+    mean_of_nonzero_eV : (Estimate, Estimate)
+        Over those that stored energy; nan without any.
+    stored_ratio : Estimate
+        Second over first of the means over all cascades; nan where the first stored nothing.
+    kolmogorov_smirnov_p : float
+        Two-sample test of the stored energies that are not zero; nan if either campaign has none.
+    paired : PairedDifference or None
+        None without common directions.
+    """
+
+    species: str
+    recoil_energy_eV: float
+    n_cascades: tuple[int, int]
+    n_defects: tuple[int, int]
+    defect_probability: tuple[Estimate, Estimate]
+    probability_difference: Estimate
+    fisher_p: float
+    mean_stored_eV: tuple[Estimate, Estimate]
+    mean_of_nonzero_eV: tuple[Estimate, Estimate]
+    stored_ratio: Estimate
+    kolmogorov_smirnov_p: float
+    paired: PairedDifference | None
+
+
+def compare(first: CascadeTable, second: CascadeTable, *, allow_failures: bool = False) -> tuple[Difference, ...]:
+    """Return the differences at all species and recoil energies that both campaigns have.
+
+    Raises
+    ------
+    InputError
+        If there is no such species and energy.
+    FitError, RecordError
+        As `usable_cascades`.
+    """
+    found = []
+    for species in sorted(set(first.species) & set(second.species)):
+        one, two = (usable_cascades(t, species=species, allow_failures=allow_failures) for t in (first, second))
+        common = sorted(set(one.recoil_energy_eV.tolist()) & set(two.recoil_energy_eV.tolist()))
+        if not common:
+            continue
+        directions = _directions(first, second)
+        for energy in common:
+            pairs = _paired(first, second, species=species, recoil_energy_eV=energy, directions=directions)
+            found.append(_difference(_Sample.of(one, energy), _Sample.of(two, energy), pairs))
+    if not found:
+        raise InputError(
+            "the campaigns have no recoil energy of one species in common; compare campaigns with common energies"
+        )
+    return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sample:
+    """Usable cascades of one species and energy."""
+
+    species: str
+    recoil_energy_eV: float
+    stored_eV: Array
+    stores: NDArray[np.bool_]
+    weight: Array
+
+    @classmethod
+    def of(cls, cascades: UsableCascades, recoil_energy_eV: float) -> _Sample:
+        rows = cascades.recoil_energy_eV == recoil_energy_eV
+        stores = cascades.stores_energy[rows]
+        return cls(
+            species=cascades.species,
+            recoil_energy_eV=recoil_energy_eV,
+            stored_eV=np.where(stores, cascades.stored_energy_eV[rows], 0.0),
+            stores=stores,
+            weight=cascades.weight[rows],
+        )
+
+    @property
+    def probability(self) -> Estimate:
+        """Weighted share, with the error of Agresti and Coull's two added trials of each kind.
+
+        The plain error is 0 where all or none stored energy, however few they are
+        (doi:10.1080/00031305.1998.10480550).
+        """
+        n = effective_number(self.weight)
+        share = float(np.average(self.stores, weights=self.weight))
+        shrunk = (share * n + 2) / (n + 4)
+        return Estimate(value=share, error=float(np.sqrt(shrunk * (1 - shrunk) / (n + 4))))
+
+    def mean(self, *, nonzero: bool) -> Estimate:
+        rows = self.stores if nonzero else np.full(len(self.stores), fill_value=True)
+        return _weighted_mean(self.stored_eV[rows], self.weight[rows])
+
+
+def _weighted_mean(values: Array, weight: Array) -> Estimate:
+    """Return a mean with the error of its weighted sum; nan with fewer than two values."""
+    if len(values) == 0:
+        return Estimate(value=float("nan"), error=float("nan"))
+    mean = float(np.average(values, weights=weight))
+    if len(values) == 1:
+        return Estimate(value=mean, error=float("nan"))
+    share = weight / weight.sum()
+    n = effective_number(weight)
+    return Estimate(value=mean, error=float(np.sqrt((share**2 * (values - mean) ** 2).sum() * n / (n - 1))))
+
+
+def _difference(one: _Sample, two: _Sample, paired: PairedDifference | None) -> Difference:
+    probabilities, means = (one.probability, two.probability), (one.mean(nonzero=False), two.mean(nonzero=False))
+    counts = [[int(s.stores.sum()), int((~s.stores).sum())] for s in (one, two)]
+    nonzero = [s.stored_eV[s.stores] for s in (one, two)]
+    both = all(len(values) for values in nonzero)
+    return Difference(
+        species=one.species,
+        recoil_energy_eV=one.recoil_energy_eV,
+        n_cascades=(len(one.stores), len(two.stores)),
+        n_defects=(counts[0][0], counts[1][0]),
+        defect_probability=probabilities,
+        probability_difference=_minus(probabilities[1], probabilities[0]),
+        fisher_p=float(stats.fisher_exact(counts).pvalue),
+        mean_stored_eV=means,
+        mean_of_nonzero_eV=(one.mean(nonzero=True), two.mean(nonzero=True)),
+        stored_ratio=_ratio(means[1], means[0]),
+        kolmogorov_smirnov_p=float(stats.ks_2samp(*nonzero).pvalue) if both else float("nan"),
+        paired=paired,
+    )
+
+
+def _minus(one: Estimate, two: Estimate) -> Estimate:
+    return Estimate(value=one.value - two.value, error=float(np.hypot(one.error, two.error)))
+
+
+def _ratio(one: Estimate, two: Estimate) -> Estimate:
+    if not two.value > 0:
+        return Estimate(value=float("nan"), error=float("nan"))
+    ratio = one.value / two.value
+    return Estimate(value=ratio, error=float(np.hypot(one.error, ratio * two.error) / two.value))
+
+
+# -- pairs --------------------------------------------------------------------------------------------------
+
+
+def _directions(*tables: CascadeTable) -> list[NDArray[np.int64]]:
+    """Return, for each table, an index of the direction of each row that means the same in all."""
+    all_of_them = np.round(np.concatenate([t.direction for t in tables]), _SAME_DIRECTION_DIGITS) + 0.0
+    index = np.unique(all_of_them, axis=0, return_inverse=True)[1].reshape(-1)
+    return list(np.split(index, np.cumsum([len(t) for t in tables])[:-1]))
+
+
+def _paired(
+    first: CascadeTable,
+    second: CascadeTable,
+    *,
+    species: str,
+    recoil_energy_eV: float,
+    directions: list[NDArray[np.int64]],
+) -> PairedDifference | None:
+    stored = []
+    for table, direction in zip((first, second), directions, strict=True):
+        rows = table.is_usable & (table.species == species) & (table.recoil_energy_eV == recoil_energy_eV)
+        energies = np.where(table.stores_energy, np.nan_to_num(table.stored_energy_eV), 0.0)
+        keys = zip(direction[rows].tolist(), table.snapshot[rows].tolist(), strict=True)
+        stored.append(dict(zip(keys, energies[rows].tolist(), strict=True)))
+    common = sorted(stored[0].keys() & stored[1].keys())
+    if not common:
+        return None
+    one, two = (np.array([energies[key] for key in common]) for energies in stored)
+    only_first, only_second = int(((one > 0) & (two == 0)).sum()), int(((one == 0) & (two > 0)).sum())
+    unlike = only_first + only_second
+    return PairedDifference(
+        n_pairs=len(common),
+        only_first=only_first,
+        only_second=only_second,
+        mcnemar_p=float(stats.binomtest(only_first, unlike).pvalue) if unlike else 1.0,
+        stored_energy_eV=_weighted_mean(two - one, np.ones(len(common))),
+    )

@@ -1,0 +1,46 @@
+"""The verb that holds campaigns side by side."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+from cascade_driver.commands.arguments import Verbs, add_verb
+
+
+def add_to(verbs: Verbs) -> None:
+    """Add the verb of this module to the command."""
+    verb = add_verb(
+        verbs,
+        "compare",
+        _compare,
+        "Hold campaigns side by side: boxes, borders, times, potentials; what changes, and how sure that is.",
+    )
+    verb.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="two or more; the first is held against each"
+    )
+    verb.add_argument("--allow-failures", action="store_true", help="although too many cascades are unusable")
+    verb.add_argument("--json", action="store_true", help="for programs")
+
+
+def _compare(chosen: argparse.Namespace) -> int:
+    from cascade_driver.analysis.comparison import compare
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.errors import InputError
+    from cascade_driver.terminal import make_console, print_differences
+
+    if len(chosen.runs) < 2:
+        raise InputError(f"one run ({chosen.runs[0]}) cannot be compared; name two or more")
+    runs = [RunDirectory(path.resolve()) for path in chosen.runs]
+    tables = [run.table(run.load()) for run in runs]
+    console = make_console()
+    for path, table in zip(chosen.runs[1:], tables[1:], strict=True):
+        found = compare(tables[0], table, allow_failures=chosen.allow_failures)
+        if chosen.json:
+            rows = [dataclasses.asdict(difference) for difference in found]
+            print(json.dumps({"first": str(chosen.runs[0]), "second": str(path), "differences": rows}))
+        else:
+            print_differences(found, first=str(chosen.runs[0]), second=str(path), console=console)
+    return 0

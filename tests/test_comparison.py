@@ -1,0 +1,102 @@
+"""Two campaigns side by side: what is equal is not told apart, what differs is."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from cascade_driver.analysis.comparison import compare
+from cascade_driver.errors import InputError
+from cascade_driver.simulation.record import CascadeTable
+
+
+def campaign(rng, *, p=0.7, mean_eV=8.0, n_directions=16, n_snapshots=4, energy_eV=81.0, stored=None):
+    n = n_directions * n_snapshots
+    direction = stats.uniform_direction(3).rvs(n_directions, random_state=7)
+    if stored is None:
+        stored = np.where(rng.random(n) < p, rng.normal(mean_eV, 2.0, n).clip(1, 20), 0.0)
+    return CascadeTable(
+        id=np.arange(n).astype(str),
+        species=np.full(n, "W"),
+        recoil_energy_eV=np.full(n, energy_eV),
+        direction=np.repeat(direction, n_snapshots, axis=0),
+        direction_weight=np.full(n, 1 / n_directions),
+        snapshot=np.tile(np.arange(n_snapshots), n_directions),
+        outcome=np.full(n, "completed"),
+        stored_energy_eV=stored,
+    )
+
+
+def test_equal_campaigns_differ_by_one_error_as_often_as_gaussian_numbers_do():
+    """500 pairs of one law: each number lies within 1, 2 errors of zero (ratio: one) as often as it should."""
+    rng = np.random.default_rng(11)
+    deviations = {"probability": [], "ratio": [], "paired": []}
+    for _ in range(500):
+        (found,) = compare(campaign(rng), campaign(rng))
+        deviations["probability"].append(found.probability_difference.in_errors)
+        deviations["ratio"].append((found.stored_ratio.value - 1) / found.stored_ratio.error)
+        deviations["paired"].append(found.paired.stored_energy_eV.in_errors)
+    for name, values in deviations.items():
+        for limit in (1, 2):
+            share = np.mean(np.abs(values) < limit)
+            expected = 2 * stats.norm.cdf(limit) - 1
+            # Four binomial errors, and what 64 cascades fall short of a Gaussian.
+            assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / 500) + 0.02, (
+                name,
+                limit,
+                share,
+            )
+
+
+@pytest.mark.parametrize(
+    ("change", "name"), [({"p": 0.3}, "fisher_p"), ({"mean_eV": 11.0}, "kolmogorov_smirnov_p")]
+)
+def test_what_differs_is_told_apart(change, name):
+    rng = np.random.default_rng(3)
+    (found,) = compare(campaign(rng), campaign(rng, **change))
+    assert getattr(found, name) < 1e-3
+
+
+def test_numbers_are_those_of_the_closed_forms():
+    """Sixteen cascades, half of them storing 4 or 6 eV; the second campaign stores 1 eV more in each."""
+    first = np.tile([0.0, 4.0, 0.0, 6.0], 4)
+    second = np.where(first > 0, first + 1, 0.0)
+    (found,) = compare(campaign(None, n_directions=4, stored=first), campaign(None, n_directions=4, stored=second))
+    assert found.n_cascades == (16, 16)
+    assert found.n_defects == (8, 8)
+    assert found.mean_of_nonzero_eV[0].value == pytest.approx(5)
+    assert found.mean_of_nonzero_eV[0].error == pytest.approx(np.std([4, 6] * 4, ddof=1) / np.sqrt(8))
+    assert found.mean_stored_eV[1].value == pytest.approx(3)
+    assert found.stored_ratio.value == pytest.approx(1.2)
+    assert found.fisher_p == pytest.approx(1)
+    assert found.paired.n_pairs == 16
+    assert found.paired.stored_energy_eV.value == pytest.approx(0.5)
+    assert found.paired.stored_energy_eV.error == pytest.approx(np.std([0, 1] * 8, ddof=1) / 4)
+
+
+def test_pairs_that_all_change_one_way_are_no_chance():
+    """Eight of sixteen pairs lose their defects and none gains any: 2 x 2^-8 by McNemar's exact test."""
+    first = np.tile([0.0, 5.0], 8)
+    (found,) = compare(
+        campaign(None, n_directions=4, stored=first), campaign(None, n_directions=4, stored=np.zeros(16))
+    )
+    assert (found.paired.only_first, found.paired.only_second) == (8, 0)
+    assert found.paired.mcnemar_p == pytest.approx(2 * 0.5**8)
+    assert found.defect_probability[1].value == 0
+    assert found.defect_probability[1].error > 0.05
+
+
+def test_few_cascades_are_known_worse_than_many():
+    rng = np.random.default_rng(5)
+    errors = [
+        compare(*(campaign(rng, n_snapshots=n) for _ in range(2)))[0].probability_difference.error
+        for n in (1, 4, 16)
+    ]
+    assert all(more > 1.5 * fewer for more, fewer in pairwise(errors))
+
+
+def test_campaigns_without_a_common_energy_cannot_be_compared():
+    rng = np.random.default_rng(6)
+    with pytest.raises(InputError, match="no recoil energy of one species in common"):
+        compare(campaign(rng), campaign(rng, energy_eV=40.0))
