@@ -61,6 +61,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "importing",
         "labelling",
         "label_queue",
+        "replay",
         "propose",
         "validate",
         "descriptors",
@@ -79,6 +80,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "analysis": (
         "outcomes",
+        "comparison",
         "estimation",
         "fermi_posterior",
         "defect_probability",
@@ -138,7 +140,17 @@ ORDER: dict[str, tuple[str, ...]] = {
     ),
     "plot": ("backend", "style", "kicks", "stored_energy", "spectra", "relaxation", "training"),
     "edges": ("config", "foresight", "report", "validation_report", "workflow", "corrections", "terminal"),
-    "commands": ("arguments", "campaigns", "spectra", "capture", "relaxation", "potentials", "training", "parser"),
+    "commands": (
+        "arguments",
+        "campaigns",
+        "comparison",
+        "spectra",
+        "capture",
+        "relaxation",
+        "potentials",
+        "training",
+        "parser",
+    ),
     "door": ("cli",),
 }
 

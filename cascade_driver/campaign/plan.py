@@ -332,7 +332,7 @@ def make_campaign(
         for group in recoils
         for energy in group.recoil_energies_eV
     }
-    for energy in sorted(most, reverse=True):
+    for energy in sorted(most, reverse=True) if not protocol.follow.small_box else ():
         require_room(
             box,
             recoil_energy_eV=energy,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,7 @@ def add_to(verbs: Verbs) -> None:
     _add_fit(kinds)
     _add_curve(kinds)
     _add_validate(kinds)
+    _add_replay(kinds)
 
 
 # -- propose ------------------------------------------------------------------------------------------------
@@ -295,12 +298,16 @@ def _add_label(kinds: Verbs) -> None:
     label.add_argument("queue", type=Path, metavar="QUEUE")
     label.add_argument("--until", type=float, metavar="SECONDS", help="begin none later than this from now")
     label.add_argument("--most", type=positive, metavar="N", help="label no more than this")
-    label.add_argument(
+    _add_allow_calculator(label)
+
+
+def _add_allow_calculator(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
         "--allow-calculator",
         action="append",
         default=[],
         metavar="MODULE:NAME",
-        help="run this calculator if the queue's settings name it; it could be any program",
+        help="run this calculator if the settings name it; it could be any program",
     )
 
 
@@ -617,4 +624,64 @@ def _validate(chosen: argparse.Namespace) -> int:
     sections = validate(bench, chosen.out, sections=chosen.sections)
     for path in write_validation(potential, sections, chosen.out):
         print(f"written: {path}")
+    return 0
+
+
+# -- replay -------------------------------------------------------------------------------------------------
+
+
+def _add_replay(kinds: Verbs) -> None:
+    verb = add_verb(
+        kinds, "replay", _replay, "Follow a cascade of a run by first principles, or another potential."
+    )
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("id", metavar="ID", help="of a finished cascade, or its first digits")
+    how = verb.add_mutually_exclusive_group(required=True)
+    how.add_argument("--settings", type=Path, metavar="LABEL.toml", help="of a calculator, as for labels")
+    how.add_argument("--potential", metavar="P", help="shipped, or a folder")
+    _add_allow_calculator(verb)
+    verb.add_argument("--until-fs", type=float, default=200.0, dest="until_fs", metavar="T", help="default: 200")
+    verb.add_argument("--max-displacement-A", type=float, default=0.1, dest="max_displacement_A", metavar="D")
+    verb.add_argument("--max-timestep-fs", type=float, default=1.5, dest="max_timestep_fs", metavar="DT")
+    verb.add_argument("--stop-after", type=float, default=float("inf"), metavar="SECONDS", help="and go on later")
+    verb.add_argument("--out", type=new_folder, required=True, metavar="DIR", help="goes on where it stopped")
+
+
+def _replay(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.commands.campaigns import _one_cascade
+    from cascade_driver.simulation.calculator import calculator
+    from cascade_driver.training.labelling import (
+        flight_calculator,
+        read_label_settings,
+        require_allowed,
+        settings_words,
+    )
+    from cascade_driver.training.replay import ReplaySettings, replay, start_of
+
+    run = RunDirectory(chosen.run)
+    cascade = _one_cascade(run, chosen.id)
+    make: MakeCalculator
+    if chosen.potential:
+        potential = potential_of(chosen.potential)
+        who, make = potential.name, lambda _folder: nullcontext(calculator(potential))
+    else:
+        settings = read_label_settings(chosen.settings)
+        require_allowed(settings, chosen.allow_calculator)
+        who, make = settings_words(settings), partial(flight_calculator, settings, start_of(run, cascade)[0])
+    wanted = ReplaySettings(
+        cascade=cascade,
+        calculator=who,
+        max_displacement_A=chosen.max_displacement_A,
+        max_timestep_fs=chosen.max_timestep_fs,
+    )
+    replay(
+        run,
+        wanted,
+        make_calculator=make,
+        out=chosen.out.resolve(),
+        until_fs=chosen.until_fs,
+        stop_after_s=chosen.stop_after,
+        observe=partial(print, flush=True),
+    )
     return 0

@@ -122,7 +122,7 @@ def _outcome(spec: CascadeSpec, flight: Flight, end: Minimum, physics: dict[str,
     """Return how the cascade ended; what makes the stored energy meaningless comes first."""
     if not flight.finished:
         return Outcome.TIMED_OUT
-    if _met_its_image(flight, box):
+    if _met_its_image(flight, box) and not spec.protocol.follow.small_box:
         return Outcome.BOX_TOO_SMALL
     if abs(flight.energy_drift_eV) > spec.protocol.follow.energy_drift_tolerance_eV:
         return Outcome.ENERGY_DRIFT

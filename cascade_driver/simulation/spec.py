@@ -82,6 +82,10 @@ class FollowSpec:
         Without it the box is closed and its energy conserved.
     energy_drift_tolerance_eV : float
         A larger change of the total energy (what the border took out added back) is an outcome of its own.
+    small_box : true, optional
+        The box may be too small for the recoil, as those are that first principles can follow: neither its width
+        nor its heating is checked, and a knock-on may pass its own image. Such cascades are there to be held
+        against others of the same box.
     """
 
     duration_ps: float = Field(default=8.0, gt=0)
@@ -89,6 +93,7 @@ class FollowSpec:
     max_timestep_fs: float = Field(default=1.0, gt=0, le=5)
     border: BorderThermostat | None = None
     energy_drift_tolerance_eV: float = Field(default=0.5, gt=0)
+    small_box: Literal[True] | None = None
 
 
 @parameters

@@ -10,10 +10,10 @@ import importlib
 import os
 import shutil
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from ase import Atoms
@@ -85,6 +85,13 @@ class Cp2kSettings:
         More end the label as not converged.
     basis_file, potential_file : str
         Of CP2K's data folder.
+    electronic_temperature_K : float, optional
+        Of a Fermi-Dirac smearing, for structures whose gap closes; energies and forces are then those of the free
+        energy. By default occupations are integers.
+    added_orbitals : int
+        Empty ones that the smearing may fill.
+    extrapolation : str
+        Of the density from one step of a flight to the next, as CP2K names it; single points start anew.
     """
 
     kind: Literal["cp2k"] = "cp2k"
@@ -102,6 +109,9 @@ class Cp2kSettings:
     wall_time_s: float = Field(default=7200, gt=0)
     basis_file: Word = "BASIS_MOLOPT"
     potential_file: Word = "GTH_POTENTIALS"
+    electronic_temperature_K: float | None = Field(default=None, gt=0)
+    added_orbitals: int | None = Field(default=None, ge=1)
+    extrapolation: Literal["ASPC", "LINEAR_P", "PS", "USE_GUESS"] | None = None
 
 
 @parameters
@@ -296,20 +306,34 @@ def require_cp2k() -> str:
 
 
 def _cp2k(system: Atoms, settings: Cp2kSettings, *, folder: Path, orbitals: Path | None) -> Results:
+    if orbitals is not None:
+        shutil.copyfile(orbitals, folder / "start.wfn")
+    with _cp2k_in(folder, system, settings, restart="start.wfn" if orbitals is not None else None) as calculator:
+        system.calc = calculator
+        energy = system.get_potential_energy()
+        forces = np.asarray(calculator.results["forces"], dtype=float)
+        stress = np.asarray(calculator.results["stress"], dtype=float)
+    _require_convergence((folder / "label.out").read_text(errors="replace"), folder)
+    return float(energy), forces, stress
+
+
+@contextlib.contextmanager
+def _cp2k_in(
+    folder: Path, system: Atoms, settings: Cp2kSettings, *, restart: str | None, stress: bool = True
+) -> Iterator[Any]:
+    """Give CP2K as a calculator that works in a folder, and end it afterwards."""
     from ase.calculators.cp2k import CP2K
 
     missing = sorted(set(system.get_chemical_symbols()) - set(settings.kinds))
     if missing:
         raise InputError(f"`kinds` names no basis set for {', '.join(missing)}; add [kinds.{missing[0]}]")
-    if orbitals is not None:
-        shutil.copyfile(orbitals, folder / "start.wfn")
     command = require_cp2k()
     with contextlib.chdir(folder), contextlib.ExitStack() as stack:
         try:
             calculator = CP2K(
                 label="label",
                 command=command,
-                inp=cp2k_input(system, settings, restart="start.wfn" if orbitals is not None else None),
+                inp=cp2k_input(system, settings, restart=restart),
                 xc=None,
                 basis_set=None,
                 basis_set_file=None,
@@ -317,21 +341,62 @@ def _cp2k(system: Atoms, settings: Cp2kSettings, *, folder: Path, orbitals: Path
                 potential_file=None,
                 cutoff=None,
                 max_scf=settings.largest_number_of_iterations,
-                stress_tensor=True,
+                stress_tensor=stress,
                 print_level="LOW",
                 poisson_solver=None,
             )
             stack.callback(_end, calculator)
-            system.calc = calculator
-            energy = system.get_potential_energy()
+            yield calculator
         except (AssertionError, RuntimeError, ValueError, OSError) as error:
             raise LabelError(f"CP2K ended with an error ({error}); see {folder / 'label.out'}") from error
-        forces = np.asarray(calculator.results["forces"], dtype=float)
-        stress = np.asarray(calculator.results["stress"], dtype=float)
-    output = (folder / "label.out").read_text(errors="replace")
+
+
+def _require_convergence(output: str, folder: Path) -> None:
     if "SCF run NOT converged" in output or "SCF run converged" not in output:
         raise LabelError(f"the self-consistent field did not converge; see {folder / 'label.out'}")
-    return float(energy), forces, stress
+
+
+@contextlib.contextmanager
+def flight_calculator(settings: Cp2kSettings | AseSettings, system: Atoms, folder: Path) -> Iterator[Calculator]:
+    """Give the calculator of a flight: one process for all its steps, each starting from the density before.
+
+    Raises
+    ------
+    InputError
+        If the program or the calculator is not installed.
+    LabelError
+        If it fails at a step; none of its results is used before the field has converged.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(settings, AseSettings):
+        yield make_ase_calculator(settings.factory, settings.arguments)
+        return
+    # Of an interrupted flight, if there was one; else CP2K starts from atoms.
+    restart = ORBITALS if (folder / ORBITALS).is_file() else None
+    with _cp2k_in(folder, system, settings, restart=restart, stress=False) as calculator:
+        yield _Checked(calculator, folder)
+
+
+class _Checked(Calculator):  # type: ignore[misc]
+    """CP2K, each of whose results is used only if its field has converged."""
+
+    implemented_properties: ClassVar = ["energy", "forces"]
+
+    def __init__(self, calculator: Any, folder: Path) -> None:
+        super().__init__()
+        self._calculator = calculator
+        self._folder = folder
+        self._read_bytes = 0
+
+    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = None) -> None:
+        super().calculate(atoms, properties, system_changes)
+        self._calculator.calculate(atoms, ["energy", "forces"], system_changes)
+        with (self._folder / "label.out").open(errors="replace") as stream:
+            stream.seek(self._read_bytes)
+            news = stream.read()
+            self._read_bytes = stream.tell()
+        _require_convergence(news, self._folder)
+        self.results = {name: self._calculator.results[name] for name in ("energy", "forces")}
 
 
 def _end(calculator: Any) -> None:
@@ -376,12 +441,12 @@ def cp2k_input(atoms: Atoms, settings: Cp2kSettings, *, restart: str | None) -> 
     &END MGRID
     &QS
       EPS_DEFAULT {settings.threshold}
-      EXTRAPOLATION USE_GUESS
+      EXTRAPOLATION {settings.extrapolation or "USE_GUESS"}
     &END QS
     &SCF
       SCF_GUESS {word}
       EPS_SCF {settings.convergence}
-      &DIAGONALIZATION ON
+{_smearing(settings)}      &DIAGONALIZATION ON
         ALGORITHM STANDARD
       &END DIAGONALIZATION
       &MIXING
@@ -407,6 +472,17 @@ def cp2k_input(atoms: Atoms, settings: Cp2kSettings, *, restart: str | None) -> 
 {kinds}
   &END SUBSYS
 &END FORCE_EVAL
+"""
+
+
+def _smearing(settings: Cp2kSettings) -> str:
+    if settings.electronic_temperature_K is None:
+        return ""
+    return f"""      ADDED_MOS {settings.added_orbitals or 16}
+      &SMEAR ON
+        METHOD FERMI_DIRAC
+        ELECTRONIC_TEMPERATURE [K] {settings.electronic_temperature_K}
+      &END SMEAR
 """
 
 
