@@ -194,11 +194,11 @@ def _difference(one: _Sample, two: _Sample, paired: PairedDifference | None) -> 
         n_defects=(counts[0][0], counts[1][0]),
         defect_probability=probabilities,
         probability_difference=_minus(probabilities[1], probabilities[0]),
-        fisher_p=float(stats.fisher_exact(counts).pvalue),
+        fisher_p=float(stats.fisher_exact(np.array(counts)).pvalue),
         mean_stored_eV=means,
         mean_of_nonzero_eV=(one.mean(nonzero=True), two.mean(nonzero=True)),
         stored_ratio=_ratio(means[1], means[0]),
-        kolmogorov_smirnov_p=float(stats.ks_2samp(*nonzero).pvalue) if both else float("nan"),
+        kolmogorov_smirnov_p=float(stats.ks_2samp(nonzero[0], nonzero[1]).pvalue) if both else float("nan"),
         paired=paired,
     )
 

@@ -657,7 +657,7 @@ def _replay(chosen: argparse.Namespace) -> int:
         require_allowed,
         settings_words,
     )
-    from cascade_driver.training.replay import ReplaySettings, replay, start_of
+    from cascade_driver.training.replay import MakeCalculator, ReplaySettings, replay, start_of
 
     run = RunDirectory(chosen.run)
     cascade = _one_cascade(run, chosen.id)

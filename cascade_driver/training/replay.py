@@ -33,8 +33,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_masses
 from numpy.typing import NDArray
 
-from cascade_driver.campaign.rundir import RunDirectory, whole_file, write_atomically
+from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError
+from cascade_driver.files import whole_file, write_atomically
 from cascade_driver.schema import build, parameters, plain, read_json
 from cascade_driver.simulation.knock_on import choose_atom, kick_velocity
 from cascade_driver.simulation.lammps_engine import LammpsEngine
@@ -93,7 +94,8 @@ class Step:
 
     def kinetic_energies_eV(self, masses_amu: Array) -> Array:
         """Return those of all atoms, (n,)."""
-        return 0.5 * eV_PER_AMU_A2_PS2 * masses_amu * (self.velocities_A_ps**2).sum(axis=1)
+        squares: Array = (self.velocities_A_ps**2).sum(axis=1)
+        return 0.5 * eV_PER_AMU_A2_PS2 * masses_amu * squares
 
 
 def start_of(run: RunDirectory, cascade: str) -> tuple[Atoms, int]:
