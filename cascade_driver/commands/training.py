@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cascade_driver.training.importing import Imported
     from cascade_driver.training.label_queue import LabelQueue
     from cascade_driver.training.propose import MakeCalculator
+    from cascade_driver.training.replay import OpenCalculator
 
 
 def add_to(verbs: Verbs) -> None:
@@ -657,18 +658,18 @@ def _replay(chosen: argparse.Namespace) -> int:
         require_allowed,
         settings_words,
     )
-    from cascade_driver.training.replay import MakeCalculator, ReplaySettings, replay, start_of
+    from cascade_driver.training.replay import ReplaySettings, replay, start_of
 
     run = RunDirectory(chosen.run)
     cascade = _one_cascade(run, chosen.id)
-    make: MakeCalculator
+    opens: OpenCalculator
     if chosen.potential:
         potential = potential_of(chosen.potential)
-        who, make = potential.name, lambda _folder: nullcontext(calculator(potential))
+        who, opens = potential.name, lambda _folder: nullcontext(calculator(potential))
     else:
         settings = read_label_settings(chosen.settings)
         require_allowed(settings, chosen.allow_calculator)
-        who, make = settings_words(settings), partial(flight_calculator, settings, start_of(run, cascade)[0])
+        who, opens = settings_words(settings), partial(flight_calculator, settings, start_of(run, cascade)[0])
     wanted = ReplaySettings(
         cascade=cascade,
         calculator=who,
@@ -678,7 +679,7 @@ def _replay(chosen: argparse.Namespace) -> int:
     replay(
         run,
         wanted,
-        make_calculator=make,
+        open_calculator=opens,
         out=chosen.out.resolve(),
         until_fs=chosen.until_fs,
         stop_after_s=chosen.stop_after,

@@ -46,7 +46,7 @@ from cascade_driver.units import FS_PER_PS, eV_PER_AMU_A2_PS2
 FLIGHT_FILE = "flight.extxyz"
 
 #: Gives the calculator within a folder of its own; closes it at the end.
-MakeCalculator = Callable[[Path], contextlib.AbstractContextManager[Calculator]]
+OpenCalculator = Callable[[Path], contextlib.AbstractContextManager[Calculator]]
 
 Array = NDArray[np.float64]
 
@@ -139,7 +139,7 @@ def replay(
     run: RunDirectory,
     settings: ReplaySettings,
     *,
-    make_calculator: MakeCalculator,
+    open_calculator: OpenCalculator,
     out: Path,
     until_fs: float,
     stop_after_s: float = float("inf"),
@@ -153,7 +153,7 @@ def replay(
         Nothing in it is changed.
     settings : ReplaySettings
         Which cascade, and how.
-    make_calculator : callable
+    open_calculator : callable
         Gives the calculator for a folder.
     out : pathlib.Path
         Where the flight is kept.
@@ -174,7 +174,7 @@ def replay(
     atoms, pka = start_of(run, settings.cascade)
     _open(out, settings)
     begun = time.monotonic()
-    with make_calculator(out / "calculator") as calculator:
+    with open_calculator(out / "calculator") as calculator:
         forces = _Forces(atoms, calculator)
         step = _resume(out, atoms) or _keep(out, atoms, settings, forces.at_start(), pka)
         observe(_words(step, atoms, pka))
