@@ -1,6 +1,8 @@
 """Exports: complete, whole, and made again at any moment."""
 
+import contextlib
 import csv
+import sqlite3
 import subprocess
 import sys
 
@@ -9,9 +11,10 @@ import ase.io
 import fake_engine
 import numpy as np
 import pytest
+from ase.build import molecule
 from fake_engine import a_campaign, a_run, work_of
 
-from cascade_driver.campaign.executors import Processes
+from cascade_driver.campaign.executors import Processes, Serial
 from cascade_driver.campaign.export import export_ase_db, export_structures, export_table
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
@@ -70,6 +73,61 @@ def test_ase_database_opens_and_holds_every_cascade(run, tmp_path):
     )
     assert "Rows: 4" in shown.stdout
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_rows_of_others_stay_in_a_database(run, tmp_path, capsys):
+    path = tmp_path / "mine.db"
+    with ase.db.connect(path) as database:
+        for name in ("H2O", "CH4", "NH3"):
+            database.write(molecule(name), note="mine", data={"x": [1, 2]})
+    other = a_run(tmp_path / "other", a_campaign(energies=(80,), directions=2, snapshots=1))
+    Serial().work(work_of(other), lambda _: None)
+    for each in (run, other, run):
+        assert main(["export", str(each.path), "--ase-db", str(path)]) == 0
+    with ase.db.connect(path) as database:
+        assert database.count() == 3 + 6 + 2
+        mine = [row.formula for row in database.select(note="mine")]
+        assert mine == ["H2O", "CH4", "H3N"]
+        assert all(row.data["x"] == [1, 2] for row in database.select(note="mine"))
+        assert {row.cascade[1:] for row in database.select("cascade")} == (
+            {p.id for p in run.load().cascades() if run.is_finished(p.id)} | other.finished()
+        )
+        for row in database.select(recoil_energy_eV=80):
+            assert row.stored_energy_eV == other.record(row.cascade[1:]).stored_energy_eV
+
+
+def test_a_row_is_brought_up_to_date(run, tmp_path):
+    path = tmp_path / "x.db"
+    export_ase_db(run, path)
+    with ase.db.connect(path) as database:
+        row = next(database.select(outcome="lost_atoms"))
+        database.update(row.id, vacancies=3, outcome="completed", mark="mine")
+    assert export_ase_db(run, path) == 6
+    with ase.db.connect(path) as database:
+        again = database.get(row.id)
+        assert (again.outcome, again.mark) == ("lost_atoms", "mine")
+        assert "vacancies" not in again
+
+
+def test_what_is_no_ase_database_or_held_by_another_stays_as_it_is(run, tmp_path, capsys, monkeypatch):
+    text, foreign, held = tmp_path / "text.db", tmp_path / "foreign.db", tmp_path / "held.db"
+    text.write_text("my notes, " * 1000)
+    with contextlib.closing(sqlite3.connect(foreign)) as connection:
+        connection.execute("CREATE TABLE notes (x)")
+        connection.commit()
+    export_ase_db(run, held)
+    before = {path: path.read_bytes() for path in (text, foreign, held)}
+    monkeypatch.setattr(
+        "ase.db.sqlite.SQLite3Database._connect", lambda self: sqlite3.connect(self.filename, timeout=0.1)
+    )
+    with contextlib.closing(sqlite3.connect(held)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        for path, words in ((text, "no ASE database"), (foreign, "no ASE database"), (held, "is locked")):
+            assert main(["export", str(run.path), "--ase-db", str(path)]) == 2
+            error = capsys.readouterr().err
+            assert words in error
+            assert error.count("\n") == 1
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_structures_carry_displacements_and_flags(run, tmp_path):

@@ -1,6 +1,7 @@
 """Exports: tables, an ASE database and structures, made from the records at any moment, also while work goes on.
 
-Everything here can be thrown away and made again. A file appears whole or not at all.
+Everything here can be thrown away and made again. A file appears whole or not at all; a database that holds rows
+of others keeps them.
 """
 
 # ASE annotates only part of what it offers:
@@ -8,10 +9,12 @@ Everything here can be thrown away and made again. A file appears whole or not a
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,30 +65,67 @@ def export_table(run: RunDirectory, path: Path) -> int:
 
 
 def export_ase_db(run: RunDirectory, path: Path) -> int:
-    """Write an ASE database with a row per finished cascade of the plan; return how many.
+    """Write a row per finished cascade of the plan into an ASE database; return how many.
 
-    Atoms are the final structure, with `displacement`, `defect` and `is_pka` as data; the columns of
-    `export_table` are key-value pairs, the id as `cascade=c<id>`. A cascade that left no structure has no atoms.
+    A database that is there keeps its other rows: those of this run's cascades are known by their ids and brought
+    up to date, the others are added. Atoms are the final structure, with `displacement`, `defect` and `is_pka` as
+    data; the columns of `export_table` are key-value pairs, the id as `cascade=c<id>`. A cascade that left no
+    structure has no atoms.
 
     Raises
     ------
     InputError
-        If the ending is not .db, or the file cannot be written.
+        If the ending is not .db, what is there is no ASE database, or it cannot be written.
     """
-    from ase.db import connect
-
     if path.suffix != ".db":
         raise InputError(f"{path}: an ASE database is written as .db; choose that ending")
     campaign = run.load()
+    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
+        with whole_file(path) as draft:
+            return _write_rows(run, campaign, draft)
+    try:
+        _require_ase_db(path)
+        return _write_rows(run, campaign, path)
+    except (sqlite3.Error, OSError) as error:
+        raise InputError(
+            f"{path}: cannot be written ({error}), what is in it stays; wait for who uses it, or choose another "
+            "place"
+        ) from None
+
+
+def _require_ase_db(path: Path) -> None:
+    """Refuse what is no ASE database, before anything is written to it."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'systems'").fetchone():
+                return
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        pass
+    raise InputError(f"{path}: is there already and no ASE database, it stays as it is; choose another place")
+
+
+def _write_rows(run: RunDirectory, campaign: Campaign, path: Path) -> int:
+    """Add or update the rows of a run's cascades in one transaction; return how many."""
+    from ase.db import connect
+
+    columns = {"cascade", *_columns()}
     count = 0
-    with whole_file(path) as partial, connect(partial, type="db", use_lock_file=False) as database:
+    with connect(path, type="db", use_lock_file=False) as database:
+        there = {row.cascade: row for row in database.select("cascade", include_data=False)}
         for planned, row in _finished(run, campaign):
             atoms = read_structure(run, planned.id)
             content = {k: v for k, v in _flat(campaign, planned, row).items() if v is not None}
             # ASE refuses strings that look like numbers, and `id` is its own.
             content["cascade"] = f"c{content.pop('id')}"
             arrays = {} if atoms is None else {k: atoms.arrays[k] for k in ("displacement", "defect", "is_pka")}
-            database.write(_bare(atoms), key_value_pairs=content, data=arrays)
+            known = there.get(content["cascade"])
+            if known is None:
+                database.write(_bare(atoms), key_value_pairs=content, data=arrays)
+            else:
+                stale = [key for key in known.key_value_pairs if key in columns and key not in content]
+                database.update(known.id, atoms=_bare(atoms), delete_keys=stale, data=arrays, **content)
             count += 1
     return count
 
