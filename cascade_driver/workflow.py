@@ -6,7 +6,8 @@ import dataclasses
 import difflib
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,10 @@ from cascade_driver.analysis.directional import toward
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.analysis.published import PUBLISHED_MODELS, CaWO4Assumptions, load_stored_energy_model
 from cascade_driver.analysis.response import observed_edges, response
+from cascade_driver.campaign.claims import Claims
 from cascade_driver.campaign.dask_executor import DaskExecutor
 from cascade_driver.campaign.executors import Executor, Processes, Serial, Work, require_executor
-from cascade_driver.campaign.plan import Campaign, make_campaign
+from cascade_driver.campaign.plan import Campaign, make_campaign, what_is_lost
 from cascade_driver.campaign.rundir import RunDirectory, disk_error, outside_said
 from cascade_driver.campaign.status import run_status
 from cascade_driver.campaign.supervise import Progress
@@ -37,7 +39,8 @@ from cascade_driver.config import (
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import text_of, write_atomically
 from cascade_driver.foresight import foresee
-from cascade_driver.simulation.crystal import assemble, constituents, resolved
+from cascade_driver.schema import read_toml
+from cascade_driver.simulation.crystal import CrystalSpec, assemble, constituents, resolved
 from cascade_driver.simulation.knock_on import choose_atom, site_rotations
 from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.provenance import provenance
@@ -94,7 +97,7 @@ class PlannedRun:
     wanted: RunInput
 
 
-def plan_run(given: Path, *, out: Path | None) -> PlannedRun:
+def plan_run(given: Path, *, out: Path | None, replace_plan: bool = False) -> PlannedRun:
     """Read an input file, work out the campaign, and make (or reopen) its run directory.
 
     Parameters
@@ -103,17 +106,28 @@ def plan_run(given: Path, *, out: Path | None) -> PlannedRun:
         The input file, or the name of a shipped one.
     out : pathlib.Path, optional
         The run directory; by default `runs/<name of the input>` in the current folder.
+    replace_plan : bool
+        Whether the plan that is there may lose cascades; adding to it needs no such word.
 
     Raises
     ------
     InputError, PotentialError
-        If something in the input cannot be used; nothing was written then.
+        If something in the input cannot be used, or it would take the place of another campaign; nothing was
+        written then.
     """
+    with attended_run(given, out=out, replace_plan=replace_plan) as planned:
+        return planned
+
+
+@contextmanager
+def attended_run(given: Path, *, out: Path | None, replace_plan: bool = False) -> Iterator[PlannedRun]:
+    """Plan a run as `plan_run` does, and keep others from changing its plan while the context lasts."""
     path = find_input(given)
     wanted = read_input(path)
+    directory = RunDirectory((out or Path("runs") / path.stem).resolve())
     potential = load_potential(wanted.potential.locate(path.parent))
     protocol = Protocol(
-        crystal=resolved(wanted.crystal, path.parent),
+        crystal=resolved(_found(wanted.crystal, path.parent, directory), path.parent),
         potential_name=potential.name,
         potential_digest=potential.digest,
         thermal=wanted.thermal,
@@ -121,23 +135,69 @@ def plan_run(given: Path, *, out: Path | None) -> PlannedRun:
         quench=wanted.quench,
         campaign_seed=wanted.seed,
     )
-    directory = RunDirectory((out or Path("runs") / path.stem).resolve())
-    campaign = make_campaign(
-        title=wanted.title or path.stem,
-        protocol=protocol,
-        potential=potential,
-        recoils=wanted.recoils,
-        known_groups=directory.known_groups(),
-    )
+
+    def made(earlier: Campaign | None) -> Campaign:
+        return make_campaign(
+            title=wanted.title or path.stem,
+            protocol=protocol,
+            potential=potential,
+            recoils=wanted.recoils,
+            known_groups={group.sampling: group for group in earlier.groups} if earlier else None,
+        )
+
+    before = directory.plan()
+    campaign = made(before)
     foresee(wanted, campaign, directory.path)
     directory.prepare()
-    try:
-        kept = directory.keep(potential)
-        directory.save(campaign)
-        write_atomically(directory.path / INPUT_FILE, text_of(path, what="TOML"))
-    except OSError as error:
-        raise disk_error(directory.path, error) from None
-    return PlannedRun(directory=directory, campaign=campaign, potential=kept, given=potential, wanted=wanted)
+    with ExitStack() as attendance:
+        try:
+            with directory.planning():
+                earlier = directory.plan()
+                if earlier != before:
+                    campaign = made(earlier)
+                if earlier is not None:
+                    _require_leave(directory, earlier, campaign, path, replace_plan=replace_plan)
+                kept = directory.keep(potential)
+                directory.keep_crystal(campaign)
+                directory.save(campaign)
+                write_atomically(directory.path / INPUT_FILE, text_of(path, what="TOML"))
+                attendance.enter_context(directory.attended())
+        except OSError as error:
+            raise disk_error(directory.path, error) from None
+        yield PlannedRun(directory=directory, campaign=campaign, potential=kept, given=potential, wanted=wanted)
+
+
+def _found(crystal: CrystalSpec, base: Path, directory: RunDirectory) -> CrystalSpec:
+    """Return a crystal whose file is the copy in the run, if it is not where the input says."""
+    if crystal.file is None or (base / crystal.file).exists():
+        return crystal
+    copy = directory.kept_crystal(crystal.file)
+    return crystal if copy is None else dataclasses.replace(crystal, file=str(copy))
+
+
+def _require_leave(
+    directory: RunDirectory, earlier: Campaign, later: Campaign, given: Path, *, replace_plan: bool
+) -> None:
+    """Refuse a plan that takes the place of another campaign, or changes it while somebody is at work on it."""
+    stored = directory.path / INPUT_FILE
+    contents = [read_toml(file) if file.is_file() else {} for file in (stored, given)]
+    asked, asks = ({k: v for k, v in content.items() if k != "work"} for content in contents)
+    lost = what_is_lost(earlier, later)
+    # A driver ends with the table of the plan that is there then; other workers know theirs from the beginning.
+    others = directory.drivers() if asked != asks else 0
+    if lost:
+        others += len(Claims(directory.claims).living())
+    if others:
+        raise InputError(
+            f"{directory.path}: {others} drivers or tasks are at work on another input ({stored}); wait for them, "
+            "or choose another --out"
+        )
+    if lost and not replace_plan:
+        finished = len(directory.finished() & {planned.id for planned in earlier.cascades()})
+        raise InputError(
+            f"{directory.path}: holds another campaign ({lost}), {finished} of its cascades are finished; choose "
+            "another --out, or give its plan up with --replace-plan (what is finished stays on the disk)"
+        )
 
 
 def open_run(path: Path) -> PlannedRun:

@@ -209,7 +209,7 @@ def test_a_record_of_another_version_is_refused_with_one_line_and_never_moved(
         (run.cascades / names[0] / "record.json").write_text("{")
     before = another_version(run, names[-1])
     arguments = {
-        "run": ["run", str(run.path / "input.toml"), "--out", str(run.path)],
+        "run": ["run", str(run.path / "input.toml"), "--out", str(run.path), "--replace-plan"],
         "export": ["export", str(run.path), "--table", str(tmp_path / "x.csv")],
         "submit": ["submit", str(run.path), "--slurm", "--dry-run"],
         "show": ["show", str(run.path), names[-1]],

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -270,6 +270,41 @@ class Campaign:
             knock_on=planned.knock_on,
             seed=planned.seed,
         )
+
+
+def what_is_lost(earlier: Campaign, later: Campaign) -> str:
+    """Return in one line what a later plan does not ask for any more; empty if it only adds."""
+    if earlier == later:
+        return ""
+    kept = {planned.id for planned in later.cascades()}
+    lost = [planned for planned in earlier.cascades() if planned.id not in kept]
+    if not lost:
+        return ""
+    changes = _changes(plain(earlier.protocol), plain(later.protocol))
+    if changes:
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        return ", ".join(changes[:3]) + more
+    asked = {(c.species, c.recoil_energy_eV) for c in later.cascades()}
+    gone = sorted({(c.species, c.recoil_energy_eV) for c in lost} - asked)
+    if gone:
+        more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
+        return "without " + ", ".join(f"{species} at {energy:g} eV" for species, energy in gone[:3]) + more
+    why = "other directions, fewer snapshots, or other later kicks"
+    return f"without {len(lost)} of its {earlier.size} cascades: {why}"
+
+
+def _changes(before: Any, after: Any, name: str = "") -> list[str]:
+    """Return what differs between two JSON-ready protocols, `name before -> after` each."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        # Where a crystal's file lies does not matter; its checksum does.
+        keys = [key for key in dict.fromkeys([*before, *after]) if f"{name}{key}" != "crystal.file"]
+        return [c for key in keys for c in _changes(before.get(key), after.get(key), f"{name}{key}.")]
+    return [] if before == after else [f"{name[:-1]} {_short(before)} -> {_short(after)}"]
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 24 else text[:12] + "..."
 
 
 def solid_angle_shares(cascades: Sequence[PlannedCascade]) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
     RUN/campaign.json             the plan, with everything worked out
     RUN/potentials/<digest>/      the potential, a copy: the run can be moved to another machine
+    RUN/crystals/<digest>/        the structure file of its crystal, if it has one
     RUN/starts/<id>/              box and thermal starting states, shared by all cascades
     RUN/cascades/<id>/            one finished cascade: record.json, final.extxyz.gz, perhaps a trajectory
     RUN/claims/                   who is at work on what
@@ -16,25 +17,28 @@ at all. Nothing here deletes or overwrites a finished cascade.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import glob
 import itertools
 import os
 import shutil
 import time
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from cascade_driver.campaign.claims import Claims, is_running
+from cascade_driver.campaign.claims import Claims, Heartbeat, is_running
 from cascade_driver.campaign.index import Index, Row, number, row_of
 from cascade_driver.campaign.plan import Campaign, RecoilGroup, solid_angle_shares
 from cascade_driver.errors import CascadeError, InputError, PotentialError, RecordError
 from cascade_driver.files import flush, this_place, write_atomically
-from cascade_driver.schema import build, canonical_json, digest, plain, read_json
+from cascade_driver.schema import build, canonical_json, digest, file_sha256, plain, read_json
 from cascade_driver.simulation.cascade import Result, write_structure
+from cascade_driver.simulation.crystal import CrystalSpec, resolved
 from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.record import CascadeTable, Outcome, Record, read_record, write_record
 from cascade_driver.simulation.spec import Protocol
@@ -52,6 +56,12 @@ DISK_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES,
 
 #: Half-written files of another machine are swept when they are this old; a cascade is stored within seconds.
 _SWEEP_AFTER_s = 24 * 3600.0
+
+#: Claims of drivers begin so; they are no tasks.
+_DRIVER = ".driver-"
+
+#: Looks, five a second, until somebody who plans is said to be in the way.
+_PLANNING_PATIENCE = 150
 
 _count = itertools.count()
 
@@ -140,13 +150,84 @@ class RunDirectory:
                 f"{path}: content differs from its checksum; move it away and give `cascade run` the input again: "
                 "the same plan is made, and what is finished stays"
             )
-        return build(Campaign, content, origin=str(path))
+        campaign = build(Campaign, content, origin=str(path))
+        place = self._crystal_file(campaign.protocol.crystal)
+        if place is None or not place.is_file():
+            return campaign
+        crystal = dataclasses.replace(campaign.protocol.crystal, file=str(place))
+        return dataclasses.replace(campaign, protocol=dataclasses.replace(campaign.protocol, crystal=crystal))
+
+    def plan(self) -> Campaign | None:
+        """Return the plan as `load` does, or None if there is none yet."""
+        return self.load() if (self.path / CAMPAIGN_FILE).is_file() else None
 
     def known_groups(self) -> dict[str, RecoilGroup]:
         """Return the recoil groups of the plan that is there, by their sampling; none without a plan."""
-        if not (self.path / CAMPAIGN_FILE).is_file():
-            return {}
-        return {group.sampling: group for group in self.load().groups}
+        plan = self.plan()
+        return {} if plan is None else {group.sampling: group for group in plan.groups}
+
+    @contextmanager
+    def planning(self) -> Iterator[None]:
+        """Be the only one who changes the plan.
+
+        Raises
+        ------
+        InputError
+            If somebody else is at it for long.
+        """
+        claims = Claims(self.claims)
+        for _ in range(_PLANNING_PATIENCE):
+            if (claim := claims.take(".planning")) is not None:
+                break
+            time.sleep(0.2)
+        else:
+            raise InputError(f"{self.path}: another driver is planning in it; wait, or choose another --out")
+        try:
+            yield
+        finally:
+            claim.release()
+
+    @contextmanager
+    def attended(self) -> Iterator[None]:
+        """Show that a driver is at work here, so that nobody changes the plan under it."""
+        claim = Claims(self.claims).take(f"{_DRIVER}{this_place()}-{os.getpid()}-{next(_count)}")
+        with Heartbeat() as beat:
+            if claim is None:
+                raise RuntimeError("a claim with a number of our own is taken")
+            beat.add(claim)
+            try:
+                yield
+            finally:
+                beat.release(claim)
+
+    def drivers(self) -> int:
+        """Return how many drivers are at work here."""
+        claims = Claims(self.claims)
+        return sum(claims.lives(path) for path in self.claims.glob(f"{_DRIVER}*.json"))
+
+    def keep_crystal(self, campaign: Campaign) -> None:
+        """Copy the structure file of a crystal into the run: a run that is moved takes it along.
+
+        Raises
+        ------
+        InputError
+            If it is not there any more, or altered.
+        """
+        place = self._crystal_file(campaign.protocol.crystal)
+        if place is None or (place.is_file() and file_sha256(place) == campaign.protocol.crystal.file_sha256):
+            return
+        given = Path(str(resolved(campaign.protocol.crystal, Path()).file))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(place, given.read_bytes())
+
+    def kept_crystal(self, name: str) -> Path | None:
+        """Return the copy of a structure file of this name, if the run has one."""
+        return next(iter(sorted((self.path / "crystals").glob(f"*/{glob.escape(Path(name).name)}"))), None)
+
+    def _crystal_file(self, crystal: CrystalSpec) -> Path | None:
+        if crystal.file is None:
+            return None
+        return self.path / "crystals" / str(crystal.file_sha256)[:16] / Path(crystal.file).name
 
     def keep(self, potential: Potential) -> Potential:
         """Copy a potential into the run, if it is not there or damaged, and return the copy."""

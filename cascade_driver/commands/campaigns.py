@@ -45,6 +45,11 @@ def _add_run(verbs: Verbs) -> None:
     verb.add_argument("--workers", type=positive, metavar="N", help="processes at a time (default: all cores)")
     verb.add_argument("--executor", metavar="NAME", help="processes (default), serial or dask")
     verb.add_argument("--plan-only", action="store_true", help="write the plan and stop")
+    verb.add_argument(
+        "--replace-plan",
+        action="store_true",
+        help="take the place of another campaign in RUN; its finished cascades stay on the disk, uncounted",
+    )
     _add_retries(verb)
 
 
@@ -175,28 +180,28 @@ def _run(chosen: argparse.Namespace) -> int:
     from cascade_driver.simulation.checked import doubt
     from cascade_driver.simulation.potential import data_folder
     from cascade_driver.terminal import headed, make_console, watched_work
-    from cascade_driver.workflow import plan_run
+    from cascade_driver.workflow import attended_run
 
     if chosen.executor is not None:
         require_executor(chosen.executor)
     path = find_input(chosen.input)
-    planned = plan_run(path, out=chosen.out)
-    _supersede(planned.directory, planned.campaign, chosen)
-    console = make_console()
-    campaign = planned.campaign
-    console.print(headed(campaign.title, f": {campaign.size} cascades in {planned.directory.path}"))
-    shipped = " (shipped)" if path.parent == data_folder("inputs") else ""
-    console.print(f"input     {path}{shipped}", soft_wrap=True)
-    console.print(f"potential {planned.given.name_and_place}, {campaign.potential_status}", soft_wrap=True)
-    if said := doubt(planned.given, campaign.protocol.crystal):
-        console.print(f"note: {said}", soft_wrap=True)
-    if chosen.plan_only:
-        return 0
-    watched_work(planned, workers=chosen.workers, executor=chosen.executor, console=console)
-    if planned.wanted.analysis is None:
-        _print_status(planned.directory.path)
-        return 0
-    return _conclude(planned.directory.path, allow_failures=False)
+    with attended_run(path, out=chosen.out, replace_plan=chosen.replace_plan) as planned:
+        _supersede(planned.directory, planned.campaign, chosen)
+        console = make_console()
+        campaign = planned.campaign
+        console.print(headed(campaign.title, f": {campaign.size} cascades in {planned.directory.path}"))
+        shipped = " (shipped)" if path.parent == data_folder("inputs") else ""
+        console.print(f"input     {path}{shipped}", soft_wrap=True)
+        console.print(f"potential {planned.given.name_and_place}, {campaign.potential_status}", soft_wrap=True)
+        if said := doubt(planned.given, campaign.protocol.crystal):
+            console.print(f"note: {said}", soft_wrap=True)
+        if chosen.plan_only:
+            return 0
+        watched_work(planned, workers=chosen.workers, executor=chosen.executor, console=console)
+        if planned.wanted.analysis is None:
+            _print_status(planned.directory.path)
+            return 0
+        return _conclude(planned.directory.path, allow_failures=False)
 
 
 def _supersede(run: RunDirectory, campaign: Campaign, chosen: argparse.Namespace) -> None:
