@@ -52,6 +52,20 @@ def test_spins_scale_the_rate_by_their_closed_form():
         dark_matter_spectrum(target="Al", coupling="charge", **CASE)
 
 
+def test_a_nucleus_whose_spin_is_not_known_is_not_passed_over():
+    # 6Li, 7.6 % of lithium, and molybdenum's odd isotopes were counted as if they had no spin
+    for target, words in (("LiF", "spins in Li6, which is 7.6% of Li"), ("ZnMoO4", "spins in Mo95")):
+        with pytest.raises(InputError, match=words):
+            dark_matter_spectrum(target=target, coupling="neutron_spin", **CASE)
+        dark_matter_spectrum(target=target, **CASE)
+    for target in ("LiF[Li7=1]", "NaI", "CsI", "TeO2", "GaAs", "CaWO4", "Al2O3", "CaF2", "PbWO4", "C", "Ge"):
+        for coupling in ("proton_spin", "neutron_spin"):
+            dark_matter_spectrum(target=target, coupling=coupling, **CASE)
+    # fluorine is the proton target: 4/3 x 3 x 0.478^2
+    (fluorine,) = parse_target("F").isotopes
+    assert spin_enhancement(fluorine, "proton_spin") == pytest.approx(4 * 0.478**2)
+
+
 def oscillator_density(radius_fm, *, n: int, orbital: int, length_fm: float):
     """Radial probability density of an oscillator state, by its textbook wave function."""
     x = (radius_fm / length_fm) ** 2

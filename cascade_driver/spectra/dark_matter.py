@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +18,7 @@ from cascade_driver.errors import InputError
 from cascade_driver.spectra.form_factor import helm_form_factor, spin_structure_factor
 from cascade_driver.spectra.quadrature import integrate_over_bins
 from cascade_driver.spectra.spectrum import Spectrum, check_edges
-from cascade_driver.spectra.target import Isotope, parse_target
+from cascade_driver.spectra.target import Isotope, Target, parse_target
 from cascade_driver.units import SECONDS_PER_DAY, SPEED_OF_LIGHT_KM_S
 
 #: Velocity of the Sun in the galactic rest frame (towards the centre, along the rotation, to the north pole):
@@ -203,25 +203,49 @@ _ORBITAL_SPEED_km_s = 29.79
 _ORBIT = ((0.9931, 0.1170, -0.01032), (-0.0670, 0.4927, -0.8676))
 _EQUINOX_year = 0.218
 
-#: Nuclear spin J and expectation values of the spin of protons and neutrons. Al27, Si29, Ge73: Klos et al. 2013,
-#: doi:10.1103/PhysRevD.88.083516; C13, O17, W183: Bednyakov & Simkovic 2005, arXiv:hep-ph/0406218 (W183: odd-group
-#: model); Ca43: single neutron in f7/2, no calculation known.
-NUCLEAR_SPINS: Mapping[tuple[str, int], tuple[float, float, float]] = MappingProxyType(
+
+class NuclearSpin(NamedTuple):
+    """Spin J of a nucleus, expectation values of the spins of protons and neutrons, and the oscillator shell."""
+
+    J: float
+    protons: float
+    neutrons: float
+    shell: int
+
+
+#: By isotope. F19, Na23, Al27, Si29, Ge73, I127, Xe129, Xe131: Klos et al. 2013, doi:10.1103/PhysRevD.88.083516;
+#: others: Bednyakov & Simkovic 2005, arXiv:hep-ph/0406218, and what they cite (odd-group models where no better
+#: calculation is known); Ca43: single neutron in f7/2, no calculation known.
+NUCLEAR_SPINS: Mapping[tuple[str, int], NuclearSpin] = MappingProxyType(
     {
-        ("C", 13): (0.5, -0.009, -0.172),
-        ("O", 17): (2.5, -0.036, 0.508),
-        ("Al", 27): (2.5, 0.326, 0.038),
-        ("Si", 29): (0.5, 0.016, 0.156),
-        ("Ca", 43): (3.5, 0.0, 0.5),
-        ("Ge", 73): (4.5, 0.031, 0.439),
-        ("W", 183): (0.5, 0.0, -0.03),
+        ("Li", 7): NuclearSpin(1.5, 0.497, 0.004, 1),
+        ("B", 11): NuclearSpin(1.5, 0.292, 0.008, 1),
+        ("C", 13): NuclearSpin(0.5, -0.009, -0.172, 1),
+        ("O", 17): NuclearSpin(2.5, -0.036, 0.508, 2),
+        ("F", 19): NuclearSpin(0.5, 0.478, -0.002, 2),
+        ("Na", 23): NuclearSpin(1.5, 0.224, 0.024, 2),
+        ("Mg", 25): NuclearSpin(2.5, 0.040, 0.376, 2),
+        ("Al", 27): NuclearSpin(2.5, 0.326, 0.038, 2),
+        ("Si", 29): NuclearSpin(0.5, 0.016, 0.156, 2),
+        ("Ca", 43): NuclearSpin(3.5, 0.0, 0.5, 3),
+        ("Zn", 67): NuclearSpin(2.5, 0.0, -0.23, 3),
+        ("Ga", 69): NuclearSpin(1.5, 0.11, 0.0, 3),
+        ("Ga", 71): NuclearSpin(1.5, 0.23, 0.0, 3),
+        ("Ge", 73): NuclearSpin(4.5, 0.031, 0.439, 4),
+        ("As", 75): NuclearSpin(1.5, -0.01, 0.0, 3),
+        ("Te", 123): NuclearSpin(0.5, 0.0, 0.491, 4),
+        ("Te", 125): NuclearSpin(0.5, -0.0008, 0.499, 4),
+        ("I", 127): NuclearSpin(2.5, 0.342, 0.031, 4),
+        ("Xe", 129): NuclearSpin(0.5, 0.010, 0.329, 4),
+        ("Xe", 131): NuclearSpin(1.5, -0.009, -0.272, 4),
+        ("Cs", 133): NuclearSpin(3.5, -0.225, 0.002, 4),
+        ("W", 183): NuclearSpin(0.5, 0.0, -0.03, 5),
+        ("Pb", 207): NuclearSpin(0.5, -0.010, -0.149, 5),
     }
 )
 
-#: Oscillator shell of the nucleon that carries the spin: p1/2, d5/2, d5/2, s1/2, f7/2, g9/2, p1/2.
-_UNPAIRED_SHELL: Mapping[tuple[str, int], int] = MappingProxyType(
-    dict(zip(NUCLEAR_SPINS, (1, 2, 2, 2, 3, 4, 5), strict=True))
-)
+#: An isotope that makes more of the atoms of its element, and whose spins are not known, is not passed over.
+_LARGEST_UNKNOWN = 0.01
 
 Coupling = Literal["independent", "proton_spin", "neutron_spin"]
 
@@ -279,13 +303,30 @@ def spin_enhancement(isotope: Isotope, coupling: Coupling) -> float:
     .. math:: \frac{4}{3} \frac{J + 1}{J} \langle S_{p,n} \rangle^2
 
     At zero momentum transfer (`spin_structure_factor` says how it falls). Bednyakov & Simkovic 2005,
-    arXiv:hep-ph/0406218; 0 for isotopes that `NUCLEAR_SPINS` lacks.
+    arXiv:hep-ph/0406218; 0 for even-even nuclei, and for isotopes that `NUCLEAR_SPINS` lacks.
     """
     if coupling == "independent":
         return float(isotope.mass_number**2)
-    J, proton, neutron = NUCLEAR_SPINS.get((isotope.symbol, isotope.mass_number), (1.0, 0.0, 0.0))
-    spin = proton if coupling == "proton_spin" else neutron
-    return 4.0 / 3.0 * (J + 1.0) / J * spin**2
+    known = NUCLEAR_SPINS.get((isotope.symbol, isotope.mass_number))
+    if known is None:
+        return 0.0
+    spin = known.protons if coupling == "proton_spin" else known.neutrons
+    return 4.0 / 3.0 * (known.J + 1.0) / known.J * spin**2
+
+
+def _require_spins(target: Target) -> None:
+    """Refuse a target with a nucleus that has a spin, of which nothing is known."""
+    for symbol in target.elements:
+        isotopes = target.isotopes_of(symbol)
+        atoms = sum(i.atoms_per_kg for i in isotopes)
+        for i in isotopes:
+            odd = i.atomic_number % 2 or i.neutron_number % 2
+            if odd and (symbol, i.mass_number) not in NUCLEAR_SPINS and i.atoms_per_kg > _LARGEST_UNKNOWN * atoms:
+                raise InputError(
+                    f"target {target.name}: nothing is known of the spins in {symbol}{i.mass_number}, which is "
+                    f"{i.atoms_per_kg / atoms:.1%} of {symbol}; couplings to spin know "
+                    f"{', '.join(f'{name}{A}' for name, A in NUCLEAR_SPINS)}"
+                )
 
 
 def propagator(
@@ -351,7 +392,8 @@ def dark_matter_spectrum(
     Raises
     ------
     InputError
-        If the formula, the edges, the mass or the cross-section cannot be used.
+        If the formula, the edges, the mass or the cross-section cannot be used, or a spin couples and nothing is
+        known of the spins in an isotope that makes more than 1 % of its element.
     """
     edges = check_edges(energy_edges_eV, floor_eV=0.0)
     _check_positive("mass_GeV", mass_GeV, "dark matter")
@@ -365,6 +407,8 @@ def dark_matter_spectrum(
     kinks = [v for h in halos for v in (abs(h.escape_speed_km_s - h.earth_speed_km_s), h.largest_speed_km_s)]
     speeds_km_s = np.concatenate([np.linspace(0.0, fastest, _SPEED_PIECES + 1), kinks])
     parsed = parse_target(target)
+    if coupling != "independent":
+        _require_spins(parsed)
     counts = {symbol: np.zeros(len(edges) - 1) for symbol in parsed.elements}
     for isotope in parsed.isotopes:
 
@@ -380,6 +424,7 @@ def dark_matter_spectrum(
                 for one in halos
             ]
             coherent = np.asarray(np.mean(at_speeds, axis=0), dtype=np.float64)
+            spins = NUCLEAR_SPINS.get((isotope.symbol, isotope.mass_number))
             if coupling != "independent":
                 form = helm_form_factor(
                     recoil_energy_eV, mass_number=isotope.mass_number, mass_MeV=isotope.mass_MeV
@@ -388,7 +433,7 @@ def dark_matter_spectrum(
                     recoil_energy_eV,
                     mass_number=isotope.mass_number,
                     mass_MeV=isotope.mass_MeV,
-                    shell=_UNPAIRED_SHELL.get((isotope.symbol, isotope.mass_number), 0),
+                    shell=spins.shell if spins else 0,
                 )
                 coherent = coherent * spin / (isotope.mass_number * form) ** 2
             return coherent * propagator(recoil_energy_eV, isotope=isotope, mediator_mass_MeV=mediator_mass_MeV)
