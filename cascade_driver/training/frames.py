@@ -22,8 +22,8 @@ import numpy as np
 import spglib
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from cascade_driver.errors import InputError
 from cascade_driver.files import whole_file
@@ -146,9 +146,21 @@ def _structure_flaw(atoms: Atoms) -> str:
     volume = atoms.cell.volume / len(atoms) if atoms.cell.rank == 3 else 0.0
     if volume < _SMALLEST_VOLUME_A3:
         return f"its cell leaves {volume:.3g} A^3 to an atom; give a cell and positions in angstrom"
-    if neighbor_list("i", atoms, _ONE_PLACE_A).size:
+    if _share_a_place(atoms):
         return f"two of its atoms stand within {_ONE_PLACE_A} A"
     return ""
+
+
+def _share_a_place(atoms: Atoms) -> bool:
+    """Return whether two atoms stand nearer than `_ONE_PLACE_A`."""
+    cell = atoms.cell.array
+    places = atoms.get_scaled_positions() % 1.0 % 1.0  # twice: -1e-17 is wrapped to 1
+    reach = _ONE_PLACE_A * float(np.linalg.norm(np.linalg.inv(cell), 2))
+    if reach >= 0.5:
+        return False  # a box thinner than that was refused by its volume
+    pairs = KDTree(places, boxsize=1.0).query_pairs(reach, output_type="ndarray")
+    apart = places[pairs[:, 0]] - places[pairs[:, 1]]
+    return bool((np.linalg.norm((apart - np.round(apart)) @ cell, axis=1) < _ONE_PLACE_A).any())
 
 
 def _label_flaw(frame: LabelledFrame) -> str:
