@@ -424,6 +424,19 @@ def test_frames_without_words_are_of_one_run_and_two_files_are_two(tmp_path):
         assert {frame.group for frame in frames} == {"perfect"}
 
 
+def test_the_structures_of_a_file_that_wait_for_labels_are_one_run_too(tmp_path):
+    from cascade_driver.training.label_queue import LabelQueue
+
+    (tmp_path / "lj.toml").write_text('kind = "ase"\nfactory = "ase.calculators.lj:LennardJones"\n')
+    write(tmp_path / "md.xyz", structures(emt_run(count=3)), format="extxyz")
+    for option, runs in (([], 1), (["--trajectory", "each"], 3)):
+        folder = tmp_path / f"Q{runs}"
+        queue = ["--queue", str(folder), "--settings", str(tmp_path / "lj.toml")]
+        assert main(["train", "propose", "file", str(tmp_path / "md.xyz"), *queue, *option]) == 0
+        assert main(["train", "label", str(folder)]) == 0
+        assert len({frame.trajectory for frame in LabelQueue(folder).labelled()}) == runs
+
+
 # -- what only looks wrong --------------------------------------------------------------------------------------
 
 
@@ -467,7 +480,30 @@ def test_contradictions_and_mixed_settings_are_said():
     twice = [one, _with(one, energy_eV=one.energy_eV + 1), two]
     assert "stand there twice" in doubts(twice)[0]
     mixed = doubts([_with(one, settings="coarse", group="perfect"), _with(two, settings="fine")])
-    assert any("2 settings" in said and "`fine` lack" in said for said in mixed)
+    assert any("labels of 2 settings (`coarse`, `fine`)" in said for said in mixed)
+
+
+def test_labels_that_count_from_the_crystal_of_other_settings_are_said(tmp_path, copper):
+    from cascade_driver.training.fit_input import frames_of, read_fit_input
+
+    for name in ("crystal.extxyz.gz", "frames.extxyz.gz"):
+        frames = read_frames(copper / name)
+        write_frames(tmp_path / name, [_with(frame, settings=f"VASP {name[0]}") for frame in frames])
+    shutil.copy(data_folder("inputs") / "training" / "minimal.toml", tmp_path)
+    wanted, said = read_fit_input(tmp_path / "minimal.toml"), list[str]()
+    frames_of(wanted, warn=said.append)
+    assert len(said) == 1
+    assert "labels of `VASP f` count from the crystal of other settings" in said[0]
+    write_frames(tmp_path / "frames.extxyz.gz", [_with(f, settings="VASP c") for f in frames])
+    frames_of(wanted, warn=said.append)
+    assert len(said) == 1
+
+
+def test_both_files_of_vasp_name_the_same_settings():
+    (outcar,), (vasprun,) = imported("OUTCAR.Ge.vdw.gz").frames, imported("vasprun.Ge.vdw.xml.gz").frames
+    assert outcar.settings == vasprun.settings == "VASP 226 eV GGA=PE ISMEAR=1 SIGMA=0.1"
+    assert imported("cp2k_output.gz").frames[0].settings == "CP2K PBE 400 Ry"
+    assert imported("OUTCAR.Ge.vdw.gz", settings="mine").frames[0].settings == "mine"
 
 
 def test_an_import_says_what_it_doubts(tmp_path, capsys):

@@ -54,6 +54,9 @@ def _add_propose(kinds: Verbs) -> None:
     files = add_verb(sources, "file", _propose_files, "Structures of any file that ASE reads.")
     files.add_argument("files", type=Path, nargs="+", metavar="FILE")
     files.add_argument("--group", default="given", help="of all of them (default: given)")
+    files.add_argument(
+        "--trajectory", default="", metavar="T", help="of all; `each`: independent (default: one of each file)"
+    )
     _add_queue(files)
     strain = add_verb(sources, "strain", _propose_strained, "The crystal, strained and shaken at random.")
     strain.add_argument("--strain", type=float, default=0.02, help="standard deviation (default: 0.02)")
@@ -173,6 +176,8 @@ def _ask(chosen: argparse.Namespace, structures: Iterable[Atoms]) -> int:
 def _propose_files(chosen: argparse.Namespace) -> int:
     import ase.io
 
+    from cascade_driver.training.frames import structure_id
+    from cascade_driver.training.importing import EACH
     from cascade_driver.training.propose import named
 
     structures = []
@@ -184,7 +189,10 @@ def _propose_files(chosen: argparse.Namespace) -> int:
             raise InputError(f"{path}: not a file of structures that ASE reads ({error})") from None
         for number, atoms in enumerate(frames):
             group = str(atoms.info.get("group", chosen.group))
-            trajectory = str(atoms.info.get("trajectory", f"{path.stem}-{number}"))
+            # The frames of one file are of one run, unless somebody says otherwise: folds must not tear it apart.
+            run = chosen.trajectory or f"{path.name}-{structure_id(frames[0])[:8]}"
+            run = f"{path.name}-{number}-{structure_id(atoms)[:8]}" if chosen.trajectory == EACH else run
+            trajectory = str(atoms.info.get("trajectory", run))
             origin = str(atoms.info.get("origin", path.name))
             structures.append(named(atoms, group=group, trajectory=trajectory, origin=origin))
     return _ask(chosen, structures)

@@ -18,7 +18,8 @@ from cascade_driver.training.cross_validation import GroupErrors, errors_by_grou
 from cascade_driver.training.export import About
 from cascade_driver.training.extended_xyz import read_frames
 from cascade_driver.training.fit import Fit, FitPlan, export_ensemble, export_fit, fit_potential, unfilled_folds
-from cascade_driver.training.frames import LabelledFrame, from_the_crystal
+from cascade_driver.training.frames import LabelledFrame, from_the_crystal, without_own_crystal
+from cascade_driver.training.importing import contradictions, wrong_derivatives
 
 
 @parameters
@@ -151,8 +152,10 @@ def _complete(plan: Any) -> Any:
     return complete
 
 
-def frames_of(wanted: FitInput) -> dict[str, list[LabelledFrame]]:
-    """Return the frames of an input by kind of labels.
+def frames_of(
+    wanted: FitInput, *, warn: Callable[[str], None] = lambda _line: None
+) -> dict[str, list[LabelledFrame]]:
+    """Return the frames of an input by kind of labels; `warn` is told what looks wrong with them.
 
     Raises
     ------
@@ -164,10 +167,13 @@ def frames_of(wanted: FitInput) -> dict[str, list[LabelledFrame]]:
     for data in wanted.data:
         try:
             crystal = read_frames(Path(data.crystal)) if data.crystal else None
-            frames = from_the_crystal(read_frames(Path(data.file)), crystal=crystal, where=data.file)
+            labelled = read_frames(Path(data.file))
+            frames = from_the_crystal(labelled, crystal=crystal, where=data.file)
         except InputError as error:
             complaints.append(str(error))
             continue
+        for settings in without_own_crystal(labelled, crystal=crystal):
+            warn(f"{data.file}: labels of `{settings}` count from the crystal of other settings")
         found[data.labels] += [frame for frame in frames if frame.group not in data.leave_out]
         foreign = {symbol for frame in frames for symbol in frame.atoms.symbols} - set(wanted.plan.species)
         if foreign:
@@ -193,7 +199,9 @@ def run_fit(wanted: FitInput, *, cache: Path, progress: Callable[[str], None]) -
     InputError, FitError
         See `fit_potential`.
     """
-    frames = frames_of(wanted)
+    frames = frames_of(wanted, warn=lambda line: progress(f"warning: {line}"))
+    for line in [*wrong_derivatives(frames["dear"] + frames["cheap"]), *contradictions(frames["dear"])]:
+        progress(f"warning: {line}")
     cheap = run_cheap_fit(wanted, frames, cache=cache, progress=progress)
     if not frames["dear"]:
         assert cheap is not None

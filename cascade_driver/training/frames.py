@@ -154,11 +154,11 @@ def _structure_flaw(atoms: Atoms) -> str:
 def _share_a_place(atoms: Atoms) -> bool:
     """Return whether two atoms stand nearer than `_ONE_PLACE_A`."""
     cell = atoms.cell.array
-    places = atoms.get_scaled_positions() % 1.0 % 1.0  # twice: -1e-17 is wrapped to 1
+    places: NDArray[np.float64] = atoms.get_scaled_positions() % 1.0 % 1.0  # twice: -1e-17 is wrapped to 1
     reach = _ONE_PLACE_A * float(np.linalg.norm(np.linalg.inv(cell), 2))
     if reach >= 0.5:
         return False  # a box thinner than that was refused by its volume
-    pairs = KDTree(places, boxsize=1.0).query_pairs(reach, output_type="ndarray")
+    pairs = KDTree(places, boxsize=np.ones(3)).query_pairs(reach, output_type="ndarray")
     apart = places[pairs[:, 0]] - places[pairs[:, 1]]
     return bool((np.linalg.norm((apart - np.round(apart)) @ cell, axis=1) < _ONE_PLACE_A).any())
 
@@ -274,6 +274,14 @@ def from_the_crystal(
         return min(one.energy_eV / len(one.atoms) for one in near)
 
     return [dataclasses.replace(f, energy_eV=f.energy_eV - len(f.atoms) * crystal_eV_per_atom(f)) for f in frames]
+
+
+def without_own_crystal(
+    frames: Sequence[LabelledFrame], *, crystal: Sequence[LabelledFrame] | None = None
+) -> list[str]:
+    """Return the settings of frames whose energies count from the crystal of other settings."""
+    own = {frame.settings for frame in crystal or frames if frame.group == PERFECT}
+    return sorted({frame.settings for frame in frames} - own)
 
 
 def _same_box(one: Atoms, two: Atoms) -> bool:

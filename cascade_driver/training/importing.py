@@ -24,7 +24,6 @@ from cascade_driver.errors import InputError
 from cascade_driver.schema import parameters
 from cascade_driver.training.extended_xyz import FrameKeys, FrameUnits, labelled, no_crystal, read_structures
 from cascade_driver.training.frames import (
-    PERFECT,
     LabelledFrame,
     LARGEST_STRESS_GPa,
     bare,
@@ -190,7 +189,7 @@ def _frame_of(step: Step, output: Output, path: Path, rules: ImportRules) -> Lab
         group=str(info.get("group", output.group)),
         trajectory=str(info.get("trajectory", output.trajectory)),
         origin=str(info.get("origin", rules.origin or path.name)),
-        settings=str(info.get("settings", "")),
+        settings=str(info.get("settings", rules.settings or output.settings)),
     )
 
 
@@ -212,20 +211,15 @@ def _placed(frame: LabelledFrame, number: int, path: Path, rules: ImportRules) -
 
 def doubts(frames: Sequence[LabelledFrame]) -> list[str]:
     """Return what looks wrong with frames that are to be fitted together, in sentences."""
-    said = [*_contradictions(frames), *_wrong_derivatives(frames)]
     settings = sorted({frame.settings for frame in frames})
-    if len(settings) > 1:
-        words = ", ".join(f"`{one}`" if one else "none" for one in settings)
-        with_crystal = {frame.settings for frame in frames if frame.group == PERFECT}
-        lacking = sorted(set(settings) - with_crystal)
-        said.append(
-            f"labels of {len(settings)} settings ({words}); energies count from the crystal of the same ones"
-            + (f", which {', '.join(f'`{one}`' if one else 'none' for one in lacking)} lack" if lacking else "")
-        )
-    return said
+    words = ", ".join(f"`{one}`" if one else "none" for one in settings)
+    mixed = (
+        [f"labels of {len(settings)} settings ({words}); each needs its own crystal"] if len(settings) > 1 else []
+    )
+    return [*contradictions(frames), *wrong_derivatives(frames), *mixed]
 
 
-def _contradictions(frames: Sequence[LabelledFrame]) -> list[str]:
+def contradictions(frames: Sequence[LabelledFrame]) -> list[str]:
     """Return structures that stand twice with different labels of the same settings."""
     energies = defaultdict[tuple[str, str], list[float]](list)
     for frame in frames:
@@ -261,7 +255,7 @@ _MEANINGS = (
 )
 
 
-def _wrong_derivatives(frames: Sequence[LabelledFrame]) -> list[str]:
+def wrong_derivatives(frames: Sequence[LabelledFrame]) -> list[str]:
     r"""Return trajectories whose energies do not change as forces and stresses say.
 
     Between two close frames :math:`\Delta E = -\frac12 \sum_i (F_i + F_i') \cdot \Delta r_i + V \sigma : \epsilon`

@@ -76,6 +76,8 @@ class Output:
     steps : list of Step
     group, trajectory : str
         What the place of the file says of all its steps, if anything.
+    settings : str
+        What decides the zero of its energies, as far as the file tells.
     notes : tuple of str
         What a user should know of them.
     """
@@ -84,6 +86,7 @@ class Output:
     steps: Sequence[Step]
     group: str = ""
     trajectory: str = ""
+    settings: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -191,7 +194,23 @@ def _outcar(path: Path) -> Output:
         for lines in _outcar_chunks(stream):
             steps.append(_outcar_step([*last, *lines], header, most=most[-1] if most else 0))
             last = []
-    return Output(program="VASP", steps=steps)
+    return Output(program="VASP", steps=steps, settings=_outcar_settings("".join(head)))
+
+
+def _outcar_settings(head: str) -> str:
+    cutoff = re.search(r"^\s*ENCUT\s*=\s*([\d.]+) eV", head, re.MULTILINE)
+    functional = re.search(r"^\s*GGA\s*=\s*(\S+)\s+GGA type", head, re.MULTILINE)
+    smearing = re.search(r"^\s*ISMEAR\s*=\s*(-?\d+);\s*SIGMA\s*=\s*([\d.]+)", head, re.MULTILINE)
+    return _vasp_settings(
+        float(cutoff[1]) if cutoff else 0.0,
+        functional[1] if functional else "--",
+        *((int(smearing[1]), float(smearing[2])) if smearing else (0, 0.0)),
+    )
+
+
+def _vasp_settings(cutoff_eV: float, functional: str, smearing: int, width_eV: float) -> str:
+    chosen = "" if functional == "--" else f" GGA={functional}"
+    return f"VASP {cutoff_eV:g} eV{chosen} ISMEAR={smearing} SIGMA={width_eV:g}"
 
 
 def _outcar_chunks(stream: TextIO) -> Iterator[list[str]]:
@@ -242,16 +261,17 @@ def _vasprun(path: Path) -> Output:
             if not known.species:
                 raise
             notes = ("the file ends in the middle: what was being written is left out",)
-    return Output(program="VASP", steps=steps, notes=notes)
+    return Output(program="VASP", steps=steps, settings=known.settings, notes=notes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _VasprunHead:
-    """What holds for all steps: elements of the atoms, most electronic iterations, pressure in kbar."""
+    """What holds for all steps: elements of the atoms, most electronic iterations, pressure, settings."""
 
     species: tuple[str, ...] = ()
     most: int = 0
     pressure_kbar: float = 0.0
+    settings: str = ""
 
     def with_more(self, element: ElementTree.Element) -> _VasprunHead:
         """Return this with what an element of the file adds."""
@@ -262,6 +282,12 @@ class _VasprunHead:
             self,
             most=int(_number(element, ".//i[@name='NELM']")),
             pressure_kbar=_number(element, ".//i[@name='PSTRESS']"),
+            settings=_vasp_settings(
+                _number(element, ".//i[@name='ENMAX']"),
+                str(element.findtext(".//i[@name='GGA']", "--")).strip(),
+                int(_number(element, ".//i[@name='ISMEAR']")),
+                _number(element, ".//i[@name='SIGMA']"),
+            ),
         )
 
     def step(self, element: ElementTree.Element) -> Step:
@@ -371,7 +397,10 @@ def _cp2k(path: Path) -> Output:
         found, printed = _cp2k_positions(fore)
         elements = found or elements
         steps.append(_cp2k_step(part, fore, elements=elements, cell=cell, printed=printed, moved=moved))
-    return Output(program="CP2K", steps=steps)
+    functionals = "+".join(dict.fromkeys(re.findall(r"FUNCTIONAL\| (\w+):", text)))
+    cutoffs = re.findall(r"QS\| Density cutoff \[a\.u\.\]:\s+([\d.]+)", text)
+    words = ["CP2K", functionals, f"{2 * float(cutoffs[-1]):g} Ry" if cutoffs else ""]
+    return Output(program="CP2K", steps=steps, settings=" ".join(word for word in words if word))
 
 
 def _cp2k_cell(text: str, path: Path) -> NDArray[np.float64]:
