@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import ErrorDetails
 
 from cascade_driver.errors import InputError
-from cascade_driver.files import text_of
+from cascade_driver.files import readable, text_of
 from cascade_driver.text import acting_characters
 
 #: Unknown keys are errors, infinities and nans too; defaults are validated like the rest.
@@ -206,7 +206,7 @@ def digest(value: Any, *, length: int = 16) -> str:
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as stream:
+    with readable(path, what="content that is known").open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

@@ -25,7 +25,7 @@ from ase import Atoms
 from cascade_driver.campaign.index import Row
 from cascade_driver.campaign.plan import Campaign, PlannedCascade
 from cascade_driver.campaign.rundir import RunDirectory
-from cascade_driver.errors import InputError
+from cascade_driver.errors import InputError, RecordError
 from cascade_driver.files import whole_file
 from cascade_driver.simulation.cascade import STRUCTURE_FILE
 from cascade_driver.simulation.trajectory import TRAJECTORY_FILE
@@ -194,10 +194,13 @@ def read_structure(run: RunDirectory, cascade: str) -> Atoms | None:
     path = run.cascades / cascade / STRUCTURE_FILE
     if not path.is_file():
         return None
-    with gzip.open(path, "rt", encoding="utf-8") as stream:
-        atoms = ase.io.read(stream, format="extxyz")
-    if not isinstance(atoms, Atoms):
-        raise TypeError(f"{path}: holds {type(atoms).__name__}")
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as stream:
+            atoms = ase.io.read(stream, format="extxyz")
+        if not isinstance(atoms, Atoms):
+            raise TypeError(f"it holds {type(atoms).__name__}")
+    except Exception as error:  # gzip, zlib and ASE have their own words for a damaged file
+        raise RecordError(f"{path}: damaged ({error}); `cascade verify` and `cascade run` repair it") from None
     return atoms
 
 

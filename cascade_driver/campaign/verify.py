@@ -13,7 +13,7 @@ from pathlib import Path
 from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import CascadeError, InputError, PotentialError, SchemaError
-from cascade_driver.files import write_atomically
+from cascade_driver.files import text_of, write_atomically
 from cascade_driver.schema import build
 from cascade_driver.simulation.cascade import STRUCTURE_FILE
 from cascade_driver.simulation.record import read_record
@@ -128,6 +128,8 @@ def complaint(folder: Path) -> str:
 
 
 def _unpacking_complaint(file: Path) -> str:
+    if not file.is_file():
+        return f"{file}: no file; `cascade run` repairs it"
     try:
         with gzip.open(file) as stream:
             while stream.read(1 << 20):
@@ -150,8 +152,8 @@ def set_damaged_aside(run: RunDirectory, campaign: Campaign) -> list[str]:
     messages = list(run.set_damaged_aside().values())
     findings = run.path / _FINDINGS
     try:
-        names = json.loads(findings.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        names = json.loads(text_of(findings, what="a list of what is damaged"))
+    except (InputError, ValueError, RecursionError):
         return messages
     for name in names:
         if said := complaint(run.cascades / str(name)):

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError, RecordError
-from cascade_driver.files import whole_file, write_atomically
+from cascade_driver.files import readable, whole_file, write_atomically
 from cascade_driver.relaxation.debris_path import Path as MinimumPath
 from cascade_driver.relaxation.debris_path import PathSpec, find_path
 from cascade_driver.relaxation.debris_release import Release, downhill_energy_eV, release
@@ -256,9 +256,9 @@ def read_structure(run: RunDirectory, cascade: str) -> Atoms:
     """
     path = run.cascades / cascade / STRUCTURE_FILE
     try:
-        with gzip.open(path, "rt", encoding="utf-8") as stream:
+        with gzip.open(readable(path, what="a structure"), "rt", encoding="utf-8") as stream:
             atoms = ase.io.read(io.StringIO(stream.read()), format="extxyz")
-    except (OSError, EOFError, ValueError) as error:
+    except Exception as error:  # gzip, zlib and ASE have their own words for a damaged file
         raise RecordError(f"{path}: damaged or missing ({error}); `cascade run` repairs it") from None
     assert isinstance(atoms, Atoms)
     return atoms
@@ -279,7 +279,7 @@ def _write_state(path: Path, found: Found, systems: Sequence[dict[str, Any]]) ->
 
 def _read_state(path: Path) -> tuple[Found, list[dict[str, Any]]]:
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
+        with readable(path, what="a search").open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             rest = json.loads(str(data["rest"]))
             found = Found(
                 energies_eV=data["energies_eV"].tolist(),
@@ -409,7 +409,7 @@ def read_debris(folder: Path) -> list[Debris]:
     found = []
     for path in sorted((folder / "cascades").glob("[!.]*.json")):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             found.append(
                 Debris(
                     cascade=content["cascade"],
@@ -418,7 +418,7 @@ def read_debris(folder: Path) -> list[Debris]:
                     counts=content["counts"],
                 )
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (InputError, ValueError, KeyError, TypeError) as error:
             raise RecordError(f"{path}: damaged ({error}); remove it and search again") from None
     return found
 

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_driver.errors import FitError, InputError, RecordError
-from cascade_driver.files import whole_file, write_atomically
+from cascade_driver.files import readable, whole_file, write_atomically
 from cascade_driver.relaxation.tls_density import EDGES_K, CountedDensity, DensityFit, fit_density
 from cascade_driver.relaxation.tls_glass import Annealing, Glass, anneal, draw_sample, warm_up
 from cascade_driver.schema import build, canonical_json, parameters, plain, read_json
@@ -261,9 +261,9 @@ def _file(folder: Path, index: int) -> Path:
 
 def _read(path: Path) -> Sequence[NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with np.load(readable(path, what="a realisation"), allow_pickle=False) as content:
             return [content[name] for name in ("measured_K", "counts", "tally", "seconds")]
-    except (OSError, ValueError, KeyError, BadZipFile, EOFError) as error:
+    except (InputError, OSError, ValueError, KeyError, BadZipFile, EOFError) as error:
         raise RecordError(f"{path}: damaged ({error}); remove it and run again") from None
 
 

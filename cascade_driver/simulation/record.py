@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_driver import __version__
-from cascade_driver.errors import RecordError, SchemaError
+from cascade_driver.errors import InputError, RecordError, SchemaError
+from cascade_driver.files import text_of
 from cascade_driver.schema import digest
 
 #: Version of the layout of `record.json`; a reader refuses what it does not know.
@@ -134,13 +135,13 @@ def read_record(folder: Path) -> Record:
         If another version of the program wrote it; nothing may repair it then.
     """
     path = folder / RECORD_FILE
+    if not path.is_file():  # nor a pipe, which might never end
+        raise RecordError(f"{path}: missing; run the campaign again")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text_of(path, what="a record"))
         version = content.pop("schema_version")
         checksum = content.pop("checksum", "")
-    except FileNotFoundError:
-        raise RecordError(f"{path}: missing; run the campaign again") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (InputError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordError(f"{path}: damaged ({error}); `cascade run` repairs it") from None
     if digest({"schema_version": RECORD_SCHEMA, **content}, length=64) != checksum:
         # Another version may hash in another way; if ours fits but for the version, the version is what was hit.

@@ -351,11 +351,11 @@ def _save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
 
 
 def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    if not path.is_file():  # nor a pipe, which might never end
+        raise RecordError(f"{path}: missing; run the campaign again to make it")
     try:
         # Opened here: numpy leaves the file of a damaged archive open.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
-    except FileNotFoundError:
-        raise RecordError(f"{path}: missing; run the campaign again to make it") from None
     except Exception as error:  # zip, zlib, numpy and OS all have their own words for a damaged file
         raise RecordError(f"{path}: damaged ({error}); remove it and run the campaign again") from None

@@ -25,7 +25,7 @@ from ase import Atoms
 
 from cascade_driver.campaign.claims import Claims, Heartbeat
 from cascade_driver.errors import InputError
-from cascade_driver.files import whole_file, write_atomically
+from cascade_driver.files import readable, whole_file, write_atomically
 from cascade_driver.schema import digest, plain, read_json
 from cascade_driver.training.extended_xyz import read_frames
 from cascade_driver.training.frames import LabelledFrame, flaw, structure_id, write_frames, write_structures
@@ -167,7 +167,7 @@ class LabelQueue:
     def status(self) -> QueueStatus:
         """Return how far the queue is."""
         labels = list((self.folder / "labels").glob("[!.]*.extxyz"))
-        times = [json.loads(path.read_text())["seconds"] for path in (self.folder / "labels").glob("*.json")]
+        times = [read_json(path)["seconds"] for path in (self.folder / "labels").glob("*.json")]
         return QueueStatus(
             asked=len(self._asked()),
             labelled=len(labels),
@@ -236,7 +236,10 @@ class LabelQueue:
         """Label one structure and keep the answer, be it a failure; return whether there is a label."""
         if self._label(name).exists():
             return False  # another worker's, since we looked
-        atoms = ase.io.read(path)
+        try:
+            atoms = ase.io.read(readable(path, what="a structure"))
+        except Exception as error:  # ASE fails in many ways
+            raise InputError(f"{path}: damaged ({error}); remove it and propose it again") from None
         assert isinstance(atoms, Atoms)
         work, begun = self.folder / "work" / name, time.monotonic()
         trajectory = str(atoms.info.get("trajectory", "")) or name
