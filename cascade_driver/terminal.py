@@ -385,7 +385,7 @@ def watched_check(potential: Potential, *, crystals: Sequence[str], console: Con
     """
     from functools import partial
 
-    from cascade_driver.campaign.rundir import write_atomically
+    from cascade_driver.files import write_atomically
     from cascade_driver.simulation.checked import CHECKED_FILE, remembered
     from cascade_driver.simulation.contract import (
         CRYSTAL_CHECKS,

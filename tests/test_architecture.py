@@ -33,6 +33,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "defects",
         "cascade",
         "zbl",
+        "apart",
         "contract",
         "checked",
     ),

@@ -22,7 +22,8 @@ SOUND = "pair_style lj/cut 5.0\npair_coeff * * 0.01 2.5\n"
 def read(folder: Path, text: str, *, files: tuple[str, ...] = ()) -> tuple[str, ...]:
     path = folder / "potential.lmp"
     path.write_text(text)
-    return understood(path, files=("potential.lmp", *files), distribution_files=("NiAlH_jea.eam.alloy",))
+    own, distribution = ("potential.lmp", *files), ("NiAlH_jea.eam.alloy",)
+    return understood(path.name, folder=folder, files=own, distribution_files=distribution)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ LAMMPS_OWN = sorted(p.name for p in distribution_folder().glob("*.snap"))
 @pytest.mark.parametrize("name", LAMMPS_OWN)
 def test_the_includes_that_come_with_lammps_are_understood(name):
     folder = distribution_folder()
-    found = understood(folder / name, files=(), distribution_files=[p.name for p in folder.iterdir()])
+    found = understood(name, folder=folder, files=(), distribution_files=[p.name for p in folder.iterdir()])
     assert found[0].startswith("pair_style")
     named = [
         word.removeprefix(f"{DISTRIBUTION}/") for line in found for word in line.split() if DISTRIBUTION in word
@@ -199,6 +200,14 @@ def test_files_of_a_potential_lie_in_its_folder(tmp_path, name):
     about.write_text(about.read_text().replace("[files]\n", f'[files]\n"{escaped}" = "{"0" * 64}"\n'))
     with pytest.raises(CascadeError, match="is no name of a file of the folder"):
         load_potential(folder)
+
+
+def test_an_include_in_a_folder_of_the_folder_names_files_of_the_whole(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "potential.lmp").write_text("pair_style eam\npair_coeff 1 1 ${potential_dir}/a.eam\n")
+    wanted = ("pair_style eam", f"pair_coeff 1 1 {FOLDER}/a.eam")
+    files = ("sub/potential.lmp", "a.eam")
+    assert understood(files[0], folder=tmp_path, files=files, distribution_files=()) == wanted
 
 
 def energy_eV(potential) -> float:

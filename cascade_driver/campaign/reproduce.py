@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from cascade_driver.campaign.rundir import RunDirectory, disk_error
 from cascade_driver.campaign.task import run_filmed
 from cascade_driver.errors import InputError
 from cascade_driver.schema import build, canonical_json
+from cascade_driver.simulation.apart import ProcessEndedError, apart
 from cascade_driver.simulation.cascade import Result, run_cascade, write_structure
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.record import Record, write_record
@@ -99,6 +101,32 @@ def reproduce(
         compared=len(names),
         differences={name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)},
     )
+
+
+def reproduce_apart(
+    run: RunDirectory, cascade: str, *, out: Path, trajectory: TrajectorySpec | None = None
+) -> Reproduction:
+    """Do what `reproduce` does in a process of its own, for cascades whose engine crashes.
+
+    Raises
+    ------
+    ProcessEndedError
+        If that happens; nothing is left of it.
+    CascadeError
+        As `reproduce`.
+    """
+    try:
+        return apart(_reproduce_and_answer, run, cascade, out, trajectory)
+    except ProcessEndedError:
+        shutil.rmtree(out / cascade, ignore_errors=True)
+        raise
+
+
+def _reproduce_and_answer(
+    say: Callable[[Any], None], run: RunDirectory, cascade: str, out: Path, trajectory: TrajectorySpec | None
+) -> Reproduction:
+    del say
+    return reproduce(run, cascade, out=out, trajectory=trajectory)
 
 
 def _make_place(folder: Path) -> Path:

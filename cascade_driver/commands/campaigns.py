@@ -410,7 +410,7 @@ def _one_cascade(run: RunDirectory, beginning: str) -> str:
 
 
 def _reproduce(chosen: argparse.Namespace) -> int:
-    from cascade_driver.campaign.reproduce import reproduce
+    from cascade_driver.campaign.reproduce import reproduce_apart
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.schema import build
     from cascade_driver.simulation.trajectory import TrajectorySpec
@@ -421,7 +421,7 @@ def _reproduce(chosen: argparse.Namespace) -> int:
         wanted = {"every_fs": chosen.trajectory_every_fs, "atoms": chosen.trajectory_atoms}
         film = build(TrajectorySpec, wanted, origin="--trajectory-every-fs")
     run = RunDirectory(chosen.run.resolve())
-    done = reproduce(run, _one_cascade(run, chosen.id), out=chosen.out.resolve(), trajectory=film)
+    done = reproduce_apart(run, _one_cascade(run, chosen.id), out=chosen.out.resolve(), trajectory=film)
     print_reproduction(done, console=make_console())
     return 1 if done.differences else 0
 

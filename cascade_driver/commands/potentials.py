@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cascade_driver.commands.arguments import (
     Verbs,
@@ -14,6 +17,9 @@ from cascade_driver.commands.arguments import (
     potential_of,
 )
 from cascade_driver.errors import InputError
+
+if TYPE_CHECKING:
+    from cascade_driver.simulation.potential import Potential
 
 
 def add_to(verbs: Verbs) -> None:
@@ -81,7 +87,7 @@ def _potential_check(chosen: argparse.Namespace) -> int:
 
 def _potential_join(chosen: argparse.Namespace) -> int:
     from cascade_driver.schema import build
-    from cascade_driver.simulation.lammps_engine import LammpsEngine
+    from cascade_driver.simulation.apart import apart
     from cascade_driver.simulation.potential import ZblSwitch, element_pairs
     from cascade_driver.simulation.zbl import join_core
 
@@ -105,16 +111,25 @@ def _potential_join(chosen: argparse.Namespace) -> int:
         )
         for pair in pairs
     }
-    potential = join_core(
+    work = partial(
+        join_core,
         chosen.body,
         species=species,
         switches=switches,
         out=chosen.out,
-        make_engine=lambda made: LammpsEngine(potential=made),
         title=chosen.title,
         origin=chosen.origin,
         license=chosen.license,
         crystals=tuple(chosen.crystals),
     )
+    potential = apart(_join, work)
     print(f"{potential.folder}: written; try `cascade potential check {chosen.out}`")
     return 0
+
+
+def _join(say: Callable[[Any], None], work: Callable[..., Potential]) -> Potential:
+    """Join a core in a process of its own: the body is anybody's, and may take LAMMPS down."""
+    from cascade_driver.simulation.lammps_engine import LammpsEngine
+
+    del say
+    return work(make_engine=lambda made: LammpsEngine(potential=made))

@@ -12,12 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +23,9 @@ from ase.build import bulk, make_supercell
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
-from cascade_driver.errors import CascadeError, EngineError, InputError
+from cascade_driver.errors import EngineError, InputError
 from cascade_driver.schema import build
+from cascade_driver.simulation.apart import ProcessEndedError, apart
 from cascade_driver.simulation.crystal import (
     CRYSTALS,
     CrystalSpec,
@@ -230,74 +228,39 @@ def check_apart(
     potential, make_engine, crystals, progress
         As of `check_potential`; all but the last travel to the process.
     """
-    context = multiprocessing.get_context("spawn")
     results: list[ContractResult] = []
     left = list(CHECKS)
-    while left:
-        answer, child_end = context.Pipe(duplex=False)
-        child = context.Process(
-            target=_check_and_tell,
-            args=(child_end, potential, make_engine, left, crystals),
-            daemon=True,
-        )
-        child.start()
-        child_end.close()
-        at, is_complete = left[0], False
-        try:
-            # A process that ended closes its end of the pipe.
-            while not is_complete:
-                match answer.recv():
-                    case ContractResult() as result:
-                        results.append(result)
-                        if progress:
-                            progress(result)
-                    case CascadeError() as error:
-                        raise error
-                    case str(name):
-                        at = name
-                    case None:
-                        is_complete = True
-        except (EOFError, OSError):  # the latter in the middle of a message
-            pass
-        finally:
-            if not is_complete:
-                child.terminate()
-            child.join()
-            answer.close()
-        if is_complete:
-            break
-        results.append(_result(at, potential.name, remedy=f"the engine ended its process: {_how(child.exitcode)}"))
+    at = left[0]
+
+    def hear(said: str | ContractResult) -> None:
+        nonlocal at
+        if isinstance(said, str):
+            at = said
+            return
+        results.append(said)
         if progress:
-            progress(results[-1])
-        left = left[left.index(at) + 1 :]
+            progress(said)
+
+    while left:
+        try:
+            apart(_check_and_say, potential, make_engine, left, crystals, tell=hear)
+            break
+        except ProcessEndedError as error:
+            hear(_result(at, potential.name, remedy=str(error)))
+            left = left[left.index(at) + 1 :]
+            at = left[0] if left else at
     return results
 
 
-def _check_and_tell(
-    answer: Connection,
+def _check_and_say(
+    say: Callable[[str | ContractResult], None],
     potential: Potential,
     make_engine: MakeEngine,
     checks: Sequence[str],
     crystals: Mapping[str, CrystalSpec] | None,
 ) -> None:
-    """Do checks and send the name of each as it begins, its results as they come, and None at the end."""
-    try:
-        check_potential(
-            potential,
-            make_engine=make_engine,
-            checks=checks,
-            crystals=crystals,
-            progress=answer.send,
-            begin=answer.send,
-        )
-    except CascadeError as error:
-        answer.send(error)
-    else:
-        answer.send(None)
-
-
-def _how(code: int | None) -> str:
-    return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+    """Do checks; say the name of each as it begins, and its results as they come."""
+    check_potential(potential, make_engine=make_engine, checks=checks, crystals=crystals, progress=say, begin=say)
 
 
 def _result(name: str, subject: str, *, remedy: str) -> ContractResult:

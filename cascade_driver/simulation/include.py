@@ -146,17 +146,21 @@ def _taken_apart(line: str, *, place: str) -> Command | None:
     return Command(words=tuple(words), verbatim=frozenset(verbatim), place=place) if words else None
 
 
-def understood(path: Path, *, files: Collection[str], distribution_files: Collection[str]) -> tuple[str, ...]:
+def understood(
+    name: str, *, folder: Path, files: Collection[str], distribution_files: Collection[str]
+) -> tuple[str, ...]:
     """Return what LAMMPS is to be told for an include: one command a line, in plain words.
 
     Variables are replaced and nested includes unrolled. Coefficient files begin with `FOLDER` or `DISTRIBUTION`.
 
     Parameters
     ----------
-    path : pathlib.Path
+    name : str
         The include.
+    folder : pathlib.Path
+        The potential's, in which it lies.
     files : collection of str
-        Names of the files of its folder that it may name.
+        Names of the files of the folder that it may name.
     distribution_files : collection of str
         Names of files that come with LAMMPS, likewise.
 
@@ -165,8 +169,8 @@ def understood(path: Path, *, files: Collection[str], distribution_files: Collec
     PotentialError
         If it says something that an include may not say, with file and line.
     """
-    reading = _Reading(path.parent, files=frozenset(files), distribution_files=frozenset(distribution_files))
-    return tuple(reading.commands(path, depth=0))
+    reading = _Reading(folder, files=frozenset(files), distribution_files=frozenset(distribution_files))
+    return tuple(reading.commands(folder / name, depth=0))
 
 
 class _Reading:

@@ -239,7 +239,7 @@ def load_potential(which: str | Path, *, expected_digest: str | None = None) -> 
         about=about,
         digest=found,
         commands=understood(
-            folder / about.include, files=about.files, distribution_files=about.distribution_files
+            about.include, folder=folder, files=about.files, distribution_files=about.distribution_files
         ),
         is_shipped=isinstance(which, str),
     )

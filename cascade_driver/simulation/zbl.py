@@ -445,7 +445,8 @@ def _collect(body: _Body, path: Path, folders: Sequence[Path]) -> _Body:
         return word
 
     coefficients = [[*words[:2], *(settle(w) for w in words[2:])] for words in body.coefficients]
-    understood(path, files=named, distribution_files=distribution)  # complains of the user's own lines
+    # Complains of the user's own lines, not of those made from them.
+    understood(path.name, folder=path.parent, files=named, distribution_files=distribution)
     return _Body(
         before=body.before,
         style=body.style,

@@ -256,13 +256,16 @@ def make_ase_calculator(factory: str, arguments: Mapping[str, Any]) -> Calculato
     Raises
     ------
     InputError
-        If there is no such module, or nothing of this name in it.
+        If there is no such module, nothing of this name in it, or it is no calculator.
     """
     module, _, name = factory.partition(":")
     try:
         made: Calculator = getattr(importlib.import_module(module), name)(**arguments)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"calculator {factory}: {error}; install it, or mend `module:name`") from None
+    except Exception as error:  # calculators fail in their own ways
+        said = " ".join(f"{error or type(error).__name__}".split())
+        raise InputError(f"calculator {factory}: {said}; install it, or mend `module:name`") from None
+    if not hasattr(made, "get_potential_energy"):
+        raise InputError(f"calculator {factory}: gives a {type(made).__name__}, not a calculator of ASE")
     return made
 
 

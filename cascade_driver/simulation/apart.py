@@ -1,0 +1,83 @@
+"""A function in a process of its own: an engine that crashes or leaves takes nobody along, and it is said how."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+from cascade_driver.errors import CascadeError, EngineError
+
+T = TypeVar("T")
+
+#: To tidy up after an interruption.
+_GRACE_s = 5.0
+
+#: What a process sends: something for `tell`, what the function returned, or its complaint.
+_SAID, _DONE, _FAILED = range(3)
+
+
+class ProcessEndedError(EngineError):
+    """A process that ended before its work did."""
+
+
+def apart(work: Callable[..., T], *arguments: Any, tell: Callable[[Any], None] | None = None) -> T:
+    """Return what `work(say, *arguments)` returns in a process of its own.
+
+    Parameters
+    ----------
+    work : callable
+        Found by its module and name; what it says by calling `say` is handed to `tell` meanwhile.
+    *arguments
+        Travel to the process.
+    tell : callable, optional
+        Hears what the function says.
+
+    Raises
+    ------
+    ProcessEndedError
+        If the process ended before.
+    CascadeError
+        That the function raised, with its words.
+    """
+    context = multiprocessing.get_context("spawn")
+    answer, child_end = context.Pipe(duplex=False)
+    child = context.Process(target=_work_and_answer, args=(child_end, work, arguments), daemon=True)
+    child.start()
+    child_end.close()
+    try:
+        while True:
+            kind, content = answer.recv()
+            if kind == _DONE:
+                return content  # type: ignore[no-any-return]
+            if kind == _FAILED:
+                raise CascadeError(content)
+            if tell is not None:
+                tell(content)
+    except KeyboardInterrupt:
+        child.join(_GRACE_s)  # it was interrupted, too, and tidies up
+        raise
+    except (EOFError, OSError):  # its end of the pipe is closed, perhaps in the middle of a message
+        child.join()
+        raise ProcessEndedError(f"the engine ended its process: {_how(child.exitcode)}") from None
+    finally:
+        child.terminate()
+        child.join()
+        answer.close()
+
+
+def _work_and_answer(answer: Connection, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    try:
+        result = work(lambda said: answer.send((_SAID, said)), *arguments)
+    except CascadeError as error:
+        answer.send((_FAILED, str(error)))
+    except KeyboardInterrupt:
+        pass  # the parent says so
+    else:
+        answer.send((_DONE, result))
+
+
+def _how(code: int | None) -> str:
+    return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
