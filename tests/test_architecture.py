@@ -69,6 +69,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "spline_kernels",
         "splines",
         "snap",
+        "pod",
         "zbl_core",
         "linear",
         "cross_validation",

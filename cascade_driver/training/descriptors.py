@@ -139,3 +139,20 @@ class CombinedForm:
                 moved = sparse.coo_array((rows.data, (rows.row, rows.col + offset)), shape=shape)
                 found.append(Penalty(name=penalty.name, rows=moved.tocsr()))
         return found
+
+
+def two_alone(pair: tuple[str, str], distance_A: float) -> Atoms:
+    """Return two atoms in a box so wide that neither sees an image."""
+    side = 4 * distance_A + 20.0
+    return Atoms(pair, positions=[[0, 0, 0], [distance_A, 0, 0]], cell=[side] * 3, pbc=True)
+
+
+def size_penalties(form: LinearForm, *kinds: str) -> list[Penalty]:
+    """Return the coefficients themselves as penalties, one per kind: all blocks whose names begin so."""
+    found = []
+    for kind in kinds:
+        columns = np.concatenate([c for name, c in form.blocks.items() if name.startswith(kind)])
+        place = (np.ones(len(columns)), (np.arange(len(columns)), columns))
+        rows = sparse.csr_array(place, shape=(len(columns), form.size))
+        found.append(Penalty(name=f"{kind}_size", rows=rows))
+    return found

@@ -22,6 +22,7 @@ from cascade_driver.schema import file_sha256
 from cascade_driver.simulation.potential import Potential, ZblSwitch, element_pairs, load_potential
 from cascade_driver.simulation.zbl import TABLE_POINTS, switch
 from cascade_driver.training.descriptors import CombinedForm, LinearForm
+from cascade_driver.training.pod import PodForm
 from cascade_driver.training.snap import SnapForm
 from cascade_driver.training.splines import SplineForm
 from cascade_driver.training.zbl_core import CORE_FILE, core_coefficients, write_core
@@ -83,6 +84,13 @@ def snap_body(form: SnapForm, coefficients: NDArray[np.float64], *, name: str) -
     return Body(terms=(term,), files=files, cutoff_A=form.cutoff_A)
 
 
+def pod_body(form: PodForm, coefficients: NDArray[np.float64], *, name: str) -> Body:
+    """Return the LAMMPS style and files of proper orthogonal descriptors; files are named after `name`."""
+    files = form.files(coefficients, name=name)
+    arguments = " ".join(f"${{potential_dir}}/{file}" for file in files)
+    return Body(terms=(("pod", "", f"{arguments} {' '.join(form.species)}"),), files=files, cutoff_A=form.cutoff_A)
+
+
 def bodies_of(form: LinearForm, coefficients: NDArray[np.float64], *, name: str) -> list[Body]:
     """Return what LAMMPS needs of any form.
 
@@ -102,7 +110,9 @@ def bodies_of(form: LinearForm, coefficients: NDArray[np.float64], *, name: str)
         return [spline_body(form, coefficients, name=name)]
     if isinstance(form, SnapForm):
         return [snap_body(form, coefficients, name=name)]
-    raise InputError(f"{type(form).__name__}: LAMMPS has no style for it; use splines or bispectra")
+    if isinstance(form, PodForm):
+        return [pod_body(form, coefficients, name=name)]
+    raise InputError(f"{type(form).__name__}: LAMMPS has no style for it; use splines, bispectra or POD")
 
 
 def write_potential(

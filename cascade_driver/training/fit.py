@@ -43,6 +43,7 @@ from cascade_driver.training.linear import (
     observe,
     solve,
 )
+from cascade_driver.training.pod import PodForm
 from cascade_driver.training.snap import SnapForm
 from cascade_driver.training.splines import SplineForm
 from cascade_driver.training.zbl_core import CORE_GROUP, core_calculator, core_dimers
@@ -62,6 +63,8 @@ DEFAULT_STRENGTHS = {
     "snap_size": 1e-4,
     # Only for plans whose splines describe pairs.
     "snap_pairs": 0.0,
+    "pod_size": 1e-4,
+    "pod_pairs": 0.0,
 }
 
 
@@ -87,6 +90,8 @@ class FitPlan:
         Two- and three-body splines with embedding terms.
     snap : tuple of SnapForm
         Bispectra; one chemical, or several channels of weights.
+    pod : PodForm, optional
+        Proper orthogonal descriptors of up to four atoms.
     weights : Weights
         What errors are put up with. Labels of pairs closer than `zbl`'s inner radius are never trusted.
     strengths : dict
@@ -99,16 +104,16 @@ class FitPlan:
     zbl: dict[str, ZblSwitch]
     splines: SplineForm | None = None
     snap: tuple[SnapForm, ...] = ()
+    pod: PodForm | None = None
     weights: Weights = Field(default_factory=Weights)
     strengths: dict[str, float] = Field(default_factory=dict)
     folds: int = Field(default=5, ge=2)
 
     @model_validator(mode="after")
     def _something_to_fit(self) -> FitPlan:
-        parts: list[LinearForm] = [*([self.splines] if self.splines else []), *self.snap]
-        if not parts:
-            raise ValueError("nothing to fit: name `splines`, `snap` or both")
-        for part in parts:
+        if not self.parts:
+            raise ValueError("nothing to fit: name `splines`, `snap`, `pod`, or several of them")
+        for part in self.parts:
             if part.species != self.species:
                 raise ValueError(f"a form of the species {part.species} in a plan for {self.species}")
         pairs = {"-".join(pair) for pair in element_pairs(self.species)}
@@ -119,6 +124,11 @@ class FitPlan:
         return self
 
     @property
+    def parts(self) -> tuple[LinearForm, ...]:
+        """All forms that add up."""
+        return tuple(form for form in (self.splines, *self.snap, self.pod) if form is not None)
+
+    @property
     def all_strengths(self) -> dict[str, float]:
         """Strengths of all penalties of the form."""
         names = {penalty.name for penalty in self.form.penalties()}
@@ -127,8 +137,7 @@ class FitPlan:
     @property
     def form(self) -> LinearForm:
         """The form with all its parts."""
-        parts: list[LinearForm] = [*([self.splines] if self.splines else []), *self.snap]
-        return parts[0] if len(parts) == 1 else CombinedForm(tuple(parts))
+        return self.parts[0] if len(self.parts) == 1 else CombinedForm(self.parts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -146,8 +146,10 @@ def _complete(plan: Any) -> Any:
     complete = dict(plan)
     if isinstance(plan.get("splines"), Mapping):
         complete["splines"] = {**shared, **plan["splines"]}
+    species = {name: value for name, value in shared.items() if name == "species"}
+    if isinstance(plan.get("pod"), Mapping):
+        complete["pod"] = {**species, **plan["pod"]}
     if isinstance(plan.get("snap"), list):
-        species = {name: value for name, value in shared.items() if name == "species"}
         complete["snap"] = [{**species, **one} if isinstance(one, Mapping) else one for one in plan["snap"]]
     return complete
 

@@ -29,7 +29,7 @@ from scipy import sparse
 
 from cascade_driver.schema import digest, parameters, plain
 from cascade_driver.simulation.lammps_engine import SinglePoints
-from cascade_driver.training.descriptors import DesignRows, Penalty
+from cascade_driver.training.descriptors import DesignRows, Penalty, size_penalties, two_alone
 
 #: Distances in the switch of a pair, and as many from there to the cutoff.
 _PAIR_DISTANCES = 12
@@ -164,19 +164,13 @@ class SnapForm:
         rows = []
         for pair in itertools.combinations_with_replacement(self.species, 2):
             # Just beyond the cutoff two atoms do not see each other.
-            apart = self.rows(_alone(pair, 1.01 * self.cutoff_A)).energy
-            rows += [self.rows(_alone(pair, r)).energy - apart for r in _pair_distances(self, pair)]
+            apart = self.rows(two_alone(pair, 1.01 * self.cutoff_A)).energy
+            rows += [self.rows(two_alone(pair, r)).energy - apart for r in _pair_distances(self, pair)]
         return sparse.csr_array(np.array(rows))
 
     def penalties(self) -> list[Penalty]:
         """Return the coefficients themselves, per kind of column, and energies of two atoms alone."""
-        found = [Penalty(name="snap_pairs", rows=self.pair_energies)]
-        for kind in ("one_body", "snap"):
-            columns = np.concatenate([c for name, c in self.blocks.items() if name.startswith(kind)])
-            place = (np.ones(len(columns)), (np.arange(len(columns)), columns))
-            rows = sparse.csr_array(place, shape=(len(columns), self.size))
-            found.append(Penalty(name=f"{kind}_size", rows=rows))
-        return found
+        return [Penalty(name="snap_pairs", rows=self.pair_energies), *size_penalties(self, "one_body", "snap")]
 
     def files(self, coefficients: NDArray[np.float64], *, name: str) -> dict[str, str]:
         """Return the files of `pair_style snap` by name: coefficients and parameters."""
@@ -207,11 +201,6 @@ def _momenta(top: int) -> list[tuple[int, int, int]]:
         for j in range(j1 - j2, min(top, j1 + j2) + 1, 2)
         if j >= j1
     ]
-
-
-def _alone(pair: tuple[str, str], distance_A: float) -> Atoms:
-    side = 4 * distance_A + 20.0
-    return Atoms(pair, positions=[[0, 0, 0], [distance_A, 0, 0]], cell=[side] * 3, pbc=True)
 
 
 def _pair_distances(form: SnapForm, pair: tuple[str, str]) -> NDArray[np.float64]:
