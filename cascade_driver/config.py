@@ -12,6 +12,7 @@ from cascade_driver.campaign.plan import RecoilsSpec
 from cascade_driver.errors import InputError
 from cascade_driver.schema import build, parameters, plain, read_toml
 from cascade_driver.simulation.crystal import CrystalSpec
+from cascade_driver.simulation.frame import Direction
 from cascade_driver.simulation.potential import data_folder
 from cascade_driver.simulation.spec import FollowSpec, QuenchSpec, ThermalSpec
 from cascade_driver.simulation.trajectory import TrajectorySpec
@@ -134,8 +135,9 @@ class AnalysisSpec:
     potential_runs : tuple of str
         Runs or model files of the same campaign with other potentials, relative to the run directory: their
         distance from this run is the error of the potential.
-    direction : (float, float, float), optional
-        In the crystal frame: of recoils near it alone, as after the tag of a gamma; by default of all, isotropic.
+    direction : optional
+        Of recoils near it alone, as after the tag of a gamma; by default of all, isotropic. Three Cartesian
+        components in the frame of the box, or indices of the crystal, `"[0 0 1]"` or `"(1 1 0)"`.
     angular_width_deg : float
         Standard deviation of "near".
     """
@@ -147,7 +149,7 @@ class AnalysisSpec:
     extrapolate: bool = False
     resampling: Literal["cascade", "direction", "direction_and_snapshot"] = "cascade"
     potential_runs: tuple[str, ...] = ()
-    direction: tuple[float, float, float] | None = None
+    direction: Direction | None = None
     angular_width_deg: float = Field(default=15.0, gt=0)
 
     @field_validator("direction")

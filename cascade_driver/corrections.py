@@ -26,6 +26,7 @@ from cascade_driver.config import (
     analysis_with,
 )
 from cascade_driver.errors import InputError
+from cascade_driver.simulation.frame import Direction
 from cascade_driver.spectra.corrected import CorrectedPair
 from cascade_driver.spectra.daily_modulation import DailyModulation, daily_modulation
 from cascade_driver.spectra.ensemble import (
@@ -79,7 +80,7 @@ def known_model(
     *,
     assumptions: CaWO4Assumptions | None = None,
     assumption_error: float = ASSUMPTION_ERROR,
-    direction: tuple[float, float, float] | None = None,
+    direction: Direction | None = None,
     angular_width_deg: float = 15.0,
 ) -> KnownModel:
     """Return the first of some models with its errors; the others are the same with other potentials.
@@ -98,8 +99,8 @@ def known_model(
         Of the published model.
     assumption_error : float
         See `assumption_replicas`.
-    direction : (float, float, float), optional
-        Of the recoils in the crystal frame, for runs; by default what their inputs say.
+    direction : optional
+        Of the recoils, for runs, as in `AnalysisSpec`; by default what their inputs say.
     angular_width_deg : float
         See `toward`.
 

@@ -17,6 +17,7 @@ from cascade_driver.analysis.defect_probability import defect_points
 from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.campaign.rundir import outside_said
+from cascade_driver.simulation.frame import frame_said, make_frame
 from cascade_driver.simulation.record import Outcome
 from cascade_driver.text import visible
 
@@ -220,6 +221,7 @@ def print_status(status: RunStatus, *, console: Console) -> None:
     """Print how far a run is."""
     share = status.finished / status.planned if status.planned else 0.0
     console.print(headed(status.title, f"  potential {status.potential} ({status.potential_status})"))
+    console.print(status.orientation, soft_wrap=True)
     console.print(
         f"{status.finished} of {status.planned} cascades finished ({share:.0%}), {status.in_progress} tasks in "
         f"progress, {len(status.damaged)} damaged"
@@ -286,6 +288,8 @@ def print_record(record: Record, *, folder: Path, again: str, console: Console) 
             f"({', '.join(f'{x:.3f}' for x in kick['direction'])}), snapshot {record.spec['snapshot']}",
         )
     )
+    frame = record.spec["protocol"]["crystal"].get("frame")
+    console.print(frame_said(frame and make_frame(frame["axes_A"], frame["rotation"])), soft_wrap=True)
     for line in _later_kicks(record):
         console.print(line)
     console.print(f"outcome: {record.outcome.value} {record.message}".rstrip())

@@ -34,6 +34,9 @@ NM_M: float = constants.nano
 
 PS_PER_S: float = 1e12
 
+#: Density of one amu per cubic angstrom in g/cm^3.
+G_PER_CM3_OF_AMU_PER_A3: float = constants.atomic_mass * 1e3 / (constants.angstrom * 1e2) ** 3
+
 HARTREE_eV: float = constants.physical_constants["Hartree energy in eV"][0]
 
 BOHR_A: float = constants.physical_constants["Bohr radius"][0] * 1e10

@@ -40,7 +40,8 @@ from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import text_of, write_atomically
 from cascade_driver.foresight import foresee
 from cascade_driver.schema import read_toml
-from cascade_driver.simulation.crystal import CrystalSpec, assemble, constituents, resolved
+from cascade_driver.simulation.crystal import CrystalSpec, assemble, axes_in_box_A, constituents, resolved
+from cascade_driver.simulation.frame import Direction, direction_in_box, frame_said
 from cascade_driver.simulation.knock_on import choose_atom, site_rotations
 from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.provenance import provenance
@@ -366,7 +367,7 @@ def rotations_of_sites(protocol: Protocol, species: Sequence[str]) -> dict[str, 
 
 
 def near_direction(
-    table: CascadeTable, protocol: Protocol, direction: tuple[float, float, float], *, angular_width_deg: float
+    table: CascadeTable, protocol: Protocol, direction: Direction, *, angular_width_deg: float
 ) -> CascadeTable:
     """Return the cascades of a run weighted for recoils near one direction of the crystal, see `toward`.
 
@@ -376,10 +377,12 @@ def near_direction(
         If the direction is none, or the crystal a film.
     """
     rotations = rotations_of_sites(protocol, sorted({str(s) for s in table.species}))
+    axes_A = axes_in_box_A(protocol.crystal, constituents(protocol.crystal))
+    vector = direction_in_box(direction, axes_A=axes_A)
     parts = [
         toward(
             table.select(table.species == species),
-            direction,
+            vector,
             rotations=of_site,
             angular_width_deg=angular_width_deg,
         )
@@ -391,8 +394,9 @@ def near_direction(
 def _direction_said(analysis: AnalysisSpec) -> dict[str, str]:
     if analysis.direction is None:
         return {}
-    x, y, z = analysis.direction
-    return {"direction": f"recoils within {analysis.angular_width_deg:g} degrees of ({x:g}, {y:g}, {z:g})"}
+    given = analysis.direction
+    said = f"{given} of the crystal" if isinstance(given, str) else f"({', '.join(f'{x:g}' for x in given)})"
+    return {"direction": f"recoils within {analysis.angular_width_deg:g} degrees of {said}"}
 
 
 def correct_spectrum(
@@ -938,6 +942,7 @@ def _report_content(
     border = protocol.follow.border
     facts = {
         "crystal": protocol.crystal.name or str(protocol.crystal.file),
+        "orientation": frame_said(protocol.crystal.frame),
         "atoms in the box": len(box.symbols) if box else "-",
         "box": " × ".join(f"{x:.3f}" for x in box.lengths_A) + " Å" if box else "-",
         "temperature": f"{protocol.thermal.temperature_K:g} K",

@@ -18,6 +18,8 @@ ORDER: dict[str, tuple[str, ...]] = {
     "simulation": (
         "record",
         "provenance",
+        "frame",
+        "crystal_file",
         "crystal",
         "include",
         "potential",

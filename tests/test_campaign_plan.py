@@ -2,8 +2,11 @@
 
 import dataclasses
 
+import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import bulk
 from fake_engine import a_campaign
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 from cascade_driver.campaign.plan import Campaign, RecoilsSpec, make_campaign, solid_angle_shares
 from cascade_driver.errors import InputError
 from cascade_driver.schema import build
-from cascade_driver.simulation.crystal import CrystalSpec
+from cascade_driver.simulation.crystal import CrystalSpec, resolved
 from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.spec import Protocol
 
@@ -45,6 +48,60 @@ GROUP = {
     "directions": {"scheme": "symmetry", "count": 6},
     "snapshots": 2,
 }
+
+
+def of_file(path, recoils: list[dict]) -> Campaign:
+    protocol = Protocol(
+        crystal=resolved(CrystalSpec(file=str(path), minimum_atoms=1000), path.parent),
+        potential_name=SILICON.name,
+        potential_digest=SILICON.digest,
+    )
+    specs = tuple(build(RecoilsSpec, r, origin="test") for r in recoils)
+    return make_campaign(title="t", protocol=protocol, potential=SILICON, recoils=specs)
+
+
+def along(*vectors) -> dict:
+    return GROUP | {"directions": {"scheme": "list", "vectors": list(vectors)}}
+
+
+def test_directions_of_the_crystal_are_those_of_the_box_and_name_the_same_cascades():
+    by_indices, by_numbers = planned([along("[1 1 0]", "(0 0 1)")]), planned([along([1, 1, 0], [0, 0, 1])])
+    assert by_indices.groups[0].vectors == pytest.approx(np.array([[0.5**0.5, 0.5**0.5, 0], [0, 0, 1]]))
+    assert ids(by_indices) == ids(by_numbers)
+
+
+def test_one_direction_under_two_names_is_refused():
+    with pytest.raises(InputError, match="named twice"):
+        planned([along("[1 0 0]", "(1 0 0)")])
+
+
+def test_directions_follow_the_axes_of_the_file(tmp_path):
+    ase.io.write(tmp_path / "p.vasp", bulk("Si", a=5.431))
+    ase.io.write(tmp_path / "c.vasp", bulk("Si", a=5.431, cubic=True))
+    primitive = of_file(tmp_path / "p.vasp", [along("[1 1 -1]", "[1 0 0]")])
+    cubic = of_file(tmp_path / "c.vasp", [along("[0 0 1]", "[0 1 1]")])
+    assert primitive.groups[0].vectors == pytest.approx(np.array(cubic.groups[0].vectors), abs=1e-6)
+
+
+def test_later_kicks_follow_the_axes_too():
+    then = [{"delay_fs": 30, "recoil_energy_eV": 5, "direction": "[0 -1 1]"}]
+    group = along([1, 0, 0]) | {"recoil_energies_eV": [20], "then": then}
+    kick = next(planned([group]).cascades()).then[0]
+    assert kick.direction == pytest.approx((0, -(0.5**0.5), 0.5**0.5))
+
+
+@pytest.mark.parametrize(
+    ("atoms", "complaint"),
+    [
+        (Atoms("Si", cell=[5.431] * 3, pbc=True), "nearest neighbours are 5.43 A apart, farther than the cutoff"),
+        (bulk("Ge", a=5.66, cubic=True), "is for Si and the crystal holds Ge too"),
+    ],
+)
+def test_a_crystal_that_the_potential_cannot_hold_is_refused_before_a_plan(tmp_path, atoms, complaint):
+    ase.io.write(tmp_path / "c.vasp", atoms)
+    with pytest.raises(InputError, match=complaint) as caught:
+        of_file(tmp_path / "c.vasp", [GROUP])
+    assert "\n" not in str(caught.value)
 
 
 def test_planned_id_is_the_hash_of_the_full_specification():

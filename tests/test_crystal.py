@@ -1,5 +1,6 @@
 """Crystals: literature values, closed forms of geometry, and every complaint."""
 
+import dataclasses
 from pathlib import Path
 
 import ase.io
@@ -21,15 +22,18 @@ from cascade_driver.simulation.crystal import (
     CrystalSpec,
     FilmSpec,
     assemble,
+    axes_in_box_A,
     constituents,
     heating_K,
     held_atoms,
     identity,
     orthogonal_cell,
     repeats_for,
+    require_bonds,
     require_room,
     resolved,
 )
+from cascade_driver.simulation.frame import direction_in_box, make_frame
 
 #: Density of one amu per cubic angstrom in g/cm3 (CODATA).
 G_CM3_PER_AMU_A3 = 1.66053907
@@ -257,6 +261,154 @@ class TestOrthogonalSearch:
             orthogonal_cell(atoms)
 
 
+def turned(atoms: Atoms, turn: np.ndarray) -> Atoms:
+    return Atoms(atoms.numbers, positions=atoms.positions @ turn.T, cell=atoms.cell.array @ turn.T, pbc=True)
+
+
+def spanned_anew(atoms: Atoms, rng: np.random.Generator) -> Atoms:
+    """The same crystal in the same place, its lattice spanned by other vectors and its atoms shuffled."""
+    vectors = np.eye(3, dtype=int)
+    for _ in range(rng.integers(1, 7)):
+        i, j = rng.choice(3, 2, replace=False)
+        vectors[i] += rng.choice([-2, -1, 1, 2]) * vectors[j]
+    # Left-handed ones, too.
+    vectors = vectors[rng.permutation(3)] * rng.choice([-1, 1], 3)[:, None]
+    cell = vectors @ atoms.cell.array
+    shifts = rng.integers(-2, 3, (len(atoms), 3)) @ cell
+    return Atoms(atoms.numbers, positions=atoms.positions + shifts, cell=cell, pbc=True)[
+        rng.permutation(len(atoms))
+    ]
+
+
+def scheelite(*, primitive: bool = False) -> Atoms:
+    return crystal(
+        ["Ca", "W", "O"],
+        [(0, 0.25, 0.625), (0, 0.25, 0.125), (0.1507, 0.0086, 0.2106)],
+        spacegroup=88,
+        setting=2,
+        cellpar=[5.243, 5.243, 11.376, 90, 90, 90],
+        primitive_cell=primitive,
+    )
+
+
+class TestOneFrame:
+    """The lattice and its orientation decide about the frame, not the vectors that span it."""
+
+    #: A general rotation.
+    TURN = np.linalg.qr(np.random.default_rng(5).normal(size=(3, 3)))[0]
+
+    @pytest.mark.parametrize("turn", [np.eye(3), TURN * np.sign(np.linalg.det(TURN))], ids=["straight", "turned"])
+    @pytest.mark.parametrize(
+        ("cells", "choices"),
+        [
+            pytest.param([bulk("Si", a=5.431), bulk("Si", a=5.431, cubic=True)], 20, id="Si"),
+            pytest.param([bulk("GaAs", "zincblende", a=5.65)], 10, id="GaAs"),
+            pytest.param([bulk("Fe", a=2.87), bulk("Fe", a=2.87, cubic=True)], 10, id="Fe"),
+            pytest.param([bulk("Ti", a=2.95, c=4.68)], 10, id="Ti"),
+            pytest.param([corundum(), corundum(primitive=True)], 10, id="corundum"),
+            pytest.param([scheelite(), scheelite(primitive=True)], 10, id="scheelite"),
+        ],
+    )
+    def test_every_choice_of_lattice_vectors_gives_one_frame_and_one_cell(self, cells, choices, turn):
+        rng = np.random.default_rng(0)
+        first = None
+        for number in range(choices * len(cells)):
+            found = orthogonal_cell(spanned_anew(turned(cells[number % len(cells)], turn), rng))
+            first = first or found
+            assert found.info["crystal_to_box"] == pytest.approx(first.info["crystal_to_box"], abs=1e-6)
+            assert found.cell.array == pytest.approx(first.cell.array, abs=1e-6)
+            # The same atoms in the same order: the same one is kicked.
+            assert np.array_equal(found.numbers, first.numbers)
+            assert found.positions == pytest.approx(first.positions, abs=1e-6)
+
+    def test_a_straight_crystal_is_not_turned(self):
+        rng = np.random.default_rng(1)
+        for atoms in (bulk("Si", a=5.431), scheelite(primitive=True)):
+            found = orthogonal_cell(spanned_anew(atoms, rng))
+            assert found.info["crystal_to_box"] == pytest.approx(np.eye(3), abs=1e-9)
+
+    def test_negative_control_another_orientation_is_another_frame(self):
+        # By 30 degrees about c; by 45 the cell of [110], [-110] and [001] would lie along x, y, z.
+        turn = np.array([[3**0.5, -1, 0], [1, 3**0.5, 0], [0, 0, 2]]) / 2
+        found = orthogonal_cell(turned(scheelite(primitive=True), turn))
+        assert found.info["crystal_to_box"] == pytest.approx(turn.T, abs=1e-9)
+
+    def test_a_primitive_and_a_conventional_cif_have_one_frame(self, tmp_path):
+        # A CIF does not say how it is turned: c is along z of the box with both. Tetragonal tin, Materials Project
+        # mp-55, as conventional and primitive cell.
+        head = "data_Sn\n_symmetry_space_group_name_H-M 'P 1'\n_cell_length_a {}\n_cell_length_b {}\n"
+        head += "_cell_length_c {}\n_cell_angle_alpha {}\n_cell_angle_beta {}\n_cell_angle_gamma {}\nloop_\n"
+        head += "_atom_site_type_symbol\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n"
+        cells = {
+            "c.cif": head.format(4.05837882, 4.05837882, 3.32151998, 90, 90, 90) + "Sn 0 0 0\nSn 0.5 0.5 0.5\n",
+            "p.cif": head.format(3.31562202, 3.31562067, 3.31562064, 104.5301938, 104.53021214, 119.88226446)
+            + "Sn 0 0 0\n",
+        }
+        along = {}
+        for name, text in cells.items():
+            (tmp_path / name).write_text(text)
+            spec = resolved(spec_from(file=name, minimum_atoms=50), tmp_path)
+            cell = constituents(spec)["file"]
+            assert cell.cell.lengths() == pytest.approx([4.05838, 4.05838, 3.32152], abs=1e-4)
+            along[name] = direction_in_box("[0 0 1]" if name == "c.cif" else "[1 1 0]", axes_A=spec.frame.axes_A)
+        # a + b of the primitive cell is the four-fold axis: |a + b| = 3.3215.
+        assert np.abs([along["c.cif"], along["p.cif"]]) == pytest.approx(np.array([[0, 0, 1]] * 2), abs=1e-5)
+
+    def test_the_frame_of_a_file_is_in_the_specification_and_its_id(self, tmp_path):
+        ase.io.write(tmp_path / "p.vasp", bulk("Si", a=5.431))
+        ase.io.write(tmp_path / "c.vasp", bulk("Si", a=5.431, cubic=True))
+        primitive, cubic = (
+            resolved(spec_from(file=name, minimum_atoms=9), tmp_path) for name in ("p.vasp", "c.vasp")
+        )
+        assert cubic.frame is None
+        assert primitive.frame.axes_A == ((0, 2.7155, 2.7155), (2.7155, 0, 2.7155), (2.7155, 2.7155, 0))
+        assert primitive.frame.turn_deg == 0
+        assert "frame" in identity(primitive)
+        assert resolved(primitive, tmp_path) == primitive
+        box = constituents(primitive)["file"]
+        for text in ("[1 1 1]", "(1 1 1)"):
+            found = direction_in_box(text, axes_A=axes_in_box_A(primitive, {"file": box}))
+            assert found == pytest.approx(np.full(3, 3**-0.5), abs=1e-6)
+        # [1 1 -1] of the primitive vectors is the cubic z axis.
+        assert direction_in_box("[1 1 -1]", axes_A=primitive.frame.axes_A) == pytest.approx((0, 0, 1), abs=1e-9)
+        assert direction_in_box("[0 0 1]", axes_A=axes_in_box_A(cubic, constituents(cubic))) == (0, 0, 1)
+
+    def test_a_plan_from_before_frames_were_kept_is_not_continued_in_another(self, tmp_path):
+        ase.io.write(tmp_path / "p.vasp", bulk("Si", a=5.431))
+        spec = resolved(spec_from(file="p.vasp", minimum_atoms=9), tmp_path)
+        with pytest.raises(InputError, match="plan the campaign again, in a new run directory"):
+            constituents(dataclasses.replace(spec, frame=None))
+        other = dataclasses.replace(spec, frame=make_frame(np.eye(3), np.eye(3)))
+        with pytest.raises(InputError, match="lies in another `frame`"):
+            constituents(other)
+
+
+class TestBonds:
+    def test_crystals_hold_together_within_the_cutoff_of_their_potentials(self):
+        for name, cutoff_A in (("CaWO4", 4.8), ("Si", 3.0), ("Al", 6.0)):
+            require_bonds(unit_cell(name), cutoff_A=cutoff_A, name=name)
+
+    def test_atoms_that_do_not_reach_each_other_are_no_crystal(self):
+        lone = Atoms("Si", cell=[5.431] * 3, pbc=True)
+        with pytest.raises(InputError) as caught:
+            require_bonds(lone, cutoff_A=3.0, name="c.cif")
+        assert str(caught.value).startswith(
+            "c.cif: nearest neighbours are 5.43 A apart, farther than the cutoff of the potential (3.0 A): "
+            "not this crystal; is the symmetry missing from the file?"
+        )
+
+    def test_layers_that_do_not_reach_each_other_are_no_crystal(self):
+        slab = bulk("Si", cubic=True).repeat((1, 1, 2))
+        slab.cell[2] += [0, 0, 12]
+        with pytest.raises(InputError, match=r"layers 13\.36 A apart along z, farther than the cutoff"):
+            require_bonds(slab, cutoff_A=3.0, name="c.cif")
+
+    def test_a_box_for_no_machine_is_refused(self):
+        for size in ({"minimum_atoms": 10**12}, {"repeats": [10**5] * 3}):
+            with pytest.raises(InputError, match="expected at most 10000000; lower"):
+                box_of(name="Si", **size)
+
+
 class TestFilm:
     @pytest.fixture(scope="class")
     @staticmethod
@@ -398,9 +550,8 @@ class TestFiles:
     )
     def test_what_is_wrong_with_a_file_is_said(self, tmp_path, name, content, complaint):
         (tmp_path / name).write_text(content)
-        spec = resolved(spec_from(file=name, minimum_atoms=1), tmp_path)
         with pytest.raises(InputError, match=complaint) as caught:
-            constituents(spec)
+            resolved(spec_from(file=name, minimum_atoms=1), tmp_path)
         assert "\n" not in str(caught.value)
 
     def test_partly_occupied_sites_are_refused(self, tmp_path):
@@ -410,9 +561,8 @@ class TestFiles:
             "loop_\n_atom_site_label\n_atom_site_type_symbol\n_atom_site_fract_x\n_atom_site_fract_y\n"
             "_atom_site_fract_z\n_atom_site_occupancy\nSi1 Si 0 0 0 0.7\n"
         )
-        spec = resolved(spec_from(file="c.cif", minimum_atoms=1), tmp_path)
         with pytest.raises(InputError, match="partly occupied sites"):
-            constituents(spec)
+            resolved(spec_from(file="c.cif", minimum_atoms=1), tmp_path)
 
 
 class TestAssembly:

@@ -21,8 +21,10 @@ from cascade_driver.simulation.crystal import (
     REGION_BULK,
     REGION_FILM,
     assemble,
+    axes_in_box_A,
     constituents,
     identity,
+    require_bonds,
     require_room,
 )
 from cascade_driver.simulation.kick_sequence import ThenSpec, draw_later_kicks, most_recoil_energy_eV
@@ -356,11 +358,17 @@ def make_campaign(
     Raises
     ------
     InputError
-        If a species is not in the crystal or not in the potential, or the box is too small for a recoil.
+        If a species is not in the crystal or not in the potential, the crystal falls apart within its cutoff, or
+        the box is too small for a recoil.
     """
     cells = constituents(protocol.crystal)
+    _require_species(
+        sorted({symbol for cell in cells.values() for symbol in cell.get_chemical_symbols()}), potential
+    )
+    for name, cell in cells.items():
+        require_bonds(cell, cutoff_A=potential.about.cutoff_A, name=protocol.crystal.file or name)
+    axes_A = axes_in_box_A(protocol.crystal, cells)
     box = assemble(protocol.crystal, cells)
-    _require_species(sorted(set(box.get_chemical_symbols())), potential)
     border = protocol.follow.border
     most = {
         most_recoil_energy_eV([energy, *(kick.energy_eV for kick in group.then)]) if group.then else energy
@@ -391,7 +399,7 @@ def make_campaign(
                 rotations = site_rotations(cell, int(box.get_array("cell_index")[index]))
             earlier = _fewer_or_more(wanted, known_groups or {}, protocol=protocol)
             sampled = directions(
-                wanted.directions,
+                wanted.directions.in_box(axes_A),
                 rotations=rotations,
                 rng=rng,
                 known=None if earlier is None else np.array(earlier.vectors),
@@ -406,7 +414,7 @@ def make_campaign(
                 sampling=sampling,
                 vectors=vectors,
                 weights=weights,
-                then=wanted.then or None,
+                then=tuple(kick.in_box(axes_A) for kick in wanted.then) or None,
             )
         )
     return Campaign(title=title, potential_status=potential.about.status, protocol=protocol, groups=tuple(groups))

@@ -15,6 +15,7 @@ from cascade_driver.campaign.claims import Claims
 from cascade_driver.campaign.index import Row, number
 from cascade_driver.campaign.plan import PlannedCascade, solid_angle_shares
 from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.simulation.frame import frame_said
 from cascade_driver.simulation.record import Outcome, STORED_ENERGY_FLOOR_eV
 
 #: A species and its recoil energy in eV.
@@ -64,6 +65,8 @@ class RunStatus:
     ----------
     title : str
     potential, potential_status : str
+    orientation : str
+        How the crystal lies in the box.
     planned, finished, in_progress : int
         Cascades.
     outcomes : dict
@@ -92,6 +95,7 @@ class RunStatus:
     title: str
     potential: str
     potential_status: str
+    orientation: str
     planned: int
     finished: int
     in_progress: int
@@ -154,6 +158,7 @@ def run_status(run: RunDirectory) -> RunStatus:
         title=campaign.title,
         potential=campaign.protocol.potential_name,
         potential_status=campaign.potential_status,
+        orientation=frame_said(campaign.protocol.crystal.frame),
         planned=total,
         finished=n,
         in_progress=len(Claims(run.claims).living()),

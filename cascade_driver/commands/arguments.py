@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -174,14 +175,42 @@ def add_bins(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--out", type=new_file, required=True, metavar="FILE.csv")
 
 
+class _OneDirection(argparse.Action):
+    """Takes three numbers, or the indices of a direction of the crystal in brackets, as one word or several."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Store a vector or a text."""
+        words = [str(value) for value in values or ()]
+        text = " ".join(words)
+        direction: tuple[float, ...] | str = text
+        if not text.startswith(("[", "(")):
+            try:
+                direction = tuple(float(word) for word in words)
+            except ValueError:
+                direction = ()
+        if len(direction) != 3 and not (isinstance(direction, str) and text.endswith(("]", ")"))):
+            parser.error(
+                f"{option_string} {text}: expected three numbers, or indices as in '[1 -1 0]' or '(1 1 0)', "
+                "and RUN or MODEL before it"
+            )
+        setattr(namespace, self.dest, direction)
+
+
 def add_direction(verb: argparse.ArgumentParser) -> None:
     """Add the options that ask a run for recoils of one direction."""
     verb.add_argument(
         "--direction",
-        type=float,
-        nargs=3,
-        metavar=("X", "Y", "Z"),
-        help="recoils near this direction of the crystal alone, as after the tag of a gamma (default: isotropic)",
+        nargs="+",
+        action=_OneDirection,
+        metavar="X",
+        help="recoils near this direction alone, as after the tag of a gamma: X Y Z in the frame of the box, or "
+        "'[u v w]' or '(h k l)' of the crystal, in quotes (default: isotropic)",
     )
     verb.add_argument(
         "--angular-width-deg",

@@ -178,6 +178,7 @@ def _run(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.executors import require_executor
     from cascade_driver.config import find_input
     from cascade_driver.simulation.checked import doubt
+    from cascade_driver.simulation.frame import frame_said
     from cascade_driver.simulation.potential import data_folder
     from cascade_driver.terminal import headed, make_console, watched_work
     from cascade_driver.workflow import attended_run
@@ -195,6 +196,7 @@ def _run(chosen: argparse.Namespace) -> int:
         console.print(f"potential {planned.given.name_and_place}, {campaign.potential_status}", soft_wrap=True)
         if said := doubt(planned.given, campaign.protocol.crystal):
             console.print(f"note: {said}", soft_wrap=True)
+        console.print(frame_said(campaign.protocol.crystal.frame), soft_wrap=True)
         if chosen.plan_only:
             return 0
         watched_work(planned, workers=chosen.workers, executor=chosen.executor, console=console)
@@ -441,7 +443,7 @@ def _fit(chosen: argparse.Namespace) -> int:
     if chosen.direction is not None:
         if chosen.out is None:
             raise InputError("--direction gives a model of some recoils alone: say where it goes with --out")
-        changes |= {"direction": tuple(chosen.direction), "angular_width_deg": chosen.angular_width_deg}
+        changes |= {"direction": chosen.direction, "angular_width_deg": chosen.angular_width_deg}
     table, model, path = fit_run(run, analysis=analysis_with(analysis, **changes), out=chosen.out)
     console = make_console()
     print_energies(table, console=console)

@@ -575,7 +575,7 @@ def _correct(chosen: argparse.Namespace) -> int:
         models,
         assumptions=CaWO4Assumptions(**assumed) if assumed else None,
         assumption_error=chosen.assumption_error,
-        direction=tuple(chosen.direction) if chosen.direction else None,
+        direction=chosen.direction,
         angular_width_deg=chosen.angular_width_deg,
     )
     result = corrected(

@@ -6,8 +6,9 @@ A crystal is made in two steps, so that the potential in use can have its own la
 The crystal frame, in which all directions of the project are given, is the Cartesian frame of the
 orthogonal cell: its edges lie along x, y and z, so the engine never rotates it. For the built-in crystals
 and for files whose cell is already orthogonal this is the frame of the unit cell (a, b, c along x, y, z).
-For any other file, the proper rotation from the frame of the file to that of the box is in
-`atoms.info["crystal_to_box"]`: ``direction_in_box = crystal_to_box @ direction_in_file``.
+Any other file gives a lattice and, unless it is a CIF, its orientation; these alone decide about the frame,
+whatever vectors the file spans the lattice by (`orthogonal_cell`). How its a, b, c lie in the box is in
+`CrystalSpec.frame`, and in the atoms: ``direction_in_box = info["crystal_to_box"] @ direction_in_file``.
 """
 
 # ASE annotates only part of what it offers:
@@ -17,26 +18,32 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
+import spglib
 from ase import Atoms
 from ase.build import bulk, make_supercell
 from ase.constraints import FixAtoms
 from ase.geometry import minkowski_reduce
-from ase.neighborlist import natural_cutoffs, neighbor_list
 from ase.spacegroup import crystal
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from cascade_driver.errors import InputError
-from cascade_driver.files import readable
 from cascade_driver.schema import file_sha256, parameters, plain
+from cascade_driver.simulation.crystal_file import (
+    nearest_neighbours_A,
+    quiet_spglib,
+    read_crystal,
+    require_no_overlap,
+)
+from cascade_driver.simulation.frame import Frame, make_frame
 from cascade_driver.units import BOLTZMANN_eV_PER_K
 
 FILM = "Al/Si"
@@ -52,11 +59,15 @@ ORTHOGONALITY_TOLERANCE = 1e-3
 #: Reach of the search for orthogonal lattice vectors, in multiples of the (reduced) lattice vectors.
 SEARCH_REACH = 6
 #: An orthogonal cell that needs no rotation is preferred to a smaller one that does, up to this ratio of
-#: volumes: the cubic cell of a primitive fcc file instead of the tetragonal one turned by 45 degrees.
-ALIGNED_VOLUME_RATIO = 2.0
-#: Atoms closer than this share of the sum of their covalent radii overlap: no bond is that short, while
-#: duplicated or partly occupied sites are. (W-O: 1.14 of 1.78 angstrom; H-H: 0.31 of 0.74 angstrom.)
-OVERLAP_SHARE = 0.5
+#: volumes, which are whole numbers of primitive cells: the cubic cell of an fcc crystal (4) instead of the
+#: tetragonal one turned by 45 degrees (2).
+ALIGNED_VOLUME_RATIO = 2
+#: Distance within which atoms related by a symmetry operation must coincide. Well above the rounding of
+#: structure files (1e-4) and of relaxations, well below any displacement that breaks a symmetry worth the
+#: name.
+SYMMETRY_PRECISION_A = 1e-2
+#: More atoms than any campaign has use for: a box of 10 million fills 5 GB.
+LARGEST_BOX_ATOMS = 10_000_000
 
 #: Unit cells of (001) aluminium on unit cells of (001) silicon, per lateral axis: 4 x 4.05 = 16.20 angstrom
 #: on 3 x 5.431 = 16.29 angstrom, a misfit of 0.6 %.
@@ -128,6 +139,8 @@ class CrystalSpec:
         Whether the lattice constants are relaxed to those of the potential; otherwise they stay as given.
     film : FilmSpec, optional
         Thicknesses of `Al/Si`; `resolved` fills in the defaults.
+    frame : Frame, optional
+        How the crystal of the file lies in the box; `resolved` fills it in. None if a, b, c lie along x, y, z.
     """
 
     name: str | None = None
@@ -137,6 +150,7 @@ class CrystalSpec:
     repeats: tuple[int, int, int] | None = None
     relax_cell: bool = True
     film: FilmSpec | None = None
+    frame: Frame | None = None
 
     @field_validator("name")
     @classmethod
@@ -163,6 +177,8 @@ class CrystalSpec:
             raise ValueError("give exactly one of `minimum_atoms` and `repeats`")
         if self.file is None and self.file_sha256 is not None:
             raise ValueError("`file_sha256` belongs to `file`; remove it")
+        if self.file is None and self.frame is not None:
+            raise ValueError("`frame` belongs to `file`; remove it")
         if self.film is not None and self.name != FILM:
             raise ValueError(f"`film` belongs to name = {FILM!r}; remove it")
         if self.name == FILM and self.repeats is not None and self.repeats[2] != 1:
@@ -176,7 +192,7 @@ class CrystalSpec:
 
 
 def resolved(spec: CrystalSpec, base_folder: Path) -> CrystalSpec:
-    """Return `spec` with the file found and its checksum filled in, and with the defaults of a film.
+    """Return `spec` with the file found, its checksum and frame filled in, and with the defaults of a film.
 
     Parameters
     ----------
@@ -188,7 +204,7 @@ def resolved(spec: CrystalSpec, base_folder: Path) -> CrystalSpec:
     Raises
     ------
     InputError
-        If there is no such file, or its checksum is not the one in `spec`.
+        If there is no such file, it cannot be used, or its checksum or frame is not the one in `spec`.
     """
     if spec.is_film and spec.film is None:
         return dataclasses.replace(spec, film=FilmSpec())
@@ -200,7 +216,12 @@ def resolved(spec: CrystalSpec, base_folder: Path) -> CrystalSpec:
     found = file_sha256(path)
     if spec.file_sha256 not in (None, found):
         raise InputError(f"{path}: the structure has changed (SHA-256 {found[:12]}...); remove `file_sha256`")
-    return dataclasses.replace(spec, file=str(path), file_sha256=found)
+    _, frame = _cell_of_file(path, found)
+    if spec.frame is not None:
+        if frame is None or not spec.frame.is_close(frame):
+            raise InputError(f"{path}: its crystal lies in another `frame` than the one given; remove `frame`")
+        frame = spec.frame
+    return dataclasses.replace(spec, file=str(path), file_sha256=found, frame=frame)
 
 
 def identity(spec: CrystalSpec) -> dict[str, Any]:
@@ -226,7 +247,59 @@ def constituents(spec: CrystalSpec) -> dict[str, Atoms]:
         return {"Al": _built_in("Al"), "Si": _built_in("Si")}
     if spec.name is not None:
         return {spec.name: _built_in(spec.name)}
-    return {"file": orthogonal_cell(_read(resolved(spec, Path())))}
+    found = resolved(spec, Path())
+    if spec.file_sha256 is not None and spec.frame is None and found.frame is not None:
+        raise InputError(
+            f"{found.file}: planned when files were read without a record of how the crystal lies in the box; "
+            "plan the campaign again, in a new run directory"
+        )
+    cell, _ = _cell_of_file(Path(str(found.file)), str(found.file_sha256))
+    return {"file": cell.copy()}
+
+
+def axes_in_box_A(spec: CrystalSpec, constituents: Mapping[str, Atoms]) -> NDArray[np.float64]:
+    """Return the lattice vectors a, b, c of a crystal, (3, 3) rows, in the frame of the box.
+
+    As its file has them; those of the conventional cell of a built-in crystal; for a film the cubic axes, which
+    both of its lattices have.
+    """
+    if spec.frame is not None:
+        return np.array(spec.frame.axes_A)
+    if spec.is_film:
+        return np.eye(3)
+    (cell,) = constituents.values()
+    return np.asarray(cell.cell.array)
+
+
+def require_bonds(cell: Atoms, *, cutoff_A: float, name: str) -> None:
+    """Raise if a crystal falls apart in a potential: atoms or layers beyond its cutoff from all others.
+
+    Such atoms do not interact: there is no crystal, and nothing to relax to.
+
+    Parameters
+    ----------
+    cell : ase.Atoms
+        Orthogonal cell of a bulk crystal.
+    cutoff_A : float
+        Largest interaction distance of the potential.
+    name : str
+        Of the crystal or its file, for people.
+    """
+    remedy = "not this crystal; is the symmetry missing from the file? Or another potential"
+    farthest_A = float(nearest_neighbours_A(cell).max())
+    if farthest_A >= cutoff_A:
+        raise InputError(
+            f"{name}: nearest neighbours are {farthest_A:.2f} A apart, farther than the cutoff of the potential "
+            f"({cutoff_A:.1f} A): {remedy}"
+        )
+    for axis, length_A in enumerate(cell.cell.lengths()):
+        place_A = np.sort(cell.positions[:, axis] % length_A)
+        gap_A = float(np.diff(place_A, append=place_A[0] + length_A).max())
+        if gap_A >= cutoff_A:
+            raise InputError(
+                f"{name}: layers {gap_A:.2f} A apart along {'xyz'[axis]}, farther than the cutoff of the "
+                f"potential ({cutoff_A:.1f} A): {remedy}"
+            )
 
 
 def assemble(spec: CrystalSpec, constituents: Mapping[str, Atoms]) -> Atoms:
@@ -259,17 +332,42 @@ def assemble(spec: CrystalSpec, constituents: Mapping[str, Atoms]) -> Atoms:
             "pass what `constituents` returns"
         )
     cells = {name: _indexed(cell, name=name) for name, cell in constituents.items()}
+    wanted_atoms = spec.minimum_atoms or len(next(iter(cells.values()))) * math.prod(spec.repeats or (1,))
+    if wanted_atoms > LARGEST_BOX_ATOMS:
+        raise InputError(
+            f"a box of {wanted_atoms} atoms, expected at most {LARGEST_BOX_ATOMS}; lower `minimum_atoms` or "
+            "`repeats`"
+        )
     return _film_box(spec, cells["Al"], cells["Si"]) if spec.is_film else _bulk_box(spec, *cells.values())
 
 
-def orthogonal_cell(atoms: Atoms) -> Atoms:
-    """Return the smallest orthogonal cell of a periodic crystal, its edges along x, y, z.
+def orthogonal_cell(atoms: Atoms, *, oriented: bool = True) -> Atoms:
+    """Return an orthogonal cell of a periodic crystal, its edges along x, y, z: always the same of one lattice.
 
-    Three mutually perpendicular lattice vectors A_i = sum_j P_ij a_j with integers P_ij are searched (|cos|
-    below `ORTHOGONALITY_TOLERANCE`, P up to `SEARCH_REACH` in a Minkowski-reduced basis); the smallest
-    volume wins, then the shortest longest edge; but see `ALIGNED_VOLUME_RATIO`. The rotation that turns
-    them into x, y, z, with the order and signs that make it the smallest turn, is in
-    ``info["crystal_to_box"]`` (3x3, determinant +1).
+    A cell whose vectors lie along x, y, z is kept. Otherwise three mutually perpendicular vectors of the
+    *primitive* lattice, A_i = sum_j P_ij a_j with integers P_ij, are searched (|cos| below
+    `ORTHOGONALITY_TOLERANCE`, P up to `SEARCH_REACH` in a Minkowski-reduced basis), so that it does not matter
+    which vectors of the lattice the file names. Of those with at most `ALIGNED_VOLUME_RATIO` times the least
+    volume |det P|, an integer,
+
+    1. those along x, y, z of the file win, that is, no rotation;
+    2. else those along the axes of the standard conventional cell (spglib: c along z, a along x);
+    3. else the smallest, then the one with the shortest longest edge.
+
+    Order and signs are those of the smallest turn from the file or, if it is not `oriented`, from the standard
+    cell. What is still equal, by symmetry of the lattice, is decided by the rotation alone.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        A cell of the crystal.
+    oriented : bool
+        Whether the orientation in space means something; of a CIF it does not.
+
+    Returns
+    -------
+    ase.Atoms
+        With the rotation into the box in ``info["crystal_to_box"]`` (3x3, determinant +1).
 
     Raises
     ------
@@ -281,10 +379,12 @@ def orthogonal_cell(atoms: Atoms) -> Atoms:
         result = atoms.copy()
         result.info["crystal_to_box"] = np.eye(3)
         return result
-    multiples, rotation = _orthogonal_vectors(atoms)
-    result = make_supercell(atoms, multiples, wrap=True)
+    primitive, standard = _primitive(atoms)
+    multiples, rotation = _orthogonal_vectors(primitive.cell.array, standard=standard, oriented=oriented)
+    result = make_supercell(primitive, multiples, wrap=True)
     # Removes what the tolerance has let through, and turns the edges into x, y, z.
     result.set_cell(np.diag(result.cell.lengths()), scale_atoms=True)
+    result = _in_order(result)
     result.info["crystal_to_box"] = rotation
     return result
 
@@ -401,40 +501,53 @@ def _built_in(name: str) -> Atoms:
     return plain_cell
 
 
-def _read(spec: CrystalSpec) -> Atoms:
-    """Return the structure of a resolved `spec.file`, checked."""
-    path = readable(str(spec.file), what="a structure")
-    try:
-        found = ase.io.read(path)
-    except Exception as error:  # ASE's readers of some 80 formats raise nearly anything.
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(
-            f"{path}: not a structure that ASE can read ({reason}); convert it to CIF or extended XYZ"
-        ) from None
-    if not isinstance(found, Atoms) or len(found) == 0:
-        raise InputError(f"{path}: holds no atoms; give a structure file")
-    if not found.pbc.all() or found.cell.rank < 3:
-        raise InputError(f"{path}: not periodic along all three axes; give a crystal with its cell")
-    if (found.numbers == 0).any():
-        raise InputError(f"{path}: unknown element 'X'; name the element of every atom")
-    occupancies = found.info.get("occupancy", {})
-    if any(share < 1 for site in occupancies.values() for share in site.values()):
-        raise InputError(f"{path}: partly occupied sites; give an ordered structure")
-    atoms = Atoms(found.get_chemical_symbols(), positions=found.positions, cell=found.cell, pbc=True)
-    _require_no_overlap(atoms, origin=str(path))
-    return atoms
+@functools.lru_cache(maxsize=4)
+def _cell_of_file(path: Path, _sha256: str) -> tuple[Atoms, Frame | None]:
+    """Return the orthogonal cell of a structure file, and how the crystal lies in it.
+
+    There is no frame where the cell is taken as it stands: a, b, c along x, y, z. A CIF always has one; it is then
+    part of the ids, as is the way in which CIFs are read.
+    """
+    atoms, oriented = read_crystal(path)
+    cell = orthogonal_cell(atoms, oriented=oriented)
+    rotation = cell.info["crystal_to_box"]
+    if oriented and len(cell) == len(atoms) and np.array_equal(cell.cell.array, atoms.cell.array):
+        return cell, None
+    return cell, make_frame(atoms.cell.array @ rotation.T, rotation)
 
 
-def _require_no_overlap(atoms: Atoms, *, origin: str) -> None:
-    """Raise if two atoms are closer than `OVERLAP_SHARE` of the sum of their covalent radii."""
-    i, j, distance_A = neighbor_list("ijd", atoms, natural_cutoffs(atoms, mult=OVERLAP_SHARE))
-    if len(i):
-        k = int(np.argmin(distance_A))
-        symbols = atoms.get_chemical_symbols()
-        raise InputError(
-            f"{origin}: overlapping atoms: {symbols[i[k]]} {i[k]} and {symbols[j[k]]} {j[k]} are "
-            f"{distance_A[k]:.2f} A apart; remove duplicated or partly occupied sites"
-        )
+def symmetry_of(atoms: Atoms, *, symprec_A: float = SYMMETRY_PRECISION_A) -> tuple[Any, Any]:
+    """Return a primitive cell of a crystal for spglib (lattice, scaled positions, numbers) and its symmetry.
+
+    The primitive cell lies in the crystal as the given one does: same origin, same orientation. Of structures that
+    are not periodic along all axes it is the whole. Either is None if spglib fails.
+    """
+    cell: Any = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    with quiet_spglib():
+        if atoms.pbc.all():
+            cell = spglib.standardize_cell(cell, to_primitive=True, no_idealize=True, symprec=symprec_A)
+        return cell, None if cell is None else spglib.get_symmetry_dataset(cell, symprec=symprec_A)
+
+
+def _primitive(atoms: Atoms) -> tuple[Atoms, NDArray[np.float64] | None]:
+    """Return a primitive cell of a crystal where it lies, and the rotation from there to the standard cell."""
+    found, symmetry = symmetry_of(atoms)
+    if symmetry is None:
+        return atoms, None
+    lattice, scaled, numbers = found
+    primitive = Atoms(numbers, scaled_positions=scaled, cell=lattice, pbc=True)
+    standard = np.asarray(symmetry.std_rotation_matrix, dtype=np.float64)
+    return primitive, standard * np.sign(np.linalg.det(standard))
+
+
+def _in_order(atoms: Atoms) -> Atoms:
+    """Return the atoms of an orthogonal cell in an order that depends on their places alone."""
+    scaled = atoms.get_scaled_positions(wrap=False)
+    scaled -= np.floor(scaled + 1e-6)
+    # Compared on a grid, so that rounding does not decide; its origin is where no site of a crystal lies.
+    grid = np.floor(scaled * 1e4 + 0.318)
+    order = np.lexsort((*grid.T[::-1], atoms.numbers))
+    return Atoms(atoms.numbers[order], scaled_positions=scaled[order], cell=atoms.cell, pbc=True)
 
 
 def _largest_cosine(cell: NDArray[np.float64]) -> float:
@@ -444,62 +557,94 @@ def _largest_cosine(cell: NDArray[np.float64]) -> float:
     return float(max(cosines[0, 1], cosines[0, 2], cosines[1, 2]))
 
 
-def _orthogonal_vectors(atoms: Atoms) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _orthogonal_vectors(
+    cell: NDArray[np.float64], *, standard: NDArray[np.float64] | None, oriented: bool
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return integers P (3x3) so that the rows of P @ cell are orthogonal, and their rotation to x, y, z."""
-    reduced, reduction = minkowski_reduce(atoms.cell.array)
+    triples = _orthogonal_triples(cell)
+    if not len(triples):
+        raise InputError(
+            f"no orthogonal supercell within {SEARCH_REACH} lattice vectors of the primitive cell "
+            f"{np.round(Atoms(cell=cell).cell.cellpar(), 3).tolist()}; "
+            "strain it slightly, or give an orthogonal supercell yourself"
+        )
+    volume = np.rint(np.abs(np.linalg.det(triples))).astype(np.int64)
+    # Every order and sign of three vectors that is right-handed, and the nearest rotation of it to x, y, z.
+    multiples = (_SIGNED_ORDERS[:, None] @ triples).reshape(-1, 3, 3)
+    volume = np.tile(volume, len(_SIGNED_ORDERS))
+    vectors = multiples @ cell
+    proper = (np.linalg.det(vectors) > 0) & (volume <= ALIGNED_VOLUME_RATIO * volume.min())
+    multiples, vectors, volume = multiples[proper], vectors[proper], volume[proper]
+    lengths_A = np.linalg.norm(vectors, axis=2)
+    u, _, vt = np.linalg.svd(vectors / lengths_A[:, :, None])
+    rotations = u @ vt
+    edges_A = np.sort(lengths_A, axis=1)
+
+    def along(target: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return np.asarray(np.einsum("nij,ij->n", rotations, target) > 3 - ORTHOGONALITY_TOLERANCE)
+
+    kept = along(np.eye(3))
+    if not kept.any() and standard is not None and (kept := along(standard)).any():
+        # All that are as long: turned copies of the standard cell.
+        first = np.flatnonzero(kept)[volume[kept].argmin()]
+        kept = (volume == volume[first]) & np.isclose(edges_A, edges_A[first], rtol=1e-3).all(axis=1)
+    if not kept.any():
+        kept = np.ones(len(volume), dtype=bool)
+    target = np.eye(3) if oriented or standard is None or along(np.eye(3)).any() else standard
+    choice = np.flatnonzero(kept)
+    for key in (
+        volume.astype(np.float64),
+        edges_A[:, 2],
+        -np.einsum("nij,ij->n", rotations, target),
+        *-rotations.reshape(-1, 9).T,
+    ):
+        # The least, and what differs from it by rounding alone.
+        choice = choice[key[choice] < key[choice].min() + ORTHOGONALITY_TOLERANCE]
+    return multiples[choice[0]], rotations[choice[0]]
+
+
+#: Signed permutations of three rows.
+_SIGNED_ORDERS = np.array(
+    [
+        np.eye(3, dtype=np.int64)[list(order)] * np.array(signs)[:, None]
+        for order in itertools.permutations(range(3))
+        for signs in itertools.product((1, -1), repeat=3)
+    ]
+)
+
+
+def _orthogonal_triples(cell: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return integers (n, 3, 3), each of them three perpendicular lattice vectors, of nearly the least volume."""
+    reduced, reduction = minkowski_reduce(cell)
     steps = np.arange(-SEARCH_REACH, SEARCH_REACH + 1)
     n = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
     # One of +n and -n, and no multiples of shorter vectors.
     n = n[len(n) // 2 + 1 :]
     n = n[np.gcd.reduce(n, axis=1) == 1]
-    vectors = n @ reduced
-    length = np.linalg.norm(vectors, axis=1)
-    order = np.argsort(np.round(length, 6), kind="stable")
-    n, vectors, length = n[order], vectors[order], length[order]
-    unit = vectors / length[:, None]
+    length = np.linalg.norm(n @ reduced, axis=1)
+    order = np.argsort(length, kind="stable")
+    n, length = n[order], length[order]
+    unit = n @ reduced / length[:, None]
     perpendicular = np.abs(unit @ unit.T) < ORTHOGONALITY_TOLERANCE
 
+    # Of volumes that are integers the next above the limit is far away.
+    limit = ALIGNED_VOLUME_RATIO * (1 + 1e-2)
     smallest = math.inf
-    found: list[tuple[float, float, float, tuple[int, int, int]]] = []
+    found: list[NDArray[np.int64]] = []
     for i in range(len(n)):
-        if length[i] ** 3 > ALIGNED_VOLUME_RATIO * smallest:
+        if length[i] ** 3 > limit * smallest:
             break
         partners = i + 1 + np.flatnonzero(perpendicular[i, i + 1 :])
         for j in partners:
-            if length[i] * length[j] ** 2 > ALIGNED_VOLUME_RATIO * smallest:
+            if length[i] * length[j] ** 2 > limit * smallest:
                 break
-            third = partners[(partners > j) & perpendicular[j, partners]]
-            for k in third[:1]:  # Sorted by length: the first is the shortest.
+            for k in partners[(partners > j) & perpendicular[j, partners]]:  # Sorted by length.
                 volume = float(length[i] * length[j] * length[k])
+                if volume > limit * smallest:
+                    break
                 smallest = min(smallest, volume)
-                _, rotation = _least_turn(unit[[i, j, k]])
-                turn = round(3 - float(np.trace(rotation)), 6)
-                found.append((round(volume, 4), round(float(length[k]), 4), turn, (i, int(j), int(k))))
-    if not found:
-        raise InputError(
-            f"no orthogonal supercell within {SEARCH_REACH} lattice vectors of the cell "
-            f"{np.round(atoms.cell.cellpar(), 3).tolist()}; "
-            "strain it slightly, or give an orthogonal supercell yourself"
-        )
-    least = min(found)[0]
-    aligned = [f for f in found if f[2] < 1e-3 and f[0] <= ALIGNED_VOLUME_RATIO * least * (1 + 1e-6)]
-    *_, chosen = min(aligned or found)
-    rows, rotation = _least_turn(unit[list(chosen)])
-    return np.rint(rows @ n[list(chosen)] @ reduction).astype(np.int64), rotation
-
-
-def _least_turn(unit: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the signed permutation of three unit vectors with the least turn to x, y, z, and that turn."""
-    signed = [
-        np.eye(3, dtype=np.int64)[list(order)] * np.array(signs)[:, None]
-        for order in itertools.permutations(range(3))
-        for signs in itertools.product((1, -1), repeat=3)
-    ]
-    proper = [rows for rows in signed if np.linalg.det(rows @ unit) > 0]
-    rows = max(proper, key=lambda rows: round(float(np.trace(rows @ unit)), 6))
-    # Nearest exact rotation to the nearly orthogonal axes.
-    u, _, vt = np.linalg.svd(rows @ unit)
-    return rows, np.asarray(u @ vt, dtype=np.float64)
+                found.append(n[[i, j, k]] @ reduction)
+    return np.rint(np.array(found)).astype(np.int64)
 
 
 def _indexed(cell: Atoms, *, name: str) -> Atoms:
@@ -518,7 +663,7 @@ def _indexed(cell: Atoms, *, name: str) -> Atoms:
     # Atoms that rounding has put just below a face belong on it, not at the face opposite.
     scaled = np.maximum(scaled - np.floor(scaled + 1e-7), 0.0)
     result.set_scaled_positions(scaled)
-    _require_no_overlap(result, origin=f"cell of {name}")
+    require_no_overlap(result, origin=f"cell of {name}")
     return result
 
 
@@ -570,5 +715,5 @@ def _film_box(spec: CrystalSpec, al: Atoms, si: Atoms) -> Atoms:
     box.set_array("region", region, dtype=np.int64)
     held = (region == REGION_BULK) & (box.positions[:, 2] < box.positions[:, 2].min() + film.held_A)
     box.set_constraint(FixAtoms(indices=np.flatnonzero(held)))
-    _require_no_overlap(box, origin="assembled film")
+    require_no_overlap(box, origin="assembled film")
     return box

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +25,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cascade_driver.errors import InputError
 from cascade_driver.schema import parameters
+from cascade_driver.simulation.frame import Direction, direction_in_box
 from cascade_driver.simulation.spec import KnockOn, LaterKick
 from cascade_driver.units import AMU_MeV
 
@@ -45,8 +47,9 @@ class ThenSpec:
         Energy that the kick would give to the nucleus at rest.
     gamma_keV, mass_u : float, optional
         Instead: energy of the gamma (its momentum in keV/c), and mass of the nucleus that recoils.
-    direction : three float, optional
-        Of the recoil, in the crystal frame, of any length; isotropic by default, each cascade draws its own.
+    direction : optional
+        Of the recoil: three Cartesian components in the frame of the box, of any length, or indices of the
+        crystal, `"[1 1 0]"` or `"(1 1 0)"`; isotropic by default, each cascade draws its own.
     angle_deg : float, optional
         Instead: angle to the first kick, at an azimuth that each cascade draws.
     """
@@ -56,17 +59,13 @@ class ThenSpec:
     recoil_energy_eV: float | None = Field(default=None, gt=0)
     gamma_keV: float | None = Field(default=None, gt=0)
     mass_u: float | None = Field(default=None, gt=0)
-    direction: tuple[float, float, float] | None = None
+    direction: Direction | None = None
     angle_deg: float | None = Field(default=None, ge=0, le=180)
 
     @field_validator("direction", mode="before")
     @classmethod
     def _isotropic_is_none(cls, direction: object) -> object:
-        if isinstance(direction, str):
-            if direction != "isotropic":
-                raise ValueError('expected three numbers or "isotropic"')
-            return None
-        return direction
+        return None if direction == "isotropic" else direction
 
     @model_validator(mode="after")
     def _is_one_of_each(self) -> ThenSpec:
@@ -81,6 +80,12 @@ class ThenSpec:
         if self.direction is not None and not any(self.direction):
             raise ValueError("the `direction` of a later kick is zero; give its recoil's, or leave it out")
         return self
+
+    def in_box(self, axes_A: NDArray[np.float64]) -> ThenSpec:
+        """Return the same with a Cartesian direction; `axes_A` are a, b, c in the frame of the box."""
+        if not isinstance(self.direction, str):
+            return self
+        return replace(self, direction=direction_in_box(self.direction, axes_A=axes_A))
 
     @property
     def energy_eV(self) -> float:

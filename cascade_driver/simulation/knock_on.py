@@ -14,13 +14,10 @@ the set of its |G| images; that share of 4 pi is its weight. For tungsten in CaW
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import spglib
 from ase import Atoms
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator, model_validator
@@ -28,15 +25,12 @@ from scipy.optimize import minimize
 from scipy.spatial import KDTree, SphericalVoronoi
 
 from cascade_driver.errors import InputError
-from cascade_driver.schema import parameters
-from cascade_driver.simulation.crystal import held_atoms
+from cascade_driver.schema import build, parameters
+from cascade_driver.simulation.crystal import SYMMETRY_PRECISION_A, held_atoms, symmetry_of
+from cascade_driver.simulation.frame import Direction, direction_in_box
 
 SCHEMES = ("symmetry", "random", "list")
 
-#: Distance within which atoms related by a symmetry operation must coincide. Well above the rounding of
-#: structure files (1e-4) and of relaxations, well below any displacement that breaks a symmetry worth the
-#: name.
-SYMMETRY_PRECISION_A = 1e-2
 #: Atoms equally near the centre within this distance are equal: rounding must not choose between them.
 TIE_A = 1e-3
 
@@ -64,13 +58,14 @@ class DirectionsSpec:
         smaller one; `random`: isotropic; `list`: those in `vectors`.
     count : int, optional
         How many, for `symmetry` and `random`.
-    vectors : list of three floats, optional
-        Directions in the crystal frame, of any length, for `list`; equal weights.
+    vectors : list, optional
+        Directions for `list`, of equal weights: three Cartesian components in the frame of the box, of any length,
+        or indices of the crystal's own cell, `"[1 1 0]"` of a lattice direction, `"(1 1 0)"` of a plane's normal.
     """
 
     scheme: str = "symmetry"
     count: int | None = Field(default=None, ge=1)
-    vectors: tuple[tuple[float, float, float], ...] | None = None
+    vectors: tuple[Direction, ...] | None = None
 
     @field_validator("scheme")
     @classmethod
@@ -90,7 +85,8 @@ class DirectionsSpec:
                 raise ValueError("scheme `list` has no `count`; remove it")
             if any(not any(vector) for vector in self.vectors):
                 raise ValueError("a direction in `vectors` is zero; remove it")
-            units = [tuple(np.round(np.array(v) / np.linalg.norm(v), 9).tolist()) for v in self.vectors]
+            cartesian = [np.array(v) for v in self.vectors if not isinstance(v, str)]
+            units = [tuple(np.round(v / np.linalg.norm(v), 9).tolist()) for v in cartesian]
             if len(set(units)) != len(units):
                 raise ValueError("a direction in `vectors` is named twice, and would count twice; remove one")
         else:
@@ -99,6 +95,13 @@ class DirectionsSpec:
             if self.vectors is not None:
                 raise ValueError(f"scheme `{self.scheme}` has no `vectors`; use scheme = 'list' or remove them")
         return self
+
+    def in_box(self, axes_A: NDArray[np.float64]) -> DirectionsSpec:
+        """Return the same with all `vectors` Cartesian; `axes_A` are a, b, c in the frame of the box."""
+        if not any(isinstance(vector, str) for vector in self.vectors or ()):
+            return self
+        vectors = [direction_in_box(vector, axes_A=axes_A) for vector in self.vectors or ()]
+        return build(DirectionsSpec, {"scheme": self.scheme, "vectors": vectors}, origin="[[recoils]] directions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,19 +193,12 @@ def site_rotations(
     InputError
         If spglib fails or its operations are no group at this tolerance.
     """
-    cell: Any = (atoms_cell.cell.array, atoms_cell.get_scaled_positions(), atoms_cell.numbers)
     site_A = atoms_cell.positions[index]
-    with warnings.catch_warnings():
-        # Since 2.7 spglib announces with every call that failures will be exceptions, and still returns None.
-        warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
-        if atoms_cell.pbc.all():
-            cell = spglib.standardize_cell(cell, to_primitive=True, no_idealize=True, symprec=symprec_A)
-        found = None if cell is None else spglib.get_symmetry_dataset(cell, symprec=symprec_A)
+    cell, found = symmetry_of(atoms_cell, symprec_A=symprec_A)
     if found is None:
         raise InputError(f"spglib finds no symmetry within {symprec_A:g} A; check the structure for overlaps")
     lattice = np.asarray(cell[0], dtype=np.float64)
     to_scaled = np.linalg.inv(lattice)
-    # The primitive cell lies in the crystal as the given one does: same origin, same orientation.
     site = site_A @ to_scaled
     moved = found.rotations @ site + found.translations - site
     keeps_site = np.linalg.norm((moved - np.round(moved)) @ lattice, axis=1) < 2 * symprec_A

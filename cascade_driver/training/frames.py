@@ -28,7 +28,8 @@ from scipy.spatial import KDTree
 from cascade_driver.errors import InputError
 from cascade_driver.files import whole_file
 from cascade_driver.schema import digest
-from cascade_driver.simulation.knock_on import SYMMETRY_PRECISION_A, site_rotations
+from cascade_driver.simulation.crystal import SYMMETRY_PRECISION_A
+from cascade_driver.simulation.knock_on import site_rotations
 from cascade_driver.units import GPA_PER_eV_A3
 
 #: Group of the frames that energies count from.

@@ -1,0 +1,175 @@
+r"""How a crystal lies in its box: the directions [uvw] and (hkl), and words for the orientation.
+
+All vectors of the project are Cartesian, in the frame of the box (x, y, z along its edges). A crystal's own axes
+a, b, c are three rows in that frame, `axes_A`; the direction [uvw] is
+
+.. math:: u\,a + v\,b + w\,c
+
+and the normal of the planes (hkl) is
+
+.. math:: h\,a^* + k\,b^* + l\,c^*, \qquad a_i \cdot a^*_j = \delta_{ij}
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BeforeValidator
+
+from cascade_driver.errors import InputError
+from cascade_driver.schema import parameters
+
+#: Largest index that is looked for when a direction is put into words.
+_LARGEST_INDEX = 30
+#: A turn that is the rounding of a file.
+_NO_TURN_DEG = 0.01
+#: Digits of lengths in angstrom and of rotations that are kept: below the rounding of structure files.
+_DIGITS = 6
+
+
+def _known(given: object) -> object:
+    """Refuse a text that is no direction; numbers are checked where they are asked for."""
+    if isinstance(given, str):
+        try:
+            direction_in_box(given, axes_A=np.eye(3))
+        except InputError:
+            raise ValueError(_EXPECTED) from None
+    return given
+
+
+_EXPECTED = "expected three numbers, or three indices, not all zero, as in '[1 -1 0]' or '(1 1 0)'"
+
+#: A direction as people give it: a Cartesian vector in the frame of the box, or indices of the crystal.
+Direction = Annotated[tuple[float, float, float] | str, BeforeValidator(_known)]
+
+Rows = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+
+
+@parameters
+class Frame:
+    """How the crystal of a structure file lies in the box.
+
+    Attributes
+    ----------
+    axes_A : three rows of three float
+        Lattice vectors a, b, c of the file's cell in the frame of the box.
+    rotation : three rows of three float
+        Proper rotation R from the Cartesian frame of the file to that of the box, x_box = R x_file. The Cartesian
+        frame of a CIF is the usual one, a along x and b in the xy plane.
+    """
+
+    axes_A: Rows
+    rotation: Rows
+
+    @property
+    def turn_deg(self) -> float:
+        """Angle of the rotation."""
+        cosine = (np.trace(np.array(self.rotation)) - 1) / 2
+        return math.degrees(math.acos(min(1.0, max(-1.0, cosine))))
+
+    def is_close(self, other: Frame) -> bool:
+        """Whether another frame is the same but for the last digit, which machines may round differently."""
+        return np.allclose(self.axes_A, other.axes_A, rtol=0, atol=2e-6) and np.allclose(
+            self.rotation, other.rotation, rtol=0, atol=2e-6
+        )
+
+
+def make_frame(axes_A: ArrayLike, rotation: ArrayLike) -> Frame:
+    """Return a frame of matrices (3, 3), rounded so that it is the same on every machine."""
+    return Frame(axes_A=_rows(axes_A), rotation=_rows(rotation))
+
+
+def direction_in_box(given: str | ArrayLike, *, axes_A: ArrayLike) -> tuple[float, float, float]:
+    """Return a direction as a vector in the frame of the box.
+
+    Parameters
+    ----------
+    given : str or three float
+        `"[1 1 0]"`, a lattice direction; `"(1 1 0)"`, the normal of a lattice plane; or a Cartesian vector, of
+        any length, which is kept as it is.
+    axes_A : (3, 3) float
+        Rows a, b, c in the frame of the box.
+
+    Raises
+    ------
+    InputError
+        If a text is neither, or all indices are zero.
+    """
+    if not isinstance(given, str):
+        x, y, z = (float(c) for c in np.asarray(given, dtype=np.float64))
+        return x, y, z
+    indices = _indices(given)
+    if indices is None or not any(indices):
+        raise InputError(f"direction {given!r}: {_EXPECTED}")
+    axes = np.asarray(axes_A, dtype=np.float64)
+    vector = np.array(indices) @ (axes if given.strip().startswith("[") else np.linalg.inv(axes).T)
+    # So that [1 0 0] of a cell along x is (1, 0, 0) and nothing beside it.
+    vector = np.round(vector / np.linalg.norm(vector), 9) + 0.0
+    return float(vector[0]), float(vector[1]), float(vector[2])
+
+
+def frame_said(frame: Frame | None) -> str:
+    """Return a line about how the crystal lies in the box; None is a crystal whose a, b, c are its edges."""
+    axes = np.eye(3) if frame is None else np.array(frame.axes_A)
+    if frame is None or (np.array_equal(axes, np.diag(axes.diagonal())) and frame.turn_deg < _NO_TURN_DEG):
+        return "box: x, y, z along a, b, c of the crystal"
+    edges = ", ".join(f"{name} along {_in_words(axis, axes)}" for name, axis in zip("xyz", np.eye(3), strict=True))
+    lattice = ", ".join(f"{name} = {_numbers(row)}" for name, row in zip("abc", axes, strict=True))
+    return f"box: {edges} of the file's cell; {lattice} A; {_turn_said(frame)} the Cartesian frame of the file"
+
+
+def _turn_said(frame: Frame) -> str:
+    if frame.turn_deg < _NO_TURN_DEG:
+        return "not turned against"
+    turn = np.array(frame.rotation)
+    # The axis is what the rotation leaves in place; its sense makes the angle positive.
+    _, _, vt = np.linalg.svd(turn - np.eye(3))
+    axis = vt[-1]
+    antisymmetric = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]])
+    if antisymmetric @ axis < 0:
+        axis = -axis
+    return f"turned by {frame.turn_deg:.1f} degrees about {_numbers(axis)} from"
+
+
+def _in_words(vector: NDArray[np.float64], axes_A: NDArray[np.float64]) -> str:
+    """Return the smallest [uvw] along a vector, or its coordinates on a, b, c if there is none."""
+    coordinates = vector @ np.linalg.inv(axes_A)
+    largest = np.abs(coordinates).max()
+    for n in range(1, _LARGEST_INDEX + 1):
+        scaled = coordinates * n / largest
+        indices = np.rint(scaled).astype(int)
+        along = indices @ axes_A
+        # Not quite, where the cell has been strained to be orthogonal; large indices come near to anything.
+        if np.linalg.norm(along - (along @ vector) * vector) < 1e-3 / n * np.linalg.norm(along):
+            return f"[{' '.join(str(i) for i in indices)}]"
+    return _numbers(coordinates / largest)
+
+
+def _numbers(vector: ArrayLike) -> str:
+    return f"({', '.join(f'{x:.3f}' for x in np.round(np.asarray(vector), 3) + 0.0)})"
+
+
+def _rows(matrix: ArrayLike) -> Rows:
+    x, y, z = (
+        (float(row[0]), float(row[1]), float(row[2]))
+        for row in np.round(np.asarray(matrix, dtype=np.float64), _DIGITS) + 0.0
+    )
+    return x, y, z
+
+
+def _indices(text: str) -> tuple[int, int, int] | None:
+    """Return the three integers of `[1 -1 0]`, `[1,-1,0]`, `[1-10]` or the same in round brackets."""
+    match = re.fullmatch(r"\s*(?:\[([^\[\]]*)\]|\(([^()]*)\))\s*", text)
+    if match is None:
+        return None
+    inside = (match[1] if match[1] is not None else match[2]).strip()
+    parts = re.split(r"[\s,]+", inside)
+    if len(parts) == 1:
+        parts = re.findall(r"-?\d", inside) if re.fullmatch(r"(-?\d){3}", inside) else parts
+    if len(parts) != 3 or not all(re.fullmatch(r"[+-]?\d{1,4}", part) for part in parts):
+        return None
+    return int(parts[0]), int(parts[1]), int(parts[2])
