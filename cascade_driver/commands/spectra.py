@@ -301,9 +301,9 @@ def _spectrum_dm(chosen: argparse.Namespace) -> int:
 
 def _spectrum_cevns(chosen: argparse.Namespace) -> int:
     if chosen.fission_fractions:
-        names = [name for name, _ in chosen.fission_fractions]
-        if len(set(names)) != len(names):
-            raise InputError(f"--fission-fractions {' '.join(names)}: name each isotope once")
+        isotopes = [name for name, _ in chosen.fission_fractions]
+        if len(set(isotopes)) != len(isotopes):
+            raise InputError(f"--fission-fractions {' '.join(isotopes)}: name each isotope once")
         chosen.fission_fractions = dict(chosen.fission_fractions)
     names = (
         "source",

@@ -212,7 +212,8 @@ def _lines(target: str, content: Mapping[str, Any], *, cross_section_b: str) -> 
     today, then = 100 * _abundance(target), record["naturalIsotopicAbundance"]
     scale = 1.0 if abs(then / today - 1) < _ABUNDANCE_TOLERANCE else then / today
     scale /= float(cross_section_b)
-    rows, whole, astray = [], 0.0, 0
+    rows: list[tuple[str, ...]] = []
+    whole, astray = 0.0, 0
     separation_keV = content["recordQ"][0]["energyNeutronSeparationAME2020"]
     for _, gamma in _gammas(content, primary=True):
         if abs(separation_keV - gamma["gammaEnergy"] - gamma["levelEnergyFinal"]) > _LARGEST_MISS_keV:
@@ -249,7 +250,7 @@ def _levels(target: str, content: Mapping[str, Any]) -> list[tuple[str, ...]]:
     for level, gamma in _gammas(content, primary=False):
         intensity = gamma["gammaAbsoluteIntensities"][0]["populationPerNeutronCapture"] or 0.0
         by_level.setdefault(level, []).append((gamma["levelEnergyFinal"], intensity))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for level, decays in by_level.items():
         whole = sum(intensity for _, intensity in decays)
         half_life_s = lives.get(level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -422,17 +423,19 @@ def capture_parts(
     )
     by_strength = {symbol: np.zeros(len(edges) - 1) for symbol in material.elements}
     for one in capturing:
-        of = {"timing": timing, "escape": GammaEscape(), "target": material}
+        shape_of = functools.partial(
+            _statistical_shape, one, edges, timing=timing, escape=GammaEscape(), target=material
+        )
         filling = np.zeros(len(edges) - 1)
         if model is not None and one.unresolved_rate > 0:
-            filling = _statistical_shape(one, edges, model=model, **of)
+            filling = shape_of(model=model)
             T = model.temperature_of(one.isotope)
             hotter = replace(model, temperature_MeV=(1 + TEMPERATURE_ERROR) * T)
             standard = replace(model, strength="standard")
             yield one.rate_error / one.rate, {one.isotope.symbol: one.rate * filling}
-            change = _statistical_shape(one, edges, model=hotter, **of) - filling
+            change = shape_of(model=hotter) - filling
             yield 1.0, {one.isotope.symbol: one.unresolved_rate * change}
-            change = _statistical_shape(one, edges, model=standard, **of) - filling
+            change = shape_of(model=standard) - filling
             by_strength[one.isotope.symbol] += one.unresolved_rate * change
         errors = {
             line.gamma_keV: line.per_capture_error / line.per_capture

@@ -258,7 +258,7 @@ def _states(isotope: CaptureIsotope, model: StatisticalModel, *, subtract: bool 
         strength = dipole_strength(
             gamma, mass_number=isotope.mass_number + 1, temperature_MeV=T, strength=model.strength
         )
-        return gamma**3 * strength * density
+        return np.asarray(gamma**3 * strength * density, dtype=np.float64)
 
     rows = weights(energy)
     rows[: len(levels)] = 0.0
