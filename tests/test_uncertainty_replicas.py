@@ -320,6 +320,26 @@ def test_advice_halves_the_error_and_more_of_the_same_counts_as_it_must(campaign
         advise(spectrum(), model, candidates_eV={"W": [30.0]}, low_eV=500)
 
 
+def test_advice_on_separated_data_names_energies_in_their_gap_and_counts():
+    energies = (15.0, 25.0, 35.0, 60.0, 81.0)
+    table = simulate(np.random.default_rng(6), n_directions=4, n_snapshots=2, energies=energies)
+    stored = np.where(table.recoil_energy_eV > 50, np.maximum(table.stored_energy_eV, 3.0), 0.0)
+    cascades = usable_cascades(dataclasses.replace(table, stored_energy_eV=stored), species="W")
+    one = fitted(cascades)
+    assert one.defect_probability_fit.is_separated
+    advice = advise(
+        spectrum(),
+        StoredEnergyModel(species={"W": one}),
+        candidates_eV={"W": [*energies, 20.0, 30.0, 40.0, 47.5, 55.0, 70.5]},
+        low_eV=20,
+        high_eV=80,
+    )
+    wanted = {e.recoil_energy_eV: e.in_mix for e in advice.energies if e.in_mix}
+    in_the_gap = sum(n for energy, n in wanted.items() if 35 <= energy <= 60)
+    assert in_the_gap > 0.5 * advice.mix_total > 0
+    assert advice.mix_error <= advice.present_error / 2
+
+
 def coverages(rng, *, n_campaigns, shrink=1.0):
     """Return per campaign the share of bins (10 to 130 eV) whose band holds the truth, and pulls."""
     truth = central_replica(TRUTH).fold(falling(), recoil_edges_eV=EDGES)[0] / np.diff(EDGES * 1e-3)
