@@ -119,7 +119,8 @@ class AnalysisSpec:
     Attributes
     ----------
     shape : str
-        `gaussian` or `split_gaussian`, the distribution of the non-zero stored energies.
+        Of the distribution of the non-zero stored energies: `auto` (the Gaussian, or where the data refuse it the
+        cascades themselves), or whatever the data say `gaussian`, `split_gaussian` or `empirical` (the cascades).
     order : int
         Of its location as a polynomial in the recoil energy.
     allow_failures : bool
@@ -142,7 +143,7 @@ class AnalysisSpec:
         Standard deviation of "near".
     """
 
-    shape: Literal["gaussian", "split_gaussian"] = "gaussian"
+    shape: Literal["auto", "gaussian", "split_gaussian", "empirical"] = "auto"
     order: Literal[1, 2] = 1
     allow_failures: bool = False
     fallback_species: str | None = None

@@ -24,8 +24,9 @@ from cascade_driver.analysis.distribution import (
     StoredEnergySummary,
     summarise_stored_energies,
 )
+from cascade_driver.analysis.empirical_law import EmpiricalDistribution
 from cascade_driver.analysis.estimation import FitHealth, Goodness
-from cascade_driver.analysis.model import SpeciesModel, Status, StoredEnergyModel
+from cascade_driver.analysis.model import REFUSED, SpeciesModel, Status, StoredEnergyModel
 from cascade_driver.analysis.outcomes import EXCESS_ENERGY, GroupOutcomes, count_outcomes, usable_cascades
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import write_atomically
@@ -331,10 +332,15 @@ def _ill(species: str, model: SpeciesModel) -> list[str]:
     if distribution is not None and not distribution.health.is_good:
         said.append(f"{species}: the fit of the stored energies is not healthy.")
     for name, fit in (("defect probability", probability), ("stored-energy distribution", distribution)):
-        if fit is not None and fit.goodness.p_value is not None and fit.goodness.p_value < 0.01:
+        if fit is None or fit.goodness.p_value is None or fit.goodness.p_value > REFUSED:
+            continue
+        p_value = f"p = {fit.goodness.p_value:.2g}"
+        if isinstance(model.distribution, EmpiricalDistribution) and fit is distribution:
             said.append(
-                f"{species}: the data do not look like the fitted {name} (p = {fit.goodness.p_value:.2g})."
+                f"{species}: the stored energies refuse a Gaussian ({p_value}): they stand for themselves."
             )
+        else:
+            said.append(f"{species}: the data do not look like the fitted {name} ({p_value}).")
     return said
 
 
@@ -492,6 +498,16 @@ def _probability_view(model: SpeciesModel) -> dict[str, Any]:
 
 def _distribution_view(model: SpeciesModel) -> dict[str, Any]:
     fit, law = model.distribution_fit, model.distribution
+    if isinstance(law, EmpiricalDistribution):
+        source = (
+            f"{_count(len(law.knot), 'cascade')} at {len(law.knots_eV)} recoil energies stand for themselves, "
+            "smoothed, and are carried from one recoil energy to the next with their mean"
+        )
+        if fit is None or fit.goodness.p_value is None or fit.goodness.p_value > REFUSED:
+            return _view("Stored energies, the cascades themselves", values=[], source=source)
+        each = _energies(fit)
+        source += "; goodness of the Gaussian that they refuse:"
+        return _view("Stored energies, the cascades themselves", values=[], fit=fit, source=source, energies=each)
     shape = {"gaussian": "Gaussian", "split_gaussian": "two half Gaussians"}[law.shape]
     name = f"Stored energies, {shape} truncated to [0, E_R]"
     variable = (
@@ -509,11 +525,16 @@ def _distribution_view(model: SpeciesModel) -> dict[str, Any]:
         f"{fit.effective_number:.4g}); independent unit: {fit.independent}; {variable}; "
         f"AIC {fit.akaike:.1f}, BIC {fit.bayes:.1f}"
     )
-    each = [
+    each = _energies(fit)
+    return _view(name, values=_values(fit), fit=fit, source=source, energies=each)
+
+
+def _energies(fit: DistributionFit) -> list[tuple[str, str, str, str]]:
+    """Return recoil energy, events, distance and p-value of each recoil energy."""
+    return [
         (f"{e.recoil_energy_eV:g}", str(e.n_nonzero), f"{e.statistic:.3g}", _p_value(e.p_value))
         for e in fit.energies
     ]
-    return _view(name, values=_values(fit), fit=fit, source=source, energies=each)
 
 
 def _view(

@@ -88,6 +88,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "estimation",
         "fermi_posterior",
         "defect_probability",
+        "empirical_law",
         "distribution",
         "model",
         "response",

@@ -11,6 +11,7 @@ from numpy.polynomial import polynomial
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from cascade_driver.analysis.empirical_law import EmpiricalDistribution
 from cascade_driver.analysis.estimation import FitHealth, Goodness, Independence, sandwich_covariance
 from cascade_driver.analysis.outcomes import UsableCascades, effective_number
 from cascade_driver.errors import FitError, InputError
@@ -281,7 +282,9 @@ class DistributionFit:
 
     Attributes
     ----------
-    distribution : StoredEnergyDistribution
+    distribution : StoredEnergyDistribution or EmpiricalDistribution
+        Of the latter, where the data refuse the shape, goodness and criteria are those of the shape, and there are
+        no parameters.
     parameters : tuple of str
         `location_0_eV`, `log_sigma_0`, `asymmetry_0` and so on, in the order of `values`, `errors`,
         `covariance`.
@@ -304,7 +307,7 @@ class DistributionFit:
     notes : tuple of str
     """
 
-    distribution: StoredEnergyDistribution
+    distribution: StoredEnergyDistribution | EmpiricalDistribution
     parameters: tuple[str, ...]
     values: tuple[float, ...]
     errors: tuple[float, ...]

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
-from cascade_driver.analysis.outcomes import UsableCascades, effective_number
+from cascade_driver.analysis.empirical_law import kernel_width_eV
+from cascade_driver.analysis.outcomes import UsableCascades
 from cascade_driver.analysis.response import observed_edges
 from cascade_driver.analysis.uncertainty import ResamplingUnit, resampling_counts
 from cascade_driver.errors import FitError, InputError
@@ -142,7 +143,7 @@ def empirical_replicas(
         Bootstrap replicas, see `resampling_counts`; 0 for the cascades as they are.
     unit : {'cascade', 'direction', 'direction_and_snapshot'}
     bandwidth_factor : float
-        Of Silverman's bandwidth, 0.9 min(sigma, IQR / 1.34) n^(-1/5) (Silverman 1986, Eq. 3.31); 0 for none.
+        Of Silverman's bandwidth (`kernel_width_eV`); 0 for none.
     rng : numpy.random.Generator, optional
         Needed for replicas.
 
@@ -179,10 +180,7 @@ def empirical_replicas(
         if len(stored):
             known.append(knots[k])
             mean.append(float(np.average(stored, weights=w)))
-            spread = float(np.sqrt(np.average((stored - mean[-1]) ** 2, weights=w)))
-            quartiles = float(np.diff(np.percentile(stored, [25, 75]))[0]) / 1.34
-            narrow = min(spread, quartiles) if quartiles > 0 else spread
-            width.append(bandwidth_factor * 0.9 * narrow * effective_number(w) ** -0.2)
+            width.append(bandwidth_factor * kernel_width_eV(stored, w))
     return EmpiricalReplicas(
         species=cascades.species,
         knots_eV=knots,

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +25,8 @@ from cascade_driver.analysis.distribution import (
     StoredEnergyDistribution,
     fit_stored_energy_distribution,
 )
-from cascade_driver.analysis.outcomes import usable_cascades
+from cascade_driver.analysis.empirical_law import EmpiricalDistribution, empirical_distribution
+from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
 from cascade_driver.errors import CascadeError, FitError, InputError, RecordError
 from cascade_driver.files import text_of
 from cascade_driver.simulation.record import CascadeTable
@@ -38,6 +39,13 @@ MODEL_SCHEMA = 1
 #: than their energy.
 SAFE_PROBABILITY_BELOW = 0.1
 
+#: A shape whose p-value is no larger is refused by the data: one campaign in a hundred of which it is the truth.
+REFUSED = 0.01
+
+#: What stands for the stored energies: a shape that is fitted whatever the data say, the cascades themselves, or
+#: the Gaussian until the data refuse it and then the cascades.
+Choice = Literal["auto", "gaussian", "split_gaussian", "empirical"]
+
 Status = Literal["qualitative", "quantitative"]
 
 
@@ -48,7 +56,7 @@ class SpeciesModel:
     Attributes
     ----------
     defect_probability : FermiProbability
-    distribution : StoredEnergyDistribution
+    distribution : StoredEnergyDistribution or EmpiricalDistribution
     minimum_recoil_energy_eV, maximum_recoil_energy_eV : float
         Range that was simulated.
     defect_probability_fit, distribution_fit : optional
@@ -56,7 +64,7 @@ class SpeciesModel:
     """
 
     defect_probability: FermiProbability
-    distribution: StoredEnergyDistribution
+    distribution: StoredEnergyDistribution | EmpiricalDistribution
     minimum_recoil_energy_eV: float
     maximum_recoil_energy_eV: float
     defect_probability_fit: DefectProbabilityFit | None = None
@@ -249,10 +257,37 @@ class _ModelFile(BaseModel):
     notes: tuple[str, ...]
 
 
+def _distribution(
+    cascades: UsableCascades, *, shape: Choice, order: int, n_bootstrap: int, rng: np.random.Generator | None
+) -> DistributionFit:
+    """Return the fit of the chosen shape, or of the cascades themselves where the data refuse it and may."""
+    fitted: Shape = shape if shape == "split_gaussian" else "gaussian"
+    fit = fit_stored_energy_distribution(cascades, shape=fitted, order=order, n_bootstrap=n_bootstrap, rng=rng)
+    p_value = fit.goodness.p_value
+    refused = p_value is not None and p_value <= REFUSED
+    name = f"a {fitted.replace('_', ' ')} with a location of order {order}"
+    said = f"the data refuse {name} as the law of their stored energies (p = {p_value or 1:.2g})"
+    if shape == "empirical" or (shape == "auto" and refused):
+        why = f"{said}: the cascades themselves stand for it" if refused else "the cascades themselves are the law"
+        return replace(
+            fit,
+            distribution=empirical_distribution(cascades),
+            parameters=(),
+            values=(),
+            errors=(),
+            covariance=(),
+            health=replace(fit.health, is_valid=True, has_accurate_covariance=True, at_limit=()),
+            notes=(*cascades.notes, why),
+        )
+    if refused:
+        said += ', which was asked for: shape = "auto" lets the cascades themselves stand for it'
+    return replace(fit, notes=(*fit.notes, said)) if refused else fit
+
+
 def fit_stored_energy_model(
     table: CascadeTable,
     *,
-    shape: Shape = "gaussian",
+    shape: Choice = "auto",
     order: int = 1,
     allow_failures: bool = False,
     provenance: Mapping[str, str] | None = None,
@@ -264,7 +299,8 @@ def fit_stored_energy_model(
     Parameters
     ----------
     table : CascadeTable
-    shape : {'gaussian', 'split_gaussian'}
+    shape : {'auto', 'gaussian', 'split_gaussian', 'empirical'}
+        What stands for the stored energies, see `Choice`.
     order : int
         Of the location of the stored energy as a polynomial in the recoil energy.
     allow_failures : bool
@@ -289,9 +325,7 @@ def fit_stored_energy_model(
     for species in sorted({str(s) for s in table.species}):
         cascades = usable_cascades(table, species=species, allow_failures=allow_failures)
         probability = fit_defect_probability(cascades, n_bootstrap=n_bootstrap, rng=rng)
-        distribution = fit_stored_energy_distribution(
-            cascades, shape=shape, order=order, n_bootstrap=n_bootstrap, rng=rng
-        )
+        distribution = _distribution(cascades, shape=shape, order=order, n_bootstrap=n_bootstrap, rng=rng)
         models[species] = SpeciesModel(
             defect_probability=probability.probability,
             distribution=distribution.distribution,

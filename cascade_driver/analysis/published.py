@@ -183,7 +183,7 @@ def assumption_replicas(
     # wider than the printed mean itself no truncated Gaussian can be; the draw keeps clear of that
     drawn[:, 2:] = np.minimum(drawn[:, 2:], np.maximum(_WIDEST_eV, middle[2:]))
     models = [cawo4_published(CaWO4Assumptions(**dict(zip(names, map(float, row), strict=True)))) for row in drawn]
-    laws = [model["W"].distribution for model in models]
+    laws = [law for model in models if isinstance(law := model["W"].distribution, StoredEnergyDistribution)]
     return ParameterReplicas(
         shape="gaussian",
         reference_energy_eV=laws[0].reference_energy_eV,

@@ -26,6 +26,7 @@ from cascade_driver.analysis.distribution import (
     StoredEnergyDistribution,
     distribution_score,
 )
+from cascade_driver.analysis.empirical_law import EmpiricalDistribution
 from cascade_driver.analysis.model import SpeciesModel
 from cascade_driver.analysis.outcomes import UsableCascades, effective_number
 from cascade_driver.analysis.response import observed_edges
@@ -47,6 +48,9 @@ NUMBERS_AT_A_TIME = 16_384
 
 #: Standard deviations beyond which a stored energy is not looked for: 1e-9 of a normal law.
 REACH = 6.0
+
+#: Points per recoil bin of a fold through an empirical distribution.
+POINTS_PER_BIN = 4
 
 #: Below this normalisation (location more than 6 widths outside) the logarithmic, slower form is used.
 _SMALL = 1e-9
@@ -154,11 +158,7 @@ class ParameterReplicas:
 
     def defect_probability(self, recoil_energy_eV: ArrayLike) -> Array:
         """Return the defect probability of every replica, (R, n), at n recoil energies."""
-        distance = np.asarray(recoil_energy_eV, dtype=np.float64)[None, :] - self.half_energy_eV[:, None]
-        width = self.width_eV[:, None]
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            smooth = special.expit(distance / width)
-        return np.asarray(self.maximum[:, None] * np.where(width > 0, smooth, np.heaviside(distance, 0.5)))
+        return _fermi_of(self.half_energy_eV, self.width_eV, self.maximum, recoil_energy_eV)
 
     def laws(self, recoil_energy_eV: ArrayLike) -> tuple[Array, Array, Array]:
         """Return location, left and right width in eV of every replica, (R, n) each, at n recoil energies."""
@@ -254,6 +254,86 @@ class ParameterReplicas:
             )
             previous[:, first:last] = now
         out[:, below:] += damaging * (1.0 - previous)  # 1e-9 of them lies further: no count is lost
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EmpiricalLawReplicas:
+    """Replicas of a model whose stored energies are those of its cascades.
+
+    Attributes
+    ----------
+    law : EmpiricalDistribution
+    half_energy_eV, width_eV, maximum : (R,) float
+        Of the Fermi function.
+    weight : (R, c) float
+        Share of its knot that each cascade stands for.
+    """
+
+    law: EmpiricalDistribution
+    half_energy_eV: Array
+    width_eV: Array
+    maximum: Array
+    weight: Array
+
+    def __len__(self) -> int:
+        return len(self.half_energy_eV)
+
+    def defect_probability(self, recoil_energy_eV: ArrayLike) -> Array:
+        """Return the defect probability of every replica, (R, n), at n recoil energies."""
+        return _fermi_of(self.half_energy_eV, self.width_eV, self.maximum, recoil_energy_eV)
+
+    def fold(self, counts: ArrayLike, *, recoil_edges_eV: ArrayLike) -> Array:
+        """Return (R, m) observed counts of recoil counts (n,), in the bins of `observed_edges`.
+
+        The two parts of a replica, defect probability and weights, are superposed to first order. Counts are
+        conserved.
+
+        Raises
+        ------
+        InputError
+            If counts and edges do not fit, or edges are unfit.
+        """
+        observed = observed_edges(recoil_edges_eV)
+        recoil = np.asarray(recoil_edges_eV, dtype=np.float64)
+        given = np.asarray(counts, dtype=np.float64)
+        n, below = len(recoil) - 1, len(observed) - len(recoil)
+        if given.shape != (n,):
+            raise InputError(f"counts of shape {given.shape} for {n} recoil bins")
+        point = (np.arange(POINTS_PER_BIN) + 0.5) / POINTS_PER_BIN
+        energy = (recoil[:-1, None] + np.diff(recoil)[:, None] * point).ravel()
+        damaging = np.repeat(given / POINTS_PER_BIN, POINTS_PER_BIN) * self.defect_probability(energy)
+        middle = damaging.mean(axis=0)
+        stored = np.clip(energy - observed[:, None], 0.0, energy)
+        whole = np.zeros((len(observed) - 1, len(energy)))
+        central = np.array(self.law.weight)
+        of_cascade = np.empty((len(central), len(observed) - 1))
+        for number, share, location, width in self.law.parts(energy):
+            at = np.flatnonzero(share > 0)
+            edges = np.concatenate([stored[:, at], np.zeros((1, len(at))), energy[None, at]])
+            reached = _normal_cumulative((edges - location[at]) / width[at])
+            part, of_zero, at_energy = reached[:-2] - reached[-2], reached[-2], reached[-1]
+            part /= np.maximum(at_energy - of_zero, 1e-300)
+            part[0] = 1.0  # the lowest edge takes whatever lies further
+            column = share[at] * (part[:-1] - part[1:])
+            whole[:, at] += central[number] * column
+            of_cascade[number] = column @ middle[at]
+        out = np.zeros((len(self), len(observed) - 1))
+        out[:, below:] = given - damaging.reshape(len(self), n, POINTS_PER_BIN).sum(axis=2)
+        out += damaging @ whole.T + (self.weight - central) @ of_cascade
+        out = np.maximum(out, 0.0)  # a superposition may fall below zero by a hair where hardly a count is
+        return np.asarray(out * (given.sum() / np.maximum(out.sum(axis=1, keepdims=True), 1e-300)))
+
+
+#: Replicas of a fitted model, of either kind of distribution.
+ModelReplicas = ParameterReplicas | EmpiricalLawReplicas
+
+
+def _fermi_of(half: Array, width: Array, maximum: Array, recoil_energy_eV: ArrayLike) -> Array:
+    """Return Fermi functions, (R, n), of (R,) parameters at n recoil energies."""
+    distance = np.asarray(recoil_energy_eV, dtype=np.float64)[None, :] - half[:, None]
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        smooth = special.expit(distance / width[:, None])
+    return np.asarray(maximum[:, None] * np.where(width[:, None] > 0, smooth, np.heaviside(distance, 0.5)))
 
 
 _POINTS = np.arange(-round(8 * _PER_UNIT), round(8 * _PER_UNIT) + 1) / _PER_UNIT
@@ -395,7 +475,7 @@ def bootstrap_replicas(
     n_replicas: int = 1000,
     unit: ResamplingUnit = "cascade",
     rng: np.random.Generator,
-) -> ParameterReplicas:
+) -> ModelReplicas:
     r"""Return the parameters that resampled campaigns would give.
 
     .. math:: \theta_r = \hat\theta + H^{-1} \sum_i (v_{ri} - 1)\, w_i\, \nabla_\theta \ln L_i(\hat\theta)
@@ -432,11 +512,38 @@ def bootstrap_replicas(
     InputError
         As `resampling_counts`.
     """
-    hit = cascades.stores_energy
-    w = cascades.weight
-    law, p, fit = model.distribution, model.defect_probability, model.defect_probability_fit
+    p, fit = model.defect_probability, model.defect_probability_fit
+    law_influence = _law_influence(cascades, model)
+    influence = [law_influence] if fit is None else [_probability_influence(cascades, p), law_influence]
+    steps = np.empty((n_replicas, sum(i.shape[1] for i in influence)))
+    drawn = np.empty((n_replicas, int(cascades.stores_energy.sum())))
+    for start in range(0, n_replicas, REPLICAS_AT_A_TIME):
+        rows = slice(start, min(start + REPLICAS_AT_A_TIME, n_replicas))
+        v = resampling_counts(cascades, n_replicas=rows.stop - start, unit=unit, rng=rng)
+        steps[rows] = (v - 1) @ np.concatenate(influence, axis=1)
+        drawn[rows] = v[:, cascades.stores_energy]
+    if fit is None:
+        return _replicas(model, half=p.half_energy_eV, width=p.width_eV, moved=steps, drawn=drawn)
+    effect = 1.0
+    if unit != "cascade" and n_replicas > 1:
+        effect = design_effect(steps[:, :2].T @ steps[:, :2] / n_replicas, influence[0].T @ influence[0])
+    half, width = fit.posterior(design_effect=effect).draw(_ranked(steps[:, :2], rng))
+    return _replicas(model, half=half, width=width, moved=steps[:, 2:], drawn=drawn)
 
-    def of_distribution(theta: Array) -> Array:
+
+def _probability_influence(cascades: UsableCascades, p: FermiProbability) -> Array:
+    """Return (n, 2) by how much one more of each cascade moves half energy and ln width."""
+    score = probability_score(cascades, p)
+    return _influence(cascades.weight, score, inverse_information(cascades, p), cascades.weight)
+
+
+def _law_influence(cascades: UsableCascades, model: SpeciesModel) -> Array:
+    """Return (n, k) by how much one more of each cascade moves the coefficients; an empirical law has none."""
+    law, hit, w = model.distribution, cascades.stores_energy, cascades.weight
+    if isinstance(law, EmpiricalDistribution):
+        return np.zeros((len(w), 0))
+
+    def score_at(theta: Array) -> Array:
         score = np.zeros((len(w), len(theta)))
         score[hit] = distribution_score(
             _moved(law, theta),
@@ -446,25 +553,12 @@ def bootstrap_replicas(
         return score
 
     at = np.array([*law.location_eV, *law.log_sigma, *law.asymmetry])
-    parts = [(of_distribution(at), _inverse_hessian(of_distribution, at, w), w[hit])]
-    if fit is not None:
-        parts.insert(0, (probability_score(cascades, p), inverse_information(cascades, p), w))
-    influence = []
-    for score, inverse, weight in parts:
-        n, k = effective_number(weight), score.shape[1]
-        influence.append(w[:, None] * score @ inverse * np.sqrt(n / max(n - k, 1.0)))
-    steps = np.empty((n_replicas, sum(i.shape[1] for i in influence)))
-    for start in range(0, n_replicas, REPLICAS_AT_A_TIME):
-        rows = slice(start, min(start + REPLICAS_AT_A_TIME, n_replicas))
-        v = resampling_counts(cascades, n_replicas=rows.stop - start, unit=unit, rng=rng)
-        steps[rows] = (v - 1) @ np.concatenate(influence, axis=1)
-    if fit is None:
-        return _replicas(model, half=p.half_energy_eV, width=p.width_eV, moved=steps)
-    effect = 1.0
-    if unit != "cascade" and n_replicas > 1:
-        effect = design_effect(steps[:, :2].T @ steps[:, :2] / n_replicas, influence[0].T @ influence[0])
-    half, width = fit.posterior(design_effect=effect).draw(_ranked(steps[:, :2], rng))
-    return _replicas(model, half=half, width=width, moved=steps[:, 2:])
+    return _influence(w, score_at(at), _inverse_hessian(score_at, at, w), w[hit])
+
+
+def _influence(weight: Array, score: Array, inverse: Array, counting: Array) -> Array:
+    n, k = effective_number(counting), score.shape[1]
+    return np.asarray(weight[:, None] * score @ inverse * np.sqrt(n / max(n - k, 1.0)))
 
 
 def _ranked(steps: Array, rng: np.random.Generator) -> Array:
@@ -484,9 +578,7 @@ def _ranked(steps: Array, rng: np.random.Generator) -> Array:
     return place
 
 
-def covariance_replicas(
-    model: SpeciesModel, *, n_replicas: int = 1000, rng: np.random.Generator
-) -> ParameterReplicas:
+def covariance_replicas(model: SpeciesModel, *, n_replicas: int = 1000, rng: np.random.Generator) -> ModelReplicas:
     """Return parameters drawn from what the fits alone say of them.
 
     For a model whose cascades are not at hand; `bootstrap_replicas` says the same from the cascades: the defect
@@ -504,25 +596,29 @@ def covariance_replicas(
             "give replicas"
         )
     half, width = probability.posterior().draw(rng.random((n_replicas, 2)))
-    moved = _normal(np.array(distribution.covariance), n_replicas, rng)
-    return _replicas(model, half=half, width=width, moved=moved)
+    law, moved, drawn = model.distribution, np.zeros((n_replicas, 0)), None
+    if isinstance(law, EmpiricalDistribution):
+        # the cascades of each knot are drawn anew, as often as there are
+        of_knot = [np.flatnonzero(np.array(law.knot) == k) for k in range(len(law.knots_eV))]
+        drawn = np.empty((n_replicas, len(law.knot)))
+        for rows in of_knot:
+            drawn[:, rows] = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=n_replicas)
+    else:
+        moved = _normal(np.array(distribution.covariance), n_replicas, rng)
+    return _replicas(model, half=half, width=width, moved=moved, drawn=drawn)
 
 
-def central_replica(model: SpeciesModel) -> ParameterReplicas:
+def central_replica(model: SpeciesModel) -> ModelReplicas:
     """Return the best model itself as its only replica."""
-    p, law = model.defect_probability, model.distribution
-    return ParameterReplicas(
-        shape=law.shape,
-        reference_energy_eV=law.reference_energy_eV,
-        energy_scale_eV=law.energy_scale_eV,
-        lowest_energy_eV=law.lowest_energy_eV,
-        half_energy_eV=np.array([p.half_energy_eV]),
-        width_eV=np.array([p.width_eV]),
-        maximum=np.array([p.maximum]),
-        location_eV=np.array([law.location_eV]),
-        log_sigma=np.array([law.log_sigma]),
-        asymmetry=np.array([law.asymmetry], dtype=np.float64).reshape(1, -1),
-    )
+    p = model.defect_probability
+    return _replicas(model, half=p.half_energy_eV, width=p.width_eV, moved=np.zeros((1, _n_coefficients(model))))
+
+
+def _n_coefficients(model: SpeciesModel) -> int:
+    law = model.distribution
+    if isinstance(law, EmpiricalDistribution):
+        return 0
+    return len(law.location_eV) + len(law.log_sigma) + len(law.asymmetry)
 
 
 def information_per_cascade(model: SpeciesModel, recoil_energy_eV: float) -> Array:
@@ -535,14 +631,14 @@ def information_per_cascade(model: SpeciesModel, recoil_energy_eV: float) -> Arr
     then the coefficients of the distribution. A step function tells nothing of the first two.
     """
     p, law = model.defect_probability, model.distribution
-    n_law = len(law.location_eV) + len(law.log_sigma) + len(law.asymmetry)
+    n_law = _n_coefficients(model)
     information = np.zeros((2 + n_law, 2 + n_law))
     value = float(p(recoil_energy_eV))
     if p.width_eV > 0 and 0 < value < 1:
         eta = (recoil_energy_eV - p.half_energy_eV) / p.width_eV
         slope = p.maximum * special.expit(eta) * special.expit(-eta) * np.array([-1 / p.width_eV, -eta])
         information[:2, :2] = np.outer(slope, slope) / (value * (1 - value))
-    if recoil_energy_eV >= law.lowest_energy_eV:
+    if isinstance(law, StoredEnergyDistribution) and recoil_energy_eV >= law.lowest_energy_eV:
         stored = law.quantile((np.arange(400) + 0.5) / 400, recoil_energy_eV)
         score = distribution_score(
             law, stored_energy_eV=stored, recoil_energy_eV=np.full(len(stored), recoil_energy_eV)
@@ -565,11 +661,12 @@ def parameter_covariance(model: SpeciesModel) -> Array:
     k = len(distribution.values)
     covariance = np.zeros((2 + k, 2 + k))
     covariance[:2, :2] = probability.posterior().covariance(log_width=True)
-    covariance[2:, 2:] = distribution.covariance
+    if k:
+        covariance[2:, 2:] = distribution.covariance
     return covariance
 
 
-def displaced_replicas(model: SpeciesModel, steps: Array) -> ParameterReplicas:
+def displaced_replicas(model: SpeciesModel, steps: Array) -> ModelReplicas:
     """Return the best model moved by (R, k) steps in the parameters of `parameter_covariance`."""
     p = model.defect_probability
     width = p.width_eV * np.exp(np.clip(steps[:, 1], -LARGEST_LOG_STEP, LARGEST_LOG_STEP))
@@ -603,9 +700,30 @@ def _moved(law: StoredEnergyDistribution, theta: Array) -> StoredEnergyDistribut
     return replace(law, location_eV=values[:a], log_sigma=values[a:b], asymmetry=values[b:])
 
 
-def _replicas(model: SpeciesModel, *, half: ArrayLike, width: ArrayLike, moved: Array) -> ParameterReplicas:
-    """Return replicas of these Fermi functions, and of the best coefficients moved by (R, k) steps."""
+def _replicas(
+    model: SpeciesModel, *, half: ArrayLike, width: ArrayLike, moved: Array, drawn: Array | None = None
+) -> ModelReplicas:
+    """Return replicas of these Fermi functions, and of the best coefficients moved by (R, k) steps.
+
+    An empirical law has no coefficients: its cascades count as often as `drawn`, (R, c), says.
+    """
     n, law = len(moved), model.distribution
+    half_energy, widths = np.full(n, half, dtype=np.float64), np.full(n, width, dtype=np.float64)
+    maximum = np.full(n, model.defect_probability.maximum)
+    if isinstance(law, EmpiricalDistribution):
+        weight = np.tile(np.array(law.weight), (n, 1))
+        if drawn is not None:
+            drawn_weight = weight * drawn
+            for k in range(len(law.knots_eV)):
+                of = np.array(law.knot) == k
+                total = drawn_weight[:, of].sum(axis=1, keepdims=True)
+                # a replica without any cascade of a knot keeps those that there are
+                weight[:, of] = np.where(
+                    total > 0, drawn_weight[:, of] / np.where(total > 0, total, 1), weight[:, of]
+                )
+        return EmpiricalLawReplicas(
+            law=law, half_energy_eV=half_energy, width_eV=widths, maximum=maximum, weight=weight
+        )
     a, b = len(law.location_eV), len(law.location_eV) + len(law.log_sigma)
     bounded = np.clip(moved[:, a:], -LARGEST_LOG_STEP, LARGEST_LOG_STEP)
     return ParameterReplicas(
@@ -613,9 +731,9 @@ def _replicas(model: SpeciesModel, *, half: ArrayLike, width: ArrayLike, moved: 
         reference_energy_eV=law.reference_energy_eV,
         energy_scale_eV=law.energy_scale_eV,
         lowest_energy_eV=law.lowest_energy_eV,
-        half_energy_eV=np.full(n, half, dtype=np.float64),
-        width_eV=np.full(n, width, dtype=np.float64),
-        maximum=np.full(n, model.defect_probability.maximum),
+        half_energy_eV=half_energy,
+        width_eV=widths,
+        maximum=maximum,
         location_eV=np.array(law.location_eV) + moved[:, :a],
         log_sigma=np.array(law.log_sigma) + bounded[:, : b - a],
         asymmetry=np.array(law.asymmetry).reshape(1, -1) + bounded[:, b - a :],

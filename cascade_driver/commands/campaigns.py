@@ -148,7 +148,9 @@ def _add_fit(verbs: Verbs) -> None:
     verb = add_verb(verbs, "fit", _fit, "Fit the stored-energy model to the finished cascades of a run.")
     verb.add_argument("run", type=Path, metavar="RUN")
     verb.add_argument("--out", type=new_file, metavar="MODEL.json", help="model file (default: RUN/model.json)")
-    verb.add_argument("--shape", choices=["gaussian", "split_gaussian"], help="of the stored energies")
+    verb.add_argument(
+        "--shape", choices=["auto", "gaussian", "split_gaussian", "empirical"], help="of the stored energies"
+    )
     verb.add_argument("--order", type=int, choices=[1, 2], help="of their dependence on the recoil energy")
     verb.add_argument("--allow-failures", action="store_true", help="fit in spite of many failed cascades")
     add_direction(verb)

@@ -11,9 +11,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cascade_driver.analysis.distribution import Shape, fit_stored_energy_distribution
+from cascade_driver.analysis.distribution import (
+    Shape,
+    StoredEnergyDistribution,
+    fit_stored_energy_distribution,
+)
 from cascade_driver.analysis.empirical import empirical_replicas
-from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
+from cascade_driver.analysis.model import REFUSED, SpeciesModel, StoredEnergyModel
 from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
 from cascade_driver.analysis.response import observed_edges
 from cascade_driver.analysis.uncertainty import (
@@ -278,7 +282,7 @@ def campaign_ensemble(
         if one.defect_probability_fit is not None and one.distribution_fit is not None:
             fit[species] = covariance_replicas(one, n_replicas=n_replicas, rng=rng)
         for name, shape, order in SHAPE_ALTERNATIVES:
-            if (shape, order) == (one.distribution.shape, len(one.distribution.location_eV) - 1):
+            if (shape, order) == _kind(one):
                 continue
             other = _alternative(cascades, one, shape=shape, order=order)
             if isinstance(other, SpeciesModel):
@@ -338,14 +342,24 @@ def _of_models(models: Mapping[str, StoredEnergyModel]) -> dict[str, dict[str, R
     }
 
 
+def _kind(model: SpeciesModel) -> tuple[str, int]:
+    """Return shape and order of the location of a model."""
+    law = model.distribution
+    return (law.shape, len(law.location_eV) - 1 if isinstance(law, StoredEnergyDistribution) else 0)
+
+
 def _alternative(cascades: UsableCascades, model: SpeciesModel, *, shape: Shape, order: int) -> SpeciesModel | str:
     """Return the model with another distribution, or why there is none."""
     try:
-        fit = fit_stored_energy_distribution(cascades, shape=shape, order=order, n_bootstrap=0)
+        # where the data refused the usual shape, any other has to stand their test, too
+        n_bootstrap = 0 if isinstance(model.distribution, StoredEnergyDistribution) else 99
+        fit = fit_stored_energy_distribution(cascades, shape=shape, order=order, n_bootstrap=n_bootstrap)
     except FitError as error:
         return str(error)
     if not fit.health.is_good:
         return "its fit is not healthy"
+    if fit.goodness.p_value is not None and fit.goodness.p_value <= REFUSED:
+        return "the data refuse it"
     return replace(model, distribution=fit.distribution, distribution_fit=fit)
 
 
