@@ -117,6 +117,18 @@ def core(tmp_path):
     points.close()
 
 
+def test_a_fit_may_be_written_to_a_folder_of_any_name(tmp_path):
+    form = FORMS[next(iter(FORMS))]
+    energies = []
+    for name in ("made", "Läufe $1 'x' &", "中文"):
+        bodies = bodies_of(form, smooth_coefficients(form, 1), name=name)
+        potential = write_potential(tmp_path / name, species=SPECIES, zbl=ZBL, bodies=bodies, about=ABOUT)
+        run = SinglePoints(species=SPECIES, commands=potential.commands, folders=potential.folders)
+        energies.append(run(crowd(1)).energy_eV)
+        run.close()
+    assert energies == [energies[0]] * 3
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_lammps_runs_what_the_fit_saw(name, tmp_path, core):
     form = FORMS[name]

@@ -6,6 +6,7 @@ splines, embedding energies are tabulated so finely that forces agree to 1e-5 eV
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -92,7 +93,7 @@ def pod_body(form: PodForm, coefficients: NDArray[np.float64], *, name: str) -> 
 
 
 def bodies_of(form: LinearForm, coefficients: NDArray[np.float64], *, name: str) -> list[Body]:
-    """Return what LAMMPS needs of any form.
+    """Return what LAMMPS needs of any form; its files are named after `name`, in letters that LAMMPS reads.
 
     Raises
     ------
@@ -103,6 +104,7 @@ def bodies_of(form: LinearForm, coefficients: NDArray[np.float64], *, name: str)
     """
     if not np.isfinite(coefficients).all():
         raise FitError(f"{name}: a coefficient is nan or inf; nothing is written")
+    name = re.sub(r"[^A-Za-z0-9_.+-]+", "-", name).strip("-.") or "potential"
     if isinstance(form, CombinedForm):
         pairs = enumerate(zip(form.parts, form.split(coefficients), strict=True), start=1)
         return [body for n, (part, own) in pairs for body in bodies_of(part, own, name=f"{name}-{n}")]
