@@ -127,9 +127,19 @@ def replacing(path: Path) -> Iterator[Path]:
         if path.is_file() and not path.is_symlink():
             with contextlib.suppress(OSError):
                 shutil.copymode(path, draft)
-        draft.replace(path)
+        _rename(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _rename(draft: Path, path: Path) -> None:
+    """Rename a draft; a network's file system may do it, lose its answer, and find nothing the second time."""
+    size = draft.stat().st_size
+    try:
+        draft.replace(path)
+    except FileNotFoundError:
+        if not path.is_file() or path.stat().st_size != size:
+            raise
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

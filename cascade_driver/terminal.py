@@ -275,6 +275,11 @@ def watched_verification(run: RunDirectory, *, console: Console) -> int:
         f"{found.cascades} cascades and {found.starts} starting states read: "
         f"{len(found.damaged_cascades)} and {len(found.damaged_starts)} damaged",
     )
+    if found.without_checksum:
+        console.print(
+            f"{found.without_checksum} records name no checksum of their structure, as they did not in the first "
+            "days: whether it is theirs cannot be told"
+        )
     return 0 if found.is_sound else 1
 
 

@@ -70,6 +70,49 @@ def test_a_clock_set_back_only_delays(tmp_path, monkeypatch):
     assert watcher.take("a") is not None
 
 
+def test_a_process_that_is_stopped_for_good_loses_its_claim_and_a_machine_that_slept_does_not(
+    tmp_path, monkeypatch
+):
+    mine = Claims(tmp_path).take("a")
+    watcher = Claims(tmp_path)
+    long_ago = time.time() - 100 * module.DEAD_AFTER_s
+    os.utime(mine.path, (long_ago, long_ago))
+    # An old heartbeat of a process that is there: the machine may have slept, and we with it.
+    assert watcher.take("a") is None
+    clock = time.monotonic
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock() + module.DEAD_AFTER_s + 1)
+    theirs = watcher.take("a")
+    assert theirs is not None
+    # The old owner goes on, and keeps its hands off.
+    assert mine.touch() is False
+    mine.release()
+    assert theirs.touch() is True
+    assert mine.path.read_text() == theirs.text
+
+
+def test_a_heartbeat_lets_go_of_what_was_taken_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "HEARTBEAT_s", 0.02)
+    mine = Claims(tmp_path).take("a")
+    with Heartbeat() as beat:
+        beat.add(mine)
+        mine.path.write_text("another owner")
+        os.utime(mine.path, (1, 1))
+        time.sleep(0.2)
+        assert mine.path.stat().st_mtime == 1
+        assert not beat._claims
+
+
+def test_a_claim_is_not_taken_over_through_a_link(tmp_path):
+    target = tmp_path / "mine"
+    target.write_text("mine")
+    claims = tmp_path / "claims"
+    claims.mkdir()
+    (claims / "a.json").symlink_to(target)
+    os.utime(target, (1, 1))
+    assert Claims(claims).take("a") is not None
+    assert target.read_text() == "mine"
+
+
 def test_a_claim_without_content_dies_soon(tmp_path):
     path = tmp_path / "a.json"
     path.touch()
@@ -119,7 +162,7 @@ def test_of_several_takers_exactly_one_gets_a_claim(tmp_path, abandoned):
     takers = [context.Process(target=take_all_claims, args=(tmp_path, barrier, results)) for _ in range(3)]
     for taker in takers:
         taker.start()
-    got = [results.get(timeout=30) for _ in takers]
+    got = [results.get(timeout=180) for _ in takers]
     for taker in takers:
         taker.join()
     assert sorted(k for part in got for k in part) == list(range(200))

@@ -1,8 +1,12 @@
 """Workers: whatever happens to them, every cascade ends as one record, and always the same one."""
 
 import dataclasses
+import errno
+import gzip
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +24,7 @@ from fake_engine import a_campaign, a_run, physics_of, work_of
 
 from cascade_driver.analysis.outcomes import effective_number
 from cascade_driver.campaign import supervise
-from cascade_driver.campaign.claims import _owner_text
+from cascade_driver.campaign.claims import Claims, _owner_text
 from cascade_driver.campaign.executors import Processes, Serial
 from cascade_driver.campaign.plan import Campaign, RecoilsSpec, make_campaign
 from cascade_driver.campaign.rundir import RunDirectory
@@ -29,7 +33,7 @@ from cascade_driver.campaign.verify import set_damaged_aside, verify
 from cascade_driver.cli import main
 from cascade_driver.config import AnalysisSpec
 from cascade_driver.errors import CascadeError, EngineError, RecordError
-from cascade_driver.schema import build
+from cascade_driver.schema import build, digest
 from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.record import Outcome, write_record
 from cascade_driver.workflow import fitted_run
@@ -413,6 +417,156 @@ def test_verify_finds_a_missing_structure_and_a_wrong_name(finished):
     forged = dataclasses.replace(record, spec=record.spec | {"seed": record.spec["seed"] + 1})
     write_record(forged, finished.cascades / other)
     assert set(verify(finished).damaged_cascades) == {one, other}
+
+
+def test_verify_finds_a_structure_of_another_cascade_and_one_that_was_edited(finished):
+    before = physics_of(finished)
+    one, other, third, fourth = sorted(finished.finished())[:4]
+    place = {name: finished.cascades / name / "final.extxyz.gz" for name in (one, other, third, fourth)}
+    content = place[one].read_bytes()
+    place[other].write_bytes(content)
+    place[third].write_bytes(gzip.compress(gzip.decompress(place[third].read_bytes()).replace(b"1", b"2", 1)))
+    place[fourth].rename(place[fourth].with_name("elsewhere"))
+    place[fourth].symlink_to("elsewhere")
+    assert set(verify(finished).damaged_cascades) == {other, third, fourth}
+    set_damaged_aside(finished, finished.load())
+    Serial().work(work_of(finished), silent)
+    assert verify(finished).is_sound
+    assert physics_of(finished) == before
+
+
+def test_verify_says_what_records_without_a_checksum_cannot_tell(finished, capsys):
+    # As records were written in the first days.
+    name = min(finished.finished())
+    path = finished.cascades / name / "record.json"
+    content = json.loads(path.read_text())
+    del content["checksum"], content["files"]
+    path.write_text(json.dumps(content | {"checksum": digest(content, length=64)}))
+    found = verify(finished)
+    assert found.is_sound
+    assert (found.cascades, found.without_checksum) == (6, 1)
+    main(["verify", str(finished.path)])
+    assert "1 records name no checksum of their structure" in " ".join(capsys.readouterr().out.split())
+    assert finished.record(name).files == {}
+
+
+@pytest.mark.parametrize("what", ["box.npz", "001.npz", "001.data", "all"])
+def test_removed_starts_are_damage_and_are_made_again_to_the_same_bits(finished, what):
+    starts = finished.starts(finished.load())
+    before = {file.name: file.read_bytes() for file in starts.glob("*.data")}
+    assert verify(finished).is_sound
+    if what == "all":
+        shutil.rmtree(starts)
+    else:
+        (starts / what).unlink()
+    assert len(verify(finished).damaged_starts) == {"all": 4}.get(what, 1)
+    set_damaged_aside(finished, finished.load())
+    Serial().work(work_of(finished), silent)
+    assert {file.name: file.read_bytes() for file in starts.glob("*.data")} == before
+    assert verify(finished).is_sound
+
+
+def test_all_that_is_left_of_removed_starts_is_noticed_without_a_verification(finished):
+    shutil.rmtree(finished.starts(finished.load()))
+    assert len(set_damaged_aside(finished, finished.load())) == 4
+    Serial().work(work_of(finished), silent)
+    assert verify(finished).is_sound
+
+
+def test_links_are_not_followed_out_of_a_run(tmp_path):
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    campaign = a_campaign(energies=(50, 60), directions=1, snapshots=1)
+    run = a_run(tmp_path / "run", campaign)
+    names = [planned.id for planned in campaign.cascades()]
+    (run.logs / f"{names[0]}.log").symlink_to(mine)
+    other = a_run(tmp_path / "other", campaign)
+    Serial().work(work_of(other), silent)
+    (run.cascades / names[1]).symlink_to(other.cascades / names[1])
+    record = other.cascades / names[1] / "record.json"
+    before = record.read_bytes()
+    assert not run.finished()
+    assert run_status(run).finished == 0
+    assert list(verify(run).damaged_cascades) == [names[1]]
+    Processes().work(work_of(run), silent)
+    assert mine.read_text() == "mine"
+    assert record.read_bytes() == before
+    assert not (run.cascades / names[1]).is_symlink()
+    assert physics_of(run) == physics_of(other)
+
+
+# -- trouble that passes -----------------------------------------------------------------------------------------
+
+
+class Disturbed(fake_engine.FakeEngine):
+    """Meets a server of files that has forgotten us, as often as there are marks in a folder."""
+
+    def __init__(self, *, potential, time_limit_s, marks):
+        super().__init__(potential=potential, time_limit_s=time_limit_s)
+        self.marks = Path(marks)
+
+    def follow(self, **more):
+        for mark in self.marks.iterdir():
+            mark.unlink()
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(self.state))
+        return super().follow(**more)
+
+
+@pytest.mark.parametrize("times", [2, 100])
+def test_passing_trouble_of_a_task_is_waited_out_and_counts_for_no_attempt(tmp_path, monkeypatch, times):
+    monkeypatch.setattr(supervise, "_PATIENCE_s", (0.01,) * 4)
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    for number in range(times):
+        (marks / str(number)).touch()
+    run = a_run(tmp_path / "run", a_campaign(energies=(50,), directions=1))
+    work = work_of(run, engine=partial(Disturbed, marks=marks), attempts=1)
+    if times == 2:
+        assert Serial().work(work, silent).failures == 0
+        assert physics_of(run) == undisturbed(tmp_path / "calm", run.load())
+    else:
+        with pytest.raises(CascadeError, match="Stale file handle, again and again; what is finished is safe"):
+            Serial().work(work, silent)
+        assert not run.finished()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ETIMEDOUT, errno.ESTALE])
+def test_passing_trouble_of_a_driver_is_waited_out(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(supervise, "_PATIENCE_s", (0.01,) * 4)
+    run = a_run(tmp_path / "run", a_campaign(energies=(50,), directions=2))
+    real, troubles = Claims.take, iter(range(3))
+
+    def take(self, task):
+        if next(troubles, None) is not None:
+            raise OSError(number, os.strerror(number))
+        return real(self, task)
+
+    monkeypatch.setattr(Claims, "take", take)
+    assert Serial().work(work_of(run), silent).done == 4
+    troubles = iter(range(1000))
+    another = a_run(tmp_path / "another", a_campaign())
+    with pytest.raises(CascadeError, match="again and again"):
+        Serial().work(work_of(another), silent)
+
+
+def test_a_rename_whose_answer_was_lost_is_done(tmp_path, monkeypatch):
+    run = a_run(tmp_path / "run", a_campaign(energies=(50,), directions=1, snapshots=1))
+    real = Path.rename, Path.replace
+
+    def twice(which):
+        def rename(self, target):
+            real[which](self, target)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+        return rename
+
+    monkeypatch.setattr(Path, "rename", twice(0))
+    monkeypatch.setattr(Path, "replace", twice(1))
+    assert Serial().work(work_of(run), silent).done == 1
+    run.save(run.load())
+    monkeypatch.undo()
+    assert verify(run).is_sound
+    assert not list(run.path.rglob(".draft*"))
 
 
 def test_a_damaged_copy_of_the_potential_is_named_and_copied_again(finished):

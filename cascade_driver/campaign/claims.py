@@ -1,8 +1,9 @@
 """Claims: which worker is at which task, so that many workers share one run directory without a server.
 
 A claim is a file that one worker managed to create exclusively, and touches while it works. A claim is dead when
-its process is gone (same machine) or when nobody has touched it for a while (another machine). To take a dead
-claim over is itself a task that must be claimed, so that of several takers exactly one gets it.
+its process is gone (same machine) or when nobody has touched it for a while (another machine, or a process that is
+stopped for good). To take a dead claim over is itself a task that must be claimed, so that of several takers
+exactly one gets it.
 
 A wrong judgement costs time and nothing else: results are stored whole or not at all, and the second copy of a
 result is dropped.
@@ -22,14 +23,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cascade_driver.files import this_place
+from cascade_driver.files import draft_name, this_place, write_atomically
 from cascade_driver.schema import digest
 
 #: Owners touch their claims this often.
 HEARTBEAT_s = 15.0
 
-#: A claim of another machine that was not touched for so long is dead: file systems of clusters show a change to
-#: other nodes within about a minute.
+#: A claim that was not touched for so long is dead: file systems of clusters show a change to other nodes within
+#: about a minute.
 DEAD_AFTER_s = 300.0
 
 #: The clock of the file system is asked again after so long.
@@ -53,10 +54,17 @@ class Claim:
     path: Path
     text: str
 
-    def touch(self) -> None:
-        """Show that the owner is alive; harmless if the claim is gone or the disk is in trouble."""
-        with contextlib.suppress(OSError):
-            os.utime(self.path)
+    def touch(self) -> bool:
+        """Show that the owner is alive; return whether it is the owner, also if the disk is in trouble."""
+        try:
+            if self.path.read_text(encoding="utf-8") != self.text:
+                return False
+            os.utime(self.path, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            pass
+        return True
 
     def release(self) -> None:
         """Give the task back, unless somebody has taken it over."""
@@ -113,9 +121,7 @@ class Claims:
             # Somebody may have been faster before the right was ours; while it is, nobody is.
             if path.read_text(encoding="utf-8") != theirs:
                 return None
-            partial = path.with_name(f".{path.name}-{digest(mine)}")
-            partial.write_text(mine, encoding="utf-8")
-            partial.replace(path)
+            write_atomically(path, mine)
         except FileNotFoundError:
             return None
         finally:
@@ -141,7 +147,9 @@ class Claims:
         except (ValueError, KeyError, TypeError):
             return self._quiet_s(path) > HEARTBEAT_s  # its owner died between creating and writing it
         if place == this_place():
-            return _process_start(pid) != start
+            # A machine that slept has an old heartbeat and sound processes: only time in which both were awake
+            # counts against one that is there.
+            return _process_start(pid) != start or self._watched_s(path) > DEAD_AFTER_s
         return self._quiet_s(path) > DEAD_AFTER_s
 
     def _quiet_s(self, path: Path) -> float:
@@ -149,21 +157,28 @@ class Claims:
 
         The second needs no clock that agrees with anyone's: a clock that was set back only delays.
         """
+        watched = self._watched_s(path)
+        stamp = self._seen[path][0] if path in self._seen else None
+        return watched if stamp is None else max(watched, self._now_of_file_system() - stamp / 1e9)
+
+    def _watched_s(self, path: Path) -> float:
+        """Return for how long we have watched a claim that nobody touched."""
         try:
             stamp = path.stat().st_mtime_ns
         except FileNotFoundError:
+            self._seen.pop(path, None)
             return 0.0
         now = time.monotonic()
         known = self._seen.get(path)
         if known is None or known[0] != stamp:
             known = self._seen[path] = (stamp, now)
-        return max(now - known[1], self._now_of_file_system() - stamp / 1e9)
+        return now - known[1]
 
     def _now_of_file_system(self) -> float:
         """Return the time by the clock that stamps files here: the clock of a node may be off."""
         now = time.monotonic()
         if self._clock is None or now - self._clock[0] > _CLOCK_GOOD_FOR_s:
-            probe = self._folder / f".clock-{this_place()}-{os.getpid()}"
+            probe = self._folder / draft_name()
             try:
                 probe.touch()
                 self._clock = (now, probe.stat().st_mtime)
@@ -208,7 +223,10 @@ class Heartbeat:
             with self._lock:
                 claims = list(self._claims)
             for claim in claims:
-                claim.touch()
+                if not claim.touch():
+                    # Taken over, as after a long stop: what its new owner finds is as good.
+                    with self._lock:
+                        self._claims.discard(claim)
 
 
 def _create(path: Path, text: str) -> bool:

@@ -128,7 +128,10 @@ class Index:
         rows: dict[str, Row] = {}
         damaged: dict[str, str] = {}
         root = str(self._cascades)
-        for name in _finished(root):
+        names, links = _finished(root)
+        for name in links:
+            damaged[name] = f"{root}/{name}: is a link that leads out of the run; `cascade run` makes it again"
+        for name in names:
             try:
                 status = os.stat(f"{root}/{name}/{RECORD_FILE}")  # noqa: PTH116  twice as fast, 1e5 times
             except OSError:
@@ -187,9 +190,11 @@ def _rows(lines: Iterable[bytes]) -> Iterable[Row]:
                 yield Row._make(content[1:])
 
 
-def _finished(root: str) -> list[str]:
+def _finished(root: str) -> tuple[list[str], list[str]]:
+    """Return the names of finished cascades, and those of links: what lies elsewhere is not of this run."""
     try:
         with os.scandir(root) as entries:
-            return [entry.name for entry in entries if not entry.name.startswith(".")]
+            found = [(entry.name, entry.is_symlink()) for entry in entries if not entry.name.startswith(".")]
     except FileNotFoundError:
-        return []
+        return [], []
+    return [name for name, is_link in found if not is_link], [name for name, is_link in found if is_link]

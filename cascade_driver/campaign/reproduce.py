@@ -140,9 +140,9 @@ def _make_place(folder: Path) -> Path:
 
 
 def _write(result: Result, folder: Path, *, commands: list[str]) -> None:
-    write_record(result.record, folder)
     if result.structure is not None:
         write_structure(result.structure, folder)
+    write_record(result.record, folder)
     head = [
         f"# Cascade {result.record.id}: what cascade_driver told {result.record.provenance['engine']} to do.",
         "# Files of the LAMMPS distribution are found by the environment variable LAMMPS_POTENTIALS.",

@@ -42,7 +42,7 @@ from cascade_driver.simulation.crystal import CrystalSpec, resolved
 from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.record import CascadeTable, Outcome, Record, read_record, write_record
 from cascade_driver.simulation.spec import Protocol
-from cascade_driver.simulation.start import read_box, read_snapshot
+from cascade_driver.simulation.start import BOX_FILE, read_box, read_snapshot, read_stiffness
 from cascade_driver.simulation.trajectory import TRAJECTORY_FILE
 
 CAMPAIGN_FILE = "campaign.json"
@@ -53,6 +53,11 @@ SUPERSEDED = "superseded"
 
 #: What a disk says that is full or closed to us.
 DISK_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
+
+#: What passes: a server of files that restarts or does not answer, too many open files or processes just now.
+PASSING_TROUBLE = frozenset(
+    {errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}
+)
 
 #: Half-written files of another machine are swept when they are this old; a cascade is stored within seconds.
 _SWEEP_AFTER_s = 24 * 3600.0
@@ -109,9 +114,8 @@ class RunDirectory:
         try:
             for folder in (self.cascades, self.claims, self.logs, self.path / "starts"):
                 folder.mkdir(parents=True, exist_ok=True)
-            probe = self.path / f".probe-{os.getpid()}"
-            probe.write_text("")
-            probe.unlink()
+            write_atomically(self.path / ".probe", "")
+            (self.path / ".probe").unlink(missing_ok=True)
         except OSError as error:
             raise InputError(
                 f"{self.path}: cannot be written ({error.strerror}); choose another place with --out"
@@ -271,7 +275,7 @@ class RunDirectory:
         """Return the ids of all finished cascades, of this plan or an earlier one."""
         try:
             with os.scandir(self.cascades) as entries:
-                return {entry.name for entry in entries if not entry.name.startswith(".")}
+                return {entry.name for entry in entries if not (entry.name.startswith(".") or entry.is_symlink())}
         except FileNotFoundError:
             return set()
 
@@ -281,7 +285,8 @@ class RunDirectory:
 
     def is_finished(self, cascade: str) -> bool:
         """Return whether a cascade is finished."""
-        return (self.cascades / cascade).is_dir()
+        place = self.cascades / cascade
+        return place.is_dir() and not place.is_symlink()
 
     def partial(self, cascade: str) -> Path:
         """Return a new name for what becomes part of a cascade; it is swept if its process dies."""
@@ -313,15 +318,21 @@ class RunDirectory:
         shutil.rmtree(partial, ignore_errors=True)  # of a process with our number that lives no more
         try:
             partial.mkdir()
-            write_record(record, partial)
             if result.structure is not None:
                 write_structure(result.structure, partial)
             if trajectory is not None:
                 trajectory.rename(partial / TRAJECTORY_FILE)
+            record = write_record(record, partial)
             _flush(partial)
             row = row_of(record, partial)
+            if place.is_symlink():
+                self.set_aside(place)
             try:
                 partial.rename(place)
+            except FileNotFoundError:
+                # A file system of a network may do it, lose its answer, and not find it when it does it again.
+                if not place.is_dir():
+                    raise
             except OSError as error:
                 if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
                     raise
@@ -388,38 +399,66 @@ class RunDirectory:
             path.rename(aside / f"{path.name}-{time.time_ns()}")
 
     def damaged_starts(self, campaign: Campaign) -> dict[Path, str]:
-        """Return the damaged files among the starting states of a campaign, with what is wrong."""
+        """Return the damaged or missing files of the starting states of a campaign, with what is wrong."""
         folder = self.starts(campaign)
-        wrong = {}
+        wrong = {file: f"{file}: missing; `cascade run` makes it again" for file in self._missing_starts(campaign)}
         for file in sorted(folder.glob("[!.]*.npz")):
             try:
                 if file.stem.isdigit():
                     read_snapshot(folder, int(file.stem))
-                else:
+                elif file.name == BOX_FILE:
                     read_box(folder)
-            except (RecordError, KeyError, ValueError) as error:
+                else:
+                    read_stiffness(folder)
+            except (RecordError, KeyError, TypeError, ValueError) as error:
                 if file.exists():
                     wrong[file] = str(error)
         return wrong
+
+    def _missing_starts(self, campaign: Campaign) -> list[Path]:
+        """Return the files of the starting states that are not there though cascades were started from them."""
+        finished = self.finished()
+        started_from = {p.snapshot for p in campaign.cascades() if p.id in finished}
+        if not started_from:
+            return []
+        folder = self.starts(campaign)
+        files = [folder / BOX_FILE, *(folder / f"{index:03d}.npz" for index in range(max(started_from) + 1))]
+        return [file for file in files if not file.is_file()]
 
     def set_damaged_starts_aside(self, campaign: Campaign) -> dict[Path, str]:
         """Move damaged starting states out of the way, so that they are made again; return what was wrong."""
         wrong = self.damaged_starts(campaign)
         for file in wrong:
             if file.stem.isdigit():
-                checksum = self._checksum_before(campaign, file)
-                if checksum:
-                    write_atomically(expected_checksum(file.parent, int(file.stem)), checksum + "\n")
+                self._remember_checksum(campaign, file)
+            elif file.name != BOX_FILE:
+                # What belongs to the box is made with it.
+                self.set_aside(file.with_name(BOX_FILE))
             # First the file whose presence says that the snapshot is there.
             self.set_aside(file)
             if file.stem.isdigit():
                 self.set_aside(file.with_suffix(".data"))
         return wrong
 
+    def note_missing_starts(self, campaign: Campaign) -> list[str]:
+        """Let starting states be made again that were removed; return what is missing."""
+        missing = self._missing_starts(campaign)
+        for file in missing:
+            if file.stem.isdigit():
+                self._remember_checksum(campaign, file)
+        return [f"{file}: missing, is made again" for file in missing]
+
+    def _remember_checksum(self, campaign: Campaign, snapshot: Path) -> None:
+        if checksum := self._checksum_before(campaign, snapshot):
+            snapshot.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(expected_checksum(snapshot.parent, int(snapshot.stem)), checksum + "\n")
+
     def starts_to_restore(self, campaign: Campaign) -> set[int]:
         """Return the snapshots that were set aside and are not there again, with those that they need."""
         folder = self.starts(campaign)
         lost = [int(file.stem) for file in folder.glob("[0-9]*.sha256") if not file.with_suffix(".npz").exists()]
+        if not lost and BOX_FILE in {file.name for file in self._missing_starts(campaign)}:
+            lost = [0]  # it is there, and what it needs is made first
         return set(range(max(lost) + 1)) if lost else set()
 
     def _checksum_before(self, campaign: Campaign, snapshot: Path) -> str:
@@ -494,6 +533,11 @@ def disk_error(path: Path, error: OSError) -> CascadeError:
     OSError
         `error` itself, if it is of another kind.
     """
+    if error.errno in PASSING_TROUBLE:
+        return CascadeError(
+            f"{path}: {error.strerror}, again and again; what is finished is safe: run again when the machine and "
+            "its file system are in order"
+        )
     if error.errno not in DISK_TROUBLE:
         raise error
     return CascadeError(

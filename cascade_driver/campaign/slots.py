@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from cascade_driver.campaign.index import Row
-from cascade_driver.campaign.rundir import disk_error
+from cascade_driver.campaign.rundir import PASSING_TROUBLE, disk_error
 from cascade_driver.campaign.task import Task, Workshop
 from cascade_driver.errors import CascadeError, RecordError, SchemaError
 
-#: How a task ended: done; its process died; it took too long; a starting state is damaged; the campaign cannot
-#: go on; the program is wrong.
-Kind = Literal["done", "crashed", "timed_out", "damaged", "fatal", "bug"]
+#: How a task ended: done; its process died; it took too long; a starting state is damaged; the machine or its file
+#: system was out of order for a while; the campaign cannot go on; the program is wrong.
+Kind = Literal["done", "crashed", "timed_out", "damaged", "disturbed", "fatal", "bug"]
 
 
 #: Beside it the path of a socket holds `/pymp-12345678/listener-12345678`.
@@ -248,11 +248,18 @@ def _perform(workshop: Workshop, task: Task) -> Ending:
     except CascadeError as error:
         return Ending(task=task, kind="fatal", message=str(error))
     except OSError as error:
-        try:
-            return Ending(task=task, kind="fatal", message=str(disk_error(workshop.run, error)))
-        except OSError:
-            return _bug(task)
+        return _trouble(workshop, task, error)
     except Exception:
+        return _bug(task)
+
+
+def _trouble(workshop: Workshop, task: Task, error: OSError) -> Ending:
+    if error.errno in PASSING_TROUBLE:
+        said = f"{error.filename or workshop.run}: {error.strerror}"
+        return Ending(task=task, kind="disturbed", message=said)
+    try:
+        return Ending(task=task, kind="fatal", message=str(disk_error(workshop.run, error)))
+    except OSError:
         return _bug(task)
 
 
@@ -281,7 +288,9 @@ def _become_a_child(log: Path) -> None:
         threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"
     with contextlib.suppress(OSError):  # a full disk is the task's to report
-        descriptor = os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o644)
+        if log.is_symlink():  # a link may lead anywhere
+            log.unlink()
+        descriptor = os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW, 0o644)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         os.close(descriptor)

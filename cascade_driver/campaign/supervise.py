@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from cascade_driver.campaign.claims import Claim, Claims, Heartbeat
 from cascade_driver.campaign.plan import Campaign, PlannedCascade
-from cascade_driver.campaign.rundir import RunDirectory, disk_error
+from cascade_driver.campaign.rundir import PASSING_TROUBLE, RunDirectory, disk_error
 from cascade_driver.campaign.slots import Ending, Slots
 from cascade_driver.campaign.task import Task
 from cascade_driver.errors import CascadeError, EngineError, RecordError
@@ -23,13 +23,17 @@ from cascade_driver.schema import plain
 from cascade_driver.simulation.cascade import Result
 from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import Outcome, Record
-from cascade_driver.simulation.start import has_snapshot
+from cascade_driver.simulation.start import BOX_FILE, has_snapshot
 
 #: Cascades that are tried at one look; others may be at work on all of them.
 _MOST_TRIES = 256
 
 #: Starting states are repaired so often for one task; then something else is wrong.
 _MOST_REPAIRS = 3
+
+#: Waits in s before what was disturbed by passing trouble of machine or file system is tried again, one after the
+#: other; what goes well begins them anew.
+_PATIENCE_s = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 #: The longest wait between two looks at what ended here.
 _LOOK_EVERY_s = 0.5
@@ -112,6 +116,8 @@ class Supervisor:
         self._elsewhere: deque[PlannedCascade] = deque()
         self._look_at_others_at = 0.0
         self._to_restore = run.starts_to_restore(campaign)
+        self._disturbances = 0
+        self._go_on_at = 0.0
         finished = run.finished()
         self.progress = Progress(total=0)
         for planned in campaign.cascades():
@@ -144,12 +150,22 @@ class Supervisor:
 
     def _work(self) -> None:
         while True:
-            self._fill_slots()
+            try:
+                self._fill_slots()
+            except OSError as error:
+                self._wait_out(error)
             self._report()
             if not self._jobs and (not self._is_anything_left() or self._is_time_up()):
                 return
             for ending in self._slots.ended(_LOOK_EVERY_s):
                 self._reap(ending)
+
+    def _wait_out(self, error: OSError) -> None:
+        """Start nothing for a while after passing trouble; raise what does not pass."""
+        if error.errno not in PASSING_TROUBLE or self._disturbances == len(_PATIENCE_s):
+            raise error
+        self._go_on_at = time.monotonic() + _PATIENCE_s[self._disturbances]
+        self._disturbances += 1
 
     def _is_anything_left(self) -> bool:
         return bool(self._elsewhere or self._to_restore) or any(self._waiting.values())
@@ -160,13 +176,15 @@ class Supervisor:
     # -- starting ------------------------------------------------------------------------------------------
 
     def _fill_slots(self) -> None:
+        if time.monotonic() < self._go_on_at:
+            return
         while self._slots.free > 0 and self._is_anything_left() and not self._is_time_up():
             if not (self._start_prerequisite() or self._start_cascade()):
                 return
 
     def _start_prerequisite(self) -> bool:
         """Start what cascades wait for: the box, then one snapshot after the other."""
-        if not (self._starts / "box.npz").is_file():
+        if not (self._starts / BOX_FILE).is_file():
             return self._start(Task(name="box"))
         for index in sorted({*range(self._campaign.snapshots), *self._to_restore}):
             if index in self._has_snapshot or has_snapshot(self._starts, index):
@@ -185,14 +203,17 @@ class Supervisor:
             if planned is None:
                 return False
             task = Task(name=planned.id, snapshot=planned.snapshot, cascade=planned)
+            try:
+                is_started = not self._run.is_finished(planned.id) and self._start(task)
+            except OSError:
+                self._again(task)
+                raise
+            if is_started:
+                return True
             if self._run.is_finished(planned.id):
                 self.progress.done += 1
-            elif self._start(task):
-                return True
-            elif not self._run.is_finished(planned.id):
-                self._elsewhere.append(planned)
             else:
-                self.progress.done += 1
+                self._elsewhere.append(planned)
         return False
 
     def _next(self) -> PlannedCascade | None:
@@ -222,7 +243,11 @@ class Supervisor:
             return False
         self._jobs[task.name] = claim
         self._beat.add(claim)
-        self._slots.start(task, self._run.logs / f"{task.name}.log")
+        try:
+            self._slots.start(task, self._run.logs / f"{task.name}.log")
+        except OSError:
+            self._beat.release(self._jobs.pop(task.name))
+            raise
         return True
 
     def _is_done(self, task: Task) -> bool:
@@ -230,7 +255,7 @@ class Supervisor:
             return self._run.is_finished(task.name)
         if task.snapshot is not None:
             return has_snapshot(self._starts, task.snapshot)
-        return (self._starts / "box.npz").is_file()
+        return (self._starts / BOX_FILE).is_file()
 
     # -- ending --------------------------------------------------------------------------------------------
 
@@ -243,6 +268,15 @@ class Supervisor:
                 raise RuntimeError(ending.message)
             if kind == "damaged":
                 self._repair_starts(ending)
+            elif kind == "disturbed":
+                self._again(task)
+                if self._disturbances == len(_PATIENCE_s):
+                    raise CascadeError(
+                        f"{ending.message}, again and again; what is finished is safe: run again when the machine "
+                        "and its file system are in order"
+                    )
+                self._go_on_at = time.monotonic() + _PATIENCE_s[self._disturbances]
+                self._disturbances += 1
             elif kind != "done" and not self._is_done(task):
                 self._after_failure(ending)
             if task.cascade is not None and self._is_done(task):
@@ -251,6 +285,7 @@ class Supervisor:
             if claim := self._jobs.pop(task.name, None):
                 self._beat.release(claim)
         if kind == "done":
+            self._disturbances = 0
             (self._run.logs / f"{task.name}.log").unlink(missing_ok=True)
 
     def _count(self, ending: Ending) -> None:

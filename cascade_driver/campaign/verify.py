@@ -14,7 +14,7 @@ from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import CascadeError, InputError, PotentialError, SchemaError
 from cascade_driver.files import text_of, write_atomically
-from cascade_driver.schema import build
+from cascade_driver.schema import build, file_sha256
 from cascade_driver.simulation.cascade import STRUCTURE_FILE
 from cascade_driver.simulation.record import read_record
 from cascade_driver.simulation.spec import CascadeSpec
@@ -32,12 +32,15 @@ class Verification:
     ----------
     cascades, starts : int
         How many were looked at.
+    without_checksum : int
+        Cascades whose record has no checksum of the final structure: whether it is theirs cannot be told.
     damaged_cascades, damaged_starts : dict
         What is damaged (ids; files, that of the potential among them), and how.
     """
 
     cascades: int
     starts: int
+    without_checksum: int
     damaged_cascades: dict[str, str]
     damaged_starts: dict[str, str]
 
@@ -51,8 +54,9 @@ def verify(run: RunDirectory, *, observe: Callable[[int, int], None] = lambda _d
     """Read and hash everything in a run directory, and note what is damaged for the next `cascade run`.
 
     A record must match its checksum, its specification must hash to the name of its folder, and final structure
-    and trajectory must unpack to the checksums that they carry. Starting states, the plan and the potential that
-    the run keeps must match theirs.
+    and trajectory must have the checksums that the record names; if it names none, as in the first days, they must
+    unpack to those that they carry. Starting states must be there. They, the plan and the potential that the run
+    keeps must match theirs.
 
     Parameters
     ----------
@@ -69,15 +73,19 @@ def verify(run: RunDirectory, *, observe: Callable[[int, int], None] = lambda _d
     """
     campaign = run.load()
     finished = sorted(run.finished())
-    damaged = {}
+    damaged = {name: said for name, said in run.index.read()[1].items() if name not in set(finished)}
+    without = 0
     for number, name in enumerate(finished):
         observe(number, len(finished))
-        if said := complaint(run.cascades / name):
+        said, is_covered = _look_at(run.cascades / name)
+        without += not is_covered
+        if said:
             damaged[name] = said
     wrong = run.damaged_starts(campaign)
     found = Verification(
         cascades=len(finished),
         starts=sum(1 for _ in run.starts(campaign).glob("[!.]*.npz")),
+        without_checksum=without,
         damaged_cascades=damaged,
         damaged_starts={str(path): said for path, said in wrong.items()} | _potential_complaint(run, campaign),
     )
@@ -108,23 +116,41 @@ def complaint(folder: Path) -> str:
     SchemaError
         If another version of the program wrote it.
     """
+    return _look_at(folder)[0]
+
+
+def _look_at(folder: Path) -> tuple[str, bool]:
+    """Return what is wrong with a finished cascade, and whether its record has a checksum of its structure."""
+    if folder.is_symlink():
+        return f"{folder}: is a link that leads out of the run; `cascade run` makes it again", True
     try:
         record = read_record(folder)
         if build(CascadeSpec, record.spec, origin=str(folder)).id != record.id:
-            return f"{folder}: the specification does not hash to the name; `cascade run` repairs it"
+            return f"{folder}: the specification does not hash to the name; `cascade run` repairs it", True
     except FileNotFoundError:
-        return ""  # set aside just now
+        return "", True  # set aside just now
     except SchemaError:
         raise
     except CascadeError as error:
-        return str(error)
+        return str(error), True
     structure = folder / STRUCTURE_FILE
     if not structure.exists():
         lost = bool(record.physics)
-        return f"{structure}: missing; `cascade run` repairs it" if lost else ""
+        return (f"{structure}: missing; `cascade run` repairs it" if lost else ""), True
     # A trajectory may be removed by who needs the room.
     packed = [structure, *(file for file in [folder / TRAJECTORY_FILE] if file.exists())]
-    return next((said for file in packed if (said := _unpacking_complaint(file))), "")
+    said = next((said for file in packed if (said := _file_complaint(file, record.files.get(file.name)))), "")
+    return said, STRUCTURE_FILE in record.files
+
+
+def _file_complaint(file: Path, checksum: str | None) -> str:
+    if checksum is None:
+        return _unpacking_complaint(file)
+    try:
+        same = not file.is_symlink() and file_sha256(file) == checksum
+    except OSError as error:
+        return f"{file}: damaged ({error}); `cascade run` repairs it"
+    return "" if same else f"{file}: is not the file that the record names; `cascade run` repairs it"
 
 
 def _unpacking_complaint(file: Path) -> str:
@@ -149,7 +175,7 @@ def set_damaged_aside(run: RunDirectory, campaign: Campaign) -> list[str]:
     OSError
         If the run directory cannot be written.
     """
-    messages = list(run.set_damaged_aside().values())
+    messages = [*run.set_damaged_aside().values(), *run.note_missing_starts(campaign)]
     findings = run.path / _FINDINGS
     try:
         names = json.loads(text_of(findings, what="a list of what is damaged"))

@@ -10,7 +10,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cascade_driver import __version__
 from cascade_driver.errors import InputError, RecordError, SchemaError
 from cascade_driver.files import text_of
-from cascade_driver.schema import digest
+from cascade_driver.schema import digest, file_sha256
 
 #: Version of the layout of `record.json`; a reader refuses what it does not know.
 RECORD_SCHEMA = 1
@@ -87,6 +87,8 @@ class Record:
         CPU and wall time in s, memory in MiB: different on every run.
     provenance : dict
         Software, versions, machine, time.
+    files : dict
+        SHA-256 of the files that lie beside the record, by name; records of the first days have none.
     """
 
     id: str
@@ -96,6 +98,7 @@ class Record:
     physics: dict[str, Any] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
     @property
     def stored_energy_eV(self) -> float:
@@ -114,14 +117,18 @@ class Record:
             "physics": self.physics,
             "cost": self.cost,
             "provenance": self.provenance,
+            **({"files": self.files} if self.files else {}),
         }
         return {**content, "checksum": digest(content, length=64)}
 
 
-def write_record(record: Record, folder: Path) -> None:
-    """Write `record.json` into `folder`, which nobody else knows yet."""
+def write_record(record: Record, folder: Path) -> Record:
+    """Write `record.json` into `folder`, which only we know yet; return it with checksums of what is there."""
+    beside = sorted(file for file in folder.iterdir() if file.name != RECORD_FILE and file.is_file())
+    record = replace(record, files={file.name: file_sha256(file) for file in beside})
     text = json.dumps(record.as_json(), indent=1, allow_nan=False)
     (folder / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
+    return record
 
 
 def read_record(folder: Path) -> Record:

@@ -39,6 +39,8 @@ _EQUAL_EDGES_A = 1e-4
 
 #: Force constants of the box, where it is a bulk crystal and the quench asks for them.
 _STIFFNESS_FILE = "stiffness.npz"
+#: The box at rest, in a folder of starts.
+BOX_FILE = "box.npz"
 
 MakeEngine = Callable[[], Engine]
 
@@ -156,7 +158,7 @@ def make_box(protocol: Protocol, folder: Path, make_engine: MakeEngine) -> Box:
     EngineError
         If it cannot be relaxed.
     """
-    file = folder / "box.npz"
+    file = folder / BOX_FILE
     if file.is_file():
         return read_box(folder)
     cells = relaxed_constituents(protocol, make_engine)
@@ -201,7 +203,7 @@ def read_box(folder: Path) -> Box:
     RecordError
         If it is missing or damaged.
     """
-    data = _load_arrays(folder / "box.npz")
+    data = _load_arrays(folder / BOX_FILE)
     periodic = [bool(p) for p in data["periodic"]]
     return Box(
         symbols=tuple(str(s) for s in data["symbols"]),
