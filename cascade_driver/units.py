@@ -69,7 +69,7 @@ _UNITS: dict[str, tuple[float, Dimension]] = {
     **dict.fromkeys(("kbar", "kb", "kilobar"), (1e8 * _PASCAL, STRESS)),
 }
 
-_UNIT = re.compile(r"([*/ ]?)(a0|[a-zå]+)(?:\^?(-?\d+))?")
+_UNIT = re.compile(r"([*/ ]?)(a0|[a-zå]+)(?:\^?(-?\d))?")
 
 
 def unit_in_eV_A(text: str, dimension: Dimension) -> float:

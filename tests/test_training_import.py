@@ -240,6 +240,7 @@ def xyz(tmp_path, words, *, force=0.01):
             0.001 * HARTREE_eV / BOHR_A**3,
         ),
         ('energy=-3 stress="0.1 0.1 0.1 0 0 0"', -3, 0.01, 0.1),
+        ('energy=-3 virial="15.7464 15.7464 15.7464 0 0 0"', -3, 0.01, -0.1),
         ('energy=-3 virial="15.7464 0 0 0 15.7464 0 0 0 15.7464"', -3, 0.01, -0.1),
         (
             'energy=-3 units="_JSON {\\"energy\\": \\"hartree\\", \\"forces\\": \\"hartree/bohr\\"}"',
@@ -272,6 +273,11 @@ def test_declared_units_are_converted(tmp_path, words, energy, force, stress):
         ('energy=-3 stress="24000 0 0 0 26100 0 0 0 26000"', "4.18e+06 GPa, which no solid bears"),
         ('energy=-3 stress="1 2 3 4"', "not a file of structures"),
         ("REF_energy=-3", "--key energy=REF_energy"),
+        ("energy=abc", "`energy` holds no numbers, expected one number"),
+        ('energy="1 2 3"', "`energy` holds numbers of shape (3,), expected one number"),
+        ("energy=T", "`energy` holds no numbers"),
+        ("energy=-3 energy-unit=hartree^99999", "`energy-unit`: unit 'hartree^99999' is not known"),
+        ('energy=-3 units="_JSON [1, 2]"', "does not say what is in what"),
     ],
 )
 def test_units_and_names_that_are_not_known_are_refused_in_one_line(tmp_path, capsys, words, complaint):
@@ -280,6 +286,15 @@ def test_units_and_names_that_are_not_known_are_refused_in_one_line(tmp_path, ca
     assert complaint in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out.extxyz").exists()
+
+
+@pytest.mark.parametrize("count", ["3", "-2", "99999999999999", "two"])
+def test_a_frame_that_announces_more_atoms_than_follow_is_refused_at_once(tmp_path, capsys, count):
+    """ASE's reader would look for them for ever."""
+    path = xyz(tmp_path, "energy=-3")
+    path.write_text(path.read_text().replace("2\n", f"{count}\n", 1))
+    assert command(tmp_path, path, "--key", "forces=force") == 2
+    assert f"line 1 is '{count}', expected the number of atoms" in capsys.readouterr().err
 
 
 def test_the_user_may_say_the_units(tmp_path):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from ase import Atoms
@@ -114,13 +114,39 @@ def read_structures(path: Path) -> list[Atoms]:
     """
     try:
         with open_text(path) as stream:
+            _require_whole_frames(stream, path)
+            stream.seek(0)
             return list(read_xyz(stream, index=slice(None), properties_parser=_comment))
+    except InputError:
+        raise
     except Exception as error:  # ASE's reader fails in its own ways
         raise InputError(f"{path}: not a file of structures that ASE reads ({error})") from None
 
 
-#: Six numbers of a stress, which ASE's reader refuses under this name alone.
-_SIX = re.compile(r"""(\bstress\s*=\s*["{\[]?)\s*((?:[^\s"{}\[\],]+[\s,]+){5}[^\s"{}\[\],]+)\s*(?=["}\]])""")
+def _require_whole_frames(stream: TextIO, path: Path) -> None:
+    """Refuse a frame that announces more atoms than lines follow: ASE's reader would look for them for ever."""
+    lines = sum(1 for _ in stream)
+    stream.seek(0)
+    at = 0
+    while at < lines:
+        first = stream.readline()
+        if not (words := first.split()):
+            return  # empty lines at the end; in between they are ASE's to refuse
+        count = int(words[0]) if words[0].isdigit() else -1
+        if not 0 <= count <= lines - at - 2:
+            raise InputError(
+                f"{path}: line {at + 1} is {first.strip()[:40]!r}, expected the number of atoms of a frame and as "
+                f"many lines behind its comment; {max(lines - at - 2, 0)} follow"
+            )
+        for _ in range(count + 1):
+            stream.readline()
+        at += count + 2
+
+
+#: Six numbers of a stress or a virial, which ASE's reader refuses under these names alone.
+_SIX = re.compile(
+    r"""(\b(?:stress|virial)\s*=\s*["{\[]?)\s*((?:[^\s"{}\[\],]+[\s,]+){5}[^\s"{}\[\],]+)\s*(?=["}\]])"""
+)
 
 
 def _comment(line: str) -> dict[str, Any]:
@@ -178,35 +204,18 @@ def labelled(
     InputError
         If energy or forces are missing or of the wrong shape, or a unit is not known.
     """
-    energy, forces = _value(atoms, keys.energy, atoms.info), _value(atoms, keys.forces, atoms.arrays)
-    if energy is None or forces is None:
-        raise InputError(f"{where}: {_lacking(atoms, keys, energy=energy, forces=forces)}")
-    notes = []
-    free = result(atoms, "free_energy") if keys.energy == "energy" else None
-    if smeared and free is not None and free != energy:
-        energy, notes = free, ["energy: `free_energy`, whose derivatives the forces are"]
-    if np.shape(forces) != (len(atoms), 3):
-        raise InputError(f"{where}: forces of shape {np.shape(forces)}, expected ({len(atoms)}, 3)")
-    stress, virial = _value(atoms, keys.stress, atoms.info), atoms.info.get(keys.virial)
-    if stress is None and virial is not None:
-        notes.append(f"stress: minus `{keys.virial}` over the volume")
-    given = {
-        "energy": energy,
-        "forces": forces,
-        "stress": stress,
-        "virial": virial if stress is None else None,
-    }
+    given, notes = _given(atoms, keys, smeared=smeared, where=where)
     told = _declared(atoms.info, keys, units, where=where)
-    factors, converted = _factors(told, [n for n, v in given.items() if v is not None], where=where)
-    if units and units.compression_positive:
+    factors, converted = _factors(told, list(given), where=where)
+    if units and units.compression_positive and "stress" in given:
         factors["stress"] *= -1
-        converted += ["stress: turned, it was positive under compression"] if stress is not None else []
+        converted.append("stress: turned, it was positive under compression")
     group, trajectory = _place(str(atoms.info.get(keys.group, "")), atoms.info.get(keys.trajectory))
     frame = LabelledFrame(
         atoms=bare(atoms),
-        energy_eV=float(energy) * factors["energy"],
-        forces_eV_per_A=np.asarray(forces, dtype=float) * factors["forces"],
-        stress_eV_per_A3=_stress(atoms, stress, given["virial"], factors, where=where),
+        energy_eV=float(given["energy"].item()) * factors["energy"],
+        forces_eV_per_A=given["forces"] * factors["forces"],
+        stress_eV_per_A3=_stress(atoms, given, factors),
         group=group,
         trajectory=trajectory,
         origin=str(atoms.info.get("origin", origin)),
@@ -214,9 +223,48 @@ def labelled(
     )
     return Labelled(
         frame=frame,
-        notes=(*notes, *converted, *_not_taken(atoms, keys, stress=stress is None and virial is None)),
+        notes=(*notes, *converted, *_not_taken(atoms, keys, stress=frame.stress_eV_per_A3 is None)),
         stress_unit_told=any(name in told for name in ("stress", "virial")),
     )
+
+
+def _given(
+    atoms: Atoms, keys: FrameKeys, *, smeared: bool, where: str
+) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
+    """Return the labels of a frame as its file gives them, and what was chosen among them."""
+    energy, forces = _value(atoms, keys.energy, atoms.info), _value(atoms, keys.forces, atoms.arrays)
+    if energy is None or forces is None:
+        raise InputError(f"{where}: {_lacking(atoms, keys, energy=energy, forces=forces)}")
+    notes = []
+    free = result(atoms, "free_energy") if keys.energy == "energy" else None
+    if smeared and free is not None and free != energy:
+        energy, notes = free, ["energy: `free_energy`, whose derivatives the forces are"]
+    found = {
+        "energy": _numbers(energy, [()], f"{where}: `{keys.energy}`"),
+        "forces": _numbers(forces, [(len(atoms), 3)], f"{where}: `{keys.forces}`"),
+    }
+    stress, virial = _value(atoms, keys.stress, atoms.info), atoms.info.get(keys.virial)
+    if stress is not None:
+        found["stress"] = _numbers(stress, _TENSORS, f"{where}: `{keys.stress}`")
+    elif virial is not None and atoms.cell.rank == 3:
+        notes.append(f"stress: minus `{keys.virial}` over the volume")
+        found["virial"] = _numbers(virial, _TENSORS, f"{where}: `{keys.virial}`")
+    return found, notes
+
+
+#: As what stresses are written: whole, row after row, or the six of ASE's order.
+_TENSORS = [(3, 3), (9,), (6,)]
+
+
+def _numbers(value: Any, shapes: Sequence[tuple[int, ...]], what: str) -> NDArray[np.float64]:
+    """Return a value as numbers of one of these shapes."""
+    found = np.asarray(value)
+    kind = found.dtype.kind
+    if kind not in "iuf" or found.shape not in shapes:
+        have = "no numbers" if kind not in "iuf" else f"numbers of shape {found.shape}"
+        expected = "one number" if shapes == [()] else f"the shape {' or '.join(map(str, shapes))}"
+        raise InputError(f"{what} holds {have}, expected {expected}")
+    return found.astype(np.float64)
 
 
 def _lacking(atoms: Atoms, keys: FrameKeys, *, energy: Any, forces: Any) -> str:
@@ -241,14 +289,13 @@ def _not_taken(atoms: Atoms, keys: FrameKeys, *, stress: bool) -> list[str]:
 
 
 def _stress(
-    atoms: Atoms, stress: Any, virial: Any, factors: Mapping[str, float], *, where: str
+    atoms: Atoms, given: Mapping[str, NDArray[np.float64]], factors: Mapping[str, float]
 ) -> NDArray[np.float64] | None:
-    if stress is not None:
-        return _voigt(np.asarray(stress, dtype=float), where=where) * factors["stress"]
-    if virial is None or atoms.cell.rank < 3:
-        return None
-    minus = -_voigt(np.asarray(virial, dtype=float), where=where)
-    return minus * (factors["virial"] / float(atoms.cell.volume))
+    if "stress" in given:
+        return _voigt(given["stress"]) * factors["stress"]
+    if "virial" in given:
+        return -_voigt(given["virial"]) * (factors["virial"] / float(atoms.cell.volume))
+    return None
 
 
 # -- units that a comment declares ----------------------------------------------------------------------------
@@ -314,7 +361,8 @@ def _declarations(key: str, value: Any, *, where: str, needed: set[str]) -> list
         return [(str(name), str(unit)) for name, unit in value.items()]
     if match[1]:
         return [(match[1], str(value))]
-    if needed and not set(re.split(r"[\W\d_]+", str(value).lower())) <= _OURS | {""}:
+    words = set(re.split(r"[\W\d_]+", str(value).lower())) - {""}
+    if needed and not (words and words <= _OURS):
         raise InputError(
             f"{where}: `{key}` is {value!r}, which does not say what is in what; say it with --unit energy=... "
             "--unit forces=..."
@@ -344,9 +392,5 @@ def _value(atoms: Atoms, name: str, place: Mapping[str, Any]) -> Any:
     return result(atoms, name) if name in {"energy", "forces", "stress"} else None
 
 
-def _voigt(stress: NDArray[np.float64], *, where: str) -> NDArray[np.float64]:
-    if stress.size == 9:
-        return np.asarray(full_3x3_to_voigt_6_stress(stress.reshape(3, 3)))
-    if stress.size == 6:
-        return stress.ravel()
-    raise InputError(f"{where}: a stress of {stress.size} numbers, expected 6 or 9")
+def _voigt(tensor: NDArray[np.float64]) -> NDArray[np.float64]:
+    return tensor if tensor.size == 6 else np.asarray(full_3x3_to_voigt_6_stress(tensor.reshape(3, 3)))

@@ -172,6 +172,7 @@ def _reader(path: Path) -> Callable[[Path], Output]:
 
 _ELECTRONIC_STEPS = re.compile(r"\bNELM\s*=\s*(\d+)")
 _ITERATION = re.compile(r"Iteration\s+\d+\(\s*(\d+)\)")
+_NO_MOST = "NELM is not told: whether the steps converged is not checked"
 _MACHINE_LEARNED = "made by VASP's machine-learned force field, not by first principles"
 
 
@@ -194,7 +195,8 @@ def _outcar(path: Path) -> Output:
         for lines in _outcar_chunks(stream):
             steps.append(_outcar_step([*last, *lines], header, most=most[-1] if most else 0))
             last = []
-    return Output(program="VASP", steps=steps, settings=_outcar_settings("".join(head)))
+    notes = () if most else (_NO_MOST,)
+    return Output(program="VASP", steps=steps, settings=_outcar_settings("".join(head)), notes=notes)
 
 
 def _outcar_settings(head: str) -> str:
@@ -261,6 +263,7 @@ def _vasprun(path: Path) -> Output:
             if not known.species:
                 raise
             notes = ("the file ends in the middle: what was being written is left out",)
+    notes += () if known.most else (_NO_MOST,)
     return Output(program="VASP", steps=steps, settings=known.settings, notes=notes)
 
 
