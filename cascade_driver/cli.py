@@ -47,6 +47,8 @@ def _answered(arguments: Sequence[str] | None) -> int:
     # One thread per process: a cascade per core is faster than a cascade on all cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Processes that it starts import what is installed, not what lies in the current directory by such a name.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     signal.signal(signal.SIGTERM, interrupt)
     from cascade_driver.commands.parser import make_parser
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,45 @@ def test_a_shipped_film_is_found_by_its_name_alone(tmp_path, monkeypatch, capsys
     assert main(["background", "film", "film.toml", *arguments]) == 0
     assert main(["background", "film", "elsewhere/film.toml", *arguments]) == 2
     assert "elsewhere/film.toml: no such file" in capsys.readouterr().err
+
+
+RUN = """
+[crystal]
+name = "Si"
+repeats = [3, 3, 3]
+[potential]
+name = "si-tersoff-zbl"
+[thermal]
+equilibration_ps = 0.05
+snapshot_interval_ps = 0.05
+[follow]
+duration_ps = 0.05
+[[recoils]]
+species = "Si"
+recoil_energies_eV = [12]
+snapshots = 1
+directions = { count = 1 }
+"""
+
+
+def test_no_process_imports_what_lies_in_the_current_directory(tmp_path):
+    for module in ("signal", "socket", "struct", "pickle", "numpy", "ase", "lammps"):
+        (tmp_path / f"{module}.py").write_text("import os\nos.mkdir('ran-' + __name__)\nraise SystemExit(9)\n")
+    (tmp_path / "in.toml").write_text(RUN)
+    program = [sys.executable, "-P", "-c", "import sys; from cascade_driver.cli import main; sys.exit(main())"]
+
+    def do(*words: str) -> None:
+        done = subprocess.run([*program, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    do("run", "in.toml", "--out", "RUN", "--workers", "1")
+    (cascade,) = (tmp_path / "RUN" / "cascades").iterdir()
+    do("reproduce", "RUN", cascade.name, "--out", "AGAIN")
+    assert list(tmp_path.glob("ran-*")) == []
+    # Negative control: a plain `python -c`, as multiprocessing starts its own, takes the first that it meets.
+    trap = subprocess.run([sys.executable, "-c", "import signal, socket, pickle"], cwd=tmp_path, check=False)
+    assert trap.returncode == 9
+    assert list(tmp_path.glob("ran-*")) != []
 
 
 def altered(folder: Path) -> Path:

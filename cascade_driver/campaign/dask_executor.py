@@ -208,7 +208,7 @@ class _Flight:
 
 def fly_pilot(run: str, *, workers: int, lease: str) -> tuple[int, str]:
     """Run `cascade work` on a Dask worker and return its exit code and last line; it ends with its lease."""
-    command = [sys.executable, "-c", "import sys; from cascade_driver.cli import main; sys.exit(main())"]
+    command = [sys.executable, "-P", "-c", "import sys; from cascade_driver.cli import main; sys.exit(main())"]
     command += ["work", run, "--workers", str(workers), "--lease", lease]
     # Its input stays open as long as this worker lives.
     with subprocess.Popen(

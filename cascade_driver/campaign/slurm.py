@@ -104,7 +104,7 @@ def job_script(run: RunDirectory, request: ArrayRequest, *, title: str) -> str:
     if request.account is not None:
         options.append(f"--account={request.account}")
     options += request.extra
-    command = [sys.executable, "-c", "import sys; from cascade_driver.cli import main; sys.exit(main())"]
+    command = [sys.executable, "-P", "-c", "import sys; from cascade_driver.cli import main; sys.exit(main())"]
     command += ["work", str(run.path), "--workers", str(request.cpus), "--until", str(seconds - WARNING_s)]
     lines = ["#!/bin/bash", *(f"#SBATCH {option}" for option in options), ""]
     lines += [
