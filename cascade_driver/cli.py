@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 
 from cascade_driver.errors import told
@@ -53,6 +54,7 @@ def _answered(arguments: Sequence[str] | None) -> int:
     from cascade_driver.commands.parser import make_parser
 
     speak_everywhere()
+    warnings.showwarning = _note
     parser = make_parser()
     chosen = parser.parse_args(arguments)
     if not hasattr(chosen, "command"):
@@ -64,6 +66,11 @@ def _answered(arguments: Sequence[str] | None) -> int:
 
 def _complain(line: str) -> None:
     print(f"cascade: {one_line(line)}", file=sys.stderr)
+
+
+def _note(message: Warning | str, *_about: object, **_where: object) -> None:
+    """Say a library's warning as we say ours: in one line, without its place in the code."""
+    print(f"note: {one_line(str(message))}", file=sys.stderr)
 
 
 def _discard_output() -> None:

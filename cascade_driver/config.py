@@ -235,7 +235,7 @@ class RunInput:
         return self
 
 
-def read_input(path: Path) -> RunInput:
+def read_input(path: Path | str) -> RunInput:
     """Return the content of an input file.
 
     Raises
@@ -243,10 +243,11 @@ def read_input(path: Path) -> RunInput:
     InputError
         With one line for the first thing that is wrong.
     """
+    path = Path(path)
     return build(RunInput, read_toml(path), origin=str(path))
 
 
-def find_input(given: Path) -> Path:
+def find_input(given: Path | str) -> Path:
     """Return the path of an input file; a shipped one is found by its name from anywhere.
 
     Raises
@@ -254,6 +255,7 @@ def find_input(given: Path) -> Path:
     InputError
         If there is none, naming those that ship.
     """
+    given = Path(given)
     if given.is_file():
         return given
     shipped = data_folder("inputs")

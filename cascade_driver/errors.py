@@ -75,6 +75,8 @@ def told(error: BaseException) -> str | None:  # noqa: PLR0911  (one line per ki
             return f"{what}{error.strerror or error}; {remedy}"
         case ImportError() if any(word in str(error).lower() for word in _LINKER):
             return f"a library cannot be loaded ({error}); {_REMEDIES[errno.ENOMEM]}"
+        case RuntimeError() if "Symlink loop" in str(error):  # of Path.resolve
+            return f"{error}; {_REMEDIES[errno.ELOOP]}"
         case RuntimeError() if "can't start new thread" in str(error):
             return f"no further thread can be started; {_REMEDIES[errno.EAGAIN]}"
     return None

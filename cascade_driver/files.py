@@ -28,6 +28,9 @@ from cascade_driver.text import acting_characters
 #: No table and no input that people or programs give us is larger; a sparse or an endless file is.
 LARGEST_TEXT_bytes = 2**29
 
+#: No quantity in any unit is larger; its square is still a number.
+LARGEST_NUMBER = 1e100
+
 #: Of what is neither a file nor a folder.
 _KINDS = {
     stat.S_IFIFO: "a named pipe",

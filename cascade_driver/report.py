@@ -131,7 +131,9 @@ class ReportContent:
         return tuple(sorted({str(s) for s in self.table.species}))
 
 
-def write_report(path: Path, content: ReportContent, *, figures: Sequence[CaptionedFigure] | None = None) -> Path:
+def write_report(
+    path: Path | str, content: ReportContent, *, figures: Sequence[CaptionedFigure] | None = None
+) -> Path:
     """Write the report as one HTML file that needs nothing else, all at once, and return its path.
 
     Parameters
@@ -149,6 +151,7 @@ def write_report(path: Path, content: ReportContent, *, figures: Sequence[Captio
     RecordError
         If a completed cascade of the table has no stored energy.
     """
+    path = Path(path)
     path = path / REPORT_FILE if path.is_dir() else path
     html = report_html(content, figures=report_figures(content) if figures is None else figures)
     try:

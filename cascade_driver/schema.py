@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import ErrorDetails
 
 from cascade_driver.errors import InputError
-from cascade_driver.files import readable, text_of
+from cascade_driver.files import LARGEST_NUMBER, readable, text_of
 from cascade_driver.text import acting_characters
 
 #: Unknown keys are errors, infinities and nans too; defaults are validated like the rest.
@@ -53,8 +54,7 @@ def read_toml(path: Path | str) -> dict[str, Any]:
     text = text_of(path, what="TOML")
     try:
         content = tomllib.loads(text)
-        # Escaped in the file, they would act on the terminal that shows them.
-        _refuse_acting(content)
+        _refuse_unmeant(content)
     except RecursionError:
         raise InputError(f"{path}: not valid TOML: nested too deeply") from None
     except ValueError as error:  # also of numbers with thousands of digits
@@ -62,14 +62,17 @@ def read_toml(path: Path | str) -> dict[str, Any]:
     return content
 
 
-def _refuse_acting(content: Any) -> None:
+def _refuse_unmeant(content: Any) -> None:
+    """Refuse what nobody means: numbers whose square overflows, texts that would act on a terminal."""
     if isinstance(content, str) and (found := acting_characters(content)):
         raise ValueError(f"{content[:80]!r} holds the control character {found[0]}; leave it out")
+    if isinstance(content, int | float) and LARGEST_NUMBER < abs(content) < math.inf:
+        raise ValueError(f"{str(content)[:20]} is larger than any quantity; correct it")
     if isinstance(content, dict):
         content = [*content, *content.values()]
     if isinstance(content, list):
         for inner in content:
-            _refuse_acting(inner)
+            _refuse_unmeant(inner)
 
 
 def read_json(path: Path | str) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class PlannedRun:
     wanted: RunInput
 
 
-def plan_run(given: Path, *, out: Path | None, replace_plan: bool = False) -> PlannedRun:
+def plan_run(given: Path | str, *, out: Path | str | None, replace_plan: bool = False) -> PlannedRun:
     """Read an input file, work out the campaign, and make (or reopen) its run directory.
 
     Parameters
@@ -121,11 +121,11 @@ def plan_run(given: Path, *, out: Path | None, replace_plan: bool = False) -> Pl
 
 
 @contextmanager
-def attended_run(given: Path, *, out: Path | None, replace_plan: bool = False) -> Iterator[PlannedRun]:
+def attended_run(given: Path | str, *, out: Path | str | None, replace_plan: bool = False) -> Iterator[PlannedRun]:
     """Plan a run as `plan_run` does, and keep others from changing its plan while the context lasts."""
     path = find_input(given)
     wanted = read_input(path)
-    directory = RunDirectory((out or Path("runs") / path.stem).resolve())
+    directory = RunDirectory(Path(out or Path("runs") / path.stem).resolve())
     potential = load_potential(wanted.potential.locate(path.parent))
     protocol = Protocol(
         crystal=resolved(_found(wanted.crystal, path.parent, directory), path.parent),
@@ -201,7 +201,7 @@ def _require_leave(
         )
 
 
-def open_run(path: Path) -> PlannedRun:
+def open_run(path: Path | str) -> PlannedRun:
     """Return the run that is in a run directory, ready to be worked on.
 
     Raises
@@ -209,6 +209,7 @@ def open_run(path: Path) -> PlannedRun:
     InputError, PotentialError
         If this is no run directory, or its potential is not there any more.
     """
+    path = Path(path)
     directory = RunDirectory(path.resolve())
     campaign = directory.load()
     kept = directory.potential(campaign)

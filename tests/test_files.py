@@ -9,10 +9,14 @@ import threading
 
 import pytest
 
+from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError
 from cascade_driver.files import LARGEST_TEXT_bytes, readable, text_of, whole_file, write_atomically, write_file
 from cascade_driver.schema import read_json, read_toml
-from cascade_driver.spectra.spectrum import read_spectrum
+from cascade_driver.spectra.recoil_list import read_recoil_list
+from cascade_driver.spectra.spectrum import read_spectrum, write_spectrum
+from cascade_driver.training.extended_xyz import read_frames
+from cascade_driver.workflow import plan_run
 
 TABLE = "energy_low_eV,energy_high_eV,rate\n1,2,3\n"
 
@@ -74,9 +78,27 @@ def test_deep_nesting_is_told(tmp_path, depth):
             read(tmp_path / file)
 
 
+def test_paths_may_be_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dm.csv").write_text(TABLE)
+    write_spectrum(read_spectrum("dm.csv"), "again.csv")
+    assert read_spectrum("again.csv").total_counts_per_kg_day == read_spectrum("dm.csv").total_counts_per_kg_day
+    (tmp_path / "list.csv").write_text("energy_eV\n1\n")
+    assert read_recoil_list("list.csv").recoil_energy_eV.tolist() == [1.0]
+    with pytest.raises(InputError, match=r"no campaign\.json there"):
+        RunDirectory("nowhere").load()
+    with pytest.raises(InputError, match="no such input file"):
+        plan_run("nowhere.toml", out="RUN")
+    with pytest.raises(InputError, match="no such file"):
+        read_frames("nowhere.extxyz")
+
+
 def test_numbers_and_texts_that_nobody_can_mean_are_told(tmp_path):
     (tmp_path / "x.toml").write_text("a = " + 5000 * "9")
     with pytest.raises(InputError, match=r"not valid TOML: Exceeds the limit"):
+        read_toml(tmp_path / "x.toml")
+    (tmp_path / "x.toml").write_text("a = [{ b = -1e200 }]")
+    with pytest.raises(InputError, match="larger than any quantity"):
         read_toml(tmp_path / "x.toml")
     (tmp_path / "x.toml").write_text('a = [{ b = "\\u001b[2J" }]')
     with pytest.raises(InputError, match=r"holds the control character \\x1b"):

@@ -34,7 +34,7 @@ from cascade_driver.simulation.trajectory import TRAJECTORY_FILE
 _OF_THE_FILE = {"id", "stamp_ns", "size"}
 
 
-def export_table(run: RunDirectory, path: Path) -> int:
+def export_table(run: RunDirectory, path: Path | str) -> int:
     """Write one row per finished cascade of the plan, as CSV or Parquet by the name's ending; return how many.
 
     Columns: id, species, recoil_energy_eV, direction_x, direction_y, direction_z, direction_weight, snapshot,
@@ -46,6 +46,7 @@ def export_table(run: RunDirectory, path: Path) -> int:
     InputError
         If the ending is another one, pyarrow is missing, or the file cannot be written.
     """
+    path = Path(path)
     if path.suffix not in {".csv", ".parquet"}:
         raise InputError(f"{path}: a table is written as .csv or .parquet; choose one of these endings")
     parquet = _pyarrow() if path.suffix == ".parquet" else None
@@ -64,7 +65,7 @@ def export_table(run: RunDirectory, path: Path) -> int:
     return len(rows)
 
 
-def export_ase_db(run: RunDirectory, path: Path) -> int:
+def export_ase_db(run: RunDirectory, path: Path | str) -> int:
     """Write a row per finished cascade of the plan into an ASE database; return how many.
 
     A database that is there keeps its other rows: those of this run's cascades are known by their ids and brought
@@ -77,6 +78,7 @@ def export_ase_db(run: RunDirectory, path: Path) -> int:
     InputError
         If the ending is not .db, what is there is no ASE database, or it cannot be written.
     """
+    path = Path(path)
     if path.suffix != ".db":
         raise InputError(f"{path}: an ASE database is written as .db; choose that ending")
     campaign = run.load()
@@ -130,7 +132,7 @@ def _write_rows(run: RunDirectory, campaign: Campaign, path: Path) -> int:
     return count
 
 
-def export_structures(run: RunDirectory, folder: Path) -> int:
+def export_structures(run: RunDirectory, folder: Path | str) -> int:
     """Write the final structures as `<id>.extxyz`, which OVITO opens; return how many are there.
 
     Each holds the vectors `displacement` (from the quenched start), the flags `defect` and `is_pka`, and what is
@@ -141,6 +143,7 @@ def export_structures(run: RunDirectory, folder: Path) -> int:
     InputError
         If the folder cannot be written.
     """
+    folder = Path(folder)
     campaign = run.load()
     count = 0
     _make_folder(folder)
@@ -159,7 +162,7 @@ def export_structures(run: RunDirectory, folder: Path) -> int:
     return count
 
 
-def export_trajectories(run: RunDirectory, folder: Path) -> int:
+def export_trajectories(run: RunDirectory, folder: Path | str) -> int:
     """Copy the trajectories that were kept as `<id>.extxyz.gz`, which OVITO opens; return how many are there.
 
     Raises
@@ -167,6 +170,7 @@ def export_trajectories(run: RunDirectory, folder: Path) -> int:
     InputError
         If the folder cannot be written.
     """
+    folder = Path(folder)
     campaign = run.load()
     _make_folder(folder)
     count = 0

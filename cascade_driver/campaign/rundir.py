@@ -77,6 +77,9 @@ class RunDirectory:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))  # a name will do
+
     @property
     def cascades(self) -> Path:
         """Folder of finished cascades."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from cascade_driver.errors import InputError
+from cascade_driver.files import LARGEST_NUMBER
 from cascade_driver.text import acting_characters
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def number(text: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text[:80]!r} is not a finite number")
+    if abs(value) > LARGEST_NUMBER:
+        raise argparse.ArgumentTypeError(f"{text[:20]} is larger than any quantity; correct it")
     return value
 
 

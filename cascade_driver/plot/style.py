@@ -78,7 +78,7 @@ _STYLE = {
 styled = matplotlib.style.context(["default", _STYLE])
 
 
-def save_figure(figure: Figure, stem: Path) -> list[Path]:
+def save_figure(figure: Figure, stem: Path | str) -> list[Path]:
     """Write `<stem>.png` and `<stem>.pdf` and return their paths; a reader never sees half a file.
 
     No date goes into the files: the same figure gives the same bytes.
@@ -94,6 +94,7 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     InputError
         If a file cannot be written.
     """
+    stem = Path(stem)
     paths = []
     for suffix, content in ((".png", png_bytes(figure)), (".pdf", _pdf_bytes(figure))):
         path = stem.with_name(stem.name + suffix)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import signal
 from collections.abc import Callable, Sequence
@@ -549,7 +550,11 @@ def _release_table(means: Sequence[MeanRelease]) -> str:
     rows = ["temperature_K,time_s,released_eV,released_error_eV,events"]
     for mean in means:
         columns = zip(mean.time_s, mean.released_eV, mean.released_error_eV, mean.events, strict=True)
-        rows += [f"{mean.temperature_K:g},{t:.6g},{E:.6g},{e:.3g},{n:.6g}" for t, E, e, n in columns]
+        # One cascade has no standard error.
+        rows += [
+            f"{mean.temperature_K:g},{t:.6g},{E:.6g},{f'{e:.3g}' if np.isfinite(e) else ''},{n:.6g}"
+            for t, E, e, n in columns
+        ]
     return "\n".join(rows) + "\n"
 
 
@@ -590,7 +595,8 @@ def _rate_census(debris: Sequence[Debris], *, solid: Solid, temperature_K: float
     ]
     bounds = [0.0, *_RATE_BOUNDS_per_s, np.inf]
     counts, _ = np.histogram(rates, bins=bounds)
-    return {f"{low:g} to {high:g}": int(n) for low, high, n in zip(bounds, bounds[1:], counts, strict=False)}
+    names = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(bounds[:-1])] + [f"above {bounds[-2]:g}"]
+    return {name: int(n) for name, n in zip(names, counts, strict=True)}
 
 
 def _back(system: dict[str, Any]) -> float:

@@ -81,7 +81,7 @@ class DampingData:
         return DampingData(**{f.name: getattr(self, f.name)[keep] for f in dataclasses.fields(self)})
 
 
-def read_damping(path: Path) -> DampingData:
+def read_damping(path: Path | str) -> DampingData:
     """Return the data of a CSV file with the columns temperature_K, damping_Hz, damping_error_Hz and metal.
 
     `metal` is `normal` or `superconducting`. Lines that begin with # are left out.
@@ -91,6 +91,7 @@ def read_damping(path: Path) -> DampingData:
     InputError
         If the file cannot be read, lacks a column, or holds something else than positive numbers; with the line.
     """
+    path = Path(path)
     text = text_of(path, what="measured damping as CSV")
     lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
     rows = list(csv.reader(line for _, line in lines))

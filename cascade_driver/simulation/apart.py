@@ -8,7 +8,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from cascade_driver.errors import CascadeError, EngineError
+from cascade_driver.errors import CascadeError, EngineError, told
 
 T = TypeVar("T")
 
@@ -71,10 +71,12 @@ def apart(work: Callable[..., T], *arguments: Any, tell: Callable[[Any], None] |
 def _work_and_answer(answer: Connection, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     try:
         result = work(lambda said: answer.send((_SAID, said)), *arguments)
-    except CascadeError as error:
-        answer.send((_FAILED, str(error)))
     except KeyboardInterrupt:
         pass  # the parent says so
+    except Exception as error:
+        if (line := told(error)) is None:
+            raise
+        answer.send((_FAILED, line))
     else:
         answer.send((_DONE, result))
 

@@ -565,7 +565,7 @@ def bands_of_file(path: Path) -> SpectrumBands | None:
     )
 
 
-def write_bands(bands: SpectrumBands, path: Path) -> None:
+def write_bands(bands: SpectrumBands, path: Path | str) -> None:
     """Write bands as CSV, all at once: energies, nominal rate, lower and upper of the total and of each component.
 
     Rates are per kg of target, day and keV.
@@ -575,6 +575,7 @@ def write_bands(bands: SpectrumBands, path: Path) -> None:
     InputError
         If the file cannot be written.
     """
+    path = Path(path)
     parts = bands.limits()
     members = {"total": bands.total, **bands.components}
     columns = [bands.energy_edges_eV[:-1], bands.energy_edges_eV[1:], bands.nominal_per_kg_day_keV]

@@ -45,7 +45,7 @@ class RecoilList:
     weight: NDArray[np.float64]
 
 
-def read_recoil_list(path: Path) -> RecoilList:
+def read_recoil_list(path: Path | str) -> RecoilList:
     """Return the recoils of a CSV file.
 
     The column is `energy_eV` or `recoil_energy_eV`; `weight` may stand beside it. Lines that begin
@@ -56,6 +56,7 @@ def read_recoil_list(path: Path) -> RecoilList:
     InputError
         If the file cannot be read or a row is no recoil; the message names the line and what to do.
     """
+    path = Path(path)
     rows = [(n, line) for n, line in _lines(path) if line.strip() and not line.lstrip().startswith("#")]
     if not rows:
         raise InputError(
@@ -127,7 +128,7 @@ def spectrum_of_recoils(
     )
 
 
-def read_level_file(path: Path, *, lifetime_unit_fs: float = 1.0) -> tuple[GammaCascade, ...]:
+def read_level_file(path: Path | str, *, lifetime_unit_fs: float = 1.0) -> tuple[GammaCascade, ...]:
     """Return the gamma cascades of a level file as nrCascadeSim reads them (doi:10.21105/joss.03993).
 
     One cascade per line: its probability, the nucleus *after* capture and its mass number, the levels passed in
@@ -149,6 +150,7 @@ def read_level_file(path: Path, *, lifetime_unit_fs: float = 1.0) -> tuple[Gamma
     InputError
         If the file cannot be read or a line is no such cascade; the message names it and what to do.
     """
+    path = Path(path)
     if not (math.isfinite(lifetime_unit_fs) and lifetime_unit_fs > 0):
         raise InputError(f"lifetime unit is {lifetime_unit_fs:g} fs, expected a positive one")
     cascades = []

@@ -267,7 +267,7 @@ def overlap_counts(
 
 
 def write_spectrum(
-    spectrum: Spectrum, path: Path, *, bands: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None
+    spectrum: Spectrum, path: Path | str, *, bands: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None
 ) -> None:
     """Write a spectrum as CSV, all at once: a reader sees the old file or the new one, never a part.
 
@@ -289,6 +289,7 @@ def write_spectrum(
     InputError
         If the folder cannot be made or written to.
     """
+    path = Path(path)
     text = io.StringIO()
     text.write(f"# {_UNIT_NOTE}\n# {_ENERGY_KIND}: {spectrum.energy_kind}\n")
     for key, value in spectrum.metadata.items():
@@ -330,7 +331,7 @@ def write_spectrum(
         ) from error
 
 
-def read_bands(path: Path) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def read_bands(path: Path | str) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Return the lower and upper rates, (n,) each, of the error bands in a file of `write_spectrum`, by name.
 
     Raises
@@ -338,6 +339,7 @@ def read_bands(path: Path) -> dict[str, tuple[NDArray[np.float64], NDArray[np.fl
     InputError
         If the file cannot be read.
     """
+    path = Path(path)
     _, lines = _split_comments(path, _read_text(path))
     names = _check_header(path, lines[0]) if lines else []
     table = np.array([_parse_row(path, line, names) for line in lines[1:]]).reshape(len(lines[1:]), len(names))

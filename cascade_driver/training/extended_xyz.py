@@ -72,7 +72,7 @@ class FrameUnits:
     compression_positive: bool = False
 
 
-def read_frames(path: Path, *, keys: FrameKeys | None = None, origin: str = "") -> list[LabelledFrame]:
+def read_frames(path: Path | str, *, keys: FrameKeys | None = None, origin: str = "") -> list[LabelledFrame]:
     """Return the labelled frames of an extended XYZ file (also .gz), all of them or none.
 
     Frames that name neither group nor trajectory are one trajectory, see `one_run`.
@@ -90,6 +90,7 @@ def read_frames(path: Path, *, keys: FrameKeys | None = None, origin: str = "") 
     InputError
         If the file cannot be read, or a frame cannot be a label; says which.
     """
+    path = Path(path)
     if not is_extended_xyz(path):
         raise InputError(
             f"{path}: an output of another program; `cascade train import {path} --out frames.extxyz.gz` reads it"

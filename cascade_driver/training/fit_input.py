@@ -73,7 +73,7 @@ class FitInput:
     cheap_strength: float = Field(default=0.1, gt=0)
 
 
-def read_fit_input(path: Path) -> FitInput:
+def read_fit_input(path: Path | str) -> FitInput:
     """Return the content of a TOML file; its splines and bispectra need not repeat the species and switches.
 
     Raises
@@ -81,6 +81,7 @@ def read_fit_input(path: Path) -> FitInput:
     InputError
         With all that is wrong in it and, if anything is, in the frames that it names.
     """
+    path = Path(path)
     if path.suffix in {".xyz", ".extxyz", ".gz"}:
         raise InputError(f"{path}: frames, expected an input that names them; copy inputs/training/minimal.toml")
     content = read_toml(path)

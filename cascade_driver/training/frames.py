@@ -220,7 +220,7 @@ def as_atoms(frame: LabelledFrame) -> Atoms:
     return atoms
 
 
-def write_frames(path: Path, frames: Sequence[LabelledFrame]) -> None:
+def write_frames(path: Path | str, frames: Sequence[LabelledFrame]) -> None:
     """Write frames as extxyz, compressed if the name ends with .gz; at once or not at all.
 
     Raises
@@ -228,6 +228,7 @@ def write_frames(path: Path, frames: Sequence[LabelledFrame]) -> None:
     InputError
         If the file cannot be written.
     """
+    path = Path(path)
     write_structures(path, [as_atoms(frame) for frame in frames])
 
 
