@@ -16,6 +16,7 @@ from cascade_driver.simulation.frame import Direction
 from cascade_driver.simulation.potential import data_folder
 from cascade_driver.simulation.spec import FollowSpec, QuenchSpec, ThermalSpec
 from cascade_driver.simulation.trajectory import TrajectorySpec
+from cascade_driver.spectra.detector import Detector
 from cascade_driver.spectra.request import SpectrumRequest
 
 
@@ -128,7 +129,9 @@ class AnalysisSpec:
     fallback_species : str, optional
         Whose response stands for elements that were not simulated.
     extrapolate : bool
-        Use the model above the highest simulated energy.
+        Use the model outside of the simulated energies.
+    other_crystal : bool
+        Use the model for targets that are not its crystal.
     resampling : str
         What the bootstrap behind the statistical error takes as independent: every cascade, whole directions, or
         directions and starting snapshots both (cautious, for campaigns whose cascades of one start resemble each
@@ -148,6 +151,7 @@ class AnalysisSpec:
     allow_failures: bool = False
     fallback_species: str | None = None
     extrapolate: bool = False
+    other_crystal: bool = False
     resampling: Literal["cascade", "direction", "direction_and_snapshot"] = "cascade"
     potential_runs: tuple[str, ...] = ()
     direction: Direction | None = None
@@ -170,22 +174,6 @@ def analysis_with(analysis: AnalysisSpec, **changes: Any) -> AnalysisSpec:
         If one is unfit.
     """
     return build(AnalysisSpec, {**plain(analysis), **changes}, origin="arguments")
-
-
-@parameters
-class DetectorSpec:
-    """What the detector does to observed energies: the section `[detector]`.
-
-    Attributes
-    ----------
-    resolution_eV : float
-        Standard deviation of its Gaussian resolution.
-    threshold_eV : float
-        Reconstructed energies below it are not recorded.
-    """
-
-    resolution_eV: float = Field(default=0.0, ge=0)
-    threshold_eV: float = Field(default=0.0, ge=0)
 
 
 @parameters
@@ -216,7 +204,7 @@ class RunInput:
     recoils: tuple[RecoilsSpec, ...] = Field(min_length=1)
     work: WorkSpec = WorkSpec()
     analysis: AnalysisSpec | None = None
-    detector: DetectorSpec | None = None
+    detector: Detector | None = None
     spectra: tuple[SpectrumRequest, ...] = ()
 
     @model_validator(mode="after")

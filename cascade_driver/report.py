@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import functools
 import math
 from collections import Counter
@@ -31,11 +30,11 @@ from cascade_driver.analysis.outcomes import EXCESS_ENERGY, GroupOutcomes, count
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import write_atomically
 from cascade_driver.plot import CaptionedFigure, value_with_error
-from cascade_driver.plot.style import RATE_DECADES, COLUMN_WIDTH_in
+from cascade_driver.plot.style import COLUMN_WIDTH_in
 from cascade_driver.simulation.record import CascadeTable, Outcome
-from cascade_driver.spectra.corrected import CorrectedPair
 from cascade_driver.spectra.ensemble import SpectrumBands
-from cascade_driver.spectra.spectrum import Spectrum, rebin
+from cascade_driver.spectra.observe import Observed
+from cascade_driver.spectra.spectrum import rebin
 
 REPORT_FILE = "report.html"
 
@@ -46,12 +45,6 @@ MOST_FAILURES_NAMED = 40
 
 #: Of the figures in the page: sharp on a screen of twice the usual density.
 FIGURE_RESOLUTION_dpi = 200
-
-#: Share of the recoils at the upper end of a spectrum that may store more than is allowed for.
-INCOMPLETE_SHARE = 1e-3
-
-#: A spectrum has ended where its rate has fallen to this share of its largest: below what a figure shows.
-ENDED_SHARE = 10.0**-RATE_DECADES
 
 #: Fewer directions than this are no map.
 MAP_DIRECTIONS = 8
@@ -80,7 +73,7 @@ class ReportContent:
     model : StoredEnergyModel, optional
     model_problem : str
         Why there is no model.
-    pairs : sequence of CorrectedPair
+    pairs : sequence of Observed
     spectra_problem : str
         Why there are no spectra, where some were asked for.
     files : mapping
@@ -104,7 +97,7 @@ class ReportContent:
     damaged: Mapping[str, str] = field(default_factory=dict)
     model: StoredEnergyModel | None = None
     model_problem: str = ""
-    pairs: Sequence[CorrectedPair] = ()
+    pairs: Sequence[Observed] = ()
     spectra_problem: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     cpu_hours: float | None = None
@@ -167,7 +160,6 @@ def write_report(
 def report_html(content: ReportContent, *, figures: Sequence[CaptionedFigure] = ()) -> str:
     """Return the report as the text of an HTML page; see `write_report`."""
     groups = count_outcomes(content.table) if len(content.table) else ()
-    pairs = _with_limits(content)
     return _template().render(
         content=content,
         attention=_attention(content, groups),
@@ -178,7 +170,9 @@ def report_html(content: ReportContent, *, figures: Sequence[CaptionedFigure] = 
         n_failures=sum(group.n_unusable for group in groups),
         fits=_fit_views(content.model),
         figures=[(f, _embedded(f), f.figure.get_figwidth() > 1.5 * COLUMN_WIDTH_in) for f in figures],
-        spectra=[_spectrum_row(pair) for pair in pairs],
+        spectra=[
+            _spectrum_row(pair, known=content.model.notes if content.model else ()) for pair in content.pairs
+        ],
         cost=_cost(content),
         provenance=_flat(content.provenance),
     )
@@ -203,7 +197,7 @@ def report_figures(content: ReportContent) -> tuple[CaptionedFigure, ...]:
                 CaptionedFigure(name=f"{name}-{species}", caption=caption, figure=draw(table, known, species))
             )
         made += _direction_map(content, species)
-    pairs = [pair for pair in _with_limits(content) if pair.expected.total_counts_per_kg_day > 0]
+    pairs = [pair for pair in content.pairs if pair.expected.total_counts_per_kg_day > 0]
     if pairs:
         made.append(
             CaptionedFigure(
@@ -238,37 +232,6 @@ def _direction_map(content: ReportContent, species: str) -> list[CaptionedFigure
     )
     figure = plot.direction_figure(points, species, potential_status=content.status)
     return [CaptionedFigure(name=f"direction-{species}", caption=caption, figure=figure)]
-
-
-def complete_below_eV(expected: Spectrum, model: StoredEnergyModel) -> float | None:
-    """Return the observed energy above which a spectrum lacks what recoils beyond its last bin would bring.
-
-    None where the spectrum has ended before its last bin. Elsewhere the last edge less the stored energy that
-    only a share of `INCOMPLETE_SHARE` of the recoils exceed there.
-
-    Parameters
-    ----------
-    expected : Spectrum
-        Without the loss.
-    model : StoredEnergyModel
-    """
-    rate, top = expected.total_rate_per_kg_day_keV, float(expected.energy_edges_eV[-1])
-    if not model.species or top <= 0 or rate[-1] <= ENDED_SHARE * rate.max():
-        return None
-    stored = [float(one.distribution.quantile(1 - INCOMPLETE_SHARE, top)[0]) for one in model.species.values()]
-    return top - max(stored)
-
-
-def _with_limits(content: ReportContent) -> list[CorrectedPair]:
-    """Return the pairs, each with the energy up to which it is complete."""
-    if content.model is None:
-        return list(content.pairs)
-    return [
-        pair
-        if pair.complete_below_eV is not None
-        else dataclasses.replace(pair, complete_below_eV=complete_below_eV(pair.expected, content.model))
-        for pair in content.pairs
-    ]
 
 
 # -- what a reader must see first ------------------------------------------------------------------------------
@@ -424,13 +387,9 @@ def _failures(table: CascadeTable) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _spectrum_row(pair: CorrectedPair) -> dict[str, str]:
-    """Return total counts without and with the loss, in the range in which both are complete."""
-    low, high = (float(pair.expected.energy_edges_eV[i]) for i in (0, -1))
-    if pair.threshold_eV is not None:
-        low = max(low, pair.threshold_eV)
-    if pair.complete_below_eV is not None:
-        high = min(high, pair.complete_below_eV)
+def _spectrum_row(pair: Observed, *, known: Sequence[str] = ()) -> dict[str, str]:
+    """Return total counts without and with the loss, in the range that matters; known notes are left out."""
+    low, high = pair.range_eV
     row = {
         "title": pair.title,
         "name": pair.name,
@@ -439,11 +398,7 @@ def _spectrum_row(pair: CorrectedPair) -> dict[str, str]:
         "expected": _DASH,
         "observed": _DASH,
         "ratio": _DASH,
-        "remark": "; ".join(
-            pair.observed.metadata[key]
-            for key in ("correction_fallback", "species_shortcut")
-            if key in pair.observed.metadata
-        ),
+        "remark": "; ".join(note for note in pair.notes if note not in known),
     }
     if pair.bands is not None and low < high:
         row["remark"] = "; ".join(filter(None, (row["remark"], _error_remark(pair.bands, low, high))))
@@ -462,8 +417,7 @@ def _error_remark(bands: SpectrumBands, low_eV: float, high_eV: float) -> str:
     parts = {name: bands.relative_deviation(name, low_eV=low_eV, high_eV=high_eV) for name in bands.components}
     listed = ", ".join(f"{name} {value:.2%}" for name, value in sorted(parts.items(), key=lambda p: -p[1]))
     total = bands.relative_deviation("total", low_eV=low_eV, high_eV=high_eV)
-    text = f"error of the observed rate per bin {total:.2%} (root mean square; {listed})"
-    return "; ".join([text, *bands.notes])
+    return f"error of the observed rate per bin {total:.2%} (root mean square; {listed})"
 
 
 # -- fits ------------------------------------------------------------------------------------------------------
@@ -637,7 +591,7 @@ def _trend_caption(model: StoredEnergyModel | None, species: str) -> str:
     return text + " Curves: fitted distribution; dashed: including recoils that store nothing."
 
 
-def _spectra_caption(pairs: Sequence[CorrectedPair]) -> str:
+def _spectra_caption(pairs: Sequence[Observed]) -> str:
     text = (
         "Spectra without (dashed) and with (plain) the loss to stored energy; below their ratio, with 10 % on "
         "either side of 1 marked."

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cascade_driver.campaign.supervise import Progress as WorkProgress
     from cascade_driver.simulation.potential import Potential
     from cascade_driver.simulation.record import CascadeTable, Record
-    from cascade_driver.spectra.corrected import CorrectedPair
+    from cascade_driver.spectra.observe import Observed
     from cascade_driver.spectra.planning import CampaignAdvice
     from cascade_driver.workflow import PlannedRun
 
@@ -190,7 +190,7 @@ def print_model(model: StoredEnergyModel, *, console: Console) -> None:
 
 
 def print_advice(
-    pair: CorrectedPair, advice: CampaignAdvice, *, between_eV: tuple[float, float], console: Console
+    pair: Observed, advice: CampaignAdvice, *, between_eV: tuple[float, float], console: Console
 ) -> None:
     """Print what limits a corrected spectrum and what more cascades would do."""
     low, high = between_eV

@@ -101,6 +101,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "spectra": (
         "binning",
         "request",
+        "table",
         "spectrum",
         "target",
         "form_factor",
@@ -114,7 +115,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "correction",
         "detector",
         "ensemble",
-        "corrected",
+        "ensemble_content",
         "daily_modulation",
         "planning",
         "capture_table",
@@ -123,6 +124,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "statistical_cascade",
         "neutron_capture",
         "sources",
+        "observe",
         "recoil_list",
         "line_fit",
     ),
@@ -144,7 +146,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "debris",
     ),
     "plot": ("backend", "style", "kicks", "stored_energy", "spectra", "relaxation", "training"),
-    "edges": ("config", "foresight", "report", "validation_report", "workflow", "corrections", "terminal"),
+    "edges": ("config", "models", "foresight", "report", "validation_report", "workflow", "terminal"),
     "commands": (
         "arguments",
         "campaigns",

@@ -33,10 +33,10 @@ from cascade_driver.campaign.verify import set_damaged_aside, verify
 from cascade_driver.cli import main
 from cascade_driver.config import AnalysisSpec
 from cascade_driver.errors import CascadeError, EngineError, RecordError
+from cascade_driver.models import fitted_run
 from cascade_driver.schema import build, digest
 from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.record import Outcome, write_record
-from cascade_driver.workflow import fitted_run
 
 DRIVER = Path(__file__).parent / "fake_driver.py"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.published import CaWO4Assumptions, assumption_replicas, cawo4_published
 from cascade_driver.campaign.executors import Serial
 from cascade_driver.cli import main
-from cascade_driver.corrections import corrected, known_model
 from cascade_driver.errors import InputError
-from cascade_driver.spectra.cevns import cevns_spectrum
-from cascade_driver.spectra.sources import source_members_of
+from cascade_driver.models import fitted_run, known_model, run_ensemble
+from cascade_driver.spectra.request import CaptureRequest, CevnsRequest
+from cascade_driver.spectra.sources import is_as_requested, requested_spectrum, source_members_of
 from cascade_driver.spectra.spectrum import Spectrum, read_spectrum, rebin, write_spectrum
 
 ENERGIES = (20.0, 30.0, 40.0, 50.0, 60.0, 81.0, 112.0, 160.0)
@@ -124,7 +125,6 @@ def test_the_error_of_the_potential_is_the_distance_of_its_models(runs, recoil, 
 def test_an_input_may_name_the_runs_of_other_potentials(runs):
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.config import AnalysisSpec
-    from cascade_driver.workflow import fitted_run, run_ensemble
 
     analysis = AnalysisSpec(potential_runs=("../shifted",))
     table, model = fitted_run(RunDirectory(runs["first"]), analysis=analysis)
@@ -145,19 +145,29 @@ def test_an_input_may_name_the_runs_of_other_potentials(runs):
         run_ensemble(table, model, analysis=AnalysisSpec(potential_runs=("none",)), relative_to=runs["first"])
 
 
-def test_a_model_file_brings_the_covariance_of_its_fit(runs, recoil, tmp_path, capsys):
+def test_a_model_file_brings_what_its_run_knows(runs, recoil, tmp_path, capsys):
     model = tmp_path / "model.json"
     assert main(["fit", str(runs["first"]), "--out", str(model)]) == 0
-    assert main(["correct", str(model), str(recoil), "--out", str(tmp_path / "observed.csv")]) == 0
+    assert main(["correct", str(model), str(recoil), "--out", str(tmp_path / "file.csv")]) == 0
+    assert main(["correct", str(runs["first"]), str(recoil), "--out", str(tmp_path / "run.csv")]) == 0
+    assert (tmp_path / "file.csv").read_text() == (tmp_path / "run.csv").read_text()
     capsys.readouterr()
-    columns = columns_of(tmp_path / "observed.csv")
-    assert "rate_lower_fit" in columns
-    assert "rate_lower_statistics" not in columns
-    assert np.all(columns["rate_upper_total"][5:60] > columns["rate_lower_total"][5:60])
+    columns = columns_of(tmp_path / "file.csv")
+    assert {"rate_lower_fit", "rate_lower_statistics", "rate_lower_shape"} <= columns.keys()
+    # a file of an earlier version brings the covariance of its fits, and says that this is not all
+    old = json.loads(model.read_text())
+    for key in ("uncertainty", "crystal", "fallback_species", "extrapolate", "other_crystal"):
+        old.pop(key, None)
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert main(["correct", str(tmp_path / "old.json"), str(recoil), "--out", str(tmp_path / "old.csv")]) == 0
+    said = capsys.readouterr().err
+    assert "other shapes are no part of the band" in said
+    assert "does not say of which crystal it is" in said
+    assert columns_of(tmp_path / "old.csv").keys() >= {"rate_lower_fit"}
+    assert columns_of(tmp_path / "old.csv")["rate"] == pytest.approx(columns["rate"], rel=1e-12)
     # without the fits the same numbers are taken as they stand
-    bare = json.loads(model.read_text())
-    bare["species"]["Si"] |= {"defect_probability_fit": None, "distribution_fit": None}
-    (tmp_path / "bare.json").write_text(json.dumps(bare))
+    old["species"]["Si"] |= {"defect_probability_fit": None, "distribution_fit": None}
+    (tmp_path / "bare.json").write_text(json.dumps(old))
     assert main(["correct", str(tmp_path / "bare.json"), str(recoil), "--out", str(tmp_path / "bare.csv")]) == 0
     said = capsys.readouterr()
     assert "Si: put in by hand, without error" in said.err
@@ -165,6 +175,15 @@ def test_a_model_file_brings_the_covariance_of_its_fit(runs, recoil, tmp_path, c
     columns = columns_of(tmp_path / "bare.csv")
     high = columns["rate"] > 1e-3 * columns["rate"].max()
     assert columns["rate_upper_total"][high] == pytest.approx(columns["rate"][high], rel=1e-5)
+
+
+def test_damaged_errors_of_a_model_file_are_told(runs, recoil, tmp_path, capsys):
+    content = json.loads(make_model(runs["first"], tmp_path).read_text())
+    content["uncertainty"]["statistics"]["Si"]["kind"] = "Guesses"
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    capsys.readouterr()
+    assert main(["correct", str(tmp_path / "model.json"), str(recoil), "--out", str(tmp_path / "x.csv")]) == 2
+    assert "the errors in the model file are damaged" in capsys.readouterr().err
 
 
 def test_assumed_numbers_vary_and_printed_ones_do_not():
@@ -178,31 +197,34 @@ def test_assumed_numbers_vary_and_printed_ones_do_not():
         assumption_replicas(relative_error=0.0, rng=np.random.default_rng(1))
 
 
+def reactor(**changes) -> CevnsRequest:
+    about = {"kind": "cevns", "target": "Ge", "power_GW": (4.25,), "distance_m": (72.0,)}
+    return CevnsRequest(**{**about, "energy_eV": (10.0, 100.0), "bins": 30, **changes})
+
+
 def test_a_spectrum_brings_the_errors_of_its_own_source():
-    edges = np.linspace(10.0, 100.0, 31)
-    reactor = cevns_spectrum(target="Ge", power_GW=(4.25,), distance_m=(72.0,), energy_edges_eV=edges)
-    members = source_members_of(reactor)
+    made = requested_spectrum(reactor())
+    members = source_members_of(made)
     assert members is not None
-    relative = members["Ge"].std(axis=0) / reactor.counts_per_kg_day["Ge"]
+    relative = members["Ge"].std(axis=0) / made.counts_per_kg_day["Ge"]
     assert np.all((relative > 0.01) & (relative < 0.0815))
     # in other bins the same source is known as well
-    assert source_members_of(rebin(reactor, edges[::3])) is not None
-    # a file that was changed does not say any more what it is made of
-    twice = Spectrum(
-        energy_edges_eV=edges,
-        rate_per_kg_day_keV={"Ge": 2 * reactor.rate_per_kg_day_keV["Ge"]},
-        metadata=reactor.metadata,
+    wider = rebin(made, made.energy_edges_eV[::3])
+    assert is_as_requested(wider)
+    assert source_members_of(wider) is not None
+    # numbers that were changed are not those of their source any more
+    twice = dataclasses.replace(made, rate_per_kg_day_keV={"Ge": 2 * made.rate_per_kg_day_keV["Ge"]})
+    assert not is_as_requested(twice)
+    assert source_members_of(dataclasses.replace(made, source=None)) is None
+
+
+def test_intensities_of_capture_gammas_are_errors_of_the_source():
+    from cascade_driver.spectra.neutron_capture import capture_lines
+
+    request = CaptureRequest(
+        kind="capture", target="CaWO4", neutron_flux_cm2_s=100.0, energy_eV=(111.5, 112.9), bins=1
     )
-    assert source_members_of(twice) is None
-    assert (
-        source_members_of(Spectrum(energy_edges_eV=edges, rate_per_kg_day_keV=reactor.rate_per_kg_day_keV)) is None
-    )
-
-
-def test_intensities_of_capture_gammas_are_errors_of_the_source(tmp_path):
-    from cascade_driver.spectra.neutron_capture import capture_lines, capture_spectrum
-
-    lines = capture_spectrum(target="CaWO4", neutron_flux_cm2_s=100.0, energy_edges_eV=[111.5, 112.9])
+    lines = requested_spectrum(request)
     members = source_members_of(lines, n_members=2000)
     assert members is not None
     (peak,) = [
@@ -213,15 +235,6 @@ def test_intensities_of_capture_gammas_are_errors_of_the_source(tmp_path):
     # nine tenths of this bin are the ground-state line of W182
     relative = members["W"].std() / lines.counts_per_kg_day["W"][0]
     assert relative == pytest.approx(peak.rate_error_per_kg_day / peak.rate_per_kg_day, rel=0.15)
-
-
-def test_capture_spectra_say_that_two_recoils_are_two_losses(tmp_path, capsys):
-    words = ["spectrum", "capture", "--target", "CaWO4", "--neutron-flux-cm2-s", "100", "--energy-eV", "0", "150"]
-    assert main([*words, "--bins", "75", "--out", str(tmp_path / "c.csv")]) == 0
-    assert main(["correct", "cawo4-published", str(tmp_path / "c.csv"), "--out", str(tmp_path / "o.csv")]) == 0
-    assert "cascade spectrum capture --model takes each recoil by itself" in capsys.readouterr().err
-    observed, recoil = read_spectrum(tmp_path / "o.csv"), read_spectrum(tmp_path / "c.csv")
-    assert observed.total_counts_per_kg_day == pytest.approx(recoil.total_counts_per_kg_day, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -242,15 +255,6 @@ def test_bad_requests_end_with_one_line(runs, recoil, tmp_path, monkeypatch, cap
     assert message in said
     assert said.count("\n") == 1
     assert not (tmp_path / "x.csv").exists()
-
-
-def test_the_library_gives_what_the_command_gives(runs, recoil):
-    known = known_model([str(runs["first"])])
-    result = corrected(read_spectrum(recoil), known, with_bands=True)
-    assert result.bands is not None
-    assert result.bands.nominal_per_kg_day_keV == pytest.approx(
-        result.observed.total_rate_per_kg_day_keV, rel=2e-3, abs=1e-6
-    )
 
 
 def test_recoils_of_one_direction_have_a_model_of_their_own(runs, recoil, tmp_path, capsys):
@@ -299,7 +303,6 @@ HEAD = "energy_low_eV,energy_high_eV,rate_W\n"
         pytest.param("20,30,1\n10,20,1\n", ["line 3", "sort the lines"], id="unsorted"),
         pytest.param("10,20,1\n19,30,1\n", ["line 3", "overlaps", "expected bins that touch"], id="overlapping"),
         pytest.param("10,20,1\n21,30,1\n", ["line 3", "gap", "put a line with rate 0"], id="gap"),
-        pytest.param("10,20,1\n20,30,-2\n", ["line 3", "rate_W is -2", "at least 0"], id="negative rate"),
         pytest.param("10,20,nan\n", ["line 2", "rate_W is nan", "correct it"], id="not finite"),
         pytest.param("10,20,inf\n", ["line 2", "rate_W is inf", "correct it"], id="infinite"),
         pytest.param("10,300,1\n", ["up to 300 eV wanted", "simulated up to 160", "--extrapolate"], id="range"),
@@ -334,6 +337,7 @@ def test_wrong_columns_are_named_with_what_was_meant(tmp_path, capsys, header, w
 def test_a_missing_species_is_named_with_its_remedy(runs, tmp_path, capsys):
     bare = json.loads((make_model(runs["first"], tmp_path)).read_text())
     bare["species"]["O"] = bare["species"]["Si"]
+    bare |= {"crystal": ["SiWO3"], "uncertainty": {}}
     (tmp_path / "two.json").write_text(json.dumps(bare))
     (tmp_path / "s.csv").write_text("energy_low_eV,energy_high_eV,rate_W\n20,30,1\n")
     capsys.readouterr()

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from cascade_driver.cli import main
-from cascade_driver.corrections import pair_of_files
 from cascade_driver.plot import calibration_figure
 from cascade_driver.simulation.potential import data_folder
+from cascade_driver.spectra.observe import observed_of_files
 from cascade_driver.spectra.spectrum import read_bands, read_spectrum
 
 DM = ["spectrum", "dm", "--mass-GeV", "2", "--cross-section-cm2", "1e-40", "--target", "CaWO4"]
@@ -34,7 +34,7 @@ def test_a_source_is_observed_with_what_falls_in_from_above_and_its_bands(files)
     expected, observed = (read_spectrum(file) for file in files)
     assert np.array_equal(expected.energy_edges_eV, observed.energy_edges_eV)
     assert observed.energy_kind == "observed"
-    assert observed.metadata["model_status"] == "qualitative"
+    assert observed.observation.status == "qualitative"
     # where every recoil loses some 9 eV of a rate that falls with about 35 eV, the last bin too
     ratio = observed.total_rate_per_kg_day_keV / expected.total_rate_per_kg_day_keV
     assert 0.75 < ratio[-1] < 0.95
@@ -45,7 +45,7 @@ def test_a_source_is_observed_with_what_falls_in_from_above_and_its_bands(files)
 
 
 def test_a_pair_on_disk_is_drawn_with_its_band(files, tmp_path, capsys):
-    pair = pair_of_files(*files, title="dark matter")
+    pair = observed_of_files(*files, title="dark matter")
     assert pair.bands is not None
     assert pair.bands.components.keys() == {"assumptions"}
     words = ["draw", *map(str, files), "--titles", "dark matter", "--range-eV", "5", "100"]
@@ -63,7 +63,7 @@ def test_a_calibration_says_how_far_its_peaks_moved(tmp_path, logarithmic):
         columns[name] = peak + 0.01
         rows = "\n".join(f"{c - 0.5},{c + 0.5},{y * 1e6}" for c, y in zip(centre, columns[name], strict=True))
         (tmp_path / f"{name}.csv").write_text(f"energy_low_eV,energy_high_eV,rate\n{rows}\n")
-    pair = pair_of_files(tmp_path / "expected.csv", tmp_path / "observed.csv", title="a line")
+    pair = observed_of_files(tmp_path / "expected.csv", tmp_path / "observed.csv", title="a line")
     figure = calibration_figure(pair, mass_g=1.0, lines_eV=[112.0], logarithmic_counts=logarithmic)
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.texts if text.get_text()] == ["\u22129.0 eV"]
@@ -85,7 +85,7 @@ def test_captures_are_drawn_as_counts(files, tmp_path, capsys):
         (["O", "E"], "corrected for stored energy already"),
         (["E", "O", "E", "O", "--mass-g", "1"], "--mass-g draws one pair, found 2"),
         (["E", "O", "--mass-g", "-1"], "mass of the crystal is -1 g"),
-        (["E", "none.csv"], "none.csv: there is no such file"),
+        (["E", "none.csv"], "none.csv: no such file"),
         (["E", "O", "--mass-g", "1", "--range-eV", "500", "600"], "no counts between 500 and 600 eV"),
         (["E", "high.csv"], "have no energy in common"),
     ],

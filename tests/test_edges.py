@@ -123,11 +123,11 @@ def test_a_title_is_shown_as_it_stands(text, shown, capsys):
 def test_names_are_drawn_as_they_stand(tmp_path, spectra):
     from matplotlib.text import Text
 
-    from cascade_driver.corrections import pair_of_files
     from cascade_driver.plot import save_figure, spectra_figure
+    from cascade_driver.spectra.observe import observed_of_files
 
     titles = {"a $x_$ title": "a \\$x_\\$ title", "_hidden": " _hidden", "結晶": "□□"}
-    figure = spectra_figure([pair_of_files(*spectra, title=title) for title in titles])
+    figure = spectra_figure([observed_of_files(*spectra, title=title) for title in titles])
     save_figure(figure, tmp_path / "figure")  # a broken formula would not be drawn
     assert set(titles.values()) <= {text.get_text() for text in figure.findobj(Text)}
 

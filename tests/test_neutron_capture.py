@@ -507,7 +507,7 @@ def test_closed_form_over_the_hardest_gamma_is_the_sampled_one() -> None:
 def test_what_is_not_resolved_is_said() -> None:
     def notes(target: str, **others) -> str:
         spectrum = capture_spectrum(target=target, neutron_flux_cm2_s=FLUX, energy_edges_eV=[0, 1e4], **others)
-        return " | ".join(text for key, text in spectrum.metadata.items() if key.startswith("note_"))
+        return " | ".join(spectrum.notes)
 
     assert "65.8% of the captures in W have no tabulated primary gamma: they are cascades" in notes("W")
     assert "have no tabulated primary gamma: they are left out" in notes("W", unresolved="left_out")
@@ -629,7 +629,7 @@ def test_without_loss_the_observed_spectrum_is_the_recoil_spectrum() -> None:
     request = {"target": "CaWO4", "neutron_flux_cm2_s": FLUX, "energy_edges_eV": np.arange(0.0, 201.0)}
     recoil = capture_spectrum(**request)
     observed = observed_capture_spectrum(no_loss("W", "Ca", "O"), **request)
-    detector = Detector(resolution_constant_eV=5.0)
+    detector = Detector(resolution_eV=5.0)
     a, b = (apply_detector(s, detector).total_rate_per_kg_day_keV[20:180] for s in (recoil, observed))
     # 2 %: sampled cascades against the closed form
     np.testing.assert_allclose(b, a, rtol=0.02)
@@ -658,7 +658,7 @@ def test_three_peaks_of_cawo4_move_by_what_is_printed() -> None:
         "energy_edges_eV": np.arange(0.0, 201.0, 0.5),
         "timing": GammaTiming(law="slow"),
     }
-    detector = Detector(resolution_constant_eV=5.0)
+    detector = Detector(resolution_eV=5.0)
     recoil = apply_detector(capture_spectrum(**request), detector)
     observed = apply_detector(observed_capture_spectrum(cawo4_published(), extrapolate=True, **request), detector)
 
@@ -670,7 +670,7 @@ def test_three_peaks_of_cawo4_move_by_what_is_printed() -> None:
     for energy, loss in ((80.0, 7.5), (112.0, 8.9), (160.0, 11.0)):
         shift = peak(recoil, energy - 8, energy + 8) - peak(observed, energy - loss - 8, energy - loss + 8)
         assert shift == pytest.approx(loss, abs=1.0)
-    assert "ASSUMED" in observed.metadata["model_notes"]
+    assert "response of W used for Ca, O" in observed.notes
 
 
 def test_an_element_without_response_is_named() -> None:

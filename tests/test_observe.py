@@ -5,9 +5,8 @@ import functools
 import pytest
 
 from cascade_driver.analysis.published import cawo4_published
-from cascade_driver.config import AnalysisSpec
+from cascade_driver.spectra.observe import observe
 from cascade_driver.spectra.request import DarkMatterRequest
-from cascade_driver.workflow import corrected_pair
 
 DARK_MATTER = {"kind": "dm", "target": "W", "mass_GeV": 2.0, "cross_section_cm2": 1e-40}
 
@@ -15,7 +14,7 @@ DARK_MATTER = {"kind": "dm", "target": "W", "mass_GeV": 2.0, "cross_section_cm2"
 @functools.cache
 def counts_in_bins(bins: int, *, logarithmic: bool) -> float:
     request = DarkMatterRequest(**DARK_MATTER, energy_eV=(1.0, 150.0), bins=bins, logarithmic=logarithmic)
-    pair = corrected_pair(request, cawo4_published(), analysis=AnalysisSpec(), detector=None, name="dm")
+    pair = observe(request, cawo4_published(), bands=False, other_crystal=True)
     assert len(pair.expected.energy_edges_eV) == bins + 1
     return float(pair.observed.total_counts_per_kg_day)
 

@@ -19,7 +19,7 @@ from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_s
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.plot import stored_energy, style
 from cascade_driver.simulation.record import CascadeTable
-from cascade_driver.spectra.corrected import CorrectedPair
+from cascade_driver.spectra.observe import Observed
 from cascade_driver.spectra.spectrum import Spectrum
 
 ENERGIES = (20.0, 40.0, 60.0, 81.0, 160.0)
@@ -92,9 +92,8 @@ def pair(**changes):
         edges=np.linspace(0, 110, 12),
         kind="observed",
     )
-    return CorrectedPair(
-        **{"name": "dm", "title": "dark matter, 2 GeV", "expected": expected, "observed": observed} | changes
-    )
+    about = {"name": "dm", "title": "dark matter, 2 GeV", "complete_eV": (10.0, 110.0)}
+    return Observed(**{**about, "expected": expected, "observed": observed} | changes)
 
 
 def titles(figure):
@@ -342,7 +341,7 @@ def test_each_pair_has_its_colour_and_title():
 
 
 def test_incomplete_bins_are_pale():
-    upper, lower = plot.spectra_figure([pair(complete_below_eV=90.0)]).axes
+    upper, lower = plot.spectra_figure([pair(complete_eV=(10.0, 90.0))]).axes
     strong, pale = steps(lower)
     assert pale.get_alpha() < 1
     assert np.isfinite(strong.get_data().values).tolist() == [True] * 8 + [False] * 2

@@ -15,7 +15,7 @@ from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_s
 from cascade_driver.errors import InputError, RecordError
 from cascade_driver.report import ReportContent, report_figures, report_html, write_report
 from cascade_driver.simulation.record import CascadeTable, concatenate
-from cascade_driver.spectra.corrected import CorrectedPair
+from cascade_driver.spectra.observe import Observed
 from cascade_driver.spectra.spectrum import Spectrum
 
 ENERGIES = (20.0, 40.0, 60.0, 81.0, 160.0)
@@ -85,12 +85,11 @@ def with_failures(table, failures):
     return dataclasses.replace(table, outcome=outcome, stored_energy_eV=stored)
 
 
-def spectrum(rate, *, edges, kind="recoil", metadata=None):
+def spectrum(rate, *, edges, kind="recoil"):
     return Spectrum(
         energy_edges_eV=np.asarray(edges, dtype=float),
         rate_per_kg_day_keV={"W": np.asarray(rate, dtype=float)},
         energy_kind=kind,
-        metadata=metadata or {},
     )
 
 
@@ -108,17 +107,14 @@ def model(table):
 def content(table, model):
     centres = np.arange(15.0, 160.0, 10.0)
     rate = 100 * np.exp(-centres / 20)
-    pair = CorrectedPair(
+    pair = Observed(
         name="1-dm",
         title="dark matter, 2 GeV",
         expected=spectrum(rate, edges=np.arange(10, 161, 10)),
-        observed=spectrum(
-            0.9 * rate,
-            edges=np.arange(10, 161, 10),
-            kind="observed",
-            metadata={"correction_fallback": "response of W used for Ca, O"},
-        ),
+        observed=spectrum(0.9 * rate, edges=np.arange(10, 161, 10), kind="observed"),
+        complete_eV=(10.0, 135.0),
         threshold_eV=20.0,
+        notes=("response of W used for Ca, O",),
     )
     return ReportContent(
         title="Tungsten recoils",
@@ -242,19 +238,13 @@ def test_every_figure_has_its_caption(html, content):
 
 def test_counts_are_those_above_threshold_and_below_the_incomplete_end(html, content):
     (pair,) = content.pairs
-    limit = report.complete_below_eV(pair.expected, content.model)
-    assert 120 < limit < 160
+    _, limit = pair.complete_eV
     # rates are flat within bins of 10 eV: a closed sum
     low, high = pair.expected.energy_edges_eV[:-1], pair.expected.energy_edges_eV[1:]
     width_keV = np.clip(np.minimum(high, limit) - np.maximum(low, 20), 0, None) / 1e3
     counts = float(pair.expected.total_rate_per_kg_day_keV @ width_keV)
     text = Page(html).text
     assert f"response of W used for Ca, O 20 20 to {limit:.4g} {counts:.4g} {0.9 * counts:.4g} 0.9000" in text
-
-
-def test_a_spectrum_that_has_ended_is_complete(model):
-    ended = spectrum([100.0, 10.0, 0.0], edges=[10, 50, 100, 160])
-    assert report.complete_below_eV(ended, model) is None
 
 
 # --- what is wrong ----------------------------------------------------------------------------------------

@@ -13,13 +13,14 @@ from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_s
 from cascade_driver.analysis.response import response
 from cascade_driver.config import AnalysisSpec
 from cascade_driver.errors import InputError
+from cascade_driver.models import with_errors
 from cascade_driver.plot import spectra_figure
 from cascade_driver.report import _spectrum_row
 from cascade_driver.simulation.record import concatenate
 from cascade_driver.spectra.correction import correct, largest_borrowed_share, shortcut_error
+from cascade_driver.spectra.observe import observe
 from cascade_driver.spectra.request import CevnsRequest
 from cascade_driver.spectra.spectrum import Spectrum
-from cascade_driver.workflow import corrected_pair, run_ensemble
 
 _spec = importlib.util.spec_from_file_location(
     "campaigns", Path(__file__).with_name("test_uncertainty_replicas.py")
@@ -94,15 +95,8 @@ def test_a_run_of_three_species_reports_bands_and_the_error_of_tungsten_only():
     request = CevnsRequest(
         kind="cevns", target="CaWO4", power_GW=(4.25,), distance_m=(72.0,), energy_eV=(0.0, 140.0), bins=70
     )
-    analysis = AnalysisSpec()
-    pair = corrected_pair(
-        request,
-        model,
-        analysis=analysis,
-        detector=None,
-        name="cevns",
-        ensemble=run_ensemble(table, model, analysis=analysis),
-    )
+    model = dataclasses.replace(with_errors(table, model, analysis=AnalysisSpec()), crystal=("CaWO4",))
+    pair = observe(request, model)
     assert set(model.species) == {"W", "Ca", "O"}
     row = _spectrum_row(pair)
     assert "all elements through the response of W would be wrong by" in row["remark"]

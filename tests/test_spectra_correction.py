@@ -67,13 +67,13 @@ def test_each_element_goes_through_its_own_response() -> None:
     # Counts 0.03, 0.02, 0.02 become 0.05, 0.02, 0.
     np.testing.assert_allclose(corrected.counts_per_kg_day["W"], [0.05, 0.02, 0.0])
     assert corrected.metadata["source"] == "test"
-    assert "correction_fallback" not in corrected.metadata
+    assert corrected.notes == ()
 
 
 def test_fallback_stands_for_the_missing_and_is_named() -> None:
     corrected = correct(two_elements(), {"W": shift()}, fallback_species="W")
     np.testing.assert_allclose(corrected.counts_per_kg_day["O"], [0.01, 0.01, 0.0])
-    assert corrected.metadata["correction_fallback"] == "response of W used for O"
+    assert corrected.notes == ("response of W used for O",)
 
 
 def test_spectrum_that_is_not_resolved_needs_a_fallback() -> None:
@@ -82,7 +82,7 @@ def test_spectrum_that_is_not_resolved_needs_a_fallback() -> None:
         correct(spectrum, {"W": identity()})
     corrected = correct(spectrum, {"W": identity()}, fallback_species="W")
     np.testing.assert_allclose(corrected.total_rate_per_kg_day_keV, 1.0)
-    assert corrected.metadata["correction_fallback"] == "response of W used for all elements"
+    assert corrected.notes == ("response of W used for all elements",)
 
 
 def test_other_bins_are_brought_into_those_of_the_response() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from cascade_driver.errors import InputError
+from cascade_driver.schema import build
 from cascade_driver.spectra.detector import Detector, apply_detector, padded_edges, smearing_matrix
 from cascade_driver.spectra.spectrum import Spectrum, rebin
 
@@ -53,8 +54,8 @@ def test_counts_are_conserved_when_the_range_holds_them(
     sigma: float, b: float, c: float, widths: list[float]
 ) -> None:
     edges = np.concatenate([[0.0], np.cumsum(widths)])
-    detector = Detector(resolution_constant_eV=sigma, resolution_stochastic_sqrt_eV=b, resolution_linear=c)
-    reach = 45 * float(detector.resolution_eV(edges[-1])) + 1
+    detector = Detector(resolution_eV=sigma, resolution_stochastic_sqrt_eV=b, resolution_linear=c)
+    reach = 45 * float(detector.sigma_eV(edges[-1])) + 1
     new = np.linspace(edges[0] - reach, edges[-1] + reach, 37)
     matrix = smearing_matrix(detector, energy_edges_eV=edges, reconstructed_edges_eV=new)
     np.testing.assert_allclose(matrix.sum(axis=0), 1.0, rtol=1e-12)
@@ -71,7 +72,7 @@ def test_smearing_equals_the_convolution(width: float) -> None:
         epsrel=1e-11,
     )[0]
     matrix = smearing_matrix(
-        Detector(resolution_constant_eV=5.0),
+        Detector(resolution_eV=5.0),
         energy_edges_eV=[30, 30 + width],
         reconstructed_edges_eV=[33, 38],
     )
@@ -79,9 +80,9 @@ def test_smearing_equals_the_convolution(width: float) -> None:
 
 
 def test_smearing_with_varying_resolution_equals_the_convolution() -> None:
-    detector = Detector(resolution_constant_eV=3.0, resolution_stochastic_sqrt_eV=0.5, resolution_linear=0.05)
+    detector = Detector(resolution_eV=3.0, resolution_stochastic_sqrt_eV=0.5, resolution_linear=0.05)
     sigma = lambda E: math.sqrt(9 + 0.25 * E + (0.05 * E) ** 2)  # noqa: E731
-    assert float(detector.resolution_eV(80.0)) == pytest.approx(sigma(80.0), rel=1e-14)
+    assert float(detector.sigma_eV(80.0)) == pytest.approx(sigma(80.0), rel=1e-14)
     expected = integrate.quad(
         lambda E: float(stats.norm.cdf(90, E, sigma(E)) - stats.norm.cdf(80, E, sigma(E))) / 4, 80, 84
     )[0]
@@ -93,7 +94,7 @@ def test_smearing_with_varying_resolution_equals_the_convolution() -> None:
 def test_line_has_the_mean_and_width_of_the_detector() -> None:
     line = Spectrum(energy_edges_eV=[100.0, 100.001], rate_per_kg_day_keV={"W": [1.0]})
     new = np.linspace(50, 150, 2001)
-    seen = apply_detector(line, Detector(resolution_constant_eV=6.0), reconstructed_edges_eV=new)
+    seen = apply_detector(line, Detector(resolution_eV=6.0), reconstructed_edges_eV=new)
     weight = seen.counts_per_kg_day["W"] / seen.total_counts_per_kg_day
     mean = float(weight @ seen.energy_centers_eV)
     spread = math.sqrt(float(weight @ (seen.energy_centers_eV - mean) ** 2))
@@ -113,7 +114,7 @@ def test_resolution_lets_events_over_the_threshold() -> None:
     line = Spectrum(energy_edges_eV=[19.999, 20.001], rate_per_kg_day_keV={"W": [1.0]})
     seen = apply_detector(
         line,
-        Detector(resolution_constant_eV=5.0, threshold_eV=20.0),
+        Detector(resolution_eV=5.0, threshold_eV=20.0),
         reconstructed_edges_eV=np.linspace(0, 100, 11),
     )
     assert seen.total_counts_per_kg_day / line.total_counts_per_kg_day == pytest.approx(0.5, rel=1e-9)
@@ -121,7 +122,7 @@ def test_resolution_lets_events_over_the_threshold() -> None:
 
 def test_counts_that_leave_the_range_are_told() -> None:
     spectrum = flat(np.array([0.0, 10.0]), W=100.0)
-    seen = apply_detector(spectrum, Detector(resolution_constant_eV=5.0, efficiency=0.5))
+    seen = apply_detector(spectrum, Detector(resolution_eV=5.0, efficiency=0.5))
     lost = float(seen.metadata["counts_out_of_range_per_kg_day"])
     assert seen.total_counts_per_kg_day / 0.5 + lost == pytest.approx(spectrum.total_counts_per_kg_day, rel=1e-5)
     assert lost > 0.1 * spectrum.total_counts_per_kg_day
@@ -139,18 +140,18 @@ def test_efficiency_is_averaged_over_what_is_above_the_threshold() -> None:
 def test_padded_source_is_complete_where_it_is_wanted() -> None:
     wanted = np.linspace(10.0, 50.0, 41)
     for detector in (
-        Detector(resolution_constant_eV=4.0),
-        Detector(resolution_constant_eV=1.0, resolution_linear=0.05),
+        Detector(resolution_eV=4.0),
+        Detector(resolution_eV=1.0, resolution_linear=0.05),
     ):
         wide = padded_edges(wanted, detector)
         assert wide[0] == 0.0
         assert np.all(np.diff(wide) > 0)
-        assert wide[-1] - 6 * float(detector.resolution_eV(wide[-1])) >= 50.0 - 1e-9
+        assert wide[-1] - 6 * float(detector.sigma_eV(wide[-1])) >= 50.0 - 1e-9
         wider = np.linspace(0, 500, 501)
         seen = apply_detector(flat(wide, W=1.0), detector, reconstructed_edges_eV=wanted)
         full = apply_detector(flat(wider, W=1.0), detector, reconstructed_edges_eV=wanted)
         np.testing.assert_allclose(seen.rate_per_kg_day_keV["W"], full.rate_per_kg_day_keV["W"], rtol=2e-5)
-    negative = padded_edges([-5.0, 0.0, 5.0], Detector(resolution_constant_eV=2.0))
+    negative = padded_edges([-5.0, 0.0, 5.0], Detector(resolution_eV=2.0))
     assert negative[0] == 0.0
     with pytest.raises(InputError, match="bins above 0"):
         padded_edges([-5.0, -1.0], Detector())
@@ -161,7 +162,7 @@ def test_padded_source_is_complete_where_it_is_wanted() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"resolution_constant_eV": -1.0}, "resolution_constant_eV"),
+        ({"resolution_eV": -1.0}, "resolution_eV"),
         ({"resolution_linear": math.nan}, "resolution_linear"),
         ({"threshold_eV": math.inf}, "threshold_eV"),
         ({"efficiency": 1.2}, "efficiency of a detector is 1.2"),
@@ -171,4 +172,4 @@ def test_padded_source_is_complete_where_it_is_wanted() -> None:
 )
 def test_impossible_detector_is_refused(arguments: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        Detector(**arguments)  # type: ignore[arg-type]
+        build(Detector, arguments, origin="detector")

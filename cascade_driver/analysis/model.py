@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -95,12 +95,39 @@ class StoredEnergyModel:
         Where the campaign comes from: names to text.
     notes : tuple of str
         What a reader of any result of this model must know.
+    crystal : tuple of str
+        Chemical formula of the crystal, or of each of those in the box; empty if nobody knows.
+    fallback_species : str, optional
+        Whose response stands for elements of the crystal that were not simulated, as the campaign's input says.
+    extrapolate : bool
+        Whether that allows the use outside of the simulated energies.
+    other_crystal : bool
+        Whether that allows the use for another crystal.
+    uncertainty : mapping
+        What is uncertain of it, as `spectra.ensemble_content` reads and writes it.
     """
 
     species: Mapping[str, SpeciesModel]
     status: Status = "qualitative"
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    crystal: tuple[str, ...] = ()
+    fallback_species: str | None = None
+    extrapolate: bool = False
+    other_crystal: bool = False
+    uncertainty: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        """What to call it: the published model's name, or the title of its campaign."""
+        return self.provenance.get("model") or self.provenance.get("campaign") or "a model without a name"
+
+    @property
+    def response_fallback(self) -> str | None:
+        """Whose response stands for elements that were not simulated: at least the only one there is."""
+        if self.fallback_species is None and len(self.species) == 1:
+            return next(iter(self.species))
+        return self.fallback_species
 
     def __getitem__(self, species: str) -> SpeciesModel:
         """Return what is known of one species.
@@ -193,7 +220,14 @@ class StoredEnergyModel:
             status=self.status,
             provenance=dict(self.provenance),
             notes=self.notes,
-        ).model_dump_json(indent=2)
+            crystal=self.crystal,
+            fallback_species=self.fallback_species,
+            extrapolate=self.extrapolate,
+            other_crystal=self.other_crystal,
+        ).model_dump_json(indent=2, exclude={"uncertainty"})
+        if self.uncertainty:
+            # thousands of numbers: on one line, the last
+            text = f'{text[: text.rindex("}")].rstrip()},\n  "uncertainty": {json.dumps(self.uncertainty)}\n}}'
         try:
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         except OSError as error:
@@ -242,7 +276,17 @@ class StoredEnergyModel:
             raise RecordError(f"{path} is damaged at {where}: {first['msg']}; fit the campaign again") from error
         except CascadeError as error:
             raise RecordError(f"{path} is damaged: {error}") from error
-        return cls(species=file.species, status=file.status, provenance=file.provenance, notes=file.notes)
+        return cls(
+            species=file.species,
+            status=file.status,
+            provenance=file.provenance,
+            notes=file.notes,
+            crystal=file.crystal,
+            fallback_species=file.fallback_species,
+            extrapolate=file.extrapolate,
+            other_crystal=file.other_crystal,
+            uncertainty=file.uncertainty,
+        )
 
 
 class _ModelFile(BaseModel):
@@ -255,6 +299,11 @@ class _ModelFile(BaseModel):
     status: Status
     provenance: dict[str, str]
     notes: tuple[str, ...]
+    crystal: tuple[str, ...] = ()
+    fallback_species: str | None = None
+    extrapolate: bool = False
+    other_crystal: bool = False
+    uncertainty: dict[str, Any] = {}
 
 
 def _distribution(

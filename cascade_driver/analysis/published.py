@@ -137,6 +137,7 @@ def cawo4_published(assumptions: CaWO4Assumptions | None = None) -> StoredEnergy
         species={"W": tungsten},
         status="qualitative",
         provenance={"model": CAWO4_PUBLISHED, "source": _CITATION},
+        crystal=("CaWO4",),
         notes=(
             f"{CAWO4_PUBLISHED}: mean stored energies of 7.5, 8.9 and 11.0 eV at 81, 112 and 160 eV are printed "
             "values (Soum-Sidikov et al. 2024), without errors",

@@ -433,8 +433,8 @@ def _reproduce(chosen: argparse.Namespace) -> int:
 def _fit(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.config import AnalysisSpec, analysis_with
+    from cascade_driver.models import analysis_of, fit_run
     from cascade_driver.terminal import make_console, print_energies, print_model
-    from cascade_driver.workflow import analysis_of, fit_run
 
     run = RunDirectory(chosen.run.resolve())
     run.load()
@@ -457,7 +457,7 @@ def _fit(chosen: argparse.Namespace) -> int:
 def _plan(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.terminal import make_console, print_advice
-    from cascade_driver.workflow import advise_run, relevant_range_eV
+    from cascade_driver.workflow import advise_run
 
     between = tuple(chosen.between_eV) if chosen.between_eV else None
     if between and not 0 <= between[0] < between[1]:
@@ -466,5 +466,5 @@ def _plan(chosen: argparse.Namespace) -> int:
     for pair, advice in advise_run(
         RunDirectory(chosen.run.resolve()), between_eV=between, allow_failures=chosen.allow_failures
     ):
-        print_advice(pair, advice, between_eV=between or relevant_range_eV(pair), console=console)
+        print_advice(pair, advice, between_eV=between or pair.range_eV, console=console)
     return 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cascade_driver.commands.arguments import (
     Verbs,
@@ -23,8 +23,10 @@ from cascade_driver.errors import InputError
 from cascade_driver.files import write_file
 
 if TYPE_CHECKING:
-    from cascade_driver.config import DetectorSpec
-    from cascade_driver.spectra.ensemble import SpectrumBands
+    from cascade_driver.spectra.detector import Detector
+    from cascade_driver.spectra.observe import Observed
+    from cascade_driver.spectra.request import AnySpectrumRequest
+    from cascade_driver.spectra.spectrum import Spectrum
 
 
 def add_to(verbs: Verbs) -> None:
@@ -182,10 +184,28 @@ def _add_observation(verb: argparse.ArgumentParser) -> None:
         help="write what is observed: a run directory, a model file or cawo4-published; more of them are the same "
         "with other potentials",
     )
+    _add_detection(seen)
+
+
+def _add_detection(seen: argparse._ActionsContainer) -> None:
+    """Add the options of everything that is observed by a model."""
     seen.add_argument("--species", metavar="X", help="whose response stands for elements that have none")
-    seen.add_argument("--extrapolate", action="store_true", help="use the model above the simulated energies")
+    seen.add_argument("--extrapolate", action="store_true", help="use the model outside of the simulated energies")
+    seen.add_argument(
+        "--other-crystal", action="store_true", help="use the model for a target that is not its crystal"
+    )
     seen.add_argument("--resolution-eV", type=float, default=0.0, dest="resolution_eV", metavar="SIGMA")
-    seen.add_argument("--threshold-eV", type=float, default=0.0, dest="threshold_eV", metavar="E")
+    seen.add_argument(
+        "--resolution-stochastic-sqrt-eV",
+        type=float,
+        default=0.0,
+        dest="resolution_stochastic_sqrt_eV",
+        metavar="B",
+        help="sigma^2 also has B^2 E",
+    )
+    seen.add_argument("--resolution-linear", type=float, default=0.0, metavar="C", help="sigma^2 also has C^2 E^2")
+    seen.add_argument("--threshold-eV", type=float, dest="threshold_eV", metavar="E")
+    seen.add_argument("--efficiency", type=float, default=1.0, metavar="SHARE", help="of triggers and cuts")
     seen.add_argument("--no-bands", action="store_true", help="leave out the columns of the error bands")
 
 
@@ -202,11 +222,7 @@ def _add_correct(verbs: Verbs) -> None:
         "--model", action="append", default=[], metavar="MODEL", help="a model, if not given before the spectrum"
     )
     verb.add_argument("--out", type=new_file, required=True, metavar="OBSERVED.csv")
-    verb.add_argument("--species", metavar="X", help="whose response stands for elements that have none")
-    verb.add_argument("--extrapolate", action="store_true", help="use the model above the simulated energies")
-    verb.add_argument("--resolution-eV", type=float, default=0.0, dest="resolution_eV", metavar="SIGMA")
-    verb.add_argument("--threshold-eV", type=float, default=0.0, dest="threshold_eV", metavar="E")
-    verb.add_argument("--no-bands", action="store_true", help="leave out the columns of the error bands")
+    _add_detection(verb)
     add_direction(verb)
     assumed = verb.add_argument_group("what cawo4-published assumes, because the paper does not print it")
     assumed.add_argument(
@@ -291,12 +307,11 @@ def _add_modulation(verbs: Verbs) -> None:
         "--east", type=float, nargs=3, default=(1, 0, 0), metavar=("X", "Y", "Z"), help="what points east"
     )
     verb.add_argument("--species", metavar="X", help="whose response stands for elements that have none")
+    verb.add_argument("--other-crystal", action="store_true", help="for a target that is not the run's crystal")
 
 
 def _spectrum_dm(chosen: argparse.Namespace) -> int:
-    return _write_requested(
-        chosen, ("mass_GeV", "cross_section_cm2", "mediator_mass_MeV", "coupling", "date"), kind="dm"
-    )
+    return _write_requested(chosen, kind="dm")
 
 
 def _spectrum_cevns(chosen: argparse.Namespace) -> int:
@@ -305,27 +320,13 @@ def _spectrum_cevns(chosen: argparse.Namespace) -> int:
         if len(set(isotopes)) != len(isotopes):
             raise InputError(f"--fission-fractions {' '.join(isotopes)}: name each isotope once")
         chosen.fission_fractions = dict(chosen.fission_fractions)
-    names = (
-        "source",
-        "power_GW",
-        "distance_m",
-        "fission_fractions",
-        "low_energy_flux",
-        "u238_captures_per_fission",
-        "solar_sources",
-        "neutrino_energy_MeV",
-        "neutrino_flux_per_cm2_s",
-        "magnetic_moment_bohr",
-    )
-    return _write_requested(chosen, names, kind="cevns")
+    return _write_requested(chosen, kind="cevns")
 
 
 def _spectrum_capture(chosen: argparse.Namespace) -> int:
     if chosen.mass_g is not None and not chosen.mass_g > 0:
         raise InputError(f"--mass-g is {chosen.mass_g:g}, expected the mass of the crystal in g")
-    names = ("gamma_timing", "unknown_lifetime", "slowing_time_fs", "density_g_cm3")
-    rest = ("unresolved", "continuum_temperature_MeV", "table")
-    return _write_requested(chosen, ("neutron_flux_cm2_s", *names, *rest), kind="capture")
+    return _write_requested(chosen, kind="capture")
 
 
 def _spectrum_recoils(chosen: argparse.Namespace) -> int:
@@ -400,15 +401,12 @@ def _modulation(chosen: argparse.Namespace) -> int:
     import datetime
 
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.corrections import modulation_of_run
-    from cascade_driver.schema import build
+    from cascade_driver.models import modulation_of_run
     from cascade_driver.spectra.daily_modulation import crystal_from_laboratory
     from cascade_driver.spectra.request import DarkMatterRequest
 
-    names = ("mass_GeV", "cross_section_cm2", "date", "energy_eV", "bins", "logarithmic")
-    content = {"kind": "dm"} | {name: getattr(chosen, name) for name in names}
-    content["target"] = f"{chosen.target}[{','.join(chosen.enrich)}]" if chosen.enrich else chosen.target
-    request = build(DarkMatterRequest, content, origin="arguments")
+    request = _request(chosen, kind="dm")
+    assert isinstance(request, DarkMatterRequest)
     if request.date is None:
         raise InputError("--date is missing: give the day, such as 2026-06-01")
     start = datetime.datetime.combine(request.date, datetime.time(), tzinfo=datetime.UTC)
@@ -422,6 +420,7 @@ def _modulation(chosen: argparse.Namespace) -> int:
         crystal=crystal_from_laboratory(up=chosen.up, east=chosen.east),
         threshold_eV=chosen.threshold_eV,
         fallback_species=chosen.species,
+        other_crystal=chosen.other_crystal,
     )
     rows = ["time_utc,counts_per_kg_day,deviation,deviation_error"]
     rows += [
@@ -440,8 +439,8 @@ def _modulation(chosen: argparse.Namespace) -> int:
 
 
 def _draw(chosen: argparse.Namespace) -> int:
-    from cascade_driver.corrections import pair_of_files
     from cascade_driver.plot import calibration_figure, save_figure, spectra_figure
+    from cascade_driver.spectra.observe import observed_of_files
 
     files = chosen.files
     if len(files) % 2:
@@ -450,12 +449,13 @@ def _draw(chosen: argparse.Namespace) -> int:
         raise InputError(f"{len(chosen.titles)} titles for {len(files) // 2} pairs of files, expected one each")
     titles = chosen.titles or [file.stem for file in files[1::2]]
     pairs = [
-        pair_of_files(expected, observed, title=title)
+        observed_of_files(expected, observed, title=title)
         for expected, observed, title in zip(files[::2], files[1::2], titles, strict=True)
     ]
     range_eV = tuple(chosen.range_eV) if chosen.range_eV else None
-    qualitative = any(p.observed.metadata.get("model_status") == "qualitative" for p in pairs)
-    status: Literal["qualitative", "quantitative"] = "qualitative" if qualitative else "quantitative"
+    status: Literal["qualitative", "quantitative"] = "quantitative"
+    if any(pair.observed.observation is not None and pair.status == "qualitative" for pair in pairs):
+        status = "qualitative"
     if chosen.mass_g is not None:
         if len(pairs) != 1:
             raise InputError(f"--mass-g draws one pair, found {len(pairs)}: give EXPECTED.csv OBSERVED.csv")
@@ -479,37 +479,20 @@ def _draw(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _write_requested(chosen: argparse.Namespace, names: tuple[str, ...], *, kind: str) -> int:
-    from cascade_driver.corrections import known_model, requested_pair
-    from cascade_driver.schema import build
-    from cascade_driver.spectra.request import AnySpectrumRequest, CaptureRequest, CevnsRequest, DarkMatterRequest
+def _write_requested(chosen: argparse.Namespace, *, kind: Literal["dm", "cevns", "capture"]) -> int:
+    from cascade_driver.spectra.observe import expect, observe
     from cascade_driver.spectra.spectrum import write_spectrum
-    from cascade_driver.workflow import expected_spectrum, relevant_range_eV
 
-    content = {"kind": kind} | {n: getattr(chosen, n) for n in (*names, "energy_eV", "bins", "logarithmic")}
-    content["target"] = f"{chosen.target}[{','.join(chosen.enrich)}]" if chosen.enrich else chosen.target
-    wanted = {"dm": DarkMatterRequest, "cevns": CevnsRequest, "capture": CaptureRequest}[kind]
-    request: AnySpectrumRequest = build(wanted, content, origin="arguments")
+    request = _request(chosen, kind=kind)
     detector = _detector(chosen)
     if not chosen.model:
-        spectrum = expected_spectrum(request, detector=detector)
+        spectrum = expect(request, detector=detector)
         write_spectrum(spectrum, chosen.out)
-        _print_notes(spectrum.metadata)
+        _print_notes(spectrum.notes)
     else:
-        pair = requested_pair(
-            request,
-            known_model(chosen.model),
-            fallback_species=chosen.species,
-            extrapolate=chosen.extrapolate,
-            detector=detector,
-            with_bands=not chosen.no_bands,
-        )
-        spectrum = pair.observed_in_same_bins
-        write_spectrum(spectrum, chosen.out, bands=pair.bands.limits() if pair.bands else None)
-        _print_notes(spectrum.metadata)
-        if pair.bands is not None:
-            low, high = relevant_range_eV(pair)
-            _print_errors(pair.bands, low_eV=low, high_eV=high)
+        from cascade_driver.models import known_model
+
+        spectrum = _write_observed(observe(request, known_model(chosen.model), **_ways(chosen)), chosen.out)
     total = float(spectrum.total_counts_per_kg_day)
     low, high = chosen.energy_eV
     print(f"{chosen.out}: {total:.6g} counts per kg and day between {low:g} and {high:g} eV")
@@ -518,45 +501,67 @@ def _write_requested(chosen: argparse.Namespace, names: tuple[str, ...], *, kind
     return 0
 
 
-def _detector(chosen: argparse.Namespace) -> DetectorSpec | None:
-    """Return the detector that the options describe, if they describe one."""
-    from cascade_driver.config import DetectorSpec
+def _request(chosen: argparse.Namespace, *, kind: Literal["dm", "cevns", "capture"]) -> AnySpectrumRequest:
+    """Return what the options ask for: each is a field of the request."""
+    import dataclasses
+
     from cascade_driver.schema import build
+    from cascade_driver.spectra.request import CaptureRequest, CevnsRequest, DarkMatterRequest
 
-    content = {"resolution_eV": chosen.resolution_eV, "threshold_eV": chosen.threshold_eV}
-    return build(DetectorSpec, content, origin="arguments") if any(content.values()) else None
-
-
-def _print_errors(bands: SpectrumBands, *, low_eV: float, high_eV: float) -> None:
-    """Print what the errors are made of; notes go to standard error."""
-    for note in bands.notes:
-        print(f"note: {note}", file=sys.stderr)
-    for line in bands.diagnosis(low_eV=low_eV, high_eV=high_eV):
-        print(line)
+    wanted: type[AnySpectrumRequest]
+    wanted = {"dm": DarkMatterRequest, "cevns": CevnsRequest, "capture": CaptureRequest}[kind]
+    names = {field.name for field in dataclasses.fields(wanted)} & vars(chosen).keys()
+    content = {name: getattr(chosen, name) for name in names} | {"kind": kind}
+    content["target"] = f"{chosen.target}[{','.join(chosen.enrich)}]" if chosen.enrich else chosen.target
+    return build(wanted, content, origin="arguments")
 
 
-def _print_notes(metadata: Mapping[str, str]) -> None:
-    """Print on standard error what a reader of a spectrum must know."""
-    for key in (
-        "correction_fallback",
-        "correction_of_cascades",
-        "complete_below_eV",
-        "counts_out_of_range_per_kg_day",
-        "species_shortcut",
-    ):
-        if key in metadata:
-            print(f"note: {key.replace('_', ' ')}: {metadata[key]}", file=sys.stderr)
-    for key, note in metadata.items():
-        if key.startswith("note_"):
-            print(f"note: {note}", file=sys.stderr)
-    for note in filter(None, metadata.get("model_notes", "").split("; ")):
-        print(f"note: {note}", file=sys.stderr)
-    if metadata.get("model_status") == "qualitative":
+def _detector(chosen: argparse.Namespace) -> Detector | None:
+    """Return the detector that the options describe, if they describe one."""
+    import dataclasses
+
+    from cascade_driver.schema import build
+    from cascade_driver.spectra.detector import Detector
+
+    names = {field.name for field in dataclasses.fields(Detector)} & vars(chosen).keys()
+    made = build(Detector, {name: getattr(chosen, name) for name in names}, origin="arguments")
+    return None if made == Detector() else made
+
+
+def _ways(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Return how `observe` is to go about it."""
+    return {
+        "detector": _detector(chosen),
+        "bands": not chosen.no_bands,
+        "fallback_species": chosen.species,
+        "extrapolate": chosen.extrapolate,
+        "other_crystal": chosen.other_crystal,
+    }
+
+
+def _write_observed(found: Observed, path: Path) -> Spectrum:
+    """Write what is observed with its bands, say what a reader must know, and return it."""
+    from cascade_driver.spectra.spectrum import write_spectrum
+
+    spectrum = found.observed_in_same_bins
+    write_spectrum(spectrum, path, bands=found.bands.limits() if found.bands else None)
+    _print_notes(found.notes)
+    if found.status == "qualitative":
         print("note: the model is qualitative", file=sys.stderr)
+    if found.bands is not None:
+        low, high = found.range_eV
+        for line in found.bands.diagnosis(low_eV=low, high_eV=high):
+            print(line)
+    return spectrum
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _correct(chosen: argparse.Namespace) -> int:
-    from cascade_driver.spectra.spectrum import read_spectrum, write_spectrum
+    from cascade_driver.spectra.spectrum import read_spectrum
 
     given: list[str] = [*chosen.model, *chosen.files]
     models, file = given[:-1], given[-1]
@@ -566,8 +571,8 @@ def _correct(chosen: argparse.Namespace) -> int:
         )
     recoil = read_spectrum(Path(file))  # before what takes seconds: a wrong file is told at once
     from cascade_driver.analysis.published import CaWO4Assumptions
-    from cascade_driver.corrections import corrected, known_model
-    from cascade_driver.spectra.sources import source_members_of
+    from cascade_driver.models import known_model
+    from cascade_driver.spectra.observe import observe
 
     names = ("half_energy_eV", "width_eV", "sigma_81_eV", "sigma_160_eV")
     assumed = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
@@ -578,19 +583,6 @@ def _correct(chosen: argparse.Namespace) -> int:
         direction=chosen.direction,
         angular_width_deg=chosen.angular_width_deg,
     )
-    result = corrected(
-        recoil,
-        known,
-        fallback_species=chosen.species,
-        extrapolate=chosen.extrapolate,
-        detector=_detector(chosen),
-        with_bands=not chosen.no_bands,
-        source_counts=None if chosen.no_bands else source_members_of(recoil),
-    )
-    observed, bands = result.observed, result.bands
-    write_spectrum(observed, chosen.out, bands=bands.limits() if bands else None)
-    _print_notes(observed.metadata)
-    if bands is not None:
-        _print_errors(bands, low_eV=result.range_eV[0], high_eV=result.range_eV[1])
+    observed = _write_observed(observe(recoil, known, **_ways(chosen)), chosen.out)
     print(f"{chosen.out}: {float(observed.total_counts_per_kg_day):.6g} counts per kg and day")
     return 0

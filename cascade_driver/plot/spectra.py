@@ -32,7 +32,7 @@ from cascade_driver.plot.style import (
     mark,
     styled,
 )
-from cascade_driver.spectra.corrected import CorrectedPair
+from cascade_driver.spectra.observe import Observed
 from cascade_driver.spectra.spectrum import Spectrum
 from cascade_driver.units import EV_PER_KEV
 
@@ -42,7 +42,7 @@ RATIO_BAND = 0.1
 
 @styled
 def spectra_figure(
-    pairs: Sequence[CorrectedPair],
+    pairs: Sequence[Observed],
     *,
     potential_status: Status = "qualitative",
     logarithmic_energy: bool = False,
@@ -56,7 +56,7 @@ def spectra_figure(
 
     Parameters
     ----------
-    pairs : sequence of CorrectedPair
+    pairs : sequence of Observed
     potential_status : {'qualitative', 'quantitative'}
         Of the potential behind the correction.
     logarithmic_energy : bool
@@ -119,7 +119,7 @@ def spectra_figure(
     return finished(figure)
 
 
-def _draw_bands(upper: Axes, lower: Axes, pair: CorrectedPair, colour: str) -> None:
+def _draw_bands(upper: Axes, lower: Axes, pair: Observed, colour: str) -> None:
     """Draw the total band of the rate and of the ratio."""
     if pair.bands is None:
         return
@@ -135,7 +135,7 @@ def _draw_bands(upper: Axes, lower: Axes, pair: CorrectedPair, colour: str) -> N
         axes.stairs(high, edges, baseline=floor, fill=True, color=colour, alpha=BAND_ALPHA, linewidth=0)
 
 
-def _draw_stairs(axes: Axes, pair: CorrectedPair, values: NDArray[np.float64], colour: str, **line: Any) -> None:
+def _draw_stairs(axes: Axes, pair: Observed, values: NDArray[np.float64], colour: str, **line: Any) -> None:
     """Draw values in the bins of the expected spectrum; where they are zero, which a logarithm lacks, nothing."""
     edges = pair.expected.energy_edges_eV
     shown = np.where(values > 0, values, np.nan)
@@ -151,7 +151,7 @@ def _same(one: Spectrum, other: Spectrum) -> bool:
 def _limit_spectra(
     upper: Axes,
     lower: Axes,
-    pairs: Sequence[CorrectedPair],
+    pairs: Sequence[Observed],
     *,
     logarithmic_energy: bool,
     range_eV: tuple[float, float] | None,
@@ -192,7 +192,7 @@ def _limit_spectra(
 
 @styled
 def calibration_figure(
-    pair: CorrectedPair,
+    pair: Observed,
     *,
     mass_g: float,
     lines_eV: Sequence[float] = (),
@@ -206,7 +206,7 @@ def calibration_figure(
 
     Parameters
     ----------
-    pair : CorrectedPair
+    pair : Observed
     mass_g : float
         Of the crystal.
     lines_eV : sequence of float

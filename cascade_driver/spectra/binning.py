@@ -52,27 +52,36 @@ def bin_edges(low_eV: float, high_eV: float, *, bins: int, logarithmic: bool = F
     return np.asarray(edges, dtype=np.float64)
 
 
-def continued_edges(energy_edges_eV: ArrayLike, *, up_to_eV: float) -> NDArray[np.float64]:
-    """Return edges continued by bins as wide as the last one, and to exactly `up_to_eV`.
+def continued_edges(
+    energy_edges_eV: ArrayLike, *, up_to_eV: float, down_to_eV: float | None = None
+) -> NDArray[np.float64]:
+    """Return edges continued to either side by bins as wide as the outermost ones, to exactly the energies given.
 
-    The last of them takes what is left over, half to one and a half times that width; an only one may be less.
+    The outermost new bin takes what is left over, half to one and a half such widths; an only one may be less.
 
     Parameters
     ----------
     energy_edges_eV : (n + 1,) array_like
-    up_to_eV : float
-        No bin is added for an energy that is not above the last edge, rounding apart.
+    up_to_eV, down_to_eV : float
+        No bin is added for an energy that is not beyond the edges, rounding apart.
 
     Examples
     --------
-    >>> continued_edges([0.0, 2.0, 4.0], up_to_eV=9.5)
-    array([0. , 2. , 4. , 6. , 8. , 9.5])
+    >>> continued_edges([1.0, 2.0, 4.0], up_to_eV=9.5, down_to_eV=0.0)
+    array([0. , 1. , 2. , 4. , 6. , 8. , 9.5])
     """
     edges = np.asarray(energy_edges_eV, dtype=np.float64)
-    if not up_to_eV > edges[-1] * (1 + 1e-9):
-        return edges
-    width = edges[-1] - edges[-2]
-    more = max(1, round((up_to_eV - edges[-1]) / width))
-    further = edges[-1] + width * np.arange(1, more + 1)
-    further[-1] = up_to_eV
-    return np.concatenate([edges, further])
+    above = _steps(edges[-1], edges[-1] - edges[-2], up_to_eV)
+    below = np.zeros(0)
+    if down_to_eV is not None and down_to_eV < edges[0]:
+        below = -_steps(-edges[0], edges[1] - edges[0], -down_to_eV)[::-1]
+    return np.concatenate([below, edges, above])
+
+
+def _steps(start: float, width: float, end: float) -> NDArray[np.float64]:
+    """Return edges above `start`, the last of them `end`."""
+    if not end - start > 1e-9 * max(abs(start), width):
+        return np.zeros(0)
+    steps = start + width * np.arange(1, max(1, round((end - start) / width)) + 1)
+    steps[-1] = end
+    return np.asarray(steps, dtype=np.float64)

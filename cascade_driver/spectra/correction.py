@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,7 +52,7 @@ def correct(
         For each recoiling species its response, all with the same observed bins.
     fallback_species : str, optional
         Species whose response stands for those that have none, and for a spectrum that is not resolved by
-        element. An approximation, named in the metadata of the result.
+        element. An approximation, named in the notes of the result.
 
     Raises
     ------
@@ -65,29 +65,41 @@ def correct(
             "The spectrum is already in observed energy, expected recoil energy; "
             "a correction is applied once, take the spectrum from before it."
         )
-    used = species_of_elements(spectrum, list(responses), fallback_species)
+    used = species_of_elements(spectrum.rate_per_kg_day_keV, list(responses), fallback_species)
     observed = responses[next(iter(used.values()))].observed_edges_eV
     counts: dict[str, NDArray[np.float64]] = {}
     for element, species in used.items():
         response = responses[species]
         _check(species, response, observed)
         counts[element] = response.matrix @ _counts_in_bins_of(spectrum, element, species, response)
-    metadata = dict(spectrum.metadata)
-    metadata["correction"] = "stored energy, response of each recoiling species"
-    borrowed = [element or "all elements" for element, species in used.items() if element != species]
-    if borrowed:
-        metadata["correction_fallback"] = f"response of {fallback_species} used for {', '.join(borrowed)}"
     return Spectrum.from_counts(
-        energy_edges_eV=observed, counts_per_kg_day=counts, energy_kind="observed", metadata=metadata
+        energy_edges_eV=observed,
+        counts_per_kg_day=counts,
+        energy_kind="observed",
+        source=spectrum.source,
+        notes=(*spectrum.notes, *borrowing_notes(used)),
+        metadata=spectrum.metadata,
     )
 
 
-def species_of_elements(spectrum: Spectrum, known: Sequence[str], fallback_species: str | None) -> dict[str, str]:
+def borrowing_notes(used: Mapping[str, str]) -> tuple[str, ...]:
+    """Return in words whose response stood for which elements, given the species of each."""
+    lent: dict[str, list[str]] = {}
+    for element, species in used.items():
+        if element != species:
+            lent.setdefault(species, []).append(element or "all elements")
+    return tuple(f"response of {species} used for {', '.join(elements)}" for species, elements in lent.items())
+
+
+def species_of_elements(
+    elements: Iterable[str], known: Sequence[str], fallback_species: str | None
+) -> dict[str, str]:
     """Return for each element of a spectrum the species whose response it goes through.
 
     Parameters
     ----------
-    spectrum : Spectrum
+    elements : iterable of str
+        '' is a spectrum that is not resolved by element.
     known : sequence of str
         Species that have a response.
     fallback_species : str, optional
@@ -98,11 +110,11 @@ def species_of_elements(spectrum: Spectrum, known: Sequence[str], fallback_speci
     InputError
         If an element has no response and there is no fallback.
     """
-    responses = known
+    elements, responses = list(elements), known
     have = ", ".join(responses) or "none"
     if fallback_species is not None and fallback_species not in responses:
         raise InputError(f"fallback_species is {fallback_species!r} but there are responses only for: {have}.")
-    missing = [element for element in spectrum.rate_per_kg_day_keV if element not in responses]
+    missing = [element for element in elements if element not in responses]
     if missing and fallback_species is None:
         if missing == [UNRESOLVED]:
             raise InputError(
@@ -114,10 +126,7 @@ def species_of_elements(spectrum: Spectrum, known: Sequence[str], fallback_speci
             f"No response for {', '.join(missing)}; there are: {have}. Simulate cascades of the missing "
             "species, or name a fallback_species whose response stands for them."
         )
-    return {
-        element: element if element in responses else str(fallback_species)
-        for element in spectrum.rate_per_kg_day_keV
-    }
+    return {element: element if element in responses else str(fallback_species) for element in elements}
 
 
 def _check(species: str, response: ResponseOfSpecies, observed_edges_eV: NDArray[np.float64]) -> None:
@@ -144,7 +153,7 @@ def _counts_in_bins_of(
     edges, covered = spectrum.energy_edges_eV, response.recoil_edges_eV
     if np.array_equal(edges, covered):
         return counts
-    outside = (counts > 0) & ((edges[:-1] < covered[0]) | (edges[1:] > covered[-1]))
+    outside = (counts != 0) & ((edges[:-1] < covered[0]) | (edges[1:] > covered[-1]))
     if np.any(outside):
         index = int(np.argmax(outside))
         raise InputError(

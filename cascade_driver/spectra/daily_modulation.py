@@ -136,7 +136,7 @@ def daily_modulation(
     FitError
         If the cascades of some time do not allow a fit.
     """
-    used = species_of_elements(spectrum, list(rotations), fallback_species)
+    used = species_of_elements(spectrum.rate_per_kg_day_keV, list(rotations), fallback_species)
     counts: dict[str, Array] = {}
     for element, species in used.items():
         counts[species] = counts.get(species, 0.0) + spectrum.counts_per_kg_day[element]

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from cascade_driver.errors import InputError
+from cascade_driver.schema import parameters
 from cascade_driver.spectra.spectrum import Spectrum, check_edges, overlap_counts
 
 #: Into so many parts a bin is cut where the resolution varies with the energy.
 _PARTS = 8
 
 
-@dataclass(frozen=True, kw_only=True)
+@parameters
 class Detector:
-    r"""A Gaussian resolution, a sharp threshold on the reconstructed energy, and an efficiency.
+    r"""A Gaussian resolution, a sharp threshold on the reconstructed energy, an efficiency: section `[detector]`.
 
     .. math:: \sigma^2(E) = \sigma_0^2 + b^2 E + c^2 E^2
 
@@ -27,14 +28,14 @@ class Detector:
 
     Attributes
     ----------
-    resolution_constant_eV : float
+    resolution_eV : float
         sigma_0: noise of the baseline, standard deviation.
     resolution_stochastic_sqrt_eV : float
         b, in eV^(1/2): statistics of the carriers.
     resolution_linear : float
         c: inhomogeneity of the response.
-    threshold_eV : float
-        Reconstructed energies below it are not recorded; -inf records all.
+    threshold_eV : float, optional
+        Reconstructed energies below it are not recorded; by default all are.
     efficiency : float
         Share of the events that survive triggers and cuts.
     efficiency_points : tuple of (float, float)
@@ -47,20 +48,18 @@ class Detector:
         If one of them is not possible.
     """
 
-    resolution_constant_eV: float = 0.0
+    resolution_eV: float = 0.0
     resolution_stochastic_sqrt_eV: float = 0.0
     resolution_linear: float = 0.0
-    threshold_eV: float = -math.inf
+    threshold_eV: float | None = None
     efficiency: float = 1.0
     efficiency_points: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("resolution_constant_eV", "resolution_stochastic_sqrt_eV", "resolution_linear"):
+        for name in ("resolution_eV", "resolution_stochastic_sqrt_eV", "resolution_linear"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise InputError(f"{name} of a detector is {value}, expected a finite number of at least 0.")
-        if math.isnan(self.threshold_eV) or self.threshold_eV == math.inf:
-            raise InputError(f"threshold_eV of a detector is {self.threshold_eV}, expected an energy in eV.")
         for share in (self.efficiency, *(share for _, share in self.efficiency_points)):
             if not 0.0 <= share <= 1.0:
                 raise InputError(f"An efficiency of a detector is {share}, expected a share between 0 and 1.")
@@ -70,14 +69,19 @@ class Detector:
                 f"efficiency_points of a detector have energies {energies}, expected increasing ones in eV."
             )
 
-    def resolution_eV(self, energy_eV: ArrayLike) -> NDArray[np.float64]:
+    def sigma_eV(self, energy_eV: ArrayLike) -> NDArray[np.float64]:
         """Return the standard deviation at each energy, the shape of the energies."""
         energy = np.maximum(np.asarray(energy_eV, dtype=np.float64), 0.0)
         return np.sqrt(
-            self.resolution_constant_eV**2
+            self.resolution_eV**2
             + self.resolution_stochastic_sqrt_eV**2 * energy
             + (self.resolution_linear * energy) ** 2
         )
+
+    @property
+    def floor_eV(self) -> float:
+        """The threshold; -inf where there is none."""
+        return -math.inf if self.threshold_eV is None else self.threshold_eV
 
     @property
     def has_constant_resolution(self) -> bool:
@@ -113,8 +117,24 @@ def smearing_matrix(
         If the edges are not bin edges.
     """
     edges = check_edges(energy_edges_eV)
-    levels = np.maximum(check_edges(reconstructed_edges_eV, name="reconstructed_edges_eV"), detector.threshold_eV)
+    levels = np.maximum(check_edges(reconstructed_edges_eV, name="reconstructed_edges_eV"), detector.floor_eV)
     return np.maximum(np.diff(_mean_cumulative(levels, edges, detector), axis=0), 0.0)
+
+
+def detection_matrix(
+    detector: Detector, *, energy_edges_eV: ArrayLike, reconstructed_edges_eV: ArrayLike
+) -> NDArray[np.float64]:
+    """Return the probability that an event of each bin is recorded in each bin, (m, n), with the efficiency.
+
+    Raises
+    ------
+    InputError
+        As `smearing_matrix`.
+    """
+    matrix = smearing_matrix(
+        detector, energy_edges_eV=energy_edges_eV, reconstructed_edges_eV=reconstructed_edges_eV
+    )
+    return _mean_efficiency(detector, np.asarray(reconstructed_edges_eV, dtype=np.float64))[:, None] * matrix
 
 
 def _mean_cumulative(
@@ -128,7 +148,7 @@ def _mean_cumulative(
         low = edges_eV[:-1] + part * width
         distance = levels_eV[:, None] - low
         mean += np.clip(distance / width, 0.0, 1.0) / parts
-        sigma = detector.resolution_eV(low + 0.5 * width)
+        sigma = detector.sigma_eV(low + 0.5 * width)
         if np.all(sigma == 0):
             continue
         safe = np.where(sigma > 0, sigma, 1.0)
@@ -177,12 +197,7 @@ def apply_detector(
         else check_edges(reconstructed_edges_eV, name="reconstructed_edges_eV")
     )
     if detector == Detector() and np.array_equal(edges, before):
-        return Spectrum(
-            energy_edges_eV=before,
-            rate_per_kg_day_keV=spectrum.rate_per_kg_day_keV,
-            energy_kind="observed",
-            metadata=spectrum.metadata,
-        )
+        return replace(spectrum, energy_kind="observed")
     matrix = smearing_matrix(detector, energy_edges_eV=before, reconstructed_edges_eV=edges)
     everything = _share_above_threshold(detector, before)
     share = _mean_efficiency(detector, edges)
@@ -196,7 +211,12 @@ def apply_detector(
     metadata["detector"] = repr(detector)
     metadata["counts_out_of_range_per_kg_day"] = f"{max(lost, 0.0):.6g}"
     return Spectrum.from_counts(
-        energy_edges_eV=edges, counts_per_kg_day=recorded, energy_kind="observed", metadata=metadata
+        energy_edges_eV=edges,
+        counts_per_kg_day=recorded,
+        energy_kind="observed",
+        source=spectrum.source,
+        notes=spectrum.notes,
+        metadata=metadata,
     )
 
 
@@ -230,7 +250,7 @@ def padded_edges(
     last_width = edges[-1] - edges[-2]
     # The resolution above the last edge is a little larger than at it: the margin is found by stepping.
     above = edges[-1] + last_width
-    while above - standard_deviations * float(detector.resolution_eV(above)) < edges[-1]:
+    while above - standard_deviations * float(detector.sigma_eV(above)) < edges[-1]:
         if above > 1e3 * edges[-1]:
             raise InputError(
                 f"A resolution of {detector.resolution_linear:g} E reaches across all energies, "
@@ -243,7 +263,7 @@ def padded_edges(
 
 def _share_above_threshold(detector: Detector, edges_eV: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the share of each bin's events reconstructed above the threshold, in or out of range."""
-    if detector.threshold_eV == -math.inf:
+    if detector.threshold_eV is None:
         return np.ones(len(edges_eV) - 1)
     below = _mean_cumulative(np.array([detector.threshold_eV]), edges_eV, detector)
     return np.asarray(1.0 - below[0], dtype=np.float64)
@@ -254,7 +274,7 @@ def _mean_efficiency(detector: Detector, edges_eV: NDArray[np.float64]) -> NDArr
     if not detector.efficiency_points:
         return np.full(len(edges_eV) - 1, detector.efficiency)
     table = np.array(detector.efficiency_points)
-    levels = np.maximum(edges_eV, detector.threshold_eV)
+    levels = np.maximum(edges_eV, detector.floor_eV)
     width = np.diff(levels)
     full = width > 0
     if not np.any(full):

@@ -127,12 +127,13 @@ class SpectrumBands:
     def centred_on(self, rate_per_kg_day_keV: Array) -> SpectrumBands:
         """Return the same bands about another nominal rate (n,), such as one of recoils that come in two steps."""
         shift = np.asarray(rate_per_kg_day_keV) - self.nominal_per_kg_day_keV
+        floor = np.minimum(rate_per_kg_day_keV, 0.0)
 
         def moved(band: Band) -> Band:
             return replace(
                 band,
-                lower_per_kg_day_keV=np.maximum(band.lower_per_kg_day_keV + shift, 0.0),
-                upper_per_kg_day_keV=np.maximum(band.upper_per_kg_day_keV + shift, 0.0),
+                lower_per_kg_day_keV=np.maximum(band.lower_per_kg_day_keV + shift, floor),
+                upper_per_kg_day_keV=np.maximum(band.upper_per_kg_day_keV + shift, floor),
             )
 
         return replace(
@@ -300,13 +301,18 @@ def campaign_ensemble(
     )
 
 
-def model_ensemble(
-    model: StoredEnergyModel,
-    *,
-    n_replicas: int = 1000,
-    potentials: Mapping[str, StoredEnergyModel] | None = None,
-    rng: np.random.Generator,
+def with_potentials(
+    ensemble: Ensemble, model: StoredEnergyModel, potentials: Mapping[str, StoredEnergyModel]
 ) -> Ensemble:
+    """Return an ensemble with models of other potentials, by name, as further alternatives."""
+    return replace(
+        ensemble,
+        potentials={**ensemble.potentials, **_of_models(potentials)},
+        notes=(*ensemble.notes, *_lacking(model, potentials)),
+    )
+
+
+def model_ensemble(model: StoredEnergyModel, *, n_replicas: int = 1000, rng: np.random.Generator) -> Ensemble:
     """Return what a model file alone leaves uncertain: draws from the covariance of its fits.
 
     A species that was put in by hand has no covariance: it enters without error, and a note says so.
@@ -321,8 +327,7 @@ def model_ensemble(
     return Ensemble(
         nominal={species: central_replica(one) for species, one in model.species.items()},
         fit=fit,
-        potentials=_of_models(potentials or {}),
-        notes=(*notes, *_lacking(model, potentials or {})),
+        notes=tuple(notes),
     )
 
 
@@ -414,13 +419,11 @@ def correction_bands(
         raise InputError(f"coverage of a band is {coverage}, expected a share between 0 and 1, such as 0.6827")
     rng = rng or np.random.default_rng(0)
     recoil = spectrum.energy_edges_eV
-    used = species_of_elements(spectrum, list(ensemble.nominal), fallback_species)
+    used = species_of_elements(spectrum.rate_per_kg_day_keV, list(ensemble.nominal), fallback_species)
     counts = _by_species(spectrum.counts_per_kg_day, used)
 
     def folded(replicas: Mapping[str, Replicas]) -> Array:
-        parts = [
-            (replicas.get(s) or ensemble.nominal[s]).fold(c, recoil_edges_eV=recoil) for s, c in counts.items()
-        ]
+        parts = [_folded(replicas.get(s) or ensemble.nominal[s], c, recoil) for s, c in counts.items()]
         return _added(parts)
 
     nominal = folded(ensemble.nominal)[0]
@@ -463,10 +466,18 @@ def correction_bands(
         energy_edges_eV=edges,
         nominal_per_kg_day_keV=centre,
         components={name: _band(values, centre, coverage) for name, values in rates.items()},
-        total=_band(np.maximum(together, 0.0), centre, coverage),
+        total=_band(np.maximum(together, np.minimum(centre, 0.0)), centre, coverage),
         coverage=coverage,
         notes=ensemble.notes,
     )
+
+
+def _folded(replicas: Replicas, counts: Array, recoil: Array) -> Array:
+    """Return the observed counts of every replica; counts below zero are folded apart."""
+    folded = replicas.fold(np.maximum(counts, 0.0), recoil_edges_eV=recoil)
+    if np.any(counts < 0):
+        return folded - replicas.fold(-np.minimum(counts, 0.0), recoil_edges_eV=recoil)
+    return folded
 
 
 def _by_species(counts: Mapping[str, Array], used: Mapping[str, str]) -> dict[str, Array]:
@@ -521,7 +532,7 @@ def _observed_edges(recoil: Array, m: int) -> Array:
 def _band(values: Array, centre: Array, coverage: float) -> Band:
     deviation = np.sqrt(np.mean((values - centre) ** 2, axis=0))
     if len(values) < SMALLEST_SAMPLE:
-        lower, upper = np.maximum(centre - deviation, 0.0), centre + deviation
+        lower, upper = np.maximum(centre - deviation, np.minimum(centre, 0.0)), centre + deviation
     else:
         # of n members the k-th lies above k / (n + 1) of the law on average; the usual rule makes bands too narrow
         sides = [(1 - coverage) / 2, (1 + coverage) / 2]

@@ -16,6 +16,7 @@ from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.analysis.response import Response, response
 from cascade_driver.errors import InputError
 from cascade_driver.spectra.capture_table import CaptureIsotope, capture_table
+from cascade_driver.spectra.correction import borrowing_notes
 from cascade_driver.spectra.gamma_recoil import (
     GammaCascade,
     GammaTiming,
@@ -376,13 +377,9 @@ def capture_spectrum(
     return Spectrum.from_counts(
         energy_edges_eV=edges,
         counts_per_kg_day=counts,
+        notes=tuple(_notes(material, capturing, model)),
         metadata=_metadata(
-            material,
-            capturing,
-            neutron_flux_cm2_s=neutron_flux_cm2_s,
-            timing=timing,
-            escape=escape,
-            model=model,
+            material, capturing, neutron_flux_cm2_s=neutron_flux_cm2_s, timing=timing, escape=escape
         ),
     )
 
@@ -509,7 +506,7 @@ def observed_capture_spectrum(
     step /= max(1, math.floor(step / coarsest + 1e-9))
     fine = np.linspace(0.0, edges[-1], max(math.ceil(edges[-1] / step - 1e-9), 1) + 1)
     all_rates = sum(one.rate for one in capturing) or 1.0
-    counts, borrowed, left_out = {}, [], 0.0
+    counts, used, left_out = {}, {}, 0.0
     responses: dict[str, Response] = {}
     for symbol in material.elements:
         species = symbol if symbol in model.species else fallback_species
@@ -518,8 +515,7 @@ def observed_capture_spectrum(
                 f"no response for {symbol}; there are: {', '.join(model.species)}. Simulate it, or name the "
                 "species whose response stands for it (--species; fallback_species)"
             )
-        if species != symbol:
-            borrowed.append(symbol)
+        used[symbol] = species
         events = _Folding(fine, model, species, extrapolate=extrapolate)
         for one in capturing:
             if one.isotope.symbol != symbol:
@@ -539,22 +535,18 @@ def observed_capture_spectrum(
             responses[species] = response(model, species, recoil_edges_eV=fine, extrapolate=extrapolate)
         counts[symbol] = events.observed(responses[species])
         left_out += events.above
-    metadata = _metadata(
-        material,
-        capturing,
-        neutron_flux_cm2_s=neutron_flux_cm2_s,
-        timing=timing,
-        escape=escape,
-        model=continuum,
-    )
-    metadata["correction"] = "stored energy of each recoil of a capture, by the response of its element"
-    if borrowed:
-        metadata["correction_fallback"] = f"response of {fallback_species} used for {', '.join(borrowed)}"
-    if model.notes:
-        metadata["model_notes"] = "; ".join(model.notes)
+    metadata = _metadata(material, capturing, neutron_flux_cm2_s=neutron_flux_cm2_s, timing=timing, escape=escape)
     metadata["recoils_above_range_per_kg_day"] = f"{left_out:.6g}"
     whole = Spectrum.from_counts(
-        energy_edges_eV=fine, counts_per_kg_day=counts, energy_kind="observed", metadata=metadata
+        energy_edges_eV=fine,
+        counts_per_kg_day=counts,
+        energy_kind="observed",
+        notes=(
+            *_notes(material, capturing, continuum),
+            "each recoil of a capture stores energy by itself, by the response of its element",
+            *borrowing_notes(used),
+        ),
+        metadata=metadata,
     )
     return rebin(whole, edges)
 
@@ -685,13 +677,15 @@ def _metadata(
     neutron_flux_cm2_s: float,
     timing: GammaTiming,
     escape: GammaEscape,
-    model: StatisticalModel | None,
 ) -> dict[str, str]:
     metadata = {
         "source": "thermal-neutron capture",
         "target": target.name,
         "neutron_flux_cm2_s": f"{neutron_flux_cm2_s:g}",
         "gamma_timing": timing.law,
+        "lifetime_of_levels_without_a_tabulated_one": timing.unknown_lifetime,
+        **({} if timing.slowing_time_fs is None else {"slowing_time_fs": f"{timing.slowing_time_fs:g}"}),
+        **({} if timing.density_g_cm3 is None else {"density_g_cm3": f"{timing.density_g_cm3:g}"}),
         "gamma_escape": "all gammas escape" if not escape.points else f"points {escape.points}".replace(":", " "),
         "data": "; ".join(dict.fromkeys(s for one in capturing for s in one.isotope.sources)),
     }
@@ -700,8 +694,6 @@ def _metadata(
         rate = sum(one.rate for one in ours)
         error = math.sqrt(sum(one.rate_error**2 for one in ours))
         metadata[f"captures_{symbol}_per_kg_day"] = f"{rate:.5g} +- {error:.2g}"
-    for number, note in enumerate(_notes(target, capturing, model), start=1):
-        metadata[f"note_{number}"] = note
     return metadata
 
 

@@ -113,7 +113,7 @@ def advise(
     InputError
         If there is no rate in the range, or no candidate.
     """
-    used = species_of_elements(spectrum, list(model.species), fallback_species)
+    used = species_of_elements(spectrum.rate_per_kg_day_keV, list(model.species), fallback_species)
     counts: dict[str, Array] = {}
     for element, species in used.items():
         counts[species] = counts.get(species, 0.0) + spectrum.counts_per_kg_day[element]

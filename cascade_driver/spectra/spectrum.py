@@ -5,19 +5,23 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import json
 import math
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 
 from cascade_driver.errors import InputError
-from cascade_driver.files import text_of
+from cascade_driver.schema import build, canonical_json, parameters, plain
+from cascade_driver.spectra.request import AnySpectrumRequest, SpectrumRequest
+from cascade_driver.spectra.table import Table, read_table
 from cascade_driver.units import EV_PER_KEV
 
 #: Key of the only rate of a spectrum that is not resolved by element.
@@ -30,11 +34,22 @@ EnergyKind = Literal["recoil", "observed"]
 _LOW = "energy_low_eV"
 _HIGH = "energy_high_eV"
 _TOTAL = "rate"
+_EXAMPLE = f"{_LOW},{_HIGH},{_TOTAL}"
 
 #: Columns of an error band: after them its name, such as `total`; a reader of spectra passes over them.
 _BAND = ("rate_lower_", "rate_upper_")
-_ENERGY_KIND = "energy"
 _UNIT_NOTE = "rates are bin averages per kg of target, day and keV"
+
+#: What a comment line of a file begins with if a program is to read it: which energy, what the spectrum was made
+#: by, and one note per line. All others are for people.
+_ENERGY_KIND, _MADE_BY, _NOTE = "energy", "made by", "note"
+
+#: Names of a column of bin centres, in place of those of the two edges, and units of energy.
+_CENTRES = ("energy", "energy_center", "energy_centre", "center", "centre", "e")
+_UNITS_eV = {"eV": 1.0, "keV": EV_PER_KEV}
+
+#: Bin centres are printed with few digits: steps between them that differ by this share are equal.
+_STEP_TOLERANCE = 1e-3
 
 #: A file's `rate` may differ from the sum of its elements by this share: files are printed with few digits.
 _SUM_TOLERANCE = 1e-3
@@ -83,6 +98,39 @@ def check_edges(
     return edges
 
 
+@parameters
+class Observation:
+    """What took the stored energy off a spectrum, and where nothing of it is missing.
+
+    Attributes
+    ----------
+    model : str
+        Name of the stored-energy model.
+    status : {'qualitative', 'quantitative'}
+        Of its potential.
+    complete_eV : (float, float), optional
+        Observed energies between which no recoil is missing that lies beyond the bins; none if there are none.
+    threshold_eV : float, optional
+        Of the detector.
+    borrowed : dict
+        Species whose response stood for an element, by that element; the key '' is of all elements together.
+    """
+
+    model: str
+    status: Literal["qualitative", "quantitative"]
+    complete_eV: tuple[float, float] | None = None
+    threshold_eV: float | None = None
+    borrowed: dict[str, str] = Field(default_factory=dict)
+
+
+@parameters
+class _MadeBy:
+    """The line of a file from which its spectrum can be made again."""
+
+    source: SpectrumRequest | None = None
+    observation: Observation | None = None
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Spectrum:
     """A differential rate in bins, one per recoiling element.
@@ -94,11 +142,17 @@ class Spectrum:
     rate_per_kg_day_keV : mapping of str to (n,) float
         For each chemical symbol the average over each bin of its rate per kg of the whole target, day and
         keV: the integral over the bin divided by its width. A spectrum that is not resolved has the only key
-        `UNRESOLVED`.
+        `UNRESOLVED`. May be negative, as after a background was subtracted.
     energy_kind : {"recoil", "observed"}
         Which energy the bins are of.
+    source : DarkMatterRequest, CevnsRequest or CaptureRequest, optional
+        What it can be made from again (`sources.requested_spectrum`); none of a spectrum of another program.
+    observation : Observation, optional
+        What took the stored energy off; none if nothing did.
+    notes : tuple of str
+        What a reader must know, a sentence each.
     metadata : mapping of str to str
-        Where the numbers come from; becomes the comment lines of the file.
+        Where the numbers come from, for people: comment lines of the file that no program reads.
 
     Raises
     ------
@@ -109,6 +163,9 @@ class Spectrum:
     energy_edges_eV: NDArray[np.float64]
     rate_per_kg_day_keV: Mapping[str, NDArray[np.float64]]
     energy_kind: EnergyKind = "recoil"
+    source: AnySpectrumRequest | None = None
+    observation: Observation | None = None
+    notes: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -123,10 +180,11 @@ class Spectrum:
                 "their sum would count events twice."
             )
         for key in self.metadata:
-            if not key.strip() or ":" in key or key.strip().startswith("#") or _one_line(key) == _ENERGY_KIND:
+            reserved = (_ENERGY_KIND, _MADE_BY, _NOTE)
+            if not key.strip() or ":" in key or key.strip().startswith("#") or _one_line(key) in reserved:
                 raise InputError(
                     f"metadata has the key {key!r}, expected a name without colon or leading # other than "
-                    f"{_ENERGY_KIND!r}: it must come back from the comments of a file."
+                    f"{', '.join(map(repr, reserved))}: it must come back from the comments of a file."
                 )
         rates: dict[str, NDArray[np.float64]] = {}
         for element, values in self.rate_per_kg_day_keV.items():
@@ -140,18 +198,19 @@ class Spectrum:
                     f"rate of {element or 'the total'}: found shape {rate.shape}, expected one value per "
                     f"bin, ({len(edges) - 1},)."
                 )
-            wrong = ~(np.isfinite(rate) & (rate >= 0))
+            wrong = ~np.isfinite(rate)
             if np.any(wrong):
                 index = int(np.argmax(wrong))
                 raise InputError(
                     f"rate of {element or 'the total'} in bin {index} ({edges[index]:g} to "
-                    f"{edges[index + 1]:g} eV) is {rate[index]:g}, expected a finite rate of at least 0."
+                    f"{edges[index + 1]:g} eV) is {rate[index]:g}, expected a finite rate."
                 )
             rate.flags.writeable = False
             rates[element] = rate
         edges.flags.writeable = False
         object.__setattr__(self, "energy_edges_eV", edges)
         object.__setattr__(self, "rate_per_kg_day_keV", rates)
+        object.__setattr__(self, "notes", tuple(dict.fromkeys(_one_line(note) for note in self.notes)))
         object.__setattr__(
             self, "metadata", {_one_line(key): _one_line(value) for key, value in self.metadata.items()}
         )
@@ -193,6 +252,8 @@ class Spectrum:
         energy_edges_eV: ArrayLike,
         counts_per_kg_day: Mapping[str, NDArray[np.float64]],
         energy_kind: EnergyKind = "recoil",
+        source: AnySpectrumRequest | None = None,
+        notes: tuple[str, ...] = (),
         metadata: Mapping[str, str] | None = None,
     ) -> Spectrum:
         """Return the spectrum that has these counts, (n,) per element, in its bins.
@@ -208,6 +269,8 @@ class Spectrum:
             energy_edges_eV=edges,
             rate_per_kg_day_keV={element: counts / widths_keV for element, counts in counts_per_kg_day.items()},
             energy_kind=energy_kind,
+            source=source,
+            notes=notes,
             metadata=metadata or {},
         )
 
@@ -232,16 +295,11 @@ def rebin(spectrum: Spectrum, energy_edges_eV: ArrayLike) -> Spectrum:
         If the new edges are not bin edges.
     """
     new = check_edges(energy_edges_eV)
-    counts = {
-        element: overlap_counts(rate, spectrum.energy_edges_eV, new) / EV_PER_KEV
+    rates = {
+        element: overlap_counts(rate, spectrum.energy_edges_eV, new) / np.diff(new)
         for element, rate in spectrum.rate_per_kg_day_keV.items()
     }
-    return Spectrum.from_counts(
-        energy_edges_eV=new,
-        counts_per_kg_day=counts,
-        energy_kind=spectrum.energy_kind,
-        metadata=spectrum.metadata,
-    )
+    return replace(spectrum, energy_edges_eV=new, rate_per_kg_day_keV=rates)
 
 
 def overlap_counts(
@@ -272,8 +330,9 @@ def write_spectrum(
     """Write a spectrum as CSV, all at once: a reader sees the old file or the new one, never a part.
 
     The columns are `energy_low_eV,energy_high_eV,rate_<element>...,rate`; rates are per kg of target, day and
-    keV, averaged over the bin. Comment lines `# key: value` before them hold the metadata. Numbers have all
-    their digits, so that `read_spectrum` gives back the same ones. Folders that do not exist are made.
+    keV, averaged over the bin. Comment lines stand before them: `# made by: {...}`, canonical JSON of source and
+    observation; `# note: ...`, one each; `# key: value`, the metadata. Numbers have all their digits, so that
+    `read_spectrum` gives back the same spectrum. Folders that do not exist are made.
 
     Parameters
     ----------
@@ -292,6 +351,11 @@ def write_spectrum(
     path = Path(path)
     text = io.StringIO()
     text.write(f"# {_UNIT_NOTE}\n# {_ENERGY_KIND}: {spectrum.energy_kind}\n")
+    made_by = plain(_MadeBy(source=spectrum.source, observation=spectrum.observation))
+    if made_by:
+        text.write(f"# {_MADE_BY}: {canonical_json(made_by)}\n")
+    for note in spectrum.notes:
+        text.write(f"# {_NOTE}: {note}\n")
     for key, value in spectrum.metadata.items():
         text.write(f"# {key}: {value}\n")
     table = csv.writer(text, lineterminator="\n")
@@ -339,31 +403,26 @@ def read_bands(path: Path | str) -> dict[str, tuple[NDArray[np.float64], NDArray
     InputError
         If the file cannot be read.
     """
-    path = Path(path)
-    _, lines = _split_comments(path, _read_text(path))
-    names = _check_header(path, lines[0]) if lines else []
-    table = np.array([_parse_row(path, line, names) for line in lines[1:]]).reshape(len(lines[1:]), len(names))
+    columns = read_table(Path(path), example=_EXAMPLE, check_names=_check_names).columns
     low, high = _BAND
-    found = [name.removeprefix(low) for name in names if name.startswith(low)]
-    return {
-        name: (table[:, names.index(low + name)], table[:, names.index(high + name)])
-        for name in found
-        if high + name in names
-    }
+    found = [name.removeprefix(low) for name in columns if name.startswith(low)]
+    return {name: (columns[low + name], columns[high + name]) for name in found if high + name in columns}
 
 
 def read_spectrum(path: Path | str) -> Spectrum:
-    """Return the spectrum that a CSV file holds.
+    """Return the spectrum that a text file holds, as `write_spectrum` or another program wrote it.
 
-    The file needs the columns `energy_low_eV`, `energy_high_eV` and either `rate_<element>` for one or more
-    elements or `rate`; with both, `rate` must be their sum to 0.1 %. Rates are per kg of target, day and keV,
-    averaged over the bin. Bins touch and increase. Columns of error bands (`rate_lower_<name>`,
-    `rate_upper_<name>`) are passed over. Lines that begin with # are comments; those of the form `#
-    key: value` become metadata, and `# energy: observed` says that the bins are not of recoil energy.
+    The columns are `energy_low_eV` and `energy_high_eV`, or one of bin centres, `energy_eV`, which then lie at
+    equal steps or ratios; and `rate_<element>` for one or more elements, or `rate`; with both, `rate` must be
+    their sum to 0.1 %. Energies named in keV (`energy_low_keV`) become eV. Rates are per kg of target, day and
+    keV, averaged over the bin; negative ones, as after a background was subtracted, are taken with a note. Bins
+    touch and increase. Columns of error bands (`rate_lower_<name>`, `rate_upper_<name>`) are passed over. See
+    `read_table` for how cells are separated. Comments `# energy: observed` (the bins are not of recoil energy),
+    `# made by:` and `# note:` are as in `write_spectrum`; others of the form `# key: value` become metadata.
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
         The file.
 
     Raises
@@ -373,30 +432,54 @@ def read_spectrum(path: Path | str) -> Spectrum:
         was expected and what to do.
     """
     path = Path(path)
-    metadata, lines = _split_comments(path, _read_text(path))
-    if not lines:
-        raise InputError(
-            f"{path}: no table found, expected a line {_LOW},{_HIGH},{_TOTAL} and one line per bin below it."
-        )
-    names = _check_header(path, lines[0])
-    if len(lines) == 1:
-        raise InputError(f"{path}, line {lines[0][0]}: the columns have no rows, expected one line per bin.")
-    table = np.array([_parse_row(path, line, names) for line in lines[1:]])
-    numbers = [number for number, _ in lines[1:]]
-    columns = {name: table[:, index] for index, name in enumerate(names)}
-    edges = _join_bins(path, numbers, columns[_LOW], columns[_HIGH])
-    rates = _check_rates(path, numbers, columns)
-    kind = metadata.pop(_ENERGY_KIND, "recoil")
+    table = read_table(path, example=_EXAMPLE, check_names=_check_names)
+    edges = _edges_of(path, table)
+    rates = _check_rates(path, table.numbers, table.columns)
+    comments, notes = _comments(table.comments)
+    kind = comments.pop(_ENERGY_KIND, "recoil")
     if kind not in ("recoil", "observed"):
         raise InputError(
             f"{path}: the comment '# {_ENERGY_KIND}: {kind}' is not understood, expected recoil or observed there."
+        )
+    made_by, complaint = _made_by(comments.pop(_MADE_BY, "{}"))
+    negative = np.any([rate < 0 for rate in rates.values()], axis=0)
+    if negative.any():
+        complaint += (
+            f"{int(negative.sum())} of {len(negative)} bins have a negative rate, as after a background was "
+            "subtracted; they are taken as they stand",
         )
     return Spectrum(
         energy_edges_eV=edges,
         rate_per_kg_day_keV=rates,
         energy_kind="observed" if kind == "observed" else "recoil",
-        metadata=metadata,
+        source=made_by.source,
+        observation=made_by.observation,
+        notes=(*notes, *complaint),
+        metadata=comments,
     )
+
+
+def _comments(lines: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return comments of the form `key: value`, and the notes among them."""
+    found: dict[str, str] = {}
+    notes: list[str] = []
+    for line in lines:
+        key, colon, value = line.partition(":")
+        if colon and _one_line(key) == _NOTE:
+            notes.append(value)
+        elif colon and key.strip():
+            found[_one_line(key)] = _one_line(value)
+    return found, tuple(notes)
+
+
+def _made_by(text: str) -> tuple[_MadeBy, tuple[str, ...]]:
+    """Return what a line says that a spectrum was made by; or nothing, and a note: the numbers are there."""
+    try:
+        return build(_MadeBy, json.loads(text), origin=_MADE_BY), ()
+    except (ValueError, TypeError, InputError) as error:
+        return _MadeBy(), (
+            f"the line '# {_MADE_BY}' is not understood ({error}): taken as a file of another program",
+        )
 
 
 def _one_line(text: str) -> str:
@@ -417,103 +500,73 @@ def _did_you_mean(found: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]}?" if close else ""
 
 
-def _read_text(path: Path) -> str:
-    text = text_of(path, what="a spectrum as CSV")
-    if not text.strip():
-        raise InputError(
-            f"{path}: the file is empty, expected a line {_LOW},{_HIGH},{_TOTAL} and one line per bin."
-        )
-    return text
-
-
-def _split_comments(path: Path, text: str) -> tuple[dict[str, str], list[tuple[int, list[str]]]]:
-    """Return metadata, and the other lines with their numbers, cut into cells."""
-    metadata: dict[str, str] = {}
-    lines: list[tuple[int, list[str]]] = []
-    # Not splitlines: it also cuts at characters that are no line ends in a text file.
-    for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
-        stripped = line.strip()
-        if stripped.startswith("#"):
-            key, colon, value = stripped.lstrip("#").strip().partition(":")
-            if colon and key.strip():
-                metadata[_one_line(key)] = _one_line(value)
-        elif stripped:
-            try:
-                cells = next(csv.reader([stripped]))
-            except csv.Error as error:
-                raise InputError(f"{path}, line {number}: not a line of CSV ({error}); correct it.") from error
-            lines.append((number, [cell.strip() for cell in cells]))
-    return metadata, lines
-
-
-def _check_header(path: Path, header: tuple[int, list[str]]) -> list[str]:
-    number, names = header
-    where = f"{path}, line {number}"
-    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
-        raise InputError(f"{where}: columns are separated by semicolons or tabs, expected commas; replace them.")
-    if _LOW not in names and all(_is_number(name) for name in names):
-        raise InputError(
-            f"{where}: found numbers, expected the names of the columns; "
-            f"put a line {_LOW},{_HIGH},{_TOTAL} above them."
-        )
+def _check_names(where: str, names: list[str]) -> list[str]:
+    """Return the names of the columns, having made sure that they are those of a spectrum."""
+    energies = [f"{name}_{unit}" for name in ("energy_low", "energy_high", *_CENTRES) for unit in _UNITS_eV]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{where}: the column {name} stands there twice, expected once; drop one.")
         element = name.removeprefix(f"{_TOTAL}_")
         if (
-            name in (_LOW, _HIGH, _TOTAL)
+            name in energies
+            or name == _TOTAL
             or name.startswith(_BAND)
             or (element != name and atomic_numbers.get(element, 0) > 0)
         ):
             continue
-        known = [_LOW, _HIGH, _TOTAL, *(f"{_TOTAL}_{symbol}" for symbol in atomic_numbers)]
+        known = [*energies, _TOTAL, *(f"{_TOTAL}_{symbol}" for symbol in atomic_numbers)]
         raise InputError(
             f"{where}: the column {name!r} is unknown, expected {_LOW}, {_HIGH}, {_TOTAL}_<element> or "
             f"{_TOTAL}.{_did_you_mean(name, known)}"
         )
-    missing = [name for name in (_LOW, _HIGH) if name not in names]
+    found = {name for name in names if name in energies}
+    ways = [{f"energy_low_{unit}", f"energy_high_{unit}"} for unit in _UNITS_eV]
+    ways += [{f"{name}_{unit}"} for name in _CENTRES for unit in _UNITS_eV]
+    missing = [] if found in ways else [name for name in (_LOW, _HIGH) if name not in names]
     if not any(name.startswith(_TOTAL) and not name.startswith(_BAND) for name in names):
         missing.append(f"{_TOTAL} (or {_TOTAL}_<element>)")
     if missing:
         raise InputError(f"{where}: found {', '.join(names)}; missing: {', '.join(missing)}. Add what is missing.")
+    if found not in ways:
+        raise InputError(
+            f"{where}: found {', '.join(sorted(found))}, expected {_LOW} and {_HIGH} alone; drop the others."
+        )
     return names
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _edges_of(path: Path, table: Table) -> NDArray[np.float64]:
+    """Return the (n + 1,) edges in eV that the columns of energy tell."""
+    for unit, scale in _UNITS_eV.items():
+        low, high = (table.columns.get(f"energy_{side}_{unit}") for side in ("low", "high"))
+        if low is not None and high is not None:
+            return _join_bins(path, table.numbers, low * scale, high * scale)
+        for name in _CENTRES:
+            if (centres := table.columns.get(f"{name}_{unit}")) is not None:
+                return _around(table.where, centres * scale)
+    raise InputError(f"{table.where}: no column of energy, expected {_LOW} and {_HIGH}")
 
 
-def _parse_row(path: Path, line: tuple[int, list[str]], names: list[str]) -> list[float]:
-    number, cells = line
-    if len(cells) != len(names):
-        raise InputError(
-            f"{path}, line {number}: found {len(cells)} cells, expected {len(names)} ({', '.join(names)}); "
-            "numbers take a decimal point, not a comma."
-        )
-    values = []
-    for name, cell in zip(names, cells, strict=True):
-        if not _is_number(cell):
-            raise InputError(
-                f"{path}, line {number}: {name} is {cell!r}, expected a number; correct or remove the line."
-            )
-        value = float(cell)
-        if not math.isfinite(value):
-            raise InputError(f"{path}, line {number}: {name} is {cell}, expected a finite number; correct it.")
-        if value < 0 and name not in (_LOW, _HIGH):
-            raise InputError(
-                f"{path}, line {number}: {name} is {cell}, expected a rate of at least 0; "
-                "a spectrum with the background subtracted cannot be used."
-            )
-        values.append(value)
-    return values
+def _around(where: str, centres_eV: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the edges of bins of equal width, or of equal ratio, around their centres."""
+    if len(centres_eV) > 1 and np.all(np.diff(centres_eV) > 0):
+        n = len(centres_eV)
+        step = (centres_eV[-1] - centres_eV[0]) / (n - 1)
+        if np.all(np.abs(np.diff(centres_eV) - step) <= _STEP_TOLERANCE * step):
+            edges = centres_eV[0] + step * (np.arange(n + 1) - 0.5)
+            edges[0] = 0.0 if abs(edges[0]) <= _STEP_TOLERANCE * step else edges[0]
+            return check_edges(edges, name=where)
+        if centres_eV[0] > 0:
+            step = np.log(centres_eV[-1] / centres_eV[0]) / (n - 1)
+            if np.all(np.abs(np.diff(np.log(centres_eV)) - step) <= _STEP_TOLERANCE * step):
+                return check_edges(centres_eV[0] * np.exp(step * (np.arange(n + 1) - 0.5)), name=where)
+    raise InputError(
+        f"{where}: bin centres at other than equal steps or ratios do not tell the bins; give the columns {_LOW} "
+        f"and {_HIGH}"
+    )
 
 
 def _join_bins(
-    path: Path, numbers: list[int], low_eV: NDArray[np.float64], high_eV: NDArray[np.float64]
+    path: Path, numbers: Sequence[int], low_eV: NDArray[np.float64], high_eV: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the (n + 1,) edges of bins that touch."""
     for index, number in enumerate(numbers):
@@ -541,7 +594,7 @@ def _join_bins(
 
 
 def _check_rates(
-    path: Path, numbers: list[int], columns: Mapping[str, NDArray[np.float64]]
+    path: Path, numbers: Sequence[int], columns: Mapping[str, NDArray[np.float64]]
 ) -> dict[str, NDArray[np.float64]]:
     """Return the rates by element, having compared their sum to the column `rate` if there are both."""
     prefix = f"{_TOTAL}_"
@@ -554,7 +607,8 @@ def _check_rates(
         return {UNRESOLVED: columns[_TOTAL]}
     if _TOTAL in columns:
         total = np.sum(list(rates.values()), axis=0)
-        wrong = np.abs(columns[_TOTAL] - total) > _SUM_TOLERANCE * np.maximum(total, columns[_TOTAL])
+        size = np.sum(np.abs(list(rates.values())), axis=0)
+        wrong = np.abs(columns[_TOTAL] - total) > _SUM_TOLERANCE * np.maximum(size, np.abs(columns[_TOTAL]))
         if np.any(wrong):
             index = int(np.argmax(wrong))
             raise InputError(

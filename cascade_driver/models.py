@@ -1,0 +1,385 @@
+"""Stored-energy models and how well they are known: of runs, of files, and published ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.formula import Formula
+from numpy.typing import NDArray
+
+from cascade_driver.analysis.directional import toward
+from cascade_driver.analysis.model import StoredEnergyModel, fit_stored_energy_model
+from cascade_driver.analysis.published import (
+    ASSUMPTION_ERROR,
+    PUBLISHED_MODELS,
+    CaWO4Assumptions,
+    assumption_replicas,
+    load_stored_energy_model,
+)
+from cascade_driver.campaign.rundir import RunDirectory, outside_said
+from cascade_driver.config import AnalysisSpec, RunInput, analysis_with, read_input
+from cascade_driver.errors import FitError, InputError
+from cascade_driver.simulation.crystal import CrystalSpec, assemble, axes_in_box_A, constituents
+from cascade_driver.simulation.frame import Direction, direction_in_box
+from cascade_driver.simulation.knock_on import choose_atom, site_rotations
+from cascade_driver.simulation.record import CascadeTable, concatenate
+from cascade_driver.simulation.spec import Protocol
+from cascade_driver.spectra.correction import species_of_elements
+from cascade_driver.spectra.daily_modulation import DailyModulation, daily_modulation
+from cascade_driver.spectra.ensemble import Ensemble, campaign_ensemble, with_potentials
+from cascade_driver.spectra.ensemble_content import ensemble_content, ensemble_of
+from cascade_driver.spectra.observe import KnownModel, check_crystal
+from cascade_driver.spectra.recoil_direction import laboratory_velocity_km_s
+from cascade_driver.spectra.request import DarkMatterRequest
+from cascade_driver.spectra.sources import requested_spectrum
+
+#: Names of files in a run directory.
+INPUT_FILE = "input.toml"
+MODEL_FILE = "model.json"
+
+
+def analysis_of(directory: RunDirectory) -> RunInput:
+    """Return the input that a run directory was made from.
+
+    Raises
+    ------
+    InputError
+        If it is not there any more.
+    """
+    path = directory.path / INPUT_FILE
+    if not path.is_file():
+        raise InputError(f"{directory.path}: no {INPUT_FILE} there; give the folder that `cascade run` made")
+    return read_input(path)
+
+
+def fit_run(
+    directory: RunDirectory, *, analysis: AnalysisSpec, out: Path | None = None
+) -> tuple[CascadeTable, StoredEnergyModel, Path]:
+    """Fit the stored-energy model to the finished cascades of a run, and write the model file with its errors.
+
+    Returns
+    -------
+    table, model, path
+        What was fitted, the model, and its file (`model.json` in the run directory by default).
+
+    Raises
+    ------
+    FitError
+        If the records do not allow a fit.
+    InputError
+        If a run with another potential that the input names cannot be found.
+    """
+    table, model = fitted_run(directory, analysis=analysis)
+    model = with_errors(table, model, analysis=analysis, relative_to=directory.path)
+    path = out or directory.path / MODEL_FILE
+    return table, model, model.save(path)
+
+
+def fitted_run(directory: RunDirectory, *, analysis: AnalysisSpec) -> tuple[CascadeTable, StoredEnergyModel]:
+    """Return the finished cascades of a run and the model fitted to them, without its errors; nothing is written.
+
+    Raises
+    ------
+    FitError
+        If the records do not allow a fit.
+    """
+    campaign = directory.load()
+    table = directory.table(campaign)
+    if len(table) == 0:
+        raise FitError(f"{directory.path}: no finished cascades; run the campaign first")
+    if any(group.then for group in campaign.groups):
+        single = campaign.single_kicks
+        table = table.select(np.array([name in single for name in table.id], dtype=bool))
+    if len(table) == 0:
+        raise FitError(
+            f"{directory.path}: every finished cascade has later kicks and no single recoil energy: a response "
+            "is fitted to [[recoils]] without [[recoils.then]]"
+        )
+    protocol = campaign.protocol
+    if analysis.direction is not None:
+        table = near_direction(table, protocol, analysis.direction, angular_width_deg=analysis.angular_width_deg)
+    fitted = fit_stored_energy_model(
+        table,
+        shape=analysis.shape,
+        order=analysis.order,
+        allow_failures=analysis.allow_failures,
+        provenance={
+            "campaign": campaign.title,
+            "crystal": protocol.crystal.name or str(protocol.crystal.file),
+            "potential": protocol.potential_name,
+            "potential_digest": protocol.potential_digest,
+            "protocol_digest": protocol.digest,
+            "cascades": f"{len(table)} of {campaign.size}",
+            **_direction_said(analysis),
+        },
+    )
+    return table, dataclasses.replace(
+        fitted,
+        notes=(*fitted.notes, *outside_said(directory.outside(campaign))),
+        crystal=crystal_formulas(protocol.crystal),
+        fallback_species=analysis.fallback_species,
+        extrapolate=analysis.extrapolate,
+        other_crystal=analysis.other_crystal,
+    )
+
+
+def crystal_formulas(crystal: CrystalSpec) -> tuple[str, ...]:
+    """Return the chemical formula of each crystal in the box; none if its file is not there any more."""
+    try:
+        cells = constituents(crystal)
+    except InputError:
+        return ()
+    return tuple(str(Formula(cell.get_chemical_formula()).reduce()[0].convert("metal")) for cell in cells.values())
+
+
+def rotations_of_sites(protocol: Protocol, species: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Return the point group of the site of each species in a run's crystal, (g, 3, 3), by species.
+
+    Raises
+    ------
+    InputError
+        If the crystal is a film, whose sites have too little symmetry to be told from it.
+    """
+    if protocol.crystal.is_film:
+        raise InputError("responses by direction are for bulk crystals: leave the direction out")
+    cells = constituents(protocol.crystal)
+    box = assemble(protocol.crystal, cells)
+    (cell,) = cells.values()
+    return {s: site_rotations(cell, int(box.get_array("cell_index")[choose_atom(box, s)])) for s in species}
+
+
+def near_direction(
+    table: CascadeTable, protocol: Protocol, direction: Direction, *, angular_width_deg: float
+) -> CascadeTable:
+    """Return the cascades of a run weighted for recoils near one direction of the crystal, see `toward`.
+
+    Raises
+    ------
+    InputError
+        If the direction is none, or the crystal a film.
+    """
+    rotations = rotations_of_sites(protocol, sorted({str(s) for s in table.species}))
+    axes_A = axes_in_box_A(protocol.crystal, constituents(protocol.crystal))
+    vector = direction_in_box(direction, axes_A=axes_A)
+    parts = [
+        toward(
+            table.select(table.species == species),
+            vector,
+            rotations=of_site,
+            angular_width_deg=angular_width_deg,
+        )
+        for species, of_site in rotations.items()
+    ]
+    return concatenate(parts)
+
+
+def _direction_said(analysis: AnalysisSpec) -> dict[str, str]:
+    if analysis.direction is None:
+        return {}
+    given = analysis.direction
+    said = f"{given} of the crystal" if isinstance(given, str) else f"({', '.join(f'{x:g}' for x in given)})"
+    return {"direction": f"recoils within {analysis.angular_width_deg:g} degrees of {said}"}
+
+
+def run_ensemble(
+    table: CascadeTable, model: StoredEnergyModel, *, analysis: AnalysisSpec, relative_to: Path | None = None
+) -> Ensemble:
+    """Return what a run leaves uncertain of its model; always the same for the same cascades.
+
+    Runs with other potentials that its input names are looked for from the run directory, `relative_to`.
+
+    Raises
+    ------
+    InputError, FitError
+        If one of those cannot be found or fitted.
+    """
+    place = relative_to or Path()
+    changes = {name: getattr(analysis, name) for name in ("direction", "angular_width_deg") if analysis.direction}
+    return campaign_ensemble(
+        table,
+        model,
+        unit=analysis.resampling,
+        allow_failures=analysis.allow_failures,
+        potentials={name: central_model(str(place / name), **changes) for name in analysis.potential_runs},
+        rng=np.random.default_rng(0),
+    )
+
+
+def with_errors(
+    table: CascadeTable, model: StoredEnergyModel, *, analysis: AnalysisSpec, relative_to: Path | None = None
+) -> StoredEnergyModel:
+    """Return a model that carries what its run leaves uncertain of it (`run_ensemble`), also into its file."""
+    ensemble = run_ensemble(table, model, analysis=analysis, relative_to=relative_to)
+    return dataclasses.replace(model, uncertainty=ensemble_content(ensemble))
+
+
+def names_a_run(given: str) -> bool:
+    """Return whether a model is meant to be a run directory; the name of a published one never is."""
+    return given not in PUBLISHED_MODELS and Path(given).is_dir()
+
+
+def central_model(given: str, **changes: Any) -> StoredEnergyModel:
+    """Return the model of a run directory, of a model file, or a published one.
+
+    A run is fitted as its input says, with changes of its [analysis].
+
+    Raises
+    ------
+    InputError, FitError
+        If there is none, or a run does not allow a fit.
+    """
+    if not names_a_run(given):
+        return model_of_file(given)
+    directory = RunDirectory(Path(given).resolve())
+    analysis = analysis_with(analysis_of(directory).analysis or AnalysisSpec(), **changes)
+    return fitted_run(directory, analysis=analysis)[1]
+
+
+def model_of_file(given: str, *, assumptions: CaWO4Assumptions | None = None) -> StoredEnergyModel:
+    """Return the model of a file, or a published one; the complaint also thinks of run directories.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if assumptions is None and given not in PUBLISHED_MODELS and not Path(given).exists():
+        close = difflib.get_close_matches(given, PUBLISHED_MODELS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"published ones are {', '.join(PUBLISHED_MODELS)}"
+        raise InputError(f"{given}: no such model file or run directory, nor a model of this name; {hint}")
+    return load_stored_energy_model(given, assumptions=assumptions)
+
+
+def known_model(
+    given: Sequence[str],
+    *,
+    assumptions: CaWO4Assumptions | None = None,
+    assumption_error: float = ASSUMPTION_ERROR,
+    direction: Direction | None = None,
+    angular_width_deg: float = 15.0,
+) -> KnownModel:
+    """Return the first of some models with its errors; the others are the same with other potentials.
+
+    A run, and its model file, brings the bootstrap of its cascades, the covariance of its fits and its alternative
+    shapes; a published model draws of what it assumes. The distances of all further ones from the first are the
+    error of the potential. They contain the statistical errors of both campaigns, so that this error is too large
+    rather than too small.
+
+    Parameters
+    ----------
+    given : sequence of str
+        Run directories, model files or names of published models. Those that the input of the first one names as
+        `potential_runs` count as well.
+    assumptions : CaWO4Assumptions, optional
+        Of the published model.
+    assumption_error : float
+        See `assumption_replicas`.
+    direction : optional
+        Of the recoils, for runs, as in `AnalysisSpec`; by default what their inputs say.
+    angular_width_deg : float
+        See `toward`.
+
+    Raises
+    ------
+    InputError
+        If one cannot be found, is named twice or of another crystal, or something without cascades is asked for a
+        direction.
+    FitError
+        If a run does not allow a fit.
+    """
+    first, *others = given
+    paths = [name if name in PUBLISHED_MODELS else Path(name).resolve() for name in given]
+    if twice := [name for name, path in zip(given, paths, strict=True) if paths.count(path) > 1]:
+        raise InputError(f"{twice[0]}: given twice as a model; each potential counts once")
+    if direction is not None and (files := [name for name in given if not names_a_run(name)]):
+        raise InputError(
+            f"{files[0]}: only the cascades of a run directory know directions; give one in its place"
+        )
+    changes: dict[str, Any] = (
+        {} if direction is None else {"direction": direction, "angular_width_deg": angular_width_deg}
+    )
+    potentials = {name: central_model(name, **changes) for name in others}
+    if names_a_run(first):
+        if assumptions is not None:
+            raise InputError(f"{first}: assumptions are for published models only; a run has its own numbers")
+        directory = RunDirectory(Path(first).resolve())
+        analysis = analysis_with(analysis_of(directory).analysis or AnalysisSpec(), **changes)
+        table, model = fitted_run(directory, analysis=analysis)
+        model = with_errors(table, model, analysis=analysis, relative_to=directory.path)
+    else:
+        model = model_of_file(first, assumptions=assumptions)
+    for name, other in potentials.items():
+        if model.crystal and other.crystal and set(model.crystal) != set(other.crystal):
+            raise InputError(
+                f"{name} is a model of {' on '.join(other.crystal)}, {first} one of {' on '.join(model.crystal)}: "
+                "give models of one crystal with other potentials"
+            )
+    ensemble = ensemble_of(model)
+    if first in PUBLISHED_MODELS:
+        rng = np.random.default_rng(0)
+        drawn = assumption_replicas(assumptions, relative_error=assumption_error, rng=rng)
+        note = f"{first}: each assumed number varies by {assumption_error:.0%}, the printed means not at all"
+        ensemble = dataclasses.replace(ensemble, assumptions={"W": drawn}, notes=(note,))
+    return KnownModel(model=model, ensemble=with_potentials(ensemble, model, potentials))
+
+
+def modulation_of_run(
+    directory: RunDirectory,
+    request: DarkMatterRequest,
+    *,
+    times: Sequence[datetime.datetime],
+    latitude_deg: float,
+    longitude_deg: float,
+    crystal: NDArray[np.float64],
+    threshold_eV: float,
+    fallback_species: str | None = None,
+    other_crystal: bool = False,
+) -> DailyModulation:
+    """Return how the counts of dark matter above a threshold vary with the hour, by the cascades of a run.
+
+    Parameters
+    ----------
+    directory : RunDirectory
+    request : DarkMatterRequest
+    times : sequence of datetime.datetime
+    latitude_deg, longitude_deg : float
+        Of the laboratory, north and east.
+    crystal : (3, 3) float
+        From the frame of the laboratory to that of the crystal, see `crystal_from_laboratory`.
+    threshold_eV : float
+    fallback_species : str, optional
+        Whose response stands for elements that were not simulated; by default what the run says.
+    other_crystal : bool
+        As in `observe`.
+
+    Raises
+    ------
+    InputError, FitError
+        As `daily_modulation`; or if the target is not the crystal of the run.
+    """
+    analysis = analysis_of(directory).analysis or AnalysisSpec()
+    table, model = fitted_run(directory, analysis=analysis)
+    fallback = fallback_species or model.response_fallback
+    spectrum = requested_spectrum(request)
+    used = species_of_elements(spectrum.elements, list(model.species), fallback)
+    check_crystal(model, target=request.target, used=used, other_crystal=other_crystal or model.other_crystal)
+    velocities = [
+        crystal @ laboratory_velocity_km_s(t, latitude_deg=latitude_deg, longitude_deg=longitude_deg)
+        for t in times
+    ]
+    return daily_modulation(
+        spectrum,
+        table,
+        velocities_km_s=np.array(velocities),
+        mass_GeV=request.mass_GeV,
+        rotations=rotations_of_sites(directory.load().protocol, sorted(model.species)),
+        threshold_eV=threshold_eV,
+        fallback_species=fallback,
+        allow_failures=analysis.allow_failures,
+    )

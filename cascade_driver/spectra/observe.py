@@ -1,0 +1,575 @@
+"""The one road from a recoil spectrum to what a detector sees of it.
+
+A source (a request, which has a spectrum at any energy, or a spectrum from elsewhere, which ends where its bins
+end) goes through the response of each recoiling element, then through the detector:
+
+    recoils -> stored energy taken off -> resolution, threshold, efficiency -> observed, beside expected
+
+Inputs of campaigns, `cascade spectrum --model`, `cascade correct` and Python all come this way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+from ase.formula import Formula
+from numpy.typing import ArrayLike, NDArray
+
+from cascade_driver.analysis.model import SAFE_PROBABILITY_BELOW, SpeciesModel, Status, StoredEnergyModel
+from cascade_driver.analysis.response import Response, observed_edges, response
+from cascade_driver.errors import InputError
+from cascade_driver.spectra.binning import continued_edges
+from cascade_driver.spectra.correction import (
+    borrowing_notes,
+    correct,
+    largest_borrowed_share,
+    shortcut_error,
+    species_of_elements,
+)
+from cascade_driver.spectra.detector import Detector, apply_detector, detection_matrix
+from cascade_driver.spectra.ensemble import Ensemble, SpectrumBands, bands_of_file, correction_bands
+from cascade_driver.spectra.ensemble_content import ensemble_of
+from cascade_driver.spectra.neutron_capture import observed_capture_spectrum
+from cascade_driver.spectra.request import (
+    AnySpectrumRequest,
+    CaptureRequest,
+    CevnsRequest,
+    request_title,
+    requested_edges,
+)
+from cascade_driver.spectra.sources import (
+    gamma_timing,
+    is_as_requested,
+    requested_spectrum,
+    source_members_of,
+    table_of,
+)
+from cascade_driver.spectra.spectrum import UNRESOLVED, Observation, Spectrum, check_edges, read_spectrum, rebin
+from cascade_driver.spectra.target import parse_target
+
+#: Only this share of the recoils stores more than what is taken as the most that is stored.
+RARELY_STORED = 1e-4
+
+#: So many standard deviations a resolution carries energies.
+RESOLUTION_REACH = 5.0
+
+#: A spectrum whose last bin has no more than this share of the highest rate has ended by itself.
+ENDED = 1e-9
+
+#: Where a detector has no threshold, what is looked at begins at this share of the range.
+_TENTH = 0.1
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownModel:
+    """A stored-energy model, and what is uncertain of it.
+
+    Attributes
+    ----------
+    model : StoredEnergyModel
+    ensemble : Ensemble, optional
+        By default what the model itself tells (`ensemble_of`).
+    """
+
+    model: StoredEnergyModel
+    ensemble: Ensemble | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """A spectrum without and with the loss to stored energy, all else equal.
+
+    Attributes
+    ----------
+    name : str
+        Short, fit for a file name.
+    title : str
+        For people.
+    expected : Spectrum
+        As if no recoil stored energy.
+    observed : Spectrum
+        With the stored energy taken off; its bins may be others, see `observed_in_same_bins`.
+    bands : SpectrumBands, optional
+        Errors of `observed`, in the bins of `expected`.
+    complete_eV : (float, float), optional
+        Observed energies between which nothing is missing that recoils beyond the range would bring; none where
+        something is missing everywhere.
+    threshold_eV : float, optional
+        Of the detector, if there is one.
+    borrowed : mapping of str to str
+        Species whose response stood for an element, by that element; '' is a spectrum not resolved by element.
+    notes : tuple of str
+        What a reader must know, a sentence each.
+    """
+
+    name: str
+    title: str
+    expected: Spectrum
+    observed: Spectrum
+    bands: SpectrumBands | None = None
+    complete_eV: tuple[float, float] | None
+    threshold_eV: float | None = None
+    borrowed: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def observed_in_same_bins(self) -> Spectrum:
+        """The observed spectrum in the bins of the expected one."""
+        return rebin(self.observed, self.expected.energy_edges_eV)
+
+    @property
+    def ratio(self) -> Array:
+        """(n,) observed to expected rate in the n bins of `expected`; nan where none is expected."""
+        expected = self.expected.total_rate_per_kg_day_keV
+        observed = self.observed_in_same_bins.total_rate_per_kg_day_keV
+        return np.divide(observed, expected, out=np.full_like(expected, np.nan), where=expected > 0)
+
+    @property
+    def is_complete(self) -> NDArray[np.bool_]:
+        """(n,) which bins of `expected` lie in `complete_eV`."""
+        low, high = self.complete_eV or (math.inf, -math.inf)
+        edges = self.expected.energy_edges_eV
+        # an edge that rounding puts a hair outside
+        return np.asarray((edges[:-1] >= low - 1e-9 * abs(low)) & (edges[1:] <= high + 1e-9 * abs(high)))
+
+    @property
+    def range_eV(self) -> tuple[float, float]:
+        """Observed energies that matter: complete, and above the threshold or a tenth of the range."""
+        edges = self.expected.energy_edges_eV
+        low, high = self.complete_eV or (float(edges[0]), float(edges[-1]))
+        return max(low, self.threshold_eV or _TENTH * high), high
+
+    @property
+    def status(self) -> Status:
+        """That of the model."""
+        return self.observed.observation.status if self.observed.observation else "qualitative"
+
+
+def observe(
+    source: AnySpectrumRequest | Spectrum,
+    model: KnownModel | StoredEnergyModel,
+    *,
+    detector: Detector | None = None,
+    edges_eV: ArrayLike | None = None,
+    bands: bool = True,
+    fallback_species: str | None = None,
+    extrapolate: bool = False,
+    other_crystal: bool = False,
+    name: str = "",
+    title: str = "",
+) -> Observed:
+    """Return what a detector sees of a source of recoils, beside what it would see if none stored energy.
+
+    Recoils above the range come to lie in it by what they lose, and those on either side by the resolution: a
+    request is made so much wider, as far as the model reaches, and cut back. A spectrum that carries its request
+    and has the counts that the request makes is such a source, too; any other one ends where its bins end.
+
+    Parameters
+    ----------
+    source : DarkMatterRequest, CevnsRequest, CaptureRequest or Spectrum
+        A spectrum is one of recoil energy.
+    model : KnownModel or StoredEnergyModel
+        Of a `StoredEnergyModel` errors are those that it tells itself, see `ensemble_of`.
+    detector : Detector, optional
+    edges_eV : (n + 1,) array_like, optional
+        Bins of the result; by default those of the source.
+    bands : bool
+        Whether to work out the error bands.
+    fallback_species : str, optional
+        Whose response stands for elements of the crystal that were not simulated; by default what the model's run
+        says, and the only species of a model of one.
+    extrapolate : bool
+        Use the model outside the simulated energies, even if its run does not say so. A note tells the energies.
+    other_crystal : bool
+        Use the model for a target that is not its crystal. A note says so.
+    name, title : str
+        For files and people; by default from the source.
+
+    Raises
+    ------
+    InputError
+        If the source is of another crystal, an element has no response, the simulated range is left, or the
+        spectrum is one of observed energy.
+    """
+    known = model if isinstance(model, KnownModel) else KnownModel(model=model)
+    law = dataclasses.replace(
+        known.model,
+        fallback_species=fallback_species or known.model.fallback_species,
+        extrapolate=extrapolate or known.model.extrapolate,
+        other_crystal=other_crystal or known.model.other_crystal,
+    )
+    request, notes = _request_of(source)
+    used, said = _species_used(source, request, law)
+    recoil, wanted, reach_eV = _recoils(source, request, law, used, detector=detector, edges_eV=edges_eV)
+    complete, lacking = _completeness(recoil, wanted, reach_eV=reach_eV, detector=detector)
+    counted = _with_counts(recoil)
+    after, responses = _stored_energy_off(counted, request, law, used)
+    whole = observed_edges(recoil.energy_edges_eV)
+    threshold = detector.threshold_eV if detector else None
+    made = Observed(
+        name=name or (request.kind if request else "spectrum"),
+        title=title or (request_title(request) if request else "spectrum"),
+        expected=rebin(_detected(recoil, detector), wanted),
+        observed=rebin(_detected(rebin(after, whole), detector), _up_to(whole, float(wanted[-1]))),
+        complete_eV=complete,
+        threshold_eV=threshold,
+        borrowed={element: species for element, species in used.items() if element != species},
+    )
+    notes += recoil.notes + said + lacking + after.notes + _extrapolation(law, used, counted)
+    notes += _of_one_response(counted, responses, used, range_eV=made.range_eV)
+    if bands:
+        found = _bands(recoil, known.ensemble or ensemble_of(law), law, detector=detector, edges_eV=wanted)
+        rate = made.observed_in_same_bins.total_rate_per_kg_day_keV
+        made = dataclasses.replace(made, bands=found.centred_on(rate))
+        notes += found.notes
+    notes = tuple(dict.fromkeys((*notes, *law.notes)))
+    observed = dataclasses.replace(
+        made.observed,
+        energy_kind="observed",
+        source=recoil.source,
+        observation=Observation(
+            model=law.name,
+            status=law.status,
+            complete_eV=complete,
+            threshold_eV=threshold,
+            borrowed=dict(made.borrowed),
+        ),
+        notes=notes,
+        metadata={**recoil.metadata, **({"detector": str(detector)} if detector else {})},
+    )
+    return dataclasses.replace(made, observed=observed, notes=notes)
+
+
+def expect(request: AnySpectrumRequest, *, detector: Detector | None = None) -> Spectrum:
+    """Return a requested spectrum as a detector sees it if no recoil stores energy.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made.
+    """
+    wanted = requested_edges(request)
+    edges = _continued(wanted, request, detector, up_to_eV=float(wanted[-1]) + _resolved_eV(detector, wanted[-1]))
+    return rebin(_detected(requested_spectrum(request, energy_edges_eV=edges), detector), wanted)
+
+
+def observed_of_files(expected: Path, observed: Path, *, title: str) -> Observed:
+    """Return two spectra on disk, one without and one with the loss, with the bands that the second one carries.
+
+    Raises
+    ------
+    InputError
+        If one cannot be read, the ranges have nothing in common, or the first is a corrected spectrum.
+    """
+    before, after = read_spectrum(expected), read_spectrum(observed)
+    if before.observation is not None:
+        raise InputError(
+            f"{expected}: corrected for stored energy already; give the spectrum without it first: "
+            "EXPECTED.csv OBSERVED.csv"
+        )
+    edges, other = before.energy_edges_eV, after.energy_edges_eV
+    if not (edges[0] < other[-1] and other[0] < edges[-1]):
+        raise InputError(f"{expected} and {observed} have no energy in common: they are not of one source")
+    bands = bands_of_file(observed)
+    if bands is not None and not np.array_equal(edges, other):
+        # a band has no meaning in bins that are put together from others
+        same = int(np.isin(other, edges).sum()) == len(edges)
+        bands = bands.within(float(edges[0]), float(edges[-1])) if same else None
+    about = after.observation
+    return Observed(
+        name=observed.stem,
+        title=title,
+        expected=before,
+        observed=after,
+        bands=bands,
+        complete_eV=about.complete_eV if about else (float(edges[0]), float(edges[-1])),
+        threshold_eV=about.threshold_eV if about else None,
+        borrowed=about.borrowed if about else {},
+        notes=after.notes,
+    )
+
+
+# -- whose crystal ---------------------------------------------------------------------------------------------
+
+
+def check_crystal(
+    model: StoredEnergyModel, *, target: str | None, used: Mapping[str, str], other_crystal: bool = False
+) -> tuple[str, ...]:
+    """Return notes on whether a spectrum is of the crystal of a model; refused if not, unless by an explicit word.
+
+    Parameters
+    ----------
+    model : StoredEnergyModel
+    target : str, optional
+        Formula of what the recoils happen in, if that is known.
+    used : mapping of str to str
+        Species whose response each element of the spectrum goes through.
+    other_crystal : bool
+        The explicit word.
+
+    Raises
+    ------
+    InputError
+        If the target or an element is not that of the crystal, or the model cannot tell and one species would
+        stand for another element.
+    """
+    elements = [element for element in used if element != UNRESOLVED]
+    lent = [element for element in elements if used[element] != element]
+    crystal = " on ".join(model.crystal)
+    remedy = "simulate it, or ask for it by --other-crystal (other_crystal = true)"
+    if not model.crystal:
+        if lent and not other_crystal:
+            raise InputError(
+                f"the model does not say of which crystal it is, and {', '.join(lent)} would borrow the response "
+                f"of {', '.join(dict.fromkeys(used[e] for e in lent))}: fit its run again, or ask for it by "
+                "--other-crystal (other_crystal = true)"
+            )
+        return ("the model does not say of which crystal it is: nothing tells whether the spectrum is of another",)
+    compositions = [_composition(formula) for formula in model.crystal]
+    formula = parse_target(target).formula if target else None
+    foreign = [e for e in elements if not any(e in composition for composition in compositions)]
+    if not foreign and (formula is None or _composition(formula) in compositions):
+        return ()
+    what = f"target {formula}" if formula else ", ".join(foreign)
+    if not other_crystal:
+        raise InputError(f"{what}: not of the crystal of the model, which is {crystal}; {remedy}")
+    return (f"{what} is corrected by the response of another crystal, {crystal}, as was asked for",)
+
+
+def _composition(formula: str) -> dict[str, int]:
+    """Return the smallest whole numbers of atoms in a formula."""
+    counts = Formula(formula).count()
+    common = reduce(math.gcd, counts.values())
+    return {element: number // common for element, number in counts.items()}
+
+
+# -- where the recoils come from -------------------------------------------------------------------------------
+
+
+def _request_of(source: AnySpectrumRequest | Spectrum) -> tuple[AnySpectrumRequest | None, tuple[str, ...]]:
+    """Return what a source can be made by at any energy, if it can; and what there is to say."""
+    if not isinstance(source, Spectrum):
+        return source, ()
+    if source.energy_kind != "recoil":
+        raise InputError(
+            "The spectrum is already in observed energy, expected recoil energy; "
+            "a correction is applied once, take the spectrum from before it."
+        )
+    if source.source is None or is_as_requested(source):
+        return source.source, source.notes
+    changed = (
+        "the counts are not those that the source in the header makes: they are taken as they stand, without the "
+        "errors of the source"
+    )
+    return None, (*source.notes, changed)
+
+
+def _species_used(
+    source: AnySpectrumRequest | Spectrum, request: AnySpectrumRequest | None, law: StoredEnergyModel
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the species whose response each element goes through, having made sure that the crystal is right."""
+    target = request.target if request else None
+    elements = source.rate_per_kg_day_keV if isinstance(source, Spectrum) else parse_target(source.target).elements
+    lender = law.response_fallback
+    # the crystal first: of another one no response of an element would help
+    said = check_crystal(
+        law,
+        target=target,
+        used={e: e if e in law.species else lender or e for e in elements},
+        other_crystal=law.other_crystal,
+    )
+    return species_of_elements(elements, list(law.species), lender), said
+
+
+def _recoils(
+    source: AnySpectrumRequest | Spectrum,
+    request: AnySpectrumRequest | None,
+    law: StoredEnergyModel,
+    used: Mapping[str, str],
+    *,
+    detector: Detector | None,
+    edges_eV: ArrayLike | None,
+) -> tuple[Spectrum, Array, float]:
+    """Return the recoils, also beyond the bins wanted if the source has them; those bins; how far losses reach."""
+    if edges_eV is not None:
+        wanted = check_edges(edges_eV, floor_eV=0.0)
+    else:
+        wanted = source.energy_edges_eV if isinstance(source, Spectrum) else requested_edges(source)
+    simulated = [law[species] for species in dict.fromkeys(used.values())]
+    top = float(wanted[-1])
+    reach_eV = max(_most_stored_eV(one, top) for one in simulated) + _resolved_eV(detector, top)
+    if request is None:
+        assert isinstance(source, Spectrum)
+        return dataclasses.replace(source, source=None), wanted, reach_eV
+    end = top + reach_eV
+    if not law.extrapolate:
+        end = min(end, *(one.maximum_recoil_energy_eV for one in simulated))
+    edges = _continued(wanted, request, detector, up_to_eV=end)
+    return requested_spectrum(request, energy_edges_eV=edges), wanted, reach_eV
+
+
+def _continued(wanted: Array, request: AnySpectrumRequest, detector: Detector | None, *, up_to_eV: float) -> Array:
+    """Return bins that go on to an energy above, and below as far as the resolution carries."""
+    low = float(wanted[0])
+    if isinstance(request, CevnsRequest) and request.magnetic_moment_bohr > 0:
+        down_to_eV = low  # its rate grows without end towards 0
+    else:
+        down_to_eV = max(low - _resolved_eV(detector, low), 0.0)
+    return continued_edges(wanted, up_to_eV=up_to_eV, down_to_eV=down_to_eV)
+
+
+def _up_to(edges_eV: Array, top_eV: float) -> Array:
+    return edges_eV[edges_eV <= top_eV * (1 + 1e-12)]
+
+
+def _with_counts(recoil: Spectrum) -> Spectrum:
+    """Return a spectrum without its last bins in which nothing is: no response is needed there."""
+    filled = np.flatnonzero(recoil.total_rate_per_kg_day_keV)
+    last = int(filled[-1]) if len(filled) else 0
+    return rebin(recoil, recoil.energy_edges_eV[: last + 2])
+
+
+def _completeness(
+    recoil: Spectrum, wanted: Array, *, reach_eV: float, detector: Detector | None
+) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
+    """Return between which observed energies no recoil beyond the bins is missing."""
+    rate, edges = np.abs(recoil.total_rate_per_kg_day_keV), recoil.energy_edges_eV
+    bottom, top, end = float(edges[0]), float(wanted[-1]), float(edges[-1])
+    low, high = float(wanted[0]), min(top, end)
+    if bottom > 0:
+        low = max(low, bottom + _resolved_eV(detector, bottom))
+    notes: tuple[str, ...] = ()
+    if rate[-1] > ENDED * rate.max(initial=0.0) and end < (top + reach_eV) * (1 - 1e-9):
+        high = min(high, end - reach_eV)
+        notes = (
+            f"complete below {max(high, 0.0):.5g} eV alone: above it recoils of more than {end:.5g} eV are missing"
+            + ("; are the energies of the spectrum keV?" if high <= low else ""),
+        )
+    return ((low, high) if low < high else None), notes
+
+
+def _most_stored_eV(model: SpeciesModel, recoil_energy_eV: float) -> float:
+    """Return the stored energy that hardly any of the recoils a little above an energy exceeds."""
+    first = float(model.distribution.quantile(1 - RARELY_STORED, recoil_energy_eV).item())
+    return float(model.distribution.quantile(1 - RARELY_STORED, recoil_energy_eV + first).item())
+
+
+def _resolved_eV(detector: Detector | None, energy_eV: float) -> float:
+    """Return how far a resolution carries energies."""
+    return RESOLUTION_REACH * float(detector.sigma_eV(energy_eV)) if detector else 0.0
+
+
+# -- through the response and the detector ---------------------------------------------------------------------
+
+
+def _stored_energy_off(
+    recoil: Spectrum, request: AnySpectrumRequest | None, law: StoredEnergyModel, used: Mapping[str, str]
+) -> tuple[Spectrum, dict[str, Response]]:
+    """Return what remains of the recoils, and the response of each species."""
+    responses = {
+        species: response(law, species, recoil_edges_eV=recoil.energy_edges_eV, extrapolate=law.extrapolate)
+        for species in dict.fromkeys(used.values())
+    }
+    if isinstance(request, CaptureRequest):
+        return _observed_captures(request, law, recoil.energy_edges_eV), responses
+    after = correct(recoil, responses, fallback_species=law.response_fallback)
+    return dataclasses.replace(after, notes=borrowing_notes(used)), responses
+
+
+def _extrapolation(law: StoredEnergyModel, used: Mapping[str, str], recoil: Spectrum) -> tuple[str, ...]:
+    """Return at which energies each response is used outside of what was simulated."""
+    notes = []
+    bottom, top = (float(recoil.energy_edges_eV[i]) for i in (0, -1))
+    for species in dict.fromkeys(used.values()):
+        one = law[species]
+        low, high = one.minimum_recoil_energy_eV, one.maximum_recoil_energy_eV
+        if top > high * (1 + 1e-12):
+            notes.append(
+                f"{species}: extrapolated from {high:g} eV, the highest simulated energy, to {top:.5g} eV"
+            )
+        probability = float(one.defect_probability(low).item())
+        if bottom < low and probability > SAFE_PROBABILITY_BELOW:
+            notes.append(
+                f"{species}: extrapolated from {low:g} eV, the lowest simulated energy, where the defect "
+                f"probability is still {probability:.2f}, down to {bottom:.5g} eV"
+            )
+    return tuple(notes)
+
+
+def _observed_captures(request: CaptureRequest, law: StoredEnergyModel, recoil_edges_eV: Array) -> Spectrum:
+    """Return what remains after neutron capture: a nucleus that recoils twice stores energy twice."""
+    return observed_capture_spectrum(
+        law,
+        target=request.target,
+        neutron_flux_cm2_s=request.neutron_flux_cm2_s,
+        energy_edges_eV=observed_edges(recoil_edges_eV),
+        timing=gamma_timing(request),
+        unresolved=request.unresolved,
+        continuum_temperature_MeV=request.continuum_temperature_MeV,
+        table=table_of(request),
+        fallback_species=law.response_fallback,
+        extrapolate=law.extrapolate,
+    )
+
+
+def _detected(spectrum: Spectrum, detector: Detector | None) -> Spectrum:
+    return spectrum if detector is None else apply_detector(spectrum, detector)
+
+
+def _bands(
+    recoil: Spectrum,
+    ensemble: Ensemble,
+    law: StoredEnergyModel,
+    *,
+    detector: Detector | None,
+    edges_eV: Array,
+) -> SpectrumBands:
+    """Return the error bands after the detector, if there is one."""
+    before = observed_edges(recoil.energy_edges_eV)
+    matrix = None
+    if detector is not None:
+        matrix = detection_matrix(detector, energy_edges_eV=before, reconstructed_edges_eV=before)
+    return correction_bands(
+        recoil,
+        ensemble,
+        fallback_species=law.response_fallback,
+        detector_matrix=matrix,
+        energy_edges_eV=edges_eV,
+        source_counts=source_members_of(recoil),
+    )
+
+
+def _of_one_response(
+    recoil: Spectrum,
+    responses: Mapping[str, Response],
+    used: Mapping[str, str],
+    *,
+    range_eV: tuple[float, float],
+) -> tuple[str, ...]:
+    """Return in words what one response for all elements costs, or at most may cost."""
+    low, high = range_eV
+    if not low < high or len(used) < 2 or not recoil.total_counts_per_kg_day > 0:
+        return ()
+    missing = [element for element, species in used.items() if element != species]
+    if missing:
+        known = [element for element in used if element not in missing]
+        share = largest_borrowed_share(recoil, known, low_eV=low, high_eV=high)
+        return (
+            f"recoils of {', '.join(missing)}, not simulated, are up to {share:.1%} of a bin between {low:g} and "
+            f"{high:g} eV",
+        )
+    counts = recoil.counts_per_kg_day
+    largest = max(used, key=lambda e: float(counts[e].sum()))
+    try:
+        error = shortcut_error(recoil, responses, species=largest, low_eV=low, high_eV=high)
+    except InputError:
+        return ()  # no rate in the range
+    return (f"{error}, between {low:g} and {high:g} eV",)

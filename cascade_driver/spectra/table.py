@@ -1,0 +1,156 @@
+"""A table of numbers in a text file as people and programs write it: comments, names of the columns, rows."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_driver.errors import InputError
+from cascade_driver.files import text_of
+
+#: What separates cells, the surest sign first; then a comma, which may also be a decimal one, then blanks.
+_SURE = (";", "\t")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Table:
+    """The content of a file.
+
+    Attributes
+    ----------
+    where : str
+        File and line of the names, for messages.
+    comments : tuple of str
+        Lines that begin with #, without it.
+    columns : mapping of str to (n,) float
+    numbers : tuple of int
+        Line number of each row.
+    """
+
+    where: str
+    comments: tuple[str, ...]
+    columns: dict[str, NDArray[np.float64]]
+    numbers: tuple[int, ...]
+
+
+def read_table(path: Path, *, example: str, check_names: Callable[[str, list[str]], list[str]]) -> Table:
+    """Return the table in a file.
+
+    Cells are separated by semicolons, tabs, commas or blanks; unless by commas, numbers may have decimal commas.
+    Where the first line that is no comment holds numbers, the comment before it may hold the names of the columns,
+    as `numpy.savetxt` writes them.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    example : str
+        Names of the columns, for messages.
+    check_names : callable
+        Given where they stand and the names, returns those to go by, or raises.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is none; the message names the line, what was found, what was expected.
+    """
+    comments: list[tuple[int, str]] = []
+    lines: list[tuple[int, str]] = []
+    # Not splitlines: it also cuts at characters that are no line ends in a text file.
+    text = _read_text(path, example).replace("\r\n", "\n").replace("\r", "\n")
+    for number, line in enumerate(map(str.strip, text.split("\n")), start=1):
+        if line.startswith("#"):
+            comments.append((number, line.lstrip("#").strip()))
+        elif line:
+            lines.append((number, line))
+    if not lines:
+        raise InputError(f"{path}: no table found, expected a line {example} and one line per bin below it.")
+    before = [comment for comment in comments if comment[0] < lines[0][0]]
+    if _is_row(lines[0][1]) and before and _names_columns(before[-1][1], lines[0][1]):
+        lines.insert(0, before[-1])
+    number, header = lines[0]
+    where = f"{path}, line {number}"
+    if _is_row(header):
+        raise InputError(
+            f"{where}: found numbers, expected the names of the columns; put a line {example} above them."
+        )
+    separator = _separator(header)
+    names = check_names(where, _cells(where, header, separator))
+    if len(lines) == 1:
+        raise InputError(f"{where}: the columns have no rows, expected one line per bin.")
+    rows = [_row(f"{path}, line {number}", line, names, separator) for number, line in lines[1:]]
+    return Table(
+        where=where,
+        comments=tuple(comment for _, comment in comments),
+        columns=dict(zip(names, np.array(rows).T, strict=True)),
+        numbers=tuple(number for number, _ in lines[1:]),
+    )
+
+
+def _read_text(path: Path, example: str) -> str:
+    text = text_of(path, what="a spectrum as CSV")
+    if not text.strip():
+        raise InputError(f"{path}: the file is empty, expected a line {example} and one line per bin.")
+    return text
+
+
+def _separator(line: str) -> str:
+    """Return what separates the cells of a line; a blank stands for any number of them."""
+    return next((sign for sign in (*_SURE, ",") if sign in line), " ")
+
+
+def _cells(where: str, line: str, separator: str) -> list[str]:
+    if separator == " ":
+        return line.split()
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
+    except csv.Error as error:
+        raise InputError(f"{where}: not a line of CSV ({error}); correct it.") from error
+
+
+def _is_row(line: str) -> bool:
+    """Whether a line holds nothing but numbers."""
+    cells = line.replace(";", " ").replace(",", " ").split()
+    return bool(cells) and all(_number(cell) is not None for cell in cells)
+
+
+def _names_columns(comment: str, row: str) -> bool:
+    """Whether a comment has as many words as a row has numbers."""
+    words, numbers = (line.replace(";", " ").replace(",", " ").split() for line in (comment, row))
+    return ":" not in comment and not _is_row(comment) and len(words) in (len(numbers), len(row.split()))
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _row(where: str, line: str, names: Sequence[str], separator: str) -> list[float]:
+    """Return the numbers of one line; its separator may be another than that of the names."""
+    own = next((sign for sign in _SURE if sign in line), separator)
+    if own not in line and len(line.split()) == len(names):
+        own = " "
+    cells = _cells(where, line, own)
+    if own != ",":
+        cells = [cell.replace(",", ".") if cell.count(",") == 1 and "." not in cell else cell for cell in cells]
+    if len(cells) != len(names):
+        raise InputError(
+            f"{where}: found {len(cells)} cells, expected {len(names)} ({', '.join(names)}); beside commas "
+            "numbers take a decimal point."
+        )
+    values = []
+    for name, cell in zip(names, cells, strict=True):
+        value = _number(cell)
+        if value is None:
+            raise InputError(f"{where}: {name} is {cell!r}, expected a number; correct or remove the line.")
+        if not math.isfinite(value):
+            raise InputError(f"{where}: {name} is {cell}, expected a finite number; correct it.")
+        values.append(value)
+    return values
