@@ -77,6 +77,7 @@ def test_a_shipped_film_is_found_by_its_name_alone(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     arguments = ["--events", "1000", "--out", "film.csv"]
     assert main(["background", "film", "film.toml", *arguments]) == 0
+    assert f"{data_folder('inputs') / 'backgrounds' / 'film.toml'} (shipped)" in capsys.readouterr().out
     assert main(["background", "film", "elsewhere/film.toml", *arguments]) == 2
     assert "elsewhere/film.toml: no such file" in capsys.readouterr().err
 

@@ -199,7 +199,12 @@ def _add_resonator(verb: argparse.ArgumentParser) -> None:
 
 def _background_film(chosen: argparse.Namespace) -> int:
     from cascade_driver.plot import film_overlay_figure, film_spectra_figure, save_figure
-    from cascade_driver.relaxation.film_spectrum import film_spectrum, read_film_background, tabulate
+    from cascade_driver.relaxation.film_spectrum import (
+        film_spectrum,
+        find_background,
+        read_film_background,
+        tabulate,
+    )
     from cascade_driver.spectra.spectrum import read_spectrum, write_spectrum
 
     if chosen.over and not chosen.figure:
@@ -213,6 +218,8 @@ def _background_film(chosen: argparse.Namespace) -> int:
     names = ("film_area_mm2", "detector_mass_kg", "days_since_cooldown", "energy_eV", "bins", "events", "seed")
     options = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
     spacings = chosen.spacing_nm or [None]
+    if chosen.input is not None and (found := find_background(chosen.input)) != chosen.input:
+        print(f"input: {found} (shipped)")
     wanted = [
         read_film_background(
             chosen.input,

@@ -496,6 +496,13 @@ class FilmBackground:
         return energy_eV
 
 
+def find_background(given: Path) -> Path:
+    """Return the path of an input for a film; a shipped one is found by its name alone, where none lies here."""
+    shipped = data_folder("inputs") / "backgrounds" / given.name
+    is_name = given.parent == Path()
+    return shipped if is_name and not given.is_file() and shipped.is_file() else given
+
+
 def read_film_background(
     path: Path | None = None, options: Mapping[str, Any] | None = None, **sections: Mapping[str, Any]
 ) -> FilmBackground:
@@ -515,11 +522,7 @@ def read_film_background(
     InputError
         With one line for the first thing that is wrong.
     """
-    content: dict[str, Any] = {}
-    if path is not None:
-        shipped = data_folder("inputs") / "backgrounds" / path.name
-        is_name = path.parent == Path()
-        content = read_toml(shipped if is_name and not path.is_file() and shipped.is_file() else path)
+    content: dict[str, Any] = {} if path is None else read_toml(find_background(path))
     content |= options or {}
     for name, values in sections.items():
         given = {key: value for key, value in values.items() if value is not None}
