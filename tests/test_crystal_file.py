@@ -209,6 +209,11 @@ class TestClaims:
         assert complaint in line
         assert "correct the file" in line
 
+    @pytest.mark.parametrize("number", ["?", ".", "nan", "1e400", "0", "-4"])
+    def test_a_claim_that_is_no_number_is_none(self, tmp_path, number):
+        claims = f"_cell_formula_units_Z {number}\n_cell_volume {number}\n_exptl_crystal_density_diffrn {number}\n"
+        assert len(cif(tmp_path, SCHEELITE.replace("_cell_formula_units_Z 4\n", claims))) == 24
+
     def test_sums_over_the_cell_beside_its_units_are_understood(self, tmp_path):
         # As pymatgen writes them: 'Ca4 O16 W4' and Z = 4.
         assert len(cif(tmp_path, SCHEELITE.replace("'Ca O4 W'", "'Ca4 O16 W4'"))) == 24
@@ -230,7 +235,11 @@ class TestClaims:
             ("W1 W 0 0.25 0.125", "W1 W 0 ? 0.125", "a site without three coordinates"),
             ("_cell_angle_beta 90\n", "", "no cell with three lengths and three angles"),
             ("_cell_angle_beta 90\n", "_cell_angle_beta 190\n", "no cell with three lengths and three angles"),
-            ("_cell_length_c 11.376", "_cell_length_c 0.0001", "is the cell not flat?"),
+            ("_cell_length_c 11.376", "_cell_length_c 0.0001", "expected 2 to 1000 A^3 for each"),
+            ("_cell_length_b 5.243(2)", "_cell_length_b inf", "no cell with three lengths and three angles"),
+            ("_cell_length_c 11.376", "_cell_length_c 1e9", "expected 2 to 1000 A^3 for each"),
+            ("W1 W 0 0.25 0.125", "W1 W 0 nan 0.125", "is no fraction of the cell"),
+            ("W1 W 0 0.25 0.125", "W1 W 0 1e30 0.125", "is no fraction of the cell"),
             ("_fract_", "_cartn_", "holds no atoms with fractional coordinates"),
             ("O1 O 0.1507", "O1 O 0.03 0.25 0.15 # ", "overlapping atoms"),
         ],
@@ -278,6 +287,14 @@ class TestOtherFormats:
         atoms = bulk("Si", a=0.5431, cubic=True)
         ase.io.write(tmp_path / "c.extxyz", atoms)
         assert "are the lengths in angstrom" in refused(tmp_path, (tmp_path / "c.extxyz").read_text(), "c.extxyz")
+
+    def test_a_cell_as_long_as_a_hand_is_refused_at_once(self, tmp_path):
+        atoms = bulk("Si", a=5.431, cubic=True)
+        atoms.cell[2, 2] = 1e9
+        ase.io.write(tmp_path / "c.extxyz", atoms)
+        assert "expected 2 to 1000 A^3 for each" in refused(
+            tmp_path, (tmp_path / "c.extxyz").read_text(), "c.extxyz"
+        )
 
     def test_a_sheet_is_no_crystal(self, tmp_path):
         sheet = graphene(vacuum=8)

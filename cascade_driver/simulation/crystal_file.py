@@ -52,6 +52,8 @@ VOLUME_TOLERANCE, DENSITY_TOLERANCE = 0.01, 0.03
 METRIC_TOLERANCE = 0.01
 #: Atoms of the densest solids, diamond and beryllium oxide, have 5.7 and 6.9 A^3.
 SMALLEST_ATOM_A3 = 2.0
+#: Those of the thinnest, caesium and metal-organic frameworks, have some 100 A^3; gases have more.
+LARGEST_ATOM_A3 = 1000.0
 #: No lattice planes of the most compact cell are so near: an atom would overlap with its own image.
 SMALLEST_PERIOD_A = 0.7
 #: Time of the symmetry search grows with the square of the atoms: 8000 take three minutes.
@@ -59,6 +61,9 @@ LARGEST_CELL_ATOMS = 4000
 
 #: Formats of ASE that give a cell by its lengths and angles.
 _WITHOUT_ORIENTATION = ("cif", "res", "proteindatabank")
+
+#: A coordinate may lie some cells away, but what is in millions is another quantity.
+_FARTHEST_CELL = 1e3
 
 _HALL = ("_space_group_name_hall", "_symmetry_space_group_name_hall")
 _SYMBOL = ("_space_group_name_h-m_alt", "_symmetry_space_group_name_h-m", "_space_group_name_h-m_full")
@@ -218,17 +223,26 @@ def _require_crystal(atoms: Atoms, path: Path) -> None:
 
 
 def _require_volume(atoms: int, cell: NDArray[np.float64], path: Path) -> None:
-    """Raise if a cell has no room for its atoms; neighbours in a flat one could not even be searched."""
+    """Raise if a cell has no room for its atoms, or too much: neighbours could not even be searched there."""
+    if complaint := _no_solid(atoms, cell):
+        raise InputError(f"{path}: {complaint}; are the lengths in angstrom, and is the cell not flat?")
+
+
+def _no_solid(atoms: int, cell: NDArray[np.float64]) -> str | None:
     volume_A3 = abs(float(np.linalg.det(cell)))
-    if volume_A3 >= SMALLEST_ATOM_A3 * atoms:
+    if SMALLEST_ATOM_A3 * atoms <= volume_A3 <= LARGEST_ATOM_A3 * atoms:
         reduced, _ = minkowski_reduce(cell)
         sides_A2 = np.linalg.norm(np.cross(reduced[[1, 2, 0]], reduced[[2, 0, 1]]), axis=1)
         if (volume_A3 / sides_A2).min() >= SMALLEST_PERIOD_A:
-            return
-    raise InputError(
-        f"{path}: {atoms} atoms in a cell {np.round(_cellpar(cell), 4).tolist()} of {volume_A3:.3g} A^3, expected "
-        f"at least {SMALLEST_ATOM_A3:g} A^3 for each; are the lengths in angstrom, and is the cell not flat?"
+            return None
+    return (
+        f"{_atoms(atoms)} in a cell {np.round(_cellpar(cell), 4).tolist()} of {volume_A3:.4g} A^3, expected "
+        f"{SMALLEST_ATOM_A3:g} to {LARGEST_ATOM_A3:g} A^3 for each"
     )
+
+
+def _atoms(count: int) -> str:
+    return f"{count} atom{'' if count == 1 else 's'}"
 
 
 def _of_other(path: Path) -> Atoms:
@@ -261,7 +275,7 @@ def _of_cif(path: Path) -> Atoms:
     tags = _only_block(path)
     try:
         cellpar = np.array([_number(tags[f"_cell_{name}"]) for name in _CELL])
-        if not ((cellpar > 0).all() and (cellpar[3:] < 180).all()):
+        if not (np.isfinite(cellpar).all() and (cellpar > 0).all() and (cellpar[3:] < 180).all()):
             raise ValueError(cellpar)
         cell = np.asarray(Atoms(cell=cellpar).cell.array)
     except (KeyError, ValueError, AssertionError):
@@ -269,7 +283,6 @@ def _of_cif(path: Path) -> Atoms:
     scaled = _coordinates(tags, path)
     symbols = _elements(tags, path)
     _require_whole_atoms(tags, path)
-    _require_volume(len(symbols), cell, path)
     claims = _claims(tags)
     listed, tabulated = _listed(tags, path), _tabulated(tags, path, cell)
     if listed is not None and not listed.keeps(cell):
@@ -285,8 +298,10 @@ def _of_cif(path: Path) -> Atoms:
     complaints = []
     for symmetry in candidates:
         atoms = _expanded(symbols, scaled, symmetry, cell)
-        said = _overlap(atoms)
-        complaint = f"overlapping atoms: {said}" if said else claims.disagreement(atoms)
+        complaint = _no_solid(len(atoms), cell)
+        if complaint is None and (said := _overlap(atoms)):
+            complaint = f"overlapping atoms: {said}"
+        complaint = complaint or claims.disagreement(atoms)
         if complaint:
             complaints.append(f"{complaint} ({symmetry.said})")
         elif not any(_are_same(atoms, other) for _, other in built):
@@ -310,12 +325,13 @@ def _without_symmetry(
 ) -> Atoms:
     """Return the atoms as they stand if the file says that they are all."""
     atoms = Atoms(symbols, scaled_positions=scaled, cell=cell, pbc=True)
+    _require_volume(len(atoms), cell, path)
     complaint = claims.disagreement(atoms)
     if complaint is None and claims.count_atoms:
         return atoms
     nearest_A = float(nearest_neighbours_A(atoms).max())
     found = complaint or (
-        f"{len(atoms)} atoms in {atoms.get_volume():.4g} A^3, {density_g_cm3(atoms):.3g} g/cm3, "
+        f"{_atoms(len(atoms))} in {atoms.get_volume():.4g} A^3, {density_g_cm3(atoms):.3g} g/cm3, "
         f"neighbours up to {nearest_A:.2f} A apart"
     )
     raise InputError(
@@ -368,9 +384,10 @@ def _number(value: Any) -> float:
 
 def _number_or_none(value: Any) -> float | None:
     try:
-        return _number(value)
+        number = _number(value)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -384,6 +401,10 @@ def _coordinates(tags: Mapping[str, Any], path: Path) -> NDArray[np.float64]:
         scaled = np.array(columns, dtype=np.float64).T
     except (KeyError, ValueError):
         raise InputError(f"{path}: a site without three coordinates; complete or remove it") from None
+    if not (np.abs(scaled) < _FARTHEST_CELL).all():
+        raise InputError(
+            f"{path}: a coordinate of {np.abs(scaled).max():g} is no fraction of the cell; correct it"
+        )
     return scaled
 
 
@@ -448,9 +469,9 @@ def _claims(tags: Mapping[str, Any]) -> Claims:
         formula=_formula_counts(tags),
         units=round(units) if units and units >= 1 else None,
         sites=round(sum(n for n in multiplicity if n)) if all(multiplicity) else None,
-        density_g_cm3=density or None,
+        density_g_cm3=density if density and density > 0 else None,
         # Programs that did not work it out write 0.
-        volume_A3=volume or None,
+        volume_A3=volume if volume and volume > 0 else None,
     )
 
 

@@ -33,12 +33,14 @@ _DIGITS = 6
 
 def _known(given: object) -> object:
     """Refuse a text that is no direction; numbers are checked where they are asked for."""
-    if isinstance(given, str):
-        try:
-            direction_in_box(given, axes_A=np.eye(3))
-        except InputError:
-            raise ValueError(_EXPECTED) from None
+    if isinstance(given, str) and not is_direction(given):
+        raise ValueError(_EXPECTED)
     return given
+
+
+def is_direction(text: str) -> bool:
+    """Whether a text is a lattice direction `[u v w]` or the normal `(h k l)` of a plane."""
+    return any(_indices(text) or ())
 
 
 _EXPECTED = "expected three numbers, or three indices, not all zero, as in '[1 -1 0]' or '(1 1 0)'"
@@ -102,11 +104,10 @@ def direction_in_box(given: str | ArrayLike, *, axes_A: ArrayLike) -> tuple[floa
     if not isinstance(given, str):
         x, y, z = (float(c) for c in np.asarray(given, dtype=np.float64))
         return x, y, z
-    indices = _indices(given)
-    if indices is None or not any(indices):
+    if not is_direction(given):
         raise InputError(f"direction {given!r}: {_EXPECTED}")
     axes = np.asarray(axes_A, dtype=np.float64)
-    vector = np.array(indices) @ (axes if given.strip().startswith("[") else np.linalg.inv(axes).T)
+    vector = np.array(_indices(given)) @ (axes if given.strip().startswith("[") else np.linalg.inv(axes).T)
     # So that [1 0 0] of a cell along x is (1, 0, 0) and nothing beside it.
     vector = np.round(vector / np.linalg.norm(vector), 9) + 0.0
     return float(vector[0]), float(vector[1]), float(vector[2])

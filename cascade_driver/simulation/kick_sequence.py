@@ -25,7 +25,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cascade_driver.errors import InputError
 from cascade_driver.schema import parameters
-from cascade_driver.simulation.frame import Direction, direction_in_box
+from cascade_driver.simulation.frame import Direction, direction_in_box, is_direction
 from cascade_driver.simulation.spec import KnockOn, LaterKick
 from cascade_driver.units import AMU_MeV
 
@@ -65,7 +65,11 @@ class ThenSpec:
     @field_validator("direction", mode="before")
     @classmethod
     def _isotropic_is_none(cls, direction: object) -> object:
-        return None if direction == "isotropic" else direction
+        if direction == "isotropic":
+            return None
+        if isinstance(direction, str) and not is_direction(direction):
+            raise ValueError('expected three numbers or "isotropic", or indices as in "[1 -1 0]" or "(1 1 0)"')
+        return direction
 
     @model_validator(mode="after")
     def _is_one_of_each(self) -> ThenSpec:
