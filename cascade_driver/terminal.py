@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cascade_driver.analysis.comparison import Difference, Estimate
     from cascade_driver.analysis.model import StoredEnergyModel
+    from cascade_driver.campaign.listing import ListedCascade
     from cascade_driver.campaign.reproduce import Reproduction
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.campaign.status import RunStatus
@@ -260,6 +261,26 @@ def print_status(status: RunStatus, *, console: Console) -> None:
         console.print(f"{n:6d} {Outcome.from_key(key).value}")
     for message in status.damaged.values():
         console.print(message, soft_wrap=True)
+
+
+def print_cascades(cascades: Sequence[ListedCascade], *, of: int, console: Console) -> None:
+    """Print a line per cascade, some of the `of` of a plan."""
+    shown = Table()
+    for heading in ("number", "id", "recoil", "E_R / eV", "direction", "snapshot", "outcome", "E_s / eV"):
+        shown.add_column(heading, justify="left" if heading in {"id", "outcome"} else "right", no_wrap=True)
+    for c in cascades:
+        shown.add_row(
+            str(c.number),
+            c.id,
+            c.species,
+            f"{c.recoil_energy_eV:g}",
+            " ".join(f"{x:.2f}" for x in c.direction),
+            str(c.snapshot),
+            c.outcome,
+            "-" if math.isnan(c.stored_energy_eV) else f"{c.stored_energy_eV:.4g}",
+        )
+    console.print(shown)
+    console.print(f"{len(cascades)} of the {of} cascades of the plan")
 
 
 def watched_verification(run: RunDirectory, *, console: Console) -> int:

@@ -48,6 +48,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "verify",
         "export",
         "status",
+        "listing",
         "task",
         "_fork_server",
         "slots",

@@ -31,6 +31,7 @@ def add_to(verbs: Verbs) -> None:
     _add_status(verbs)
     _add_verify(verbs)
     _add_export(verbs)
+    _add_list(verbs)
     _add_show(verbs)
     _add_reproduce(verbs)
     _add_fit(verbs)
@@ -126,10 +127,26 @@ def _add_export(verbs: Verbs) -> None:
     )
 
 
+def _add_list(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "ls", _list, "List the cascades of a run and what became of them.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument(
+        "--sort",
+        default="number",
+        metavar="COLUMN",
+        help="number (default), id, species, energy, direction, snapshot, outcome or stored",
+    )
+    verb.add_argument("--reverse", action="store_true", help="the other way round")
+    verb.add_argument("--species", metavar="X", help="only recoils of this species")
+    verb.add_argument("--energy-eV", type=float, dest="energy_eV", metavar="E", help="only of this recoil energy")
+    verb.add_argument("--outcome", metavar="OUTCOME", help="only with this outcome, or `planned` or `damaged`")
+    verb.add_argument("--json", action="store_true", help="for programs")
+
+
 def _add_show(verbs: Verbs) -> None:
     verb = add_verb(verbs, "show", _show, "Show one cascade of a run.")
     verb.add_argument("run", type=Path, metavar="RUN")
-    verb.add_argument("id", help="its id, or the beginning of it")
+    verb.add_argument("id", help="its number in the plan (`cascade ls`), its id, or the beginning of it")
     verb.add_argument("--json", action="store_true", help="the whole record")
 
 
@@ -138,7 +155,7 @@ def _add_reproduce(verbs: Verbs) -> None:
         verbs, "reproduce", _reproduce, "Run one cascade of a run again, alone, and compare it with its record."
     )
     verb.add_argument("run", type=Path, metavar="RUN")
-    verb.add_argument("id", help="its id, or the beginning of it")
+    verb.add_argument("id", help="its number in the plan (`cascade ls`), its id, or the beginning of it")
     verb.add_argument("--out", type=new_folder, required=True, metavar="FOLDER", help="gets FOLDER/<id>")
     verb.add_argument("--trajectory-every-fs", type=float, metavar="FS", help="film it, a frame every so often")
     verb.add_argument("--trajectory-atoms", choices=["moved", "all"], default="moved", help="(default: moved)")
@@ -390,11 +407,12 @@ def _show(chosen: argparse.Namespace) -> int:
     import json
     import shlex
 
+    from cascade_driver.campaign.listing import one_finished
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.terminal import make_console, print_record
 
     run = RunDirectory(chosen.run.resolve())
-    record = run.record(_one_cascade(run, chosen.id))
+    record = run.record(one_finished(run, chosen.id))
     if chosen.json:
         print(json.dumps(record.as_json(), indent=1))
         return 0
@@ -403,17 +421,33 @@ def _show(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _one_cascade(run: RunDirectory, beginning: str) -> str:
-    """Return the one finished cascade whose id begins so."""
-    run.load()
-    matches = sorted(c for c in run.finished() if c.startswith(beginning))
-    if len(matches) != 1:
-        found = "no finished cascade" if not matches else f"{len(matches)} cascades"
-        raise InputError(f"{run.path}: {found} with an id that begins with `{beginning}`; see its cascades/")
-    return matches[0]
+def _list(chosen: argparse.Namespace) -> int:
+    import json
+
+    from cascade_driver.campaign.listing import SORT_KEYS, listed
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.terminal import make_console, print_cascades
+
+    if chosen.sort not in SORT_KEYS:
+        raise InputError(f"--sort {chosen.sort}: no such column; there are {', '.join(SORT_KEYS)}")
+    every = listed(RunDirectory(chosen.run.resolve()))
+    cascades = [
+        cascade
+        for cascade in every
+        if chosen.species in {None, cascade.species}
+        and chosen.energy_eV in {None, cascade.recoil_energy_eV}
+        and chosen.outcome in {None, cascade.outcome}
+    ]
+    cascades.sort(key=SORT_KEYS[chosen.sort], reverse=chosen.reverse)
+    if chosen.json:
+        print(json.dumps([cascade.as_json() for cascade in cascades], indent=1))
+    else:
+        print_cascades(cascades, of=len(every), console=make_console())
+    return 0
 
 
 def _reproduce(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.listing import one_finished
     from cascade_driver.campaign.reproduce import reproduce_apart
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.schema import build
@@ -425,7 +459,7 @@ def _reproduce(chosen: argparse.Namespace) -> int:
         wanted = {"every_fs": chosen.trajectory_every_fs, "atoms": chosen.trajectory_atoms}
         film = build(TrajectorySpec, wanted, origin="--trajectory-every-fs")
     run = RunDirectory(chosen.run.resolve())
-    done = reproduce_apart(run, _one_cascade(run, chosen.id), out=chosen.out.resolve(), trajectory=film)
+    done = reproduce_apart(run, one_finished(run, chosen.id), out=chosen.out.resolve(), trajectory=film)
     print_reproduction(done, console=make_console())
     return 1 if done.differences else 0
 

@@ -657,8 +657,8 @@ def _add_replay(kinds: Verbs) -> None:
 
 
 def _replay(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.listing import one_finished
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.commands.campaigns import _one_cascade
     from cascade_driver.simulation.calculator import calculator
     from cascade_driver.training.labelling import (
         flight_calculator,
@@ -669,7 +669,7 @@ def _replay(chosen: argparse.Namespace) -> int:
     from cascade_driver.training.replay import ReplaySettings, replay, start_of
 
     run = RunDirectory(chosen.run)
-    cascade = _one_cascade(run, chosen.id)
+    cascade = one_finished(run, chosen.id)
     opens: OpenCalculator
     if chosen.potential:
         potential = potential_of(chosen.potential)

@@ -1,0 +1,124 @@
+"""The cascades of a plan, one by one: by their number, with what became of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cascade_driver.campaign.index import number
+from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.errors import InputError
+
+#: What stands for an outcome while there is none.
+PLANNED, DAMAGED = "planned", "damaged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedCascade:
+    """A cascade of a plan and what became of it.
+
+    Attributes
+    ----------
+    number : int
+        Its place in the plan, from 1; it changes when the campaign is extended, the id never does.
+    id : str
+    species : str
+        Chemical symbol of the primary knock-on atom.
+    recoil_energy_eV : float
+    direction : (3,) float
+        Unit vector of the kick in the crystal frame.
+    snapshot : int
+        Index of the thermal starting state.
+    outcome : str
+        `Outcome.key`, or `planned` or `damaged`.
+    stored_energy_eV : float
+        nan where there is none.
+    """
+
+    number: int
+    id: str
+    species: str
+    recoil_energy_eV: float
+    direction: tuple[float, float, float]
+    snapshot: int
+    outcome: str
+    stored_energy_eV: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return JSON-ready content; what is not there is null."""
+        content = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        stored = self.stored_energy_eV
+        return content | {"direction": list(self.direction), "stored_energy_eV": _none_for_nan(stored)}
+
+
+def _none_for_nan(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+#: By what cascades are sorted; what has no stored energy comes last.
+SORT_KEYS: dict[str, Callable[[ListedCascade], Any]] = {
+    "number": lambda c: c.number,
+    "id": lambda c: c.id,
+    "species": lambda c: c.species,
+    "energy": lambda c: c.recoil_energy_eV,
+    "direction": lambda c: c.direction,
+    "snapshot": lambda c: c.snapshot,
+    "outcome": lambda c: c.outcome,
+    "stored": lambda c: math.inf if math.isnan(c.stored_energy_eV) else c.stored_energy_eV,
+}
+
+
+def listed(run: RunDirectory) -> list[ListedCascade]:
+    """Return the cascades of the plan of a run, in the order of the plan.
+
+    Raises
+    ------
+    InputError
+        If this is no run directory.
+    """
+    rows, damaged = run.index.read()
+    cascades = []
+    for place, planned in enumerate(run.load().cascades(), start=1):
+        row = rows.get(planned.id)
+        cascades.append(
+            ListedCascade(
+                number=place,
+                id=planned.id,
+                species=planned.species,
+                recoil_energy_eV=planned.recoil_energy_eV,
+                direction=planned.direction,
+                snapshot=planned.snapshot,
+                outcome=row.outcome if row else DAMAGED if planned.id in damaged else PLANNED,
+                stored_energy_eV=number(row.stored_energy_eV) if row else math.nan,
+            )
+        )
+    return cascades
+
+
+def one_finished(run: RunDirectory, name: str) -> str:
+    """Return the id of the finished cascade that is meant by its number in the plan, or the beginning of its id.
+
+    Digits without a leading zero are a number if the plan has so many cascades.
+
+    Raises
+    ------
+    InputError
+        If there is none, or several.
+    """
+    planned = [cascade.id for cascade in run.load().cascades()]
+    finished = run.finished()
+    if name.isascii() and name.isdigit() and not name.startswith("0") and int(name) <= len(planned):
+        meant = planned[int(name) - 1]
+        if meant not in finished:
+            raise InputError(f"{run.path}: cascade {name} of the plan ({meant}) is not finished; see `cascade ls`")
+        return meant
+    matches = sorted(cascade for cascade in finished if cascade.startswith(name))
+    if len(matches) != 1:
+        found = "no finished cascade" if not matches else f"{len(matches)} cascades"
+        raise InputError(
+            f"{run.path}: {found} with an id that begins with `{name}`, and the plan has {len(planned)} cascades; "
+            "`cascade ls` names them"
+        )
+    return matches[0]

@@ -1,0 +1,104 @@
+"""Every cascade of a plan is listed with what became of it, and found by its number or its id."""
+
+import json
+import math
+
+import fake_engine
+import pytest
+from fake_engine import a_campaign, a_run, work_of
+
+from cascade_driver.campaign.executors import Serial
+from cascade_driver.campaign.listing import SORT_KEYS, listed
+from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.cli import main
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> RunDirectory:
+    """Twelve finished cascades of sixteen; four of them lost their atoms, the record of one is damaged."""
+    energies = (50, 60, fake_engine.LOSES_ATOMS)
+    run = a_run(tmp_path_factory.mktemp("run"), a_campaign(energies=energies))
+    Serial().work(work_of(run), lambda _: None)
+    run.save(a_campaign(energies=(*energies, 70)))
+    first = next(run.load().cascades())
+    (run.cascades / first.id / "record.json").write_text("{")
+    return run
+
+
+def in_json(run: RunDirectory, capsys, *options: str) -> list[dict]:
+    assert main(["ls", str(run.path), "--json", *options]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_list_says_what_plan_and_records_say(run, capsys):
+    shown = in_json(run, capsys)
+    plan = list(run.load().cascades())
+    assert [c["number"] for c in shown] == list(range(1, 17))
+    assert [c["id"] for c in shown] == [p.id for p in plan]
+    for cascade, planned in zip(shown, plan, strict=True):
+        assert cascade["recoil_energy_eV"] == planned.recoil_energy_eV
+        assert tuple(cascade["direction"]) == planned.direction
+        if cascade["outcome"] in {"planned", "damaged"}:
+            assert cascade["stored_energy_eV"] is None
+            continue
+        record = run.record(planned.id)
+        assert cascade["outcome"] == record.outcome.key
+        assert cascade["stored_energy_eV"] == record.physics.get("stored_energy_eV")
+    assert shown[0]["outcome"] == "damaged"
+    outcomes = [c["outcome"] for c in shown]
+    assert {key: outcomes.count(key) for key in outcomes} == {
+        "damaged": 1,
+        "completed": 7,
+        "lost_atoms": 4,
+        "planned": 4,
+    }
+
+
+@pytest.mark.parametrize("key", SORT_KEYS)
+def test_the_list_is_sorted_by_any_column(run, capsys, key):
+    column = {"energy": "recoil_energy_eV", "stored": "stored_energy_eV"}.get(key, key)
+    values = [c[column] for c in in_json(run, capsys, "--sort", key)]
+    known = [math.inf if value is None else value for value in values]
+    assert known == sorted(known)
+    backwards = [c[column] for c in in_json(run, capsys, "--sort", key, "--reverse")]
+    assert backwards == values[::-1]
+
+
+def test_the_list_is_filtered(run, capsys):
+    assert len(in_json(run, capsys, "--energy-eV", "60")) == 4
+    assert {c["outcome"] for c in in_json(run, capsys, "--outcome", "lost_atoms")} == {"lost_atoms"}
+    assert len(in_json(run, capsys, "--species", "Si", "--energy-eV", "70", "--outcome", "planned")) == 4
+    assert in_json(run, capsys, "--species", "W") == []
+    main(["ls", str(run.path), "--energy-eV", "60"])
+    out = capsys.readouterr().out
+    assert "4 of the 16 cascades of the plan" in out
+    assert all(c.id in out for c in listed(run) if c.recoil_energy_eV == 60)
+
+
+def test_a_cascade_is_found_by_its_number_its_id_and_the_beginning_of_it(run, capsys):
+    for cascade in listed(run):
+        if cascade.outcome in {"planned", "damaged"}:
+            continue
+        for name in (str(cascade.number), cascade.id, cascade.id[:12]):
+            assert main(["show", str(run.path), name, "--json"]) == 0
+            assert json.loads(capsys.readouterr().out)["id"] == cascade.id
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        (["show", "RUN", "4"], "cascade 4 of the plan ("),
+        (["show", "RUN", "17"], "begins with `17`, and the plan has 16 cascades"),
+        (["show", "RUN", "zz"], "no finished cascade with an id that begins with `zz`"),
+        (["show", "RUN", ""], "12 cascades"),
+        (["ls", "RUN", "--sort", "size"], "no such column; there are number, id"),
+    ],
+)
+def test_what_cannot_be_found_is_one_line(run, capsys, verb, words):
+    (planned,) = [c for c in listed(run) if c.outcome == "planned"][:1]
+    name = str(planned.number) if verb[-1] == "4" else verb[-1]
+    arguments = [str(run.path) if word == "RUN" else word for word in verb[:-1]]
+    assert main([*arguments, name]) == 2
+    error = capsys.readouterr().err
+    assert (f"cascade {name} of the plan (" if verb[-1] == "4" else words) in error
+    assert error.count("\n") == 1
