@@ -452,6 +452,19 @@ def test_the_structures_of_a_file_that_wait_for_labels_are_one_run_too(tmp_path)
         assert len({frame.trajectory for frame in LabelQueue(folder).labelled()}) == runs
 
 
+def test_structures_asked_for_one_by_one_stay_independent_in_a_collection(tmp_path, capsys):
+    from cascade_driver.training.label_queue import LabelQueue
+    from cascade_driver.training.labelling import AseSettings
+
+    settings = AseSettings(kind="ase", factory="ase.calculators.lj:LennardJones")
+    queue = LabelQueue.create(tmp_path / "Q", settings)
+    queue.add([frame.atoms for seed in range(3) for frame in emt_run(count=1, seed=seed)])
+    assert queue.work(observe=lambda _: None) == 3
+    assert main(["train", "collect", str(queue.folder), "--out", str(tmp_path / "f.extxyz")]) == 0
+    assert "warning" not in capsys.readouterr().out
+    assert len(set(linked_frames(read_frames(tmp_path / "f.extxyz")))) == 3
+
+
 # -- what only looks wrong --------------------------------------------------------------------------------------
 
 

@@ -373,8 +373,10 @@ def _add_collect(kinds: Verbs) -> None:
 
 
 def _collect(chosen: argparse.Namespace) -> int:
+    from cascade_driver.text import visible
     from cascade_driver.training.extended_xyz import read_frames
     from cascade_driver.training.frames import without_copies, write_frames
+    from cascade_driver.training.importing import doubts
     from cascade_driver.training.label_queue import LabelQueue
 
     # What an earlier collection holds stays: its queue may be on another machine.
@@ -382,6 +384,8 @@ def _collect(chosen: argparse.Namespace) -> int:
     before = len(frames)
     for folder in chosen.queues:
         frames += LabelQueue(folder).labelled()
+    for sentence in doubts(frames):
+        print(visible(f"warning: {sentence}"))
     frames = without_copies(frames)
     write_frames(chosen.out, frames)
     print(f"{chosen.out}: {len(frames)} frames, {len(frames) - before} of them new")

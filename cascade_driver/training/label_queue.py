@@ -13,6 +13,7 @@ it was at.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import time
@@ -153,9 +154,14 @@ class LabelQueue:
         return self.folder / "labels" / f"{name}.extxyz"
 
     def labelled(self) -> list[LabelledFrame]:
-        """Return all labelled frames, in the order they were asked for."""
+        """Return all labelled frames, in the order they were asked for.
+
+        Who asked without naming a trajectory asked for a structure of its own.
+        """
         names = [path.stem.rpartition("-")[2] for path in self._asked()]
-        return [frame for name in names if self._label(name).exists() for frame in read_frames(self._label(name))]
+        labels = [self._label(name) for name in names if self._label(name).exists()]
+        frames = [frame for path in labels for frame in read_frames(path)]
+        return [dataclasses.replace(f, trajectory=f.trajectory or f.structure_id) for f in frames]
 
     def failures(self) -> dict[str, str]:
         """Return the reason of each failure; to have one tried again, remove its folder in `failed`."""
