@@ -24,8 +24,8 @@ from cascade_driver.analysis.distribution import (
     summarise_stored_energies,
 )
 from cascade_driver.analysis.empirical_law import EmpiricalDistribution
-from cascade_driver.analysis.estimation import FitHealth, Goodness
-from cascade_driver.analysis.model import REFUSED, SpeciesModel, Status, StoredEnergyModel
+from cascade_driver.analysis.estimation import REFUSED, FitHealth, Goodness
+from cascade_driver.analysis.model import SpeciesModel, Status, StoredEnergyModel
 from cascade_driver.analysis.outcomes import EXCESS_ENERGY, GroupOutcomes, count_outcomes, usable_cascades
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import write_atomically

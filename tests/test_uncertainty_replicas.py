@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import special
 
 from cascade_driver.analysis.defect_probability import FermiProbability, fit_defect_probability
 from cascade_driver.analysis.distribution import StoredEnergyDistribution, fit_stored_energy_distribution
@@ -12,12 +13,14 @@ from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_s
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.analysis.response import observed_edges, response
 from cascade_driver.analysis.uncertainty import (
+    RisingReplicas,
     bootstrap_replicas,
     central_replica,
     covariance_replicas,
     information_per_cascade,
     parameter_covariance,
     resampling_counts,
+    rising_replicas,
 )
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.simulation.record import CascadeTable
@@ -259,8 +262,9 @@ def test_bands_of_a_campaign_are_written_with_every_component(campaign, tmp_path
     text = (tmp_path / "new" / "bands.csv").read_text()
     header = next(line for line in text.splitlines() if not line.startswith("#"))
     assert header.endswith("rate_lower_total,rate_upper_total,rate_lower_statistics,rate_upper_statistics,"
-                           "rate_lower_fit,rate_upper_fit,rate_lower_shape,rate_upper_shape")  # fmt: skip
-    values = np.genfromtxt(tmp_path / "new" / "bands.csv", delimiter=",", names=True, skip_header=6)
+                           "rate_lower_fit,rate_upper_fit,rate_lower_probability,rate_upper_probability,"
+                           "rate_lower_shape,rate_upper_shape")  # fmt: skip
+    values = np.genfromtxt(tmp_path / "new" / "bands.csv", delimiter=",", names=True, skip_header=7)
     assert len(values) == 40
     assert np.all(values["rate_lower_total"] <= values["rate_upper_total"])
     (tmp_path / "file").write_text("")
@@ -338,6 +342,57 @@ def test_advice_on_separated_data_names_energies_in_their_gap_and_counts():
     in_the_gap = sum(n for energy, n in wanted.items() if 35 <= energy <= 60)
     assert in_the_gap > 0.5 * advice.mix_total > 0
     assert advice.mix_error <= advice.present_error / 2
+
+
+def spread_thresholds(energy):
+    """Return the defect probability where thresholds of the directions spread as a logarithmic normal law."""
+    return special.ndtr(np.log(np.asarray(energy) / 40.0) / 0.45)
+
+
+def coverage_of_spread_thresholds(rng, *, n_campaigns, with_rising):
+    """Return the share of bins from 12 to 25 eV whose band holds the truth, per campaign, and p-values."""
+    energies, edges = (12.0, 16.0, 20.0, 25.0, 35.0, 45.0, 60.0, 81.0), np.linspace(1.0, 81.0, 81)
+    counts = falling(edges, scale=10.0)
+    source = Spectrum.from_counts(energy_edges_eV=edges, counts_per_kg_day={"W": counts})
+    grid = np.linspace(0.5, 81.0, 300)
+    true = RisingReplicas(law=LAW, knots_eV=grid, probability=spread_thresholds(grid)[None])
+    truth = true.fold(counts, recoil_edges_eV=edges)[0] / np.diff(np.linspace(0, 81, 82) * 1e-3)
+    shares, p_values = [], []
+    for _ in range(n_campaigns):
+        table = simulate(rng, n_directions=32, n_snapshots=1, energies=energies)
+        hit = rng.random(len(table)) < spread_thresholds(table.recoil_energy_eV)
+        stored = np.where(hit, np.maximum(LAW.quantile(rng.random(len(table)), table.recoil_energy_eV), 1e-3), 0.0)
+        cascades = usable_cascades(dataclasses.replace(table, stored_energy_eV=stored), species="W")
+        p = fit_defect_probability(cascades, n_bootstrap=40, rng=rng)
+        p_values.append(p.goodness.p_value)
+        # stored energies as they are: what is left is the defect probability
+        model = dataclasses.replace(TRUTH, defect_probability=p.probability, defect_probability_fit=p)
+        law = p.posterior().draw(rng.random((200, 2)))
+        replicas = dataclasses.replace(
+            central_replica(model),
+            half_energy_eV=law[0],
+            width_eV=law[1],
+            maximum=np.ones(200),
+            location_eV=np.tile(LAW.location_eV, (200, 1)),
+            log_sigma=np.tile(LAW.log_sigma, (200, 1)),
+            asymmetry=np.empty((200, 0)),
+        )
+        more = {"rising": {"W": rising_replicas(model, n_replicas=200, rng=rng)}} if with_rising else {}
+        bands = correction_bands(source, ensemble(model, replicas, **more), rng=rng)
+        used = slice(12, 25)
+        low, high = bands.total.lower_per_kg_day_keV[used], bands.total.upper_per_kg_day_keV[used]
+        shares.append(np.mean((low <= truth[used]) & (truth[used] <= high)))
+    return np.array(shares), np.array(p_values)
+
+
+def test_the_band_holds_the_truth_where_thresholds_spread_over_the_directions():
+    n = 16
+    with_it, p_values = coverage_of_spread_thresholds(np.random.default_rng(31), n_campaigns=n, with_rising=True)
+    without, _ = coverage_of_spread_thresholds(np.random.default_rng(31), n_campaigns=n, with_rising=False)
+    # 0.72 over many campaigns; one is all or nothing, so that the mean of 16 knows it to 0.11
+    assert with_it.mean() > 0.4
+    assert without.mean() < 0.2  # negative control: a Fermi function and nothing else
+    assert np.mean(p_values < 0.1) > 0.3  # of true Fermi functions 0.1
 
 
 def coverages(rng, *, n_campaigns, shrink=1.0):
@@ -421,8 +476,6 @@ def test_the_nominal_spectrum_lies_inside_its_band_whatever_the_data(unit):
 
 
 def test_bands_of_few_members_are_as_wide_as_those_of_many():
-    from scipy import special
-
     from cascade_driver.spectra.ensemble import _band
 
     values = np.random.default_rng(13).normal(size=(60, 20_000))

@@ -8,13 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special, stats
 
-from cascade_driver.analysis.estimation import FitHealth, Goodness, Independence, sandwich_covariance
+from cascade_driver.analysis.estimation import (
+    REFUSED,
+    FitHealth,
+    Goodness,
+    Independence,
+    sandwich_covariance,
+)
 from cascade_driver.analysis.fermi_posterior import FermiPosterior, fermi_posterior
 from cascade_driver.analysis.outcomes import UsableCascades
 from cascade_driver.errors import FitError, InputError
-
-#: Below this expected count in a cell the chi-square limit of the deviance is not trusted (Cochran's rule).
-SMALLEST_EXPECTED_COUNT = 5.0
 
 #: Coverage of the interval drawn at each recoil energy: one standard deviation of a normal law.
 POINT_COVERAGE = 0.6827
@@ -132,7 +135,8 @@ class DefectProbabilityFit:
         Only where the data are separated: highest energy with an undamaged crystal, lowest with a defect.
     points : tuple of DefectPoint
     goodness : Goodness
-        Deviance against one free probability per recoil energy.
+        Deviance against the best probability of which nothing is known than that it rises: it sees thresholds
+        that spread over the directions, as those leave shares which rise otherwise.
     health : FitHealth
     independent : str
         What the errors take as independent, `cascade` or `direction`.
@@ -268,11 +272,26 @@ def posterior_of(points: tuple[DefectPoint, ...], *, design_effect: float = 1.0)
     )
 
 
+def rising_shares(points: tuple[DefectPoint, ...], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (R, k) shares of defects at the points made to rise with the energy, at least squares.
+
+    The most likely probability of which nothing else is known than that it rises (Barlow et al. 1972,
+    `scipy.optimize.isotonic_regression`).
+    """
+    weight = np.array([p.effective_number for p in points])
+    return np.stack([optimize.isotonic_regression(row, weights=weight).x for row in np.atleast_2d(shares)])
+
+
 def _deviance(g: _Groups, defects: NDArray[np.float64], fitted: NDArray[np.float64]) -> float:
-    """Return twice the log-likelihood ratio to one free probability per energy, in effective cascades."""
-    p = np.clip(defects / g.trials, 0, 1)
-    fitted = np.clip(fitted, 1e-300, 1 - 1e-16)
-    return float(2 * g.effective @ (special.rel_entr(p, fitted) + special.rel_entr(1 - p, 1 - fitted)))
+    """Return twice the log-likelihood ratio of the best rising probability to a fitted one."""
+    share = np.clip(defects / g.trials, 0, 1)
+    rising = optimize.isotonic_regression(share, weights=g.effective).x
+
+    def log_likelihood(p: NDArray[np.float64]) -> float:
+        p = np.clip(p, 1e-300, 1 - 1e-16)
+        return float(g.effective @ (special.xlogy(share, p) + special.xlog1py(1 - share, -p)))
+
+    return max(2 * (log_likelihood(rising) - log_likelihood(fitted)), 0.0)
 
 
 def _goodness(
@@ -288,7 +307,7 @@ def _goodness(
     dof = len(g.energy) - 2
     if dof <= 0:
         return Goodness(name="deviance", statistic=deviance, degrees_of_freedom=dof, p_value=None, method="none")
-    if n_bootstrap == 0 or np.min(g.effective * np.minimum(p, 1 - p)) >= SMALLEST_EXPECTED_COUNT:
+    if n_bootstrap == 0:  # the law of a free probability per energy: a cautious limit
         value = float(stats.chi2.sf(deviance, dof))
         return Goodness(
             name="deviance", statistic=deviance, degrees_of_freedom=dof, p_value=value, method="chi-square"
@@ -394,7 +413,7 @@ def _separation_note(bracket: tuple[float, float], *, limit_eV: float, confidenc
 
 
 def _notes(
-    posterior: FermiPosterior, *, lowest_eV: float, separated: str, direction_ratio: float
+    posterior: FermiPosterior, *, lowest_eV: float, separated: str, p_value: float | None, direction_ratio: float
 ) -> tuple[str, ...]:
     """Return what a reader of a fitted defect probability must know."""
     notes = [separated] if separated else []
@@ -403,6 +422,11 @@ def _notes(
         notes.append(
             f"the width of the defect probability is known to a factor of {np.exp(log_width_error):.2g} only, and "
             "leans on its prior: simulate energies where some cascades leave a defect and some do not"
+        )
+    if p_value is not None and p_value <= REFUSED:
+        notes.append(
+            f"the data refuse a Fermi function as their defect probability (p = {p_value:.2g}), as thresholds "
+            "that spread over the directions do: the error called probability tells by how much"
         )
     at_zero = float(_fermi(posterior)(0.0))
     if at_zero > LARGEST_AT_ZERO:
@@ -487,7 +511,7 @@ def fit_defect_probability(
     confidence : float
         Of the upper limit on the width.
     n_bootstrap : int
-        Simulated campaigns for the p-value where an expected count is below 5; 0 takes the chi-square limit.
+        Simulated campaigns for the p-value; 0 takes the chi-square limit.
     rng : numpy.random.Generator, optional
         For those; by default a fixed seed, so that a table has one p-value.
 
@@ -506,6 +530,7 @@ def fit_defect_probability(
         limit = _width_limit(g, bracket=bracket, confidence=confidence, species=cascades.species)
         separated = _separation_note(bracket, limit_eV=limit, confidence=confidence)
     rough = _fermi(_posterior(g, g.defects))
+    goodness = _goodness(g, cascades, rough, n_bootstrap=n_bootstrap, rng=rng or np.random.default_rng(0))
     by_unit = [
         sandwich_covariance(
             inverse_hessian=inverse_information(cascades, rough),
@@ -524,6 +549,7 @@ def fit_defect_probability(
         posterior,
         lowest_eV=float(g.energy[0]),
         separated=separated,
+        p_value=goodness.p_value,
         direction_ratio=float(np.sqrt(effect)) if independent == "cascade" else 1.0,
     )
     return DefectProbabilityFit(
@@ -537,7 +563,7 @@ def fit_defect_probability(
         width_confidence=confidence if separated else None,
         half_energy_bracket_eV=bracket if separated else None,
         points=points,
-        goodness=_goodness(g, cascades, rough, n_bootstrap=n_bootstrap, rng=rng or np.random.default_rng(0)),
+        goodness=goodness,
         health=FitHealth(
             is_valid=True, has_accurate_covariance=True, at_limit=("width_eV",) if is_at_limit else ()
         ),

@@ -16,6 +16,10 @@ from cascade_driver.analysis.outcomes import effective_number
 Independence = Literal["cascade", "direction"]
 
 
+#: A shape whose p-value is no larger is refused by the data: one campaign in a hundred of which it is the truth.
+REFUSED = 0.01
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitHealth:
     """Whether the minimiser trusts its result.

@@ -26,6 +26,7 @@ from cascade_driver.analysis.distribution import (
     fit_stored_energy_distribution,
 )
 from cascade_driver.analysis.empirical_law import EmpiricalDistribution, empirical_distribution
+from cascade_driver.analysis.estimation import REFUSED
 from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
 from cascade_driver.errors import CascadeError, FitError, InputError, RecordError
 from cascade_driver.files import text_of
@@ -38,9 +39,6 @@ MODEL_SCHEMA = 1
 #: lowest simulated energy: then no more than this share of the lower recoils can be displaced, and by less
 #: than their energy.
 SAFE_PROBABILITY_BELOW = 0.1
-
-#: A shape whose p-value is no larger is refused by the data: one campaign in a hundred of which it is the truth.
-REFUSED = 0.01
 
 #: What stands for the stored energies: a shape that is fitted whatever the data say, the cascades themselves, or
 #: the Gaussian until the data refuse it and then the cascades.

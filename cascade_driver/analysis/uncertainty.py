@@ -20,6 +20,7 @@ from cascade_driver.analysis.defect_probability import (
     design_effect,
     inverse_information,
     probability_score,
+    rising_shares,
 )
 from cascade_driver.analysis.distribution import (
     Shape,
@@ -322,6 +323,66 @@ class EmpiricalLawReplicas:
         out += damaging @ whole.T + (self.weight - central) @ of_cascade
         out = np.maximum(out, 0.0)  # a superposition may fall below zero by a hair where hardly a count is
         return np.asarray(out * (given.sum() / np.maximum(out.sum(axis=1, keepdims=True), 1e-300)))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RisingReplicas:
+    """The stored energies of a model with defect probabilities of which nothing is known than that they rise.
+
+    Attributes
+    ----------
+    law : StoredEnergyDistribution or EmpiricalDistribution
+    knots_eV : (k,) float
+        Simulated energies. Between them the probability is linear, below the first it falls to zero at zero, above
+        the last it is held.
+    probability : (R, k) float
+    """
+
+    law: StoredEnergyDistribution | EmpiricalDistribution
+    knots_eV: Array
+    probability: Array
+
+    def __len__(self) -> int:
+        return len(self.probability)
+
+    def fold(self, counts: ArrayLike, *, recoil_edges_eV: ArrayLike) -> Array:
+        """Return (R, m) observed counts of recoil counts (n,), in the bins of `observed_edges`; none is lost."""
+        observed = observed_edges(recoil_edges_eV)
+        recoil = np.asarray(recoil_edges_eV, dtype=np.float64)
+        given = np.asarray(counts, dtype=np.float64)
+        n, below = len(recoil) - 1, len(observed) - len(recoil)
+        point = (np.arange(POINTS_PER_BIN) + 0.5) / POINTS_PER_BIN
+        energy = (recoil[:-1, None] + np.diff(recoil)[:, None] * point).ravel()
+        grid = np.concatenate([[0.0], self.knots_eV])
+        hats = np.stack([np.interp(energy, grid, row) for row in np.eye(len(grid))[1:]])
+        damaging = np.repeat(given / POINTS_PER_BIN, POINTS_PER_BIN) * (self.probability @ hats)
+        reached = self.law.cumulative(np.clip(energy - observed[:, None], 0.0, energy), energy)
+        reached[0] = 1.0  # the lowest edge takes whatever lies further
+        out = damaging @ (reached[:-1] - reached[1:]).T
+        out[:, below:] += given - damaging.reshape(len(self), n, POINTS_PER_BIN).sum(axis=2)
+        return np.asarray(out)
+
+
+def rising_replicas(model: SpeciesModel, *, n_replicas: int, rng: np.random.Generator) -> RisingReplicas:
+    """Return the defect probabilities that other campaigns would give if only their rise were known.
+
+    Shares are drawn from the binomial law of each simulated energy and made to rise (`rising_shares`).
+
+    Raises
+    ------
+    FitError
+        If the model was put in by hand.
+    """
+    fit = model.defect_probability_fit
+    if fit is None:
+        raise FitError("the parameters of this model were put in by hand: there are no shares of defects to draw")
+    number = np.array([max(round(p.effective_number), 1) for p in fit.points])
+    shares = rng.binomial(number, [p.probability for p in fit.points], size=(n_replicas, len(number))) / number
+    return RisingReplicas(
+        law=model.distribution,
+        knots_eV=np.array([p.recoil_energy_eV for p in fit.points]),
+        probability=rising_shares(fit.points, shares),
+    )
 
 
 #: Replicas of a fitted model, of either kind of distribution.

@@ -17,7 +17,8 @@ from cascade_driver.analysis.distribution import (
     fit_stored_energy_distribution,
 )
 from cascade_driver.analysis.empirical import empirical_replicas
-from cascade_driver.analysis.model import REFUSED, SpeciesModel, StoredEnergyModel
+from cascade_driver.analysis.estimation import REFUSED
+from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
 from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
 from cascade_driver.analysis.response import observed_edges
 from cascade_driver.analysis.uncertainty import (
@@ -25,6 +26,7 @@ from cascade_driver.analysis.uncertainty import (
     bootstrap_replicas,
     central_replica,
     covariance_replicas,
+    rising_replicas,
 )
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.simulation.record import CascadeTable
@@ -46,11 +48,18 @@ SAME_AS = {"fit": "statistics"}
 REMEDIES = {
     "statistics": "more cascades: `cascade plan RUN` says at which energies",
     "fit": "more cascades: `cascade plan RUN` says at which energies",
+    "probability": "more cascades at energies where some leave a defect and some do not",
     "shape": "more cascades where the shapes differ, or [analysis] shape and order that fit them better",
     "potential": "a better potential; more cascades with this one do not help",
     "source": "a better known source; no cascade helps",
     "assumptions": "a campaign of your own in place of assumed numbers",
 }
+
+#: Components whose members all lie on one side of the nominal, as the truth may not: they count to either side.
+TWO_SIDED = ("probability",)
+
+#: Members of the component `probability`.
+RISING_MEMBERS = 200
 
 #: Bins whose rate is below this share of the largest one say nothing about what dominates.
 RELEVANT_SHARE = 1e-3
@@ -96,7 +105,7 @@ class SpectrumBands:
         Of observed energy.
     nominal_per_kg_day_keV : (n,) float
     components : mapping of str to Band
-        `statistics`, `fit`, `assumptions`, `shape`, `potential`, `source`: those that were given.
+        `statistics`, `fit`, `assumptions`, `probability`, `shape`, `potential`, `source`: those that were given.
     total : Band
         Of all of them, `fit` only where there is no `statistics`: both come from the same scatter of the cascades.
     coverage : float
@@ -212,6 +221,9 @@ class Ensemble:
         The same, as the covariance of the fit has it.
     assumptions : mapping of str to Replicas
         Draws of numbers that were assumed, not fitted.
+    rising : mapping of str to Replicas
+        Defect probabilities of which nothing is assumed than that they rise with the energy, with the nominal
+        stored energies: their distance from the Fermi function is the error of having taken one.
     shapes, potentials : mapping of str to mapping
         Name of an alternative to its single replica per species; species it lacks are those of `nominal`.
     notes : tuple of str
@@ -221,6 +233,7 @@ class Ensemble:
     statistics: Mapping[str, Replicas] = field(default_factory=dict)
     fit: Mapping[str, Replicas] = field(default_factory=dict)
     assumptions: Mapping[str, Replicas] = field(default_factory=dict)
+    rising: Mapping[str, Replicas] = field(default_factory=dict)
     shapes: Mapping[str, Mapping[str, Replicas]] = field(default_factory=dict)
     potentials: Mapping[str, Mapping[str, Replicas]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -248,7 +261,7 @@ def campaign_ensemble(
     potentials: Mapping[str, StoredEnergyModel] | None = None,
     rng: np.random.Generator,
 ) -> Ensemble:
-    """Return what a campaign leaves uncertain: statistics by bootstrap, the fit's covariance, and the shape.
+    """Return what a campaign leaves uncertain: statistics by bootstrap, the fit's covariance, the shapes.
 
     The alternatives are the regular and the split Gaussian with locations of first and second order, and the
     empirical response (`EmpiricalReplicas`); the model's own is not repeated. What cannot be fitted, or is not
@@ -275,6 +288,7 @@ def campaign_ensemble(
     """
     statistics: dict[str, Replicas] = {}
     fit: dict[str, Replicas] = {}
+    rising: dict[str, Replicas] = {}
     shapes: dict[str, dict[str, Replicas]] = {}
     notes: list[str] = []
     for species, one in model.species.items():
@@ -282,6 +296,7 @@ def campaign_ensemble(
         statistics[species] = bootstrap_replicas(cascades, one, n_replicas=n_replicas, unit=unit, rng=rng)
         if one.defect_probability_fit is not None and one.distribution_fit is not None:
             fit[species] = covariance_replicas(one, n_replicas=n_replicas, rng=rng)
+            rising[species] = rising_replicas(one, n_replicas=min(n_replicas, RISING_MEMBERS), rng=rng)
         for name, shape, order in SHAPE_ALTERNATIVES:
             if (shape, order) == _kind(one):
                 continue
@@ -295,6 +310,7 @@ def campaign_ensemble(
         nominal={species: central_replica(one) for species, one in model.species.items()},
         statistics=statistics,
         fit=fit,
+        rising=rising,
         shapes=shapes,
         potentials=_of_models(potentials or {}),
         notes=(*notes, *_lacking(model, potentials or {})),
@@ -318,15 +334,18 @@ def model_ensemble(model: StoredEnergyModel, *, n_replicas: int = 1000, rng: np.
     A species that was put in by hand has no covariance: it enters without error, and a note says so.
     """
     fit: dict[str, Replicas] = {}
+    rising: dict[str, Replicas] = {}
     notes: list[str] = []
     for species, one in model.species.items():
         try:
             fit[species] = covariance_replicas(one, n_replicas=n_replicas, rng=rng)
+            rising[species] = rising_replicas(one, n_replicas=min(n_replicas, RISING_MEMBERS), rng=rng)
         except FitError:
             notes.append(f"{species}: put in by hand, without error")
     return Ensemble(
         nominal={species: central_replica(one) for species, one in model.species.items()},
         fit=fit,
+        rising=rising,
         notes=tuple(notes),
     )
 
@@ -432,6 +451,7 @@ def correction_bands(
         ("statistics", ensemble.statistics),
         ("fit", ensemble.fit),
         ("assumptions", ensemble.assumptions),
+        ("probability", ensemble.rising),
     ):
         if sample:
             members[name] = folded(sample)
@@ -453,6 +473,9 @@ def correction_bands(
 
     centre = seen(nominal[None])[0]
     rates = {name: seen(values) for name, values in members.items()}
+    for name in TWO_SIDED:
+        if name in rates:
+            rates[name] = centre + rng.choice([-1.0, 1.0], size=(len(rates[name]), 1)) * (rates[name] - centre)
     added = {name: values for name, values in rates.items() if SAME_AS.get(name) not in rates}
     n_total = max((len(values) for values in added.values()), default=1)
     together = np.tile(centre, (n_total, 1))

@@ -11,17 +11,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.empirical import EmpiricalReplicas
 from cascade_driver.analysis.empirical_law import EmpiricalDistribution
 from cascade_driver.analysis.model import StoredEnergyModel
-from cascade_driver.analysis.uncertainty import EmpiricalLawReplicas, ParameterReplicas
+from cascade_driver.analysis.uncertainty import EmpiricalLawReplicas, ParameterReplicas, RisingReplicas
 from cascade_driver.errors import RecordError
 from cascade_driver.spectra.ensemble import Ensemble, model_ensemble
 
 #: Kinds of objects that a file can hold, by the name that it gives them.
 _KINDS: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (ParameterReplicas, EmpiricalLawReplicas, EmpiricalDistribution, EmpiricalReplicas)
+    for kind in (
+        ParameterReplicas,
+        EmpiricalLawReplicas,
+        RisingReplicas,
+        StoredEnergyDistribution,
+        EmpiricalDistribution,
+        EmpiricalReplicas,
+    )
 }
 
 #: Arrays of more numbers than a person reads are packed.
