@@ -116,7 +116,7 @@ def replacing(path: Path) -> Iterator[Path]:
     OSError
         If it cannot be written; nothing is left then.
     """
-    if _is_stream(path):
+    if is_stream(path):
         with tempfile.TemporaryDirectory() as folder:
             draft = Path(folder) / f"draft{path.suffix}"
             yield draft
@@ -209,7 +209,7 @@ def flush(file: Path) -> None:
         os.close(descriptor)
 
 
-def _is_stream(path: Path) -> bool:
+def is_stream(path: Path) -> bool:
     """Return whether a name stands for something to write to and not for a file: a device, a pipe, an open file.
 
     /dev/stdout and /dev/fd/3 are links that only the system makes; other links stand for themselves.

@@ -277,8 +277,9 @@ def test_damaged_model_files_are_refused_in_one_line(fitted, tmp_path):
         StoredEnergyModel.load(path)
     with pytest.raises(InputError, match="no such file"):
         StoredEnergyModel.load(tmp_path / "absent.json")
-    with pytest.raises(InputError, match="cannot write"):
-        fitted.save(tmp_path / "absent" / "model.json")
+    with pytest.raises(InputError, match="cannot be written"):
+        fitted.save(path / "model.json")
+    assert StoredEnergyModel.load(fitted.save(tmp_path / "absent" / "model.json")) == fitted
 
 
 def test_empty_tables_and_wrong_ranges_are_refused():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +27,7 @@ from cascade_driver.analysis.empirical_law import EmpiricalDistribution, empiric
 from cascade_driver.analysis.estimation import REFUSED
 from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
 from cascade_driver.errors import CascadeError, FitError, InputError, RecordError
-from cascade_driver.files import text_of
+from cascade_driver.files import text_of, write_file
 from cascade_driver.simulation.record import CascadeTable
 
 #: Version of the layout of a model file; a reader refuses what it does not know.
@@ -226,18 +224,7 @@ class StoredEnergyModel:
         if self.uncertainty:
             # thousands of numbers: on one line, the last
             text = f'{text[: text.rindex("}")].rstrip()},\n  "uncertainty": {json.dumps(self.uncertainty)}\n}}'
-        try:
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror}") from error
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text + "\n")
-            Path(temporary).chmod(0o644)  # mkstemp makes files that only their owner reads
-            Path(temporary).replace(path)
-        except OSError as error:
-            Path(temporary).unlink(missing_ok=True)
-            raise InputError(f"cannot write {path}: {error.strerror}") from error
+        write_file(path, text + "\n")
         return path
 
     @classmethod

@@ -21,7 +21,7 @@ from cascade_driver.commands.arguments import (
     positive,
 )
 from cascade_driver.errors import InputError
-from cascade_driver.files import write_file
+from cascade_driver.files import is_stream, write_file
 
 
 def add_to(verbs: Verbs) -> None:
@@ -329,7 +329,8 @@ def _tls_damping(chosen: argparse.Namespace) -> int:
         remedy="choose another place with --out",
     )
     figure = tls_damping_figure(systems=systems, resonator=resonator, temperature_K=temperature, data=None)
-    save_figure(figure, chosen.out.with_suffix(""))
+    if not is_stream(chosen.out):
+        save_figure(figure, chosen.out.with_suffix(""))
     found = crossovers(systems=systems, resonator=resonator)
     electrons = "" if found.electron_K is None else f", of charged systems {found.electron_K:.3g} K"
     print(f"{chosen.out}: crossover temperature {found.phonon_K:.3g} K{electrons}")
@@ -352,7 +353,8 @@ def _tls_fit(chosen: argparse.Namespace) -> int:
     write_file(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
     temperature = np.geomspace(0.8 * data.temperature_K.min(), 1.25 * data.temperature_K.max(), 81)
     figure = tls_damping_figure(systems=fit.systems, resonator=resonator, temperature_K=temperature, data=data)
-    save_figure(figure, chosen.out.with_suffix(""))
+    if not is_stream(chosen.out):
+        save_figure(figure, chosen.out.with_suffix(""))
     for name, p in fit.parameters.items():
         if p.error is None:
             print(f"{name:20s} {p.value:.4g} (held)")
@@ -442,7 +444,8 @@ def _tls_properties(chosen: argparse.Namespace) -> int:
     write_file(chosen.out, found.as_csv())
     standard = glass_properties(temperature, density=flat, systems=systems)
     drawn = [("standard model, flat", standard), (name, found)]
-    save_figure(glass_properties_figure(drawn), chosen.out.with_suffix(""))
+    if not is_stream(chosen.out):
+        save_figure(glass_properties_figure(drawn), chosen.out.with_suffix(""))
     exponents = [local_exponent(found.temperature_K, y) for y in (found.thermal_conductivity, found.specific_heat)]
     print(
         f"{chosen.out}: thermal conductivity ~ T^{exponents[0]:.3f}, specific heat ~ T^{exponents[1]:.3f} "

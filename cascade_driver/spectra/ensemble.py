@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from cascade_driver.analysis.uncertainty import (
     rising_replicas,
 )
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.files import write_file
 from cascade_driver.simulation.record import CascadeTable
 from cascade_driver.spectra.correction import species_of_elements
 from cascade_driver.spectra.spectrum import Spectrum, overlap_counts, read_bands, read_spectrum
@@ -624,10 +624,4 @@ def write_bands(bands: SpectrumBands, path: Path | str) -> None:
     lines += [f"# members of {name}: {band.n_members}" for name, band in members.items()]
     lines += [f"# note: {' '.join(note.split())}" for note in bands.notes]
     lines += [",".join(names), *(",".join(repr(float(x)) for x in row) for row in zip(*columns, strict=True))]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}); give another place") from error
+    write_file(path, "\n".join(lines) + "\n", remedy="give another place")

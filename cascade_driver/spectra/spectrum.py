@@ -7,7 +7,6 @@ import difflib
 import io
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from cascade_driver.errors import InputError
+from cascade_driver.files import write_file
 from cascade_driver.schema import build, canonical_json, parameters, plain
 from cascade_driver.spectra.request import AnySpectrumRequest, SpectrumRequest
 from cascade_driver.spectra.table import Table, read_table
@@ -382,17 +382,7 @@ def write_spectrum(
     ]
     for row in zip(*columns, strict=True):
         table.writerow([repr(float(value)) for value in row])
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text.getvalue(), encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        _remove(temporary)
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); expected a file name in a folder that "
-            "you may write to, give another one."
-        ) from error
+    write_file(path, text.getvalue(), remedy="give another place")
 
 
 def read_bands(path: Path | str) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
@@ -484,13 +474,6 @@ def _made_by(text: str) -> tuple[_MadeBy, tuple[str, ...]]:
 
 def _one_line(text: str) -> str:
     return " ".join(str(text).split())
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return  # Nothing was written: the error that led here says why.
 
 
 def _did_you_mean(found: str, known: Iterable[str]) -> str:
