@@ -66,7 +66,7 @@ class DaskSpec:
 
     scheduler: str | None = None
     job_class: str | None = None
-    jobs: int = Field(default=1, ge=1)
+    jobs: int = Field(default=1, ge=1, le=10_000)
     job_options: dict[str, Any] = Field(default_factory=dict)
     workers_within_s: float = Field(default=60.0, gt=0)
 
@@ -97,7 +97,7 @@ class WorkSpec:
         Which film is kept of each cascade; none by default.
     """
 
-    workers: int | None = Field(default=None, ge=1)
+    workers: int | None = Field(default=None, ge=1, le=10_000)
     attempts: int = Field(default=2, ge=1)
     time_limit_s: float = Field(default=6 * 3600.0, gt=0)
     executor: str = "processes"

@@ -32,7 +32,7 @@ LIMIT_cpu_s, LIMIT_idle_s = 20, 20
 #: So that nothing asks this machine for more than it has.
 LIMIT_memory_bytes = 6 * 2**30
 
-#: 1 is an answer of these: not the same, not sound, not fit.
+#: 1 and 3 are answers of these: not the same, not sound, not fit, not all known.
 VERDICTS = ("verify", "reproduce", "check")
 
 NUMBERS = (
@@ -625,7 +625,7 @@ def judge(trial: Trial, code: int | None, out: str, err: str, work: Path, before
         return "traceback"
     if "Warning:" in err:
         return "a library's warning"
-    verdict = code == 1 and any(word in trial.command[:3] for word in VERDICTS)
+    verdict = code in {1, 3} and any(word in trial.command[:3] for word in VERDICTS)
     if code not in {0, 2, 130} and not verdict:
         return f"exit code {code}"
     told = [line for line in err.splitlines() if not line.startswith("note: ")]

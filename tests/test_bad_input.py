@@ -152,6 +152,16 @@ def test_the_unspoiled_inputs_are_good(capsys, tmp_path):
         ),
         pytest.param(", count = 2", "", "scheme `symmetry` needs `count`", id="no count of directions"),
         pytest.param("count = 2", "count = 0", "count", id="no directions"),
+        pytest.param(
+            "count = 2", "count = 1000000000000", "less than or equal to 100000", id="endless directions"
+        ),
+        pytest.param("[4, 4, 2]", "[4000000, 4, 2]", "3.2e+07 cells are more than a box", id="endless box"),
+        pytest.param(
+            "repeats = [4, 4, 2]",
+            "minimum_atoms = 1000000000000",
+            "less than or equal to 10000000",
+            id="10^12 atoms",
+        ),
         pytest.param("snapshots = 1", "snapshots = 0", "greater than or equal to 1; found 0", id="no snapshots"),
         pytest.param("snapshots = 1", "snapshots = 1.5", "recoils[1].snapshots", id="half a snapshot"),
         pytest.param("snapshots = 1", 'snapshots = 1\nregion = "film"', "region", id="region of a bulk crystal"),

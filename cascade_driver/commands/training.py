@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -128,6 +129,10 @@ def _queue(chosen: argparse.Namespace) -> LabelQueue:
 
 def _cell(chosen: argparse.Namespace) -> Atoms:
     """Return the box that proposals are made from."""
+    from cascade_driver.simulation.crystal import MOST_CELLS
+
+    if math.prod(chosen.repeat) > MOST_CELLS:
+        raise InputError(f"--repeat: {math.prod(chosen.repeat):.3g} cells are too many; give at most {MOST_CELLS}")
     box: Atoms = _crystal(chosen.crystal).repeat(tuple(chosen.repeat))
     if chosen.k_mesh:
         box.info["k_mesh"] = list(chosen.k_mesh)

@@ -102,7 +102,7 @@ class Annealing:
     highest_K: Positive = 300.0
     lowest_K: Positive = 0.02
     quench_K: Positive = 2e-6
-    sweeps: Annotated[int, Field(ge=1)] = 257
+    sweeps: Annotated[int, Field(ge=1, le=1_000_000)] = 257
     measured_K: tuple[Positive, ...] = (0.02, 0.1, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0)
 
     @model_validator(mode="after")

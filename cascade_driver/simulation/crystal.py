@@ -49,6 +49,9 @@ from cascade_driver.units import BOLTZMANN_eV_PER_K
 FILM = "Al/Si"
 CRYSTALS = ("CaWO4", "Si", "Al", FILM)
 
+#: A box of more is a slip of the pen: 16 million atoms in silicon.
+MOST_CELLS = 2_000_000
+
 #: Values of the array `region` of an assembled box.
 REGION_BULK = 0
 REGION_FILM = 1
@@ -111,8 +114,8 @@ class FilmSpec:
         potential, so that no free atom feels the lower surface.
     """
 
-    film_cells: int = Field(default=5, ge=1)
-    substrate_cells: int = Field(default=6, ge=1)
+    film_cells: int = Field(default=5, ge=1, le=1000)
+    substrate_cells: int = Field(default=6, ge=1, le=1000)
     gap_A: float = Field(default=2.4, ge=1.5, le=5.0)
     vacuum_A: float = Field(default=15.0, ge=5.0)
     held_A: float = Field(default=6.5, gt=0)
@@ -146,7 +149,7 @@ class CrystalSpec:
     name: str | None = None
     file: str | None = None
     file_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    minimum_atoms: int | None = Field(default=None, ge=1)
+    minimum_atoms: int | None = Field(default=None, ge=1, le=10_000_000)
     repeats: tuple[int, int, int] | None = None
     relax_cell: bool = True
     film: FilmSpec | None = None
@@ -167,6 +170,8 @@ class CrystalSpec:
     def _are_positive(cls, repeats: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
         if repeats is not None and min(repeats) < 1:
             raise ValueError("each of the three repeats must be at least 1")
+        if repeats is not None and math.prod(repeats) > MOST_CELLS:
+            raise ValueError(f"{math.prod(repeats):.3g} cells are more than a box can hold; at most {MOST_CELLS}")
         return repeats
 
     @model_validator(mode="after")

@@ -64,7 +64,7 @@ class DirectionsSpec:
     """
 
     scheme: str = "symmetry"
-    count: int | None = Field(default=None, ge=1)
+    count: int | None = Field(default=None, ge=1, le=100_000)
     vectors: tuple[Direction, ...] | None = None
 
     @field_validator("scheme")
