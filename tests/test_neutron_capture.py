@@ -44,6 +44,7 @@ from cascade_driver.spectra.neutron_capture import (
     capture_spectrum,
     cascades_of,
     observed_capture_spectrum,
+    unresolved_shares,
 )
 from cascade_driver.spectra.statistical_cascade import statistical_cascades
 from cascade_driver.spectra.target import abundances, parse_target
@@ -515,6 +516,10 @@ def test_what_is_not_resolved_is_said() -> None:
     assert "primary gammas of Si add up to 1.05 +- 0.03 captures: partial and thermal" in notes("Si")
     assert "940 b of neutron absorption give charged particles" in notes("LiF")
     assert not notes("C")
+    # one isotope has too much, which another one's lack must not hide
+    assert "primary gammas of Cu63 add up to 1.05 +- 0.02 captures" in notes("Cu", timing=GammaTiming(law="slow"))
+    assert unresolved_shares(target="CaWO4") == {"W": pytest.approx(0.658, abs=0.001)}
+    assert not unresolved_shares(target="Si")
 
 
 def test_parts_of_what_is_not_known_keep_the_captures() -> None:

@@ -216,7 +216,9 @@ def _lines(target: str, content: Mapping[str, Any], *, cross_section_b: str) -> 
     whole, astray = 0.0, 0
     separation_keV = content["recordQ"][0]["energyNeutronSeparationAME2020"]
     for _, gamma in _gammas(content, primary=True):
-        if abs(separation_keV - gamma["gammaEnergy"] - gamma["levelEnergyFinal"]) > _LARGEST_MISS_keV:
+        recoil_keV = gamma["gammaEnergy"] ** 2 / (2e3 * (_split(target)[1] + 1) * AMU_MeV)
+        miss_keV = separation_keV - gamma["gammaEnergy"] - recoil_keV - gamma["levelEnergyFinal"]
+        if abs(miss_keV) > _LARGEST_MISS_keV:
             astray += 1
             continue
         cell = gamma["gammaAbsoluteIntensities"][0]

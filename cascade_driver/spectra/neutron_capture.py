@@ -42,9 +42,9 @@ from cascade_driver.units import SECONDS_PER_DAY
 #: What stands for captures without a tabulated primary gamma: cascades of the statistical model, or nothing.
 Unresolved = Literal["statistical", "left_out"]
 
-#: Tabulated gammas that add up to less of the captures of an element than this are spoken of, and isotopes with a
-#: note that make more than this of them.
-_COMPLETE, _EXCESSIVE, _NOTEWORTHY = 0.9, 1.01, 0.01
+#: Tabulated gammas that add up to less of the captures of an element than this, or to so much more than them, are
+#: spoken of, and isotopes with a note that make more than this of them.
+_COMPLETE, _EXCESSIVE, _NOTEWORTHY = 0.9, 0.01, 0.01
 
 #: Paths less likely than this per capture are not followed further: the rest of the energy goes in one gamma.
 SMALLEST_PATH = 1e-4
@@ -697,6 +697,35 @@ def _metadata(
     return metadata
 
 
+def unresolved_shares(*, target: str, table: Mapping[str, CaptureIsotope] | None = None) -> dict[str, float]:
+    """Return the share of the captures in each element that has no tabulated primary gamma.
+
+    Elements with less than 1 % of the captures of the target, or with less than a tenth unresolved, are left out.
+
+    Raises
+    ------
+    InputError
+        As `capture_lines`.
+
+    Examples
+    --------
+    >>> {element: round(share, 2) for element, share in unresolved_shares(target="CaWO4").items()}
+    {'W': 0.66}
+    """
+    capturing = _capturing(parse_target(target), 1.0, table)
+    found = {}
+    for symbol in dict.fromkeys(one.isotope.symbol for one in capturing):
+        ours = [one for one in capturing if one.isotope.symbol == symbol and one.rate > 0]
+        if ours and sum(one.rate for one in ours) >= _NOTEWORTHY * ours[0].all_rates:
+            found[symbol] = _unresolved_share(ours)
+    return {symbol: share for symbol, share in found.items() if share > 1 - _COMPLETE}
+
+
+def _unresolved_share(capturing: list[_Capturing]) -> float:
+    rate = sum(one.rate for one in capturing)
+    return sum(one.rate * max(0.0, 1 - one.isotope.tabulated_per_capture) for one in capturing) / rate
+
+
 def _notes(target: Target, capturing: list[_Capturing], model: StatisticalModel | None) -> Iterator[str]:
     """Yield what a reader must know of the captures of each element that matters."""
     for symbol in target.elements:
@@ -704,17 +733,21 @@ def _notes(target: Target, capturing: list[_Capturing], model: StatisticalModel 
         rate = sum(one.rate for one in ours)
         if not ours or rate < _NOTEWORTHY * ours[0].all_rates:
             continue
-        share = sum(one.rate * max(0.0, 1 - one.isotope.tabulated_per_capture) for one in ours) / rate
+        share = _unresolved_share(ours)
         filled = sum(one.unresolved_rate for one in ours) / rate if model is not None else 0.0
         if share > 1 - _COMPLETE:
             said = "they are cascades of the statistical model, an estimate" if filled > 0 else "they are left out"
             rest = f"; {share - filled:.1%} are left out" if 0 < filled < share - 5e-4 else ""
             yield f"{share:.1%} of the captures in {symbol} have no tabulated primary gamma: {said}{rest}"
-        whole = sum(one.rate * one.isotope.tabulated_per_capture for one in ours) / rate
-        if whole > _EXCESSIVE:
-            error = math.hypot(*(one.rate * one.isotope.tabulated_error for one in ours)) / rate
+        more = [one for one in ours if one.isotope.tabulated_per_capture > 1]
+        excess = sum(one.rate * (one.isotope.tabulated_per_capture - 1) for one in more) / rate
+        if excess > _EXCESSIVE:
+            of = sum(one.rate for one in more)
+            whole = sum(one.rate * one.isotope.tabulated_per_capture for one in more) / of
+            error = math.hypot(*(one.rate * one.isotope.tabulated_error for one in more)) / of
+            names = symbol if len(more) == len(ours) else ", ".join(one.isotope.target for one in more)
             yield (
-                f"the tabulated primary gammas of {symbol} add up to {whole:.2f} +- {error:.2f} captures: partial "
+                f"the tabulated primary gammas of {names} add up to {whole:.2f} +- {error:.2f} captures: partial "
                 "and thermal cross-sections are measured apart, and the lines stay as measured"
             )
         atoms = sum(one.rate / one.isotope.cross_section_b for one in ours)
