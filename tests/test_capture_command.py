@@ -12,6 +12,7 @@ import pytest
 from cascade_driver.analysis.published import cawo4_published
 from cascade_driver.cli import main
 from cascade_driver.config import find_input, read_input
+from cascade_driver.plot import calibration_figure, spectra_figure
 from cascade_driver.spectra import capture_table as table_module
 from cascade_driver.spectra.observe import observe
 from cascade_driver.spectra.request import CaptureRequest, request_title
@@ -183,6 +184,9 @@ def test_the_walk_through_gives_the_figure_of_the_paper() -> None:
     assert request_title(request) == "neutron capture, 100 n/(cm² s), on CaWO4"
     assert wanted.analysis is not None
     pair = observe(request, cawo4_published(), detector=wanted.detector, extrapolate=wanted.analysis.extrapolate)
+    for figure in (spectra_figure([pair]), calibration_figure(pair, mass_g=0.75)):
+        legend = (figure.legends or [figure.axes[0].get_legend()])[0]
+        assert "66% of captures in W by a model" in [text.get_text() for text in legend.get_texts()]
     for low, high, loss in ((72, 90, 7.5), (104, 120, 8.9), (152, 170, 11.0)):
 
         def peak(spectrum, low: float, high: float) -> float:

@@ -32,7 +32,10 @@ from cascade_driver.plot.style import (
     mark,
     styled,
 )
+from cascade_driver.spectra.neutron_capture import unresolved_shares
 from cascade_driver.spectra.observe import Observed
+from cascade_driver.spectra.request import CaptureRequest
+from cascade_driver.spectra.sources import table_of
 from cascade_driver.spectra.spectrum import Spectrum
 from cascade_driver.units import EV_PER_KEV
 
@@ -103,6 +106,7 @@ def spectra_figure(
                 _draw_stairs(axes, pair, np.where(pair.is_complete, np.nan, values), colour, alpha=0.3)
         _draw_bands(upper, lower, pair, colour)
         handles.append(Line2D([], [], color=colour, linewidth=2.5, label=as_drawn(textwrap.fill(pair.title, 48))))
+        handles += _captures_said(pair)
     banded = [pair.bands for pair in drawn if pair.bands is not None]
     if banded:
         parts = dict.fromkeys(name for bands in banded for name in bands.components if name != "fit")
@@ -117,6 +121,21 @@ def spectra_figure(
     figure.legend(handles=handles, loc="outside upper left", handlelength=2.4, frameon=False)
     mark(upper, potential_status)
     return finished(figure)
+
+
+def _captures_said(pair: Observed) -> list[Line2D]:
+    """Return an entry of the legend on captures without a tabulated primary gamma, if they matter."""
+    source = pair.expected.source
+    if not isinstance(source, CaptureRequest):
+        return []
+    try:
+        shares = unresolved_shares(target=source.target, table=table_of(source))
+    except InputError:  # the table of a spectrum that comes from elsewhere
+        return []
+    of = ", ".join(f"{share:.0%} of captures in {element}" for element, share in shares.items())
+    how = "left out" if source.unresolved == "left_out" else "by a model"
+    said = textwrap.fill(f"{of} {how}", 48)
+    return [Line2D([], [], linestyle="none", label=as_drawn(said))] if of else []
 
 
 def _draw_bands(upper: Axes, lower: Axes, pair: Observed, colour: str) -> None:
@@ -274,7 +293,8 @@ def calibration_figure(
         axes.set_ylim(0, 1.22 * top)
     axes.set_xlabel("recoil or observed energy (eV)")
     axes.set_ylabel(rf"counts (d$^{{-1}}$ eV$^{{-1}}$) in {mass_g:g} g")
-    axes.legend(loc="lower left" if logarithmic_counts else "upper right", frameon=False)
+    handles = [*axes.get_legend_handles_labels()[0], *_captures_said(pair)]
+    axes.legend(handles=handles, loc="lower left" if logarithmic_counts else "upper right", frameon=False)
     mark(axes, potential_status)
     return finished(figure)
 
