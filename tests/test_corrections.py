@@ -275,6 +275,18 @@ def test_recoils_of_one_direction_have_a_model_of_their_own(runs, recoil, tmp_pa
     assert tagged["rate"][10:60] == pytest.approx(isotropic["rate"][10:60], rel=0.15)
 
 
+@pytest.mark.parametrize("words", [["[1 0 0]"], ["[2", "0", "0]"], ["(100)"]])
+def test_a_direction_of_the_crystal_is_that_of_the_box(runs, tmp_path, words):
+    models = {}
+    for name, direction in (("numbers", ["1", "0", "0"]), ("indices", words)):
+        path = tmp_path / f"{name}.json"
+        assert main(["fit", str(runs["first"]), "--direction", *direction, "--out", str(path)]) == 0
+        models[name] = json.loads(path.read_text())
+    assert models["indices"]["species"] == models["numbers"]["species"]
+    said = models["indices"]["provenance"]["direction"]
+    assert said == f"recoils within 15 degrees of {' '.join(words)} of the crystal"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -283,6 +295,17 @@ def test_recoils_of_one_direction_have_a_model_of_their_own(runs, recoil, tmp_pa
         (["correct", "RUN", "s.csv", "--direction", "1", "0", "0", "--angular-width-deg", "0"], "greater than 0"),
         (["correct", "cawo4-published", "s.csv", "--direction", "1", "0", "0"], "only the cascades of a run"),
         (["fit", "RUN", "--direction", "1", "0", "0"], "say where it goes with --out"),
+        (
+            ["correct", "RUN", "s.csv", "--direction", "north"],
+            "expected three numbers, or indices as in '[1 -1 0]'",
+        ),
+        (
+            ["correct", "RUN", "s.csv", "--direction", "1", "0"],
+            "--direction 1 0: expected three numbers, or indices",
+        ),
+        (["correct", "RUN", "s.csv", "--direction", "[0 0 0]"], "three indices, not all zero"),
+        (["correct", "RUN", "s.csv", "--direction", "(1 1)"], "three indices, not all zero"),
+        (["fit", "--direction", "1", "0", "0", "RUN"], "and RUN or MODEL before it"),
     ],
 )
 def test_directions_that_are_none_end_with_one_line(runs, recoil, tmp_path, monkeypatch, capsys, words, message):
