@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cascade_driver.errors import InputError
+from cascade_driver.errors import FitError, InputError
 from cascade_driver.spectra.detector import quantised_edges, sampled_counts
 from cascade_driver.spectra.line_fit import (
     LineTemplate,
@@ -66,6 +66,20 @@ def test_error_of_a_lone_line_is_its_width_over_the_root_of_its_counts() -> None
     assert fit.lines[0].shift_error_eV == pytest.approx(5.0 / math.sqrt(1000), rel=2e-3)
     assert fit.lines[0].counts_error == pytest.approx(math.sqrt(1000), rel=2e-3)
     assert fit.lines[0].width_error_eV == 0.0
+
+
+@pytest.mark.parametrize(
+    ("counts", "edges", "at_eV"),
+    [
+        (expected(), EDGES, (80.0, 80.0)),
+        (np.full(40, 50.0), EDGES, (80.0,)),
+        (np.array([3.0, 9.0, 3.0]), np.linspace(70.0, 90.0, 4), (80.0,)),
+    ],
+    ids=["one line twice", "no line at all", "fewer bins than parameters"],
+)
+def test_lines_that_the_counts_do_not_determine_are_refused(counts, edges, at_eV) -> None:
+    with pytest.raises(FitError, match=r"do not determine position|found no minimum"):
+        fit_lines(counts, energy_edges_eV=edges, lines=[LineTemplate.single(e) for e in at_eV], resolution_eV=5.0)
 
 
 def test_pulls_of_the_position_are_standard_normal() -> None:

@@ -8,6 +8,7 @@ import pytest
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.relaxation.tls_damping import Resonator, TunnellingSystems, mode_damping_Hz
 from cascade_driver.relaxation.tls_damping_fit import DampingData, fit_damping, read_damping
+from cascade_driver.relaxation.tls_properties import local_exponent
 
 BEAM = Resonator(
     mode_frequency_Hz=17.5e6, thickness_nm=130, width_nm=300, density_kg_m3=2900, sound_speed_m_s=6000
@@ -105,8 +106,21 @@ def test_file_is_read(tmp_path):
     data = read_damping(path)
     assert data.temperature_K.tolist() == [0.1, 1.0]
     assert data.is_normal.tolist() == [True, False]
-    with pytest.raises(FitError, match="2 points for 4 free parameters"):
+    with pytest.raises(FitError, match="2 different points for 4 free parameters"):
         fit_damping(data, resonator=BEAM)
+
+
+def test_one_temperature_measured_ten_times_fixes_no_four_parameters():
+    ten = DampingData(
+        temperature_K=np.full(10, 0.1) * (1 + 1e-9 * np.arange(10)),
+        damping_Hz=np.linspace(290, 310, 10),
+        damping_error_Hz=np.full(10, 10.0),
+        is_normal=np.full(10, True),
+    )
+    with pytest.raises(FitError, match="1 different points for 4 free parameters"):
+        fit_damping(ten, resonator=BEAM)
+    with pytest.raises(InputError, match="two temperatures that differ"):
+        local_exponent(ten.temperature_K, ten.damping_Hz)
 
 
 @pytest.mark.parametrize(

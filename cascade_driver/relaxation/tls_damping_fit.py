@@ -199,15 +199,17 @@ def fit_damping(data: DampingData, *, resonator: Resonator, held: Mapping[str, f
     InputError
         If a held parameter is unknown or out of its range.
     FitError
-        If there are fewer points than parameters.
+        If there are fewer points of different temperature or state of the metal than parameters.
     """
     fixed = dict(held or {})
     if not data.is_normal.any():
         fixed = dict.fromkeys(_OF_NORMAL_STATE, 0.0) | fixed
     build(TunnellingSystems, {"strength": 1e-5, "strain_coupling_eV": 1.0} | fixed, origin="held parameters")
     free = tuple(name for name in _RANGES if name not in fixed)
-    if len(data.temperature_K) < len(free) or not free:
-        raise FitError(f"{len(data.temperature_K)} points for {len(free)} free parameters; hold some or add data")
+    # of one temperature and state there is one damping, however often it was measured
+    different = len(np.unique(np.stack([np.round(np.log(data.temperature_K), 6), data.is_normal]), axis=1).T)
+    if different < len(free) or not free:
+        raise FitError(f"{different} different points for {len(free)} free parameters; hold some or add data")
 
     def chi_square(values: NDArray[np.float64]) -> float:
         named = fixed | {n: _outer(n, float(v)) for n, v in zip(free, values, strict=True)}

@@ -350,10 +350,10 @@ def local_exponent(temperature_K: ArrayLike, values: ArrayLike) -> float:
     Raises
     ------
     InputError
-        If there are fewer than two points, or one is not above 0.
+        If there are fewer than two temperatures, or a number is not above 0.
     """
     T = positive_array(temperature_K, name="temperature_K")
     y = positive_array(values, name="values")
-    if T.size < 2:
-        raise InputError("a power law needs at least two temperatures")
+    if T.size < 2 or np.ptp(np.log(T)) < 1e-6:
+        raise InputError("a power law needs at least two temperatures that differ")
     return float(np.polyfit(np.log(T), np.log(y), 1)[0])

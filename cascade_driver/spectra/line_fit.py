@@ -360,6 +360,13 @@ def _result(model: _Model, seen: NDArray[np.float64], minuit: Minuit) -> LineFit
             "the line fit found no minimum with errors: look at the spectrum, give starting shifts, a narrower "
             "range or another background order"
         )
+    if not health.has_accurate_covariance:
+        names = ", ".join(line.name for line in model.lines)
+        raise FitError(
+            f"{len(seen)} bins with {seen.sum():.6g} counts do not determine position, width and counts of "
+            f"{names} over {model.order + 1} numbers of the background: leave out lines that coincide or are not "
+            "seen, keep the resolution, or measure more"
+        )
     values, errors = np.array(minuit.values), np.array(minuit.errors)
     lines = []
     for k, template in enumerate(model.lines):
