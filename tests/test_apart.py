@@ -1,12 +1,19 @@
 """Work in a process of its own: its results, its complaints, and how it ended if it did not come back."""
 
+import math
 import os
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
+from ase import Atoms
 
 from cascade_driver.errors import CascadeError, InputError
+from cascade_driver.schema import file_sha256
 from cascade_driver.simulation.apart import ProcessEndedError, apart
+from cascade_driver.simulation.lammps_engine import LammpsEngine
+from cascade_driver.simulation.potential import load_potential
 
 
 def count(say, most: int) -> int:
@@ -47,3 +54,22 @@ def test_a_process_that_ends_is_one_line(how, words):
     with pytest.raises(ProcessEndedError, match=rf"^the engine ended its process: {words}$"):
         apart(leave, how, tell=heard.append)
     assert heard == ["before"]
+
+
+def evaluate(say, folder: Path) -> float:
+    engine = LammpsEngine(potential=load_potential(folder))
+    engine.build(Atoms("CaO", positions=[[1, 1, 1], [3, 1, 1]], cell=[20] * 3, pbc=True))
+    return engine.potential_energy_eV()
+
+
+def test_a_file_that_takes_lammps_down_is_one_line(tmp_path):
+    # LAMMPS makes a string from a null pointer where a file for `uf3` ends early.
+    folder = tmp_path / "torn"
+    shutil.copytree(load_potential("cawo4-pbe-spline").folder, folder)
+    assert math.isfinite(apart(evaluate, folder))
+    torn, about = folder / "cawo4-pbe-spline.uf3", folder / "potential.toml"
+    before = file_sha256(torn)
+    torn.write_text(torn.read_text()[: torn.stat().st_size // 2])
+    about.write_text(about.read_text().replace(before, file_sha256(torn)))
+    with pytest.raises(ProcessEndedError, match=r"^the engine ended its process: signal SIGABRT$"):
+        apart(evaluate, folder)
