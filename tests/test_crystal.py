@@ -397,6 +397,32 @@ class TestBonds:
             "not this crystal; is the symmetry missing from the file?"
         )
 
+    def test_atoms_without_a_bond_are_no_crystal_within_any_cutoff(self):
+        # The three sites of scheelite alone, as of a CIF that calls them all atoms.
+        sites = scheelite()[[0, 4, 8]]
+        assert sites.get_chemical_formula() == "CaOW"
+        with pytest.raises(
+            InputError, match=r"1 of 3 atoms are alone: Ca 0 is 4\.94 A from its nearest neighbour"
+        ):
+            require_bonds(sites, cutoff_A=8.0, name="c.cif")
+
+    @pytest.mark.parametrize(
+        # Kittel, Introduction to Solid State Physics: the widest metals, salts and noble gases.
+        "atoms",
+        [
+            bulk("Cs", a=6.05, cubic=True),
+            bulk("Ba", a=5.02, cubic=True),
+            bulk("CsCl", "cesiumchloride", a=4.11),
+            bulk("NaI", "rocksalt", a=6.47, cubic=True),
+            bulk("Ar", a=5.31, cubic=True),
+            bulk("Ne", a=4.46, cubic=True),
+            bulk("Sn", "diamond", a=6.49, cubic=True),
+        ],
+        ids=lambda atoms: atoms.get_chemical_formula(),
+    )
+    def test_the_widest_crystals_hold_together(self, atoms):
+        require_bonds(orthogonal_cell(atoms), cutoff_A=8.0, name="c.cif")
+
     def test_layers_that_do_not_reach_each_other_are_no_crystal(self):
         slab = bulk("Si", cubic=True).repeat((1, 1, 2))
         slab.cell[2] += [0, 0, 12]
@@ -404,9 +430,10 @@ class TestBonds:
             require_bonds(slab, cutoff_A=3.0, name="c.cif")
 
     def test_a_box_for_no_machine_is_refused(self):
-        for size in ({"minimum_atoms": 10**12}, {"repeats": [10**5] * 3}):
-            with pytest.raises(InputError, match="expected at most 10000000; lower"):
-                box_of(name="Si", **size)
+        with pytest.raises(InputError, match="less than or equal to 10000000"):
+            box_of(name="Si", minimum_atoms=10**12)
+        with pytest.raises(InputError, match="a box of 16000000 atoms, expected at most 10000000; lower"):
+            box_of(name="Si", repeats=[200, 100, 100])
 
 
 class TestFilm:

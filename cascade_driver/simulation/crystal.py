@@ -38,6 +38,8 @@ from pydantic import Field, field_validator, model_validator
 from cascade_driver.errors import InputError
 from cascade_driver.schema import file_sha256, parameters, plain
 from cascade_driver.simulation.crystal_file import (
+    LONELY_BONDS,
+    lonely_atoms,
     nearest_neighbours_A,
     quiet_spglib,
     read_crystal,
@@ -149,7 +151,7 @@ class CrystalSpec:
     name: str | None = None
     file: str | None = None
     file_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    minimum_atoms: int | None = Field(default=None, ge=1, le=10_000_000)
+    minimum_atoms: int | None = Field(default=None, ge=1, le=LARGEST_BOX_ATOMS)
     repeats: tuple[int, int, int] | None = None
     relax_cell: bool = True
     film: FilmSpec | None = None
@@ -277,9 +279,10 @@ def axes_in_box_A(spec: CrystalSpec, constituents: Mapping[str, Atoms]) -> NDArr
 
 
 def require_bonds(cell: Atoms, *, cutoff_A: float, name: str) -> None:
-    """Raise if a crystal falls apart in a potential: atoms or layers beyond its cutoff from all others.
+    """Raise if a crystal falls apart: atoms or layers beyond the cutoff of the potential, atoms without a bond.
 
-    Such atoms do not interact: there is no crystal, and nothing to relax to.
+    Atoms beyond the cutoff do not interact: there is no crystal, and nothing to relax to. A potential of a long
+    cutoff holds isolated atoms as well, which is why none may be farther than `LONELY_BONDS` from all others.
 
     Parameters
     ----------
@@ -296,6 +299,12 @@ def require_bonds(cell: Atoms, *, cutoff_A: float, name: str) -> None:
         raise InputError(
             f"{name}: nearest neighbours are {farthest_A:.2f} A apart, farther than the cutoff of the potential "
             f"({cutoff_A:.1f} A): {remedy}"
+        )
+    if alone := lonely_atoms(cell):
+        symbol, distance_A = cell.symbols[alone[0]], nearest_neighbours_A(cell)[alone[0]]
+        raise InputError(
+            f"{name}: {len(alone)} of {len(cell)} atoms are alone: {symbol} {alone[0]} is {distance_A:.2f} A from "
+            f"its nearest neighbour, more than {LONELY_BONDS:g} bond lengths: {remedy}"
         )
     for axis, length_A in enumerate(cell.cell.lengths()):
         place_A = np.sort(cell.positions[:, axis] % length_A)
@@ -337,12 +346,9 @@ def assemble(spec: CrystalSpec, constituents: Mapping[str, Atoms]) -> Atoms:
             "pass what `constituents` returns"
         )
     cells = {name: _indexed(cell, name=name) for name, cell in constituents.items()}
-    wanted_atoms = spec.minimum_atoms or len(next(iter(cells.values()))) * math.prod(spec.repeats or (1,))
-    if wanted_atoms > LARGEST_BOX_ATOMS:
-        raise InputError(
-            f"a box of {wanted_atoms} atoms, expected at most {LARGEST_BOX_ATOMS}; lower `minimum_atoms` or "
-            "`repeats`"
-        )
+    count = len(next(iter(cells.values()))) * math.prod(spec.repeats or (1,))
+    if count > LARGEST_BOX_ATOMS:
+        raise InputError(f"a box of {count} atoms, expected at most {LARGEST_BOX_ATOMS}; lower `repeats`")
     return _film_box(spec, cells["Al"], cells["Si"]) if spec.is_film else _bulk_box(spec, *cells.values())
 
 

@@ -27,7 +27,7 @@ import ase.io
 import numpy as np
 import spglib
 from ase import Atoms
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, covalent_radii
 from ase.geometry import get_distances, minkowski_reduce
 from ase.io.cif import parse_cif
 from ase.io.formats import filetype, open_with_compression
@@ -42,6 +42,10 @@ from cascade_driver.units import G_PER_CM3_OF_AMU_PER_A3
 #: Atoms closer than this share of the sum of their covalent radii overlap: no bond is that short, while
 #: duplicated or partly occupied sites are. (W-O: 1.14 of 1.78 angstrom; H-H: 0.31 of 0.74 angstrom.)
 OVERLAP_SHARE = 0.5
+#: Farther than so many sums of covalent radii from its nearest neighbour an atom is alone: solids reach 1.3
+#: (lithium hydride), noble gases 1.5 to 3.
+LONELY_BONDS = 1.6
+_NOBLE_GASES = (2, 10, 18, 36, 54, 86)
 #: Images of one site nearer than this are one atom: coordinates have three digits at least, and no two atoms are
 #: so close.
 SAME_SITE_A = 0.1
@@ -342,13 +346,27 @@ def _without_symmetry(
 
 def nearest_neighbours_A(atoms: Atoms) -> NDArray[np.float64]:
     """Return the distance of each atom from its nearest neighbour, images of itself included."""
+    return _nearest(atoms)[0]
+
+
+def lonely_atoms(atoms: Atoms) -> list[int]:
+    """Return the atoms whose nearest neighbour is farther than `LONELY_BONDS`, but for noble gases."""
+    distance_A, bond_A = _nearest(atoms)
+    alone = (distance_A > LONELY_BONDS * bond_A) & ~np.isin(atoms.numbers, _NOBLE_GASES)
+    return [int(i) for i in np.flatnonzero(alone)]
+
+
+def _nearest(atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the distance of each atom from its nearest neighbour, and the sum of their covalent radii."""
     atoms = _compact(atoms)
     # No atom is farther from its own image than the shortest lattice vector.
     reach_A = float(np.linalg.norm(atoms.cell.array, axis=1).min()) * 1.001
-    i, distance_A = neighbor_list("id", atoms, reach_A)
-    nearest_A = np.full(len(atoms), np.inf)
-    np.minimum.at(nearest_A, i, distance_A)
-    return nearest_A
+    i, j, distance_A = neighbor_list("ijd", atoms, reach_A)
+    radius_A = covalent_radii[atoms.numbers]
+    # Sorted by atom, then by distance: the first of each atom is its nearest.
+    order = np.lexsort((distance_A, i))
+    first = order[np.unique(i[order], return_index=True)[1]]
+    return distance_A[first], radius_A[i[first]] + radius_A[j[first]]
 
 
 def _only_block(path: Path) -> dict[str, Any]:
