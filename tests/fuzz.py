@@ -201,9 +201,11 @@ repeats = [5, 5, 5]
 name = "si-tersoff-zbl"
 [thermal]
 temperature_K = 133
+equilibration_ps = 0.02
+snapshot_interval_ps = 0.01
 [follow]
-duration_ps = 1
-max_displacement_A = 0.02
+duration_ps = 0.01
+max_displacement_A = 0.05
 [analysis]
 shape = "gaussian"
 extrapolate = true
