@@ -124,7 +124,7 @@ class DefectProbabilityFit:
     parameters : tuple of str
         Names of the fitted parameters, in the order of `values`, `errors` and `covariance`.
     values, errors : tuple of float
-        In eV.
+        In eV; errors are half the central 68 % intervals.
     covariance : tuple of tuple of float
         (2, 2), of the posterior law.
     design_effect : float
@@ -556,7 +556,7 @@ def fit_defect_probability(
         probability=probability,
         parameters=("half_energy_eV", "width_eV"),
         values=posterior.centre_eV,
-        errors=tuple(float(e) for e in np.sqrt(np.diag(covariance))),
+        errors=posterior.errors_eV,
         covariance=tuple(tuple(float(c) for c in row) for row in covariance),
         design_effect=effect if independent == "direction" else 1.0,
         width_upper_limit_eV=limit,

@@ -84,6 +84,14 @@ class FermiPosterior:
         width = np.exp(_inverse(_cumulative(self.density.sum(axis=0)), self.log_width, 0.5))
         return float(half[1]), float(np.hypot(width, np.diff(half).min() / np.pi))
 
+    @property
+    def errors_eV(self) -> tuple[float, float]:
+        """Half the central 68 % intervals of half energy and width, in eV: long tails do not make them long."""
+        sides = np.array([0.15865, 0.84135])
+        half = np.exp(_inverse(_cumulative(self.density.sum(axis=1)), self.log_half, sides))
+        width = np.exp(_inverse(_cumulative(self.density.sum(axis=0)), self.log_width, sides))
+        return float(np.diff(half)[0] / 2), float(np.diff(width)[0] / 2)
+
     def covariance(self, *, log_width: bool = False) -> Array:
         """Return the (2, 2) covariance of half energy and width, in eV, or of half energy and ln of the width."""
         half, width = np.exp(self.log_half), self.log_width if log_width else np.exp(self.log_width)
