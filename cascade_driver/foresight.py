@@ -9,6 +9,8 @@ from cascade_driver.analysis.published import PUBLISHED_MODELS
 from cascade_driver.campaign.plan import Campaign
 from cascade_driver.config import AnalysisSpec, RunInput
 from cascade_driver.errors import InputError
+from cascade_driver.models import crystal_formulas
+from cascade_driver.spectra.observe import check_crystal
 from cascade_driver.spectra.request import AnySpectrumRequest
 from cascade_driver.spectra.sources import requested_spectrum
 
@@ -46,7 +48,7 @@ def foresee(wanted: RunInput, campaign: Campaign, run: Path) -> None:
     _foresee_models(analysis, campaign, run, known=sorted(reach))
     for number, request in enumerate(wanted.spectra, start=1):
         try:
-            _foresee_spectrum(request, analysis, reach)
+            _foresee_spectrum(request, analysis, reach, crystal=crystal_formulas(campaign.protocol.crystal))
         except InputError as error:
             raise InputError(f"`spectra[{number}]`: {error}") from None
 
@@ -66,9 +68,15 @@ def _foresee_models(analysis: AnalysisSpec, campaign: Campaign, run: Path, *, kn
             )
 
 
-def _foresee_spectrum(request: AnySpectrumRequest, analysis: AnalysisSpec, reach: dict[str, float]) -> None:
+def _foresee_spectrum(
+    request: AnySpectrumRequest, analysis: AnalysisSpec, reach: dict[str, float], *, crystal: tuple[str, ...]
+) -> None:
     """Make a spectrum in a single bin, which needs all that a source must know."""
     spectrum = requested_spectrum(dataclasses.replace(request, bins=1))
+    lender = analysis.fallback_species or next(iter(reach))
+    used = {element: element if element in reach else lender for element in spectrum.elements}
+    if crystal:
+        check_crystal(crystal, target=request.target, used=used, other_crystal=analysis.other_crystal)
     missing = [element for element in spectrum.elements if element not in reach]
     if missing and analysis.fallback_species is None and len(reach) > 1:
         raise InputError(

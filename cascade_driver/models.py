@@ -368,7 +368,9 @@ def modulation_of_run(
     fallback = fallback_species or model.response_fallback
     spectrum = requested_spectrum(request)
     used = species_of_elements(spectrum.elements, list(model.species), fallback)
-    check_crystal(model, target=request.target, used=used, other_crystal=other_crystal or model.other_crystal)
+    check_crystal(
+        model.crystal, target=request.target, used=used, other_crystal=other_crystal or model.other_crystal
+    )
     velocities = [
         crystal @ laboratory_velocity_km_s(t, latitude_deg=latitude_deg, longitude_deg=longitude_deg)
         for t in times

@@ -21,7 +21,9 @@ def test_negative_control_the_whole_input_is_planned(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        pytest.param('target = "CaWO4"', 'target = "CaWO"', "", id="control: another compound of the elements"),
+        pytest.param('target = "CaWO4"', 'target = "WCaO4"', "", id="control: the crystal written otherwise"),
+        pytest.param('target = "CaWO4"', 'target = "CaWO"', "CaWO: not of the crystal", id="compound"),
+        pytest.param('target = "CaWO4"', 'target = "Ge"', "target Ge: not of the crystal", id="other crystal"),
         pytest.param('target = "CaWO4"', 'target = "Uuo"', "`spectra[1]`: target 'Uuo'", id="no element"),
         pytest.param('target = "CaWO4"', 'target = "CaWO4[W999=1]"', "`spectra[1]`: ", id="no isotope"),
         pytest.param("[10, 40]", "[10, 81]", "wanted, and simulated up to 40 eV", id="beyond the simulated"),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -301,13 +301,14 @@ def observed_of_files(expected: Path, observed: Path, *, title: str) -> Observed
 
 
 def check_crystal(
-    model: StoredEnergyModel, *, target: str | None, used: Mapping[str, str], other_crystal: bool = False
+    crystal: Sequence[str], *, target: str | None, used: Mapping[str, str], other_crystal: bool = False
 ) -> tuple[str, ...]:
     """Return notes on whether a spectrum is of the crystal of a model; refused if not, unless by an explicit word.
 
     Parameters
     ----------
-    model : StoredEnergyModel
+    crystal : sequence of str
+        Formulas of the crystals of the model; empty if it does not know them.
     target : str, optional
         Formula of what the recoils happen in, if that is known.
     used : mapping of str to str
@@ -323,9 +324,8 @@ def check_crystal(
     """
     elements = [element for element in used if element != UNRESOLVED]
     lent = [element for element in elements if used[element] != element]
-    crystal = " on ".join(model.crystal)
     remedy = "simulate it, or ask for it by --other-crystal (other_crystal = true)"
-    if not model.crystal:
+    if not crystal:
         if lent and not other_crystal:
             raise InputError(
                 f"the model does not say of which crystal it is, and {', '.join(lent)} would borrow the response "
@@ -333,15 +333,15 @@ def check_crystal(
                 "--other-crystal (other_crystal = true)"
             )
         return ("the model does not say of which crystal it is: nothing tells whether the spectrum is of another",)
-    compositions = [_composition(formula) for formula in model.crystal]
+    compositions = [_composition(formula) for formula in crystal]
     formula = parse_target(target).formula if target else None
     foreign = [e for e in elements if not any(e in composition for composition in compositions)]
     if not foreign and (formula is None or _composition(formula) in compositions):
         return ()
     what = f"target {formula}" if formula else ", ".join(foreign)
     if not other_crystal:
-        raise InputError(f"{what}: not of the crystal of the model, which is {crystal}; {remedy}")
-    return (f"{what} is corrected by the response of another crystal, {crystal}, as was asked for",)
+        raise InputError(f"{what}: not of the crystal of the model, which is {' on '.join(crystal)}; {remedy}")
+    return (f"{what} is corrected by the response of another crystal, {' on '.join(crystal)}, as was asked for",)
 
 
 def _composition(formula: str) -> dict[str, int]:
@@ -381,7 +381,7 @@ def _species_used(
     lender = law.response_fallback
     # the crystal first: of another one no response of an element would help
     said = check_crystal(
-        law,
+        law.crystal,
         target=target,
         used={e: e if e in law.species else lender or e for e in elements},
         other_crystal=law.other_crystal,
