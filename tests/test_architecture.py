@@ -159,7 +159,7 @@ ORDER: dict[str, tuple[str, ...]] = {
         "training",
         "parser",
     ),
-    "door": ("cli",),
+    "door": ("cli", "__main__"),
 }
 
 #: Libraries that are imported behind one wall each.

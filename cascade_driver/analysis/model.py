@@ -257,7 +257,8 @@ class StoredEnergyModel:
             file = _ModelFile.model_validate_json(json.dumps(content))
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
+            # Labels of the laws that a species may have stand in no file.
+            where = ".".join(str(part) for part in first["loc"] if not str(part).endswith("Distribution"))
             raise RecordError(f"{path} is damaged at {where}: {first['msg']}; fit the campaign again") from error
         except CascadeError as error:
             raise RecordError(f"{path} is damaged: {error}") from error
