@@ -90,8 +90,9 @@ def test_a_potential_is_checked_in_a_crystal_of_ones_own_and_its_runs_know(mine,
     (tmp_path / "own.toml").write_text(INPUT.format(crystal=own))
     (tmp_path / "built-in.toml").write_text(INPUT.format(crystal=built_in))
 
-    def plan(name: str) -> str:
-        assert main(["run", str(tmp_path / f"{name}.toml"), "--plan-only", "--out", str(tmp_path / name)]) == 0
+    def plan(name: str, *, out: str = "") -> str:
+        place = str(tmp_path / (out or name))
+        assert main(["run", str(tmp_path / f"{name}.toml"), "--plan-only", "--out", place]) == 0
         return capsys.readouterr().out
 
     assert f"was never checked in {diamond}" in plan("own")
@@ -107,7 +108,7 @@ def test_a_potential_is_checked_in_a_crystal_of_ones_own_and_its_runs_know(mine,
     include.write_text(include.read_text() + "pair_modify shift no\n")
     about = mine / "potential.toml"
     about.write_text(about.read_text().replace(before, file_sha256(include)))
-    assert "was never checked" in plan("own")
+    assert "was never checked" in plan("own", out="another")
 
 
 def test_what_failed_is_remembered_too(mine, diamond):
