@@ -73,7 +73,7 @@ def test_options_replace_what_the_file_says(coarse, tmp_path):
         (["film.toml", "--spacing-nm", "2"], "there are no events"),
         (["film.toml", "--stress-MPa", "-5"], "`film.bulk_stress_MPa`"),
         (["film.toml", "--energy-eV", "9", "3"], "two rising energies"),
-        (["film.toml", "--over", "nowhere.csv", "--figure", "f"], "there is no such file"),
+        (["film.toml", "--over", "nowhere.csv", "--figure", "f"], "no such file"),
         (["film.toml", "--over", "nowhere.csv"], "--over draws a figure"),
         (["film.toml", "--measured", "nowhere.csv"], "--measured is drawn in a figure"),
         (["film.toml", "--start-nm", "50"], "say where with --dynamics STEM"),

@@ -20,7 +20,7 @@ SIZES = {
     "cawo4-laptop": 192,
     "cawo4-reference": 1184,
     "minimal": 1,
-    "quickstart": 18,
+    "quickstart": 15,
     "si": 3,
 }
 

@@ -77,7 +77,7 @@ def test_properties_of_a_power_law_are_its_powers_and_the_shifts_mirror_each_oth
         (["damping", *BEAM, *FITTED, "--electron-coupling", "1"], "electron_coupling"),
         (["damping", *BEAM, *FITTED, "--temperature-K", "0", "1"], "must rise and begin above 0"),
         (["damping", *BEAM[:4], "--width-nm", "-1", *FITTED], "width_nm"),
-        (["fit", "nowhere.csv", *BEAM], "cannot be read"),
+        (["fit", "nowhere.csv", *BEAM], "no such file"),
         (["dos", "--size", "1", "--interaction-K", "2", "--realisations", "1"], "size"),
         (["dos", "--size", "4", "--interaction-K", "-2", "--realisations", "1"], "interaction_K"),
         (["properties", "--exponent", "3"], "exponent 3"),

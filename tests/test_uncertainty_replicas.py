@@ -29,6 +29,7 @@ from cascade_driver.spectra.ensemble import (
     campaign_ensemble,
     correction_bands,
     model_ensemble,
+    with_potentials,
     write_bands,
 )
 from cascade_driver.spectra.planning import advise
@@ -283,7 +284,7 @@ def test_a_model_put_in_by_hand_has_no_error_and_says_so():
 def test_a_potential_that_lacks_a_species_is_named():
     model = StoredEnergyModel(species={"W": TRUTH, "O": TRUTH})
     other = StoredEnergyModel(species={"W": TRUTH})
-    made = model_ensemble(model, potentials={"second": other}, rng=np.random.default_rng(0))
+    made = with_potentials(model_ensemble(model, rng=np.random.default_rng(0)), model, {"second": other})
     assert made.notes[-1].startswith("second: knows nothing of O")
 
 

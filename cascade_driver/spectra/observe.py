@@ -423,7 +423,13 @@ def _continued(wanted: Array, request: AnySpectrumRequest, detector: Detector | 
         down_to_eV = low  # its rate grows without end towards 0
     else:
         down_to_eV = max(low - _resolved_eV(detector, low), 0.0)
-    return continued_edges(wanted, up_to_eV=up_to_eV, down_to_eV=down_to_eV)
+    top, width = float(wanted[-1]), float(wanted[-1] - wanted[-2])
+    # What the resolution brings back comes from bins of one width, however far the others go on.
+    near = min(up_to_eV, top + _resolved_eV(detector, top))
+    seen = np.linspace(top, near, round(RESOLUTION_REACH) + 1)[1:] if near > top * (1 + 1e-9) else np.zeros(0)
+    beyond = continued_edges([near - width, near], up_to_eV=up_to_eV)[2:]
+    below = continued_edges(wanted, up_to_eV=top, down_to_eV=down_to_eV)
+    return np.concatenate([below, seen, beyond])
 
 
 def _up_to(edges_eV: Array, top_eV: float) -> Array:
