@@ -1,6 +1,7 @@
 """What several test files need: a small crystal with its thermal starting states, and cascades in it."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,15 @@ from cascade_driver.simulation.start import make_box, make_snapshot
 # No test judges by the clock: machines are loaded.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+@pytest.fixture(autouse=True)
+def _environment_of_its_own() -> Iterator[None]:
+    """The command sets variables for the processes that it starts; the next test begins without them."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +140,7 @@ def descend(engine: Engine, stiffness: Stiffness, *, force_tolerance_eV_A: float
     """
     objective = _Objective(engine, stiffness, force_tolerance_eV_A)
     minimize(
-        objective,
+        objective.at,
         stiffness.flattened(engine.state()[0] - stiffness.sites_A),
         jac=True,
         method="L-BFGS-B",
@@ -162,7 +163,8 @@ class _Objective:
         self._best_force_eV_A = np.inf
         self.best_positions_A = engine.state()[0]
 
-    def __call__(self, y: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def at(self, y: Any) -> tuple[float, NDArray[np.float64]]:
+        """Return the energy and its gradient."""
         positions_A = self._stiffness.sites_A + self._stiffness.displacement_A(y)
         self._engine.set_positions(positions_A)
         energy_eV = self._engine.potential_energy_eV()
@@ -172,6 +174,8 @@ class _Objective:
             self._best_force_eV_A = float(np.linalg.norm(forces_eV_A))
         return energy_eV, -self._stiffness.displacement_A(forces_eV_A).ravel()
 
-    def stop_at_the_bottom(self, _y: NDArray[np.float64]) -> None:
+    def stop_at_the_bottom(self, xk: Any) -> None:
+        """End the search where the lowest point is the bottom; SciPy names the argument."""
+        del xk
         if self._best_force_eV_A < self._tolerance_eV_A:
             raise StopIteration
