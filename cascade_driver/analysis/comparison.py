@@ -115,12 +115,12 @@ def compare(first: CascadeTable, second: CascadeTable, *, allow_failures: bool =
         As `usable_cascades`.
     """
     found = []
+    directions = _directions(first, second)
     for species in sorted(set(first.species) & set(second.species)):
         one, two = (usable_cascades(t, species=species, allow_failures=allow_failures) for t in (first, second))
         common = sorted(set(one.recoil_energy_eV.tolist()) & set(two.recoil_energy_eV.tolist()))
         if not common:
             continue
-        directions = _directions(first, second)
         for energy in common:
             pairs = _paired(first, second, species=species, recoil_energy_eV=energy, directions=directions)
             found.append(_difference(_Sample.of(one, energy), _Sample.of(two, energy), pairs))

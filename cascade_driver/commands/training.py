@@ -675,18 +675,18 @@ def _replay(chosen: argparse.Namespace) -> int:
         require_allowed,
         settings_words,
     )
-    from cascade_driver.training.replay import ReplaySettings, replay, start_of
+    from cascade_driver.training.replay import ReplaySettings, replay
 
     run = RunDirectory(chosen.run)
     cascade = one_finished(run, chosen.id)
     opens: OpenCalculator
     if chosen.potential:
         potential = potential_of(chosen.potential)
-        who, opens = potential.name, lambda _folder: nullcontext(calculator(potential))
+        who, opens = potential.name, lambda _atoms, _folder: nullcontext(calculator(potential))
     else:
         settings = read_label_settings(chosen.settings)
         require_allowed(settings, chosen.allow_calculator)
-        who, opens = settings_words(settings), partial(flight_calculator, settings, start_of(run, cascade)[0])
+        who, opens = settings_words(settings), partial(flight_calculator, settings)
     wanted = ReplaySettings(
         cascade=cascade,
         calculator=who,

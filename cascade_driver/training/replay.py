@@ -45,8 +45,8 @@ from cascade_driver.units import FS_PER_PS, eV_PER_AMU_A2_PS2
 
 FLIGHT_FILE = "flight.extxyz"
 
-#: Gives the calculator within a folder of its own; closes it at the end.
-OpenCalculator = Callable[[Path], contextlib.AbstractContextManager[Calculator]]
+#: Gives the calculator of a box within a folder of its own; closes it at the end.
+OpenCalculator = Callable[[Atoms, Path], contextlib.AbstractContextManager[Calculator]]
 
 Array = NDArray[np.float64]
 
@@ -154,7 +154,7 @@ def replay(
     settings : ReplaySettings
         Which cascade, and how.
     open_calculator : callable
-        Gives the calculator for a folder.
+        Gives the calculator for the box and a folder.
     out : pathlib.Path
         Where the flight is kept.
     until_fs : float
@@ -174,7 +174,7 @@ def replay(
     atoms, pka = start_of(run, settings.cascade)
     _open(out, settings)
     begun = time.monotonic()
-    with open_calculator(out / "calculator") as calculator:
+    with open_calculator(atoms, out / "calculator") as calculator:
         forces = _Forces(atoms, calculator)
         step = _resume(out, atoms) or _keep(out, atoms, settings, forces.at_start(), pka)
         observe(_words(step, atoms, pka))
