@@ -3,35 +3,14 @@
 import math
 import os
 import shutil
-import signal
-from pathlib import Path
 
 import pytest
-from ase import Atoms
+from work_apart import complain, count, evaluate, leave
 
-from cascade_driver.errors import CascadeError, InputError
+from cascade_driver.errors import CascadeError
 from cascade_driver.schema import file_sha256
 from cascade_driver.simulation.apart import ProcessEndedError, apart
-from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import load_potential
-
-
-def count(say, most: int) -> int:
-    for number in range(most):
-        say(number)
-    return os.getpid()
-
-
-def complain(say, words: str) -> None:
-    say("before")
-    raise InputError(words)
-
-
-def leave(say, how: str) -> None:
-    say("before")
-    if how == "quit":
-        os._exit(7)
-    os.kill(os.getpid(), getattr(signal, how))
 
 
 def test_what_is_done_apart_is_told_and_returned():
@@ -54,12 +33,6 @@ def test_a_process_that_ends_is_one_line(how, words):
     with pytest.raises(ProcessEndedError, match=rf"^the engine ended its process: {words}$"):
         apart(leave, how, tell=heard.append)
     assert heard == ["before"]
-
-
-def evaluate(say, folder: Path) -> float:
-    engine = LammpsEngine(potential=load_potential(folder))
-    engine.build(Atoms("CaO", positions=[[1, 1, 1], [3, 1, 1]], cell=[20] * 3, pbc=True))
-    return engine.potential_energy_eV()
 
 
 def test_a_file_that_takes_lammps_down_is_one_line(tmp_path):

@@ -1,15 +1,14 @@
 """Checks of a potential run apart, say what was not run, and are remembered by the campaigns that use it."""
 
 import json
-import os
 import shutil
-import signal
 from functools import partial
 from pathlib import Path
 
 import ase.io
 import pytest
 from ase.build import bulk
+from work_apart import Dying
 
 from cascade_driver.cli import main
 from cascade_driver.errors import InputError
@@ -17,8 +16,7 @@ from cascade_driver.schema import build, file_sha256
 from cascade_driver.simulation.checked import CHECKED_FILE, doubt
 from cascade_driver.simulation.contract import CHECKS, CRYSTAL_CHECKS, check_apart, contract_crystals
 from cascade_driver.simulation.crystal import CrystalSpec, resolved
-from cascade_driver.simulation.lammps_engine import LammpsEngine
-from cascade_driver.simulation.potential import Potential, load_potential
+from cascade_driver.simulation.potential import load_potential
 
 INPUT = """
 [crystal]
@@ -49,19 +47,6 @@ def diamond(tmp_path) -> Path:
     path = tmp_path / "si.extxyz"
     ase.io.write(path, bulk("Si", "diamond", a=5.431, cubic=True))
     return path
-
-
-class Dying(LammpsEngine):
-    """LAMMPS that dies where it heats a crystal, in one way or the other."""
-
-    def __init__(self, *, potential: Potential, how: str) -> None:
-        super().__init__(potential=potential)
-        self.how = how
-
-    def heat(self, **settings):
-        if self.how == "crash":
-            os.kill(os.getpid(), signal.SIGSEGV)
-        os._exit(0)
 
 
 @pytest.mark.parametrize(("how", "words"), [("crash", "signal SIGSEGV"), ("quit", "exit code 0")])

@@ -1,0 +1,48 @@
+"""Work for processes of their own. A child imports it by its name, as a test module cannot be."""
+
+import os
+import signal
+from pathlib import Path
+
+from ase import Atoms
+
+from cascade_driver.errors import InputError
+from cascade_driver.simulation.lammps_engine import LammpsEngine
+from cascade_driver.simulation.potential import Potential, load_potential
+
+
+def count(say, most: int) -> int:
+    for number in range(most):
+        say(number)
+    return os.getpid()
+
+
+def complain(say, words: str) -> None:
+    say("before")
+    raise InputError(words)
+
+
+def leave(say, how: str) -> None:
+    say("before")
+    if how == "quit":
+        os._exit(7)
+    os.kill(os.getpid(), getattr(signal, how))
+
+
+def evaluate(say, folder: Path) -> float:
+    engine = LammpsEngine(potential=load_potential(folder))
+    engine.build(Atoms("CaO", positions=[[1, 1, 1], [3, 1, 1]], cell=[20] * 3, pbc=True))
+    return engine.potential_energy_eV()
+
+
+class Dying(LammpsEngine):
+    """LAMMPS that dies where it heats a crystal, in one way or the other."""
+
+    def __init__(self, *, potential: Potential, how: str) -> None:
+        super().__init__(potential=potential)
+        self.how = how
+
+    def heat(self, **settings):
+        if self.how == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        os._exit(0)
