@@ -360,8 +360,10 @@ def print_reproduction(done: Reproduction, *, console: Console) -> None:
         shown = Table(title=f"{done.record.id}: not the same", title_justify="left")
         for heading in ("value", "in the run", "now"):
             shown.add_column(heading)
-        made = [("engine", *(str(r.provenance.get("engine")) for r in (done.record, done.again)))]
-        made += [("host", *(str(r.provenance.get("host")) for r in (done.record, done.again)))]
+        made = [
+            (name, *(str(r.provenance.get(name, "unknown")) for r in (done.record, done.again)))
+            for name in ("engine", "commit", "host")
+        ]
         for name, one, other in [(n, *map(_shortened, pair)) for n, pair in done.differences.items()] + made:
             shown.add_row(name, one, other)
         console.print(shown)

@@ -14,7 +14,7 @@ PACKAGE = Path(cascade_driver.__file__).parent
 #: Wings from bottom to top, each with its modules in reading order. A module imports only modules that stand
 #: before it in this list. A new module gets a place here, and thereby a reader knows when to read it.
 ORDER: dict[str, tuple[str, ...]] = {
-    "": ("text", "errors", "units", "files", "schema"),
+    "": ("version", "text", "errors", "units", "files", "schema"),
     "simulation": (
         "record",
         "provenance",

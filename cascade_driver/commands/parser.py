@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from cascade_driver import __version__
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
 from cascade_driver.commands import campaigns, capture, comparison, potentials, relaxation, spectra, training
 from cascade_driver.commands.arguments import Parser
 
@@ -13,8 +16,27 @@ def make_parser() -> Parser:
         prog="cascade",
         description="From a knocked-on atom to the spectrum that a cryogenic detector really records.",
     )
-    parser.add_argument("--version", action="version", version=f"cascade_driver {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show versions and places, and exit")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")
     for room in (campaigns, comparison, spectra, capture, relaxation, potentials, training):
         room.add_to(verbs)
     return parser
+
+
+class _Version(argparse.Action):
+    """Says which code this is and where it lies; looked up only when it is asked for."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        del namespace, values, option_string
+        from cascade_driver.simulation.potential import data_folder
+        from cascade_driver.simulation.provenance import versions_said
+
+        print(versions_said())
+        print(f"potentials in {data_folder('potentials')}")
+        parser.exit()

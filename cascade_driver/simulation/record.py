@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_driver import __version__
 from cascade_driver.errors import InputError, RecordError, SchemaError
 from cascade_driver.files import text_of
 from cascade_driver.schema import digest, file_sha256
+from cascade_driver.version import version
 
 #: Version of the layout of `record.json`; a reader refuses what it does not know.
 RECORD_SCHEMA = 1
@@ -169,7 +169,7 @@ def _of_another_version(path: Path, found: str, content: dict[str, Any]) -> Sche
     provenance = content.get("provenance")
     writer = provenance.get("cascade_driver") if isinstance(provenance, dict) else None
     return SchemaError(
-        f"{path}: {found}, this program ({__version__}) reads schema version {RECORD_SCHEMA}; it stays as it is: "
+        f"{path}: {found}, this program ({version()}) reads schema version {RECORD_SCHEMA}; it stays as it is: "
         f"use cascade_driver {writer or 'of the version that wrote it'}, or start a new run with --out"
     )
 

@@ -1,0 +1,81 @@
+"""Which code this is: its version, and the commit that it was made from.
+
+A wheel carries the commit (`.ci/hatch_build.py` writes it); a checkout asks git, once per process.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+#: Beside this module, in a wheel and in an unpacked source distribution.
+COMMIT_FILE = "_commit.txt"
+
+#: Said of a code of which neither git nor a file tells the commit.
+UNKNOWN = "unknown"
+
+#: A file system that hangs must not take a cascade along.
+_PATIENCE_s = 10.0
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def version() -> str:
+    """Return the version of the installed distribution.
+
+    In a checkout the part after `+` is left out: it is the commit of the day of its installation, see `commit`.
+    """
+    try:
+        found = installed_version("cascade-driver")
+    except PackageNotFoundError:
+        return UNKNOWN
+    return found.partition("+")[0] if _is_checkout(_PACKAGE.parent) else found
+
+
+@functools.cache
+def commit() -> str:
+    """Return the commit of this code, 40 digits, with `+dirty` where the code has been changed since."""
+    return commit_of(_PACKAGE)
+
+
+def commit_of(package: Path) -> str:
+    """Return the commit of a package's folder; `unknown` if neither git nor a file of the build tells it."""
+    if _is_checkout(package.parent):
+        return _asked(package)
+    try:
+        return (package / COMMIT_FILE).read_text(encoding="ascii").strip() or UNKNOWN
+    except (OSError, ValueError):
+        return UNKNOWN
+
+
+def _is_checkout(folder: Path) -> bool:
+    return (folder / ".git").exists() and (folder / "pyproject.toml").is_file()
+
+
+def _asked(package: Path) -> str:
+    """Return what git says of a checkout, changes looked for in the package alone.
+
+    A checkout of somebody else's (an administrator's) is asked, too: its code is running already.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | {"GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        said = subprocess.run(
+            [
+                *("git", "-c", f"safe.directory={package.parent}", "-c", "core.fsmonitor=false"),
+                *("status", "--porcelain=v2", "--branch", "--", package.name),
+            ],
+            cwd=package.parent,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_PATIENCE_s,
+        ).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return UNKNOWN
+    head = next((line.split()[-1] for line in said if line.startswith("# branch.oid ")), UNKNOWN)
+    return head + ("+dirty" if any(not line.startswith("#") for line in said) else "")
