@@ -1,20 +1,21 @@
-"""A step of the build: the wheel and the source distribution carry the commit that they were made from."""
+"""A step of the build: the commit goes into what is built, and the data into the wheel."""
 
 from __future__ import annotations
 
 import importlib.util
 import tempfile
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class CommitHook(BuildHookInterface):
-    """Writes what `cascade_driver.version` reads; nothing in the checkout itself is changed."""
+class DataHook(BuildHookInterface):
+    """Adds files to a wheel and a source distribution; nothing in the checkout itself is changed."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Add the commit to what is built; an editable installation asks git instead."""
+        """Add them; an editable installation asks git and finds the data in the checkout."""
         if version == "editable":
             return
         root = Path(self.root)
@@ -22,9 +23,19 @@ class CommitHook(BuildHookInterface):
         module = importlib.util.module_from_spec(found)
         found.loader.exec_module(module)
         self._folder = tempfile.TemporaryDirectory()
-        file = Path(self._folder.name) / module.COMMIT_FILE
-        file.write_text(module.commit_of(root / "cascade_driver") + "\n", encoding="ascii")
-        build_data["force_include"][str(file)] = f"cascade_driver/{module.COMMIT_FILE}"
+        written = {module.COMMIT_FILE: module.commit_of(root / "cascade_driver") + "\n"}
+        if self.target_name == "wheel":
+            files = [f for kind in self.config["data"] for f in sorted((root / kind).rglob("*")) if f.is_file()]
+            names = [file.relative_to(root).as_posix() for file in files]
+            left_out = {n for n in names if any(fnmatch(n, pattern) for pattern in self.config["left-out"])}
+            for name in names:
+                if name not in left_out:
+                    build_data["force_include"][str(root / name)] = f"cascade_driver/_data/{name}"
+            written[module.LEFT_OUT_FILE] = "".join(f"{name}\n" for name in sorted(left_out))
+        for name, text in written.items():
+            file = Path(self._folder.name) / Path(name).name
+            file.write_text(text, encoding="utf-8")
+            build_data["force_include"][str(file)] = f"cascade_driver/{name}"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Tidy up."""

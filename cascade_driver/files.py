@@ -24,6 +24,7 @@ from typing import BinaryIO
 
 from cascade_driver.errors import InputError
 from cascade_driver.text import acting_characters
+from cascade_driver.version import left_out
 
 #: No table and no input that people or programs give us is larger; a sparse or an endless file is.
 LARGEST_TEXT_bytes = 2**29
@@ -60,7 +61,8 @@ def readable(path: Path | str, *, what: str) -> Path:
         path = Path(path)
         kind = stat.S_IFMT(path.stat().st_mode)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file, expected {what}; check the name") from None
+        remedy = left_out(path) or "check the name"
+        raise InputError(f"{path}: no such file, expected {what}; {remedy}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({_reason(error)}), expected {what}; check the name") from None
     # `<(command)` and /dev/stdin: somebody writes, or has written.

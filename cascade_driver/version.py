@@ -1,6 +1,6 @@
-"""Which code this is: its version, and the commit that it was made from.
+"""Which code this is: its version, the commit that it was made from, and what of it was left out of a wheel.
 
-A wheel carries the commit (`.ci/hatch_build.py` writes it); a checkout asks git, once per process.
+A wheel carries both (`.ci/hatch_build.py` writes them); a checkout asks git, once per process.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from pathlib import Path
 
 #: Beside this module, in a wheel and in an unpacked source distribution.
 COMMIT_FILE = "_commit.txt"
+
+#: Data of the sources that a wheel does not carry, one path a line.
+LEFT_OUT_FILE = "_data/left_out.txt"
 
 #: Said of a code of which neither git nor a file tells the commit.
 UNKNOWN = "unknown"
@@ -79,3 +82,16 @@ def _asked(package: Path) -> str:
         return UNKNOWN
     head = next((line.split()[-1] for line in said if line.startswith("# branch.oid ")), UNKNOWN)
     return head + ("+dirty" if any(not line.startswith("#") for line in said) else "")
+
+
+def left_out(path: Path) -> str:
+    """Return where to get a file or folder of `_data` that this wheel does not carry; empty for any other."""
+    data = _PACKAGE / Path(LEFT_OUT_FILE).parent
+    try:
+        name = path.resolve().relative_to(data).as_posix()
+        names = (_PACKAGE / LEFT_OUT_FILE).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return ""
+    if not any(one == name or one.startswith(f"{name}/") for one in names):
+        return ""
+    return f"too large for the wheel: take {name} from the sources of cascade_driver {version()}"

@@ -178,10 +178,8 @@ def test_bad_input_is_one_line(folder, tmp_path, capsys, old, new, complaint):
     assert not (tmp_path / "x").exists()
 
 
-def test_the_shipped_inputs_name_shipped_frames():
-    from cascade_driver.simulation.potential import data_folder
-
-    inputs = sorted((data_folder("potentials") / "cawo4-training").glob("fit-*.toml"))
+def test_the_shipped_inputs_name_shipped_frames(pytestconfig):
+    inputs = sorted((pytestconfig.rootpath / "potentials" / "cawo4-training").glob("fit-*.toml"))
     assert len(inputs) == 4
     for path in inputs:
         assert "dear" in {one.labels for one in read_fit_input(path).data}

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 import cascade_driver
+from cascade_driver import version as code
 from cascade_driver.cli import main
+from cascade_driver.errors import InputError
+from cascade_driver.files import readable
 from cascade_driver.simulation.provenance import provenance
-from cascade_driver.version import COMMIT_FILE, UNKNOWN, commit, commit_of
+from cascade_driver.version import COMMIT_FILE, LEFT_OUT_FILE, UNKNOWN, commit, commit_of
 
 SOURCE = Path(cascade_driver.__file__).parent
 
@@ -99,3 +102,18 @@ def test_commit_costs_one_question_per_process():
         "v.commit(); v.commit(); assert len(n) <= 1, n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_data_that_a_wheel_leaves_out_are_told_where_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(code, "_PACKAGE", tmp_path)
+    data = tmp_path / "_data" / "potentials"
+    data.mkdir(parents=True)
+    frames = data / "mine-training" / "frames.gz"
+    with pytest.raises(InputError, match="check the name"):
+        readable(frames, what="frames")  # negative control: nothing was left out
+    (tmp_path / LEFT_OUT_FILE).write_text("potentials/mine-training/frames.gz\npotentials/mine-2/potential.toml\n")
+    with pytest.raises(InputError, match=r"take potentials/mine-training/frames\.gz from the sources of"):
+        readable(frames, what="frames")
+    assert "take potentials/mine-2 from" in code.left_out(data / "mine-2")
+    assert not code.left_out(data / "mine")
+    assert not code.left_out(tmp_path.parent / "elsewhere")
