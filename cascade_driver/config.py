@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from cascade_driver.campaign.executors import require_executor
 from cascade_driver.campaign.plan import RecoilsSpec
 from cascade_driver.errors import InputError
+from cascade_driver.request import SpectrumRequest
 from cascade_driver.schema import build, parameters, plain, read_toml
 from cascade_driver.simulation.crystal import CrystalSpec
 from cascade_driver.simulation.frame import Direction
@@ -17,7 +18,6 @@ from cascade_driver.simulation.potential import data_folder
 from cascade_driver.simulation.spec import FollowSpec, QuenchSpec, ThermalSpec
 from cascade_driver.simulation.trajectory import TrajectorySpec
 from cascade_driver.spectra.detector import Detector
-from cascade_driver.spectra.request import SpectrumRequest
 
 
 @parameters

@@ -10,9 +10,9 @@ from cascade_driver.campaign.plan import Campaign
 from cascade_driver.config import AnalysisSpec, RunInput
 from cascade_driver.errors import InputError
 from cascade_driver.models import crystal_formulas
+from cascade_driver.request import AnySpectrumRequest
+from cascade_driver.sources.requested import requested_spectrum
 from cascade_driver.spectra.observe import check_crystal
-from cascade_driver.spectra.request import AnySpectrumRequest
-from cascade_driver.spectra.sources import requested_spectrum
 
 #: What the conclusion of a run writes, by the name of a folder or a file.
 _FOLDERS, _FILES = ("spectra", "figures"), ("model.json", "report.html")

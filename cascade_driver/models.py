@@ -25,19 +25,19 @@ from cascade_driver.analysis.published import (
 from cascade_driver.campaign.rundir import RunDirectory, outside_said
 from cascade_driver.config import AnalysisSpec, RunInput, analysis_with, read_input
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.request import DarkMatterRequest
 from cascade_driver.simulation.crystal import CrystalSpec, assemble, axes_in_box_A, constituents
 from cascade_driver.simulation.frame import Direction, direction_in_box
 from cascade_driver.simulation.knock_on import choose_atom, site_rotations
 from cascade_driver.simulation.record import CascadeTable, concatenate
 from cascade_driver.simulation.spec import Protocol
+from cascade_driver.sources.requested import requested_spectrum
 from cascade_driver.spectra.correction import species_of_elements
 from cascade_driver.spectra.daily_modulation import DailyModulation, daily_modulation
 from cascade_driver.spectra.ensemble import Ensemble, campaign_ensemble, with_potentials
 from cascade_driver.spectra.ensemble_content import ensemble_content, ensemble_of
 from cascade_driver.spectra.observe import KnownModel, check_crystal
 from cascade_driver.spectra.recoil_direction import laboratory_velocity_km_s
-from cascade_driver.spectra.request import DarkMatterRequest
-from cascade_driver.spectra.sources import requested_spectrum
 
 #: Names of files in a run directory.
 INPUT_FILE = "input.toml"

@@ -34,7 +34,7 @@ from cascade_driver.plot.style import COLUMN_WIDTH_in
 from cascade_driver.simulation.record import CascadeTable, Outcome
 from cascade_driver.spectra.ensemble import SpectrumBands
 from cascade_driver.spectra.observe import Observed
-from cascade_driver.spectra.spectrum import rebin
+from cascade_driver.spectrum import rebin
 
 REPORT_FILE = "report.html"
 

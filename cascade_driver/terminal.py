@@ -418,14 +418,14 @@ def watched_check(potential: Potential, *, crystals: Sequence[str], console: Con
     from functools import partial
 
     from cascade_driver.files import write_atomically
-    from cascade_driver.simulation.checked import CHECKED_FILE, remembered
-    from cascade_driver.simulation.contract import (
+    from cascade_driver.simulation.lammps_engine import LammpsEngine
+    from cascade_driver.validation.checked import CHECKED_FILE, remembered
+    from cascade_driver.validation.contract import (
         CRYSTAL_CHECKS,
         ContractResult,
         check_apart,
         contract_crystals,
     )
-    from cascade_driver.simulation.lammps_engine import LammpsEngine
 
     def show(result: ContractResult) -> None:
         verdict, style = ("passed", "green") if result.passed else ("FAILED", "bold red")

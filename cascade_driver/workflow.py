@@ -40,11 +40,11 @@ from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import CascadeTable
 from cascade_driver.simulation.spec import Protocol
 from cascade_driver.simulation.start import read_box
+from cascade_driver.sources.requested import requested_spectrum
 from cascade_driver.spectra.ensemble import write_bands
 from cascade_driver.spectra.observe import Observed, observe
 from cascade_driver.spectra.planning import CampaignAdvice, advise
-from cascade_driver.spectra.sources import requested_spectrum
-from cascade_driver.spectra.spectrum import write_spectrum
+from cascade_driver.spectrum import write_spectrum
 
 if TYPE_CHECKING:
     from cascade_driver.report import ReportContent

@@ -286,11 +286,11 @@ def make_place(folder: Path) -> None:
 
     from cascade_driver.campaign.executors import Serial
     from cascade_driver.cli import main
-    from cascade_driver.simulation.calculator import calculator
     from cascade_driver.simulation.potential import load_potential
-    from cascade_driver.spectra.spectrum import Spectrum, write_spectrum
+    from cascade_driver.spectrum import Spectrum, write_spectrum
     from cascade_driver.training.frames import LabelledFrame, write_frames
     from cascade_driver.training.propose import strained
+    from cascade_driver.validation.calculator import calculator
 
     folder.mkdir(parents=True)
     os.chdir(folder)

@@ -1,6 +1,7 @@
 """The house has an order: who may import whom, and which library is behind which wall."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,167 +12,238 @@ import cascade_driver
 
 PACKAGE = Path(cascade_driver.__file__).parent
 
-#: Wings from bottom to top, each with its modules in reading order. A module imports only modules that stand
-#: before it in this list. A new module gets a place here, and thereby a reader knows when to read it.
-ORDER: dict[str, tuple[str, ...]] = {
-    "": ("version", "text", "errors", "units", "files", "schema"),
-    "simulation": (
-        "record",
-        "provenance",
-        "frame",
-        "crystal_file",
-        "crystal",
-        "include",
-        "potential",
-        "knock_on",
-        "spec",
-        "kick_sequence",
-        "trajectory",
-        "engine",
-        "lammps_engine",
-        "calculator",
-        "descent",
-        "start",
-        "defects",
-        "cascade",
-        "zbl",
-        "apart",
-        "contract",
-        "checked",
+
+@dataclass(frozen=True)
+class Wing:
+    """A folder of the package, or modules at its top that belong together.
+
+    Attributes
+    ----------
+    says : str
+        What it is about, as README tells it.
+    imports : tuple of str, or None
+        Wings that it may import, or single modules of them, beside itself and the ground; None for all before it.
+    rooms : tuple of str
+        Its modules in reading order: a module imports only those of its own wing that stand before it.
+    """
+
+    says: str
+    imports: tuple[str, ...] | None
+    rooms: tuple[str, ...]
+
+
+#: Wings whose modules stand at the top of the package.
+AT_THE_TOP = ("ground", "edges", "door")
+
+#: The house from bottom to top: a wing imports only wings that stand before it. README's picture is made of it.
+#: A new module gets a place here, and thereby a reader knows when to read it.
+HOUSE: dict[str, Wing] = {
+    "ground": Wing(
+        "one error tree, the only unit conversions, typed parameters, whole files, a binned spectrum",
+        imports=(),
+        rooms=("version", "text", "errors", "units", "files", "schema", "binning", "request", "table", "spectrum"),
     ),
-    "campaign": (
-        "claims",
-        "plan",
-        "index",
-        "rundir",
-        "kick_events",
-        "verify",
-        "export",
-        "status",
-        "listing",
-        "task",
-        "_fork_server",
-        "slots",
-        "supervise",
-        "reproduce",
-        "executors",
-        "dask_executor",
-        "slurm",
+    "simulation": Wing(
+        "one cascade: crystal -> potential -> thermalise -> kick -> follow -> quench -> record",
+        imports=(),
+        rooms=(
+            "record",
+            "provenance",
+            "frame",
+            "crystal_file",
+            "crystal",
+            "include",
+            "potential",
+            "knock_on",
+            "spec",
+            "kick_sequence",
+            "trajectory",
+            "engine",
+            "lammps_engine",
+            "descent",
+            "start",
+            "defects",
+            "cascade",
+            "apart",
+        ),
     ),
-    "training": (
-        "outputs",
-        "frames",
-        "extended_xyz",
-        "importing",
-        "labelling",
-        "label_queue",
-        "replay",
-        "propose",
-        "validate",
-        "descriptors",
-        "spline_kernels",
-        "splines",
-        "snap",
-        "pod",
-        "zbl_core",
-        "linear",
-        "cross_validation",
-        "export",
-        "ensemble",
-        "fit",
-        "fit_input",
-        "learning",
-        "selection",
+    "validation": Wing(
+        "is a potential fit for cascades: the ZBL core, the contract",
+        imports=("simulation",),
+        rooms=("zbl", "calculator", "contract", "checked"),
     ),
-    "analysis": (
-        "outcomes",
-        "comparison",
-        "estimation",
-        "fermi_posterior",
-        "defect_probability",
-        "empirical_law",
-        "distribution",
-        "model",
-        "response",
-        "uncertainty",
-        "published",
-        "empirical",
-        "directional",
-        "threshold",
+    "campaign": Wing(
+        "many cascades on any machines: plan -> claim -> run -> record on disk",
+        imports=("simulation",),
+        rooms=(
+            "claims",
+            "plan",
+            "index",
+            "rundir",
+            "kick_events",
+            "verify",
+            "export",
+            "status",
+            "listing",
+            "task",
+            "_fork_server",
+            "slots",
+            "supervise",
+            "reproduce",
+            "executors",
+            "dask_executor",
+            "slurm",
+        ),
     ),
-    "spectra": (
-        "binning",
-        "request",
-        "table",
-        "spectrum",
-        "target",
-        "form_factor",
-        "quadrature",
-        "dark_matter",
-        "recoil_direction",
-        "neutrino_flux",
-        "reactor",
-        "solar",
-        "cevns",
-        "correction",
-        "detector",
-        "ensemble",
-        "ensemble_content",
-        "daily_modulation",
-        "planning",
-        "capture_table",
-        "egaf",
-        "gamma_recoil",
-        "statistical_cascade",
-        "neutron_capture",
-        "sources",
-        "observe",
-        "recoil_list",
-        "line_fit",
+    "training": Wing(
+        "potentials in the making: structures, labels, linear fits",
+        imports=("simulation", "validation", "campaign"),
+        rooms=(
+            "outputs",
+            "frames",
+            "extended_xyz",
+            "importing",
+            "labelling",
+            "label_queue",
+            "replay",
+            "propose",
+            "validate",
+            "descriptors",
+            "spline_kernels",
+            "splines",
+            "snap",
+            "pod",
+            "zbl_core",
+            "linear",
+            "cross_validation",
+            "export",
+            "ensemble",
+            "fit",
+            "fit_input",
+            "learning",
+            "selection",
+        ),
     ),
-    "relaxation": (
-        "dislocation",
-        "film_dynamics",
-        "film_spectrum",
-        "tls_distribution",
-        "tls_damping",
-        "tls_damping_fit",
-        "tls_glass",
-        "tls_density",
-        "tls_realisations",
-        "tls_properties",
-        "tls_tunnelling",
-        "debris_search",
-        "debris_path",
-        "debris_release",
-        "debris",
+    "analysis": Wing(
+        "records -> defect probability + stored-energy distribution -> response",
+        imports=("simulation.record",),
+        rooms=(
+            "outcomes",
+            "comparison",
+            "estimation",
+            "fermi_posterior",
+            "defect_probability",
+            "empirical_law",
+            "distribution",
+            "model",
+            "response",
+            "uncertainty",
+            "published",
+            "empirical",
+            "directional",
+            "threshold",
+        ),
     ),
-    "plot": ("backend", "style", "kicks", "stored_energy", "spectra", "relaxation", "training"),
-    "edges": ("config", "models", "foresight", "report", "validation_report", "workflow", "terminal"),
-    "commands": (
-        "arguments",
-        "campaigns",
-        "comparison",
-        "spectra",
-        "capture",
-        "relaxation",
-        "potentials",
-        "training",
-        "parser",
+    "sources": Wing(
+        "what a source gives: dark matter, neutrinos, neutron capture",
+        imports=(),
+        rooms=(
+            "target",
+            "form_factor",
+            "quadrature",
+            "dark_matter",
+            "neutrino_flux",
+            "reactor",
+            "solar",
+            "cevns",
+            "capture_table",
+            "egaf",
+            "gamma_recoil",
+            "statistical_cascade",
+            "neutron_capture",
+            "recoil_list",
+            "requested",
+        ),
     ),
-    "door": ("cli", "__main__"),
+    "spectra": Wing(
+        "what a detector sees of it: the one road, bands, lines, modulation",
+        imports=("simulation.record", "analysis", "sources"),
+        rooms=(
+            "correction",
+            "detector",
+            "line_fit",
+            "ensemble",
+            "ensemble_content",
+            "observed_capture",
+            "observe",
+            "recoil_direction",
+            "daily_modulation",
+            "planning",
+        ),
+    ),
+    "relaxation.film": Wing(
+        "what relaxes later, without a recoil: dislocations of a film",
+        imports=("simulation",),
+        rooms=("dislocation", "dynamics", "spectrum"),
+    ),
+    "relaxation.tls": Wing(
+        "tunnelling two-level systems of a glass",
+        imports=("simulation", "analysis"),
+        rooms=("distribution", "damping", "damping_fit", "glass", "density", "realisations", "properties"),
+    ),
+    "relaxation.debris": Wing(
+        "what the defects of cascades relax into",
+        imports=("simulation", "campaign"),
+        rooms=("tunnelling", "search", "path", "release", "systems"),
+    ),
+    "plot": Wing(
+        "figures",
+        imports=(
+            "simulation",
+            "campaign",
+            "analysis",
+            "sources",
+            "spectra",
+            "relaxation.film",
+            "relaxation.tls",
+            "relaxation.debris",
+        ),
+        rooms=("backend", "style", "kicks", "stored_energy", "spectra", "relaxation", "training"),
+    ),
+    "edges": Wing(
+        "TOML in, the steps of a run, pages out",
+        imports=None,
+        rooms=("config", "models", "foresight", "report", "validation_report", "workflow", "terminal"),
+    ),
+    "commands": Wing(
+        "the verbs, each one library call",
+        imports=None,
+        rooms=(
+            "arguments",
+            "campaigns",
+            "comparison",
+            "spectra",
+            "capture",
+            "relaxation",
+            "potentials",
+            "training",
+            "parser",
+        ),
+    ),
+    "door": Wing(
+        "the command `cascade`",
+        imports=None,
+        rooms=("cli", "__main__"),
+    ),
 }
 
 #: Libraries that are imported behind one wall each.
 WALLS = {
     "lammps": {"simulation.lammps_engine"},
-    "matplotlib": {f"plot.{room}" for room in ORDER["plot"]},
+    "matplotlib": {f"plot.{room}" for room in HOUSE["plot"].rooms},
     "tomllib": {"schema"},
-    "argparse": {f"commands.{room}" for room in ORDER["commands"]},
+    "argparse": {f"commands.{room}" for room in HOUSE["commands"].rooms},
 }
-
-#: What analysis may know of the wings before it, apart from the ground.
-MEETING_POINT = "simulation.record"
 
 #: A function in a module of such a name has no home.
 HOMELESS = {"utils", "util", "core", "common", "helpers", "helper", "base", "misc", "tools"}
@@ -217,7 +289,7 @@ def imports_of(module: str, source: str, *, package: str = "cascade_driver") -> 
         elif isinstance(node, ast.ImportFrom):
             # `from cascade_driver.simulation import record` imports a module, too.
             beyond = [f"{node.module}.{alias.name}" for alias in node.names]
-            is_package = node.module in {package, *(f"{package}.{wing}" for wing in ORDER if wing)}
+            is_package = node.module == package or is_folder(str(node.module).removeprefix(f"{package}."))
             names = beyond if is_package else [str(node.module)]
         else:
             continue
@@ -225,62 +297,149 @@ def imports_of(module: str, source: str, *, package: str = "cascade_driver") -> 
             yield Import(module, name.removeprefix(f"{package}."), node.lineno, node in for_types)
 
 
+def is_folder(name: str) -> bool:
+    """Whether a dotted name is a folder of the package, with modules or with wings in it."""
+    return any(f"{wing}.".startswith(f"{name}.") for wing in HOUSE if wing not in AT_THE_TOP)
+
+
+def wing_of(module: str) -> str | None:
+    """The wing in which a module stands, or that offers a name as a whole; None for other libraries."""
+    for wing, content in HOUSE.items():
+        if module in content.rooms if wing in AT_THE_TOP else f"{module}.".startswith(f"{wing}."):
+            return wing
+    return None
+
+
 def place_of(module: str) -> tuple[int, int] | None:
     """Where a module stands: number of its wing, number in the wing; None for one without a place."""
-    wing, _, name = module.rpartition(".")
-    for number, (known, names) in enumerate(ORDER.items()):
-        if (known == wing or (wing == "" and known in {"edges", "door"})) and name in names:
-            return number, names.index(name)
-    return None
+    wing = wing_of(module)
+    room = module.rpartition(".")[2]
+    if wing is None or room not in HOUSE[wing].rooms or module not in (room, f"{wing}.{room}"):
+        return None
+    return list(HOUSE).index(wing), HOUSE[wing].rooms.index(room)
+
+
+def permission(one: Import) -> str | None:
+    """What in the table lets one wing import from another: its name, or that of the module."""
+    here, there = wing_of(one.importer), wing_of(one.imported)
+    allowed = HOUSE[here].imports if here else None
+    if allowed is None:
+        wings = list(HOUSE)
+        return there if here and there and wings.index(there) < wings.index(here) else None
+    if there == "ground":
+        return there
+    return next((name for name in allowed if name in (there, one.imported)), None)
 
 
 def complaints(imports: list[Import], modules: set[str]) -> list[str]:
     """What is wrong with a set of imports; empty for a house in order."""
-    found = [f"{m} has no place in ORDER" for m in sorted(modules) if place_of(m) is None]
+    found = [f"{m} has no place in HOUSE" for m in sorted(modules) if place_of(m) is None]
     found += [f"{m} is no home" for m in sorted(modules) if m.rpartition(".")[2] in HOMELESS]
-    ground = set(ORDER[""])
     for one in imports:
         if one.imported.startswith("relative"):
             found.append(f"{one}; write it in full")
         library = one.imported.partition(".")[0]
         if library in WALLS and one.importer not in WALLS[library] and not one.for_types:
             found.append(f"{one}, which belongs behind {sorted(WALLS[library])}")
+        wing, other = wing_of(one.importer), wing_of(one.imported)
+        if wing is None or other is None or one.for_types:
+            continue
+        if wing != other and permission(one) is None:
+            found.append(f"{one}; {wing} imports {HOUSE[wing].imports or 'only what stands before it'}")
         here, there = place_of(one.importer), place_of(one.imported)
-        if here and there and there >= here and not one.for_types:
+        if wing == other and here and there and there >= here:
             found.append(f"{one}, which stands after it")
-        if (
-            one.importer.startswith("analysis.")
-            and there
-            and not one.imported.startswith("analysis.")
-            and one.imported not in ground | {MEETING_POINT}
-        ):
-            found.append(f"{one}; analysis and simulation meet only at {MEETING_POINT}")
     return found
+
+
+def drawn() -> str:
+    """The picture of the house for README: each wing, what it may import beside the ground, what it is about."""
+    rows = [("wing", "imports, beside the ground", "what")]
+    for wing, content in HOUSE.items():
+        name = " ".join(content.rooms) if wing in AT_THE_TOP else f"{wing.replace('.', '/')}/"
+        imports = "all above" if content.imports is None else ", ".join(content.imports)
+        rows.append((name, imports, content.says))
+    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], ("---",) * 3, *rows[1:]))
+
+
+@functools.cache
+def all_imports() -> list[Import]:
+    """All imports of the package."""
+    return [one for name, path in modules_of(PACKAGE).items() for one in imports_of(name, path.read_text())]
 
 
 def test_modules_import_only_what_stands_before_them_and_walls_hold():
     modules = modules_of(PACKAGE)
-    imports = [one for name, path in modules.items() for one in imports_of(name, path.read_text())]
     assert len(modules) > 30
-    assert complaints(imports, set(modules)) == []
+    assert complaints(all_imports(), set(modules)) == []
+
+
+def test_the_table_permits_nothing_that_is_not_used():
+    used = {(wing_of(one.importer), permission(one)) for one in all_imports()}
+    idle = [
+        f"{wing} imports nothing of {name}"
+        for wing, content in HOUSE.items()
+        for name in content.imports or ()
+        if (wing, name) not in used
+    ]
+    assert idle == []
+
+
+def test_the_table_names_modules_that_exist_and_wings_from_bottom_to_top():
+    modules = modules_of(PACKAGE)
+    named = {room if wing in AT_THE_TOP else f"{wing}.{room}" for wing, w in HOUSE.items() for room in w.rooms}
+    assert named == set(modules)
+    for number, content in enumerate(HOUSE.values()):
+        before = list(HOUSE)[:number]
+        assert [name for name in content.imports or () if wing_of(name) not in before and name not in before] == []
+
+
+def test_readme_draws_this_house():
+    assert drawn() in (Path(__file__).parents[1] / "README.md").read_text(), f"README should say:\n\n{drawn()}"
+
+
+def test_each_wing_has_its_tests_and_each_test_says_what_it_is_of():
+    folder = Path(__file__).parent
+    astray = [
+        str(path.relative_to(folder))
+        for wing, content in HOUSE.items()
+        for path in (folder / wing.replace(".", "/")).glob("test_*.py")
+        if not any(f"{path.stem}_".startswith(f"test_{room}_") for room in content.rooms)
+    ]
+    assert astray == []
+    assert [wing for wing in HOUSE if not list((folder / wing.replace(".", "/")).rglob("test_*.py"))] == []
 
 
 @pytest.mark.parametrize(
     ("module", "source", "complaint"),
     [
-        ("simulation.engine", "from cascade_driver.campaign.plan import Campaign", "stands after it"),
+        ("simulation.engine", "from cascade_driver.campaign.plan import Campaign", "simulation imports"),
+        ("simulation.engine", "from cascade_driver import campaign", "simulation imports"),
         ("simulation.record", "def f():\n  from cascade_driver.simulation import spec", "stands after it"),
         ("simulation.record", "from cascade_driver.simulation import spec", "stands after it"),
         ("simulation.record", "import cascade_driver.simulation.spec", "stands after it"),
         ("errors", "from cascade_driver.units import AMU_MeV", "stands after it"),
-        ("workflow", "from cascade_driver import cli", "stands after it"),
+        ("errors", "from cascade_driver.simulation import spec", "ground imports"),
+        ("workflow", "from cascade_driver import cli", "edges imports only what stands before it"),
         ("simulation.cascade", "import lammps", "behind ['simulation.lammps_engine']"),
         ("report", "from matplotlib.figure import Figure", "behind ['plot."),
         ("config", "import tomllib", "behind ['schema']"),
         ("workflow", "import argparse", "behind ['commands."),
-        ("analysis.model", "from cascade_driver.simulation.spec import KnockOn", "meet only at"),
-        ("analysis.model", "from cascade_driver.campaign.rundir import RunDirectory", "meet only at"),
+        ("analysis.model", "from cascade_driver.simulation.spec import KnockOn", "analysis imports"),
+        ("analysis.model", "from cascade_driver.campaign.rundir import RunDirectory", "analysis imports"),
         ("analysis.model", "from . import outcomes", "write it in full"),
+        ("spectra.observe", "from cascade_driver.campaign.rundir import RunDirectory", "spectra imports"),
+        ("spectra.observe", "from cascade_driver.simulation.crystal import CrystalSpec", "spectra imports"),
+        ("sources.cevns", "from cascade_driver.analysis.model import StoredEnergyModel", "sources imports"),
+        ("campaign.plan", "from cascade_driver.validation import zbl", "campaign imports"),
+        ("relaxation.tls.glass", "from cascade_driver.relaxation.film import dynamics", "relaxation.tls imports"),
+        (
+            "relaxation.debris.path",
+            "from cascade_driver.relaxation.tls.glass import x",
+            "relaxation.debris imports",
+        ),
+        ("relaxation.film.spectrum", "from cascade_driver.relaxation import debris", "relaxation.film imports"),
+        ("spectra.observe", "from cascade_driver.plot import spectra_figure", "spectra imports"),
         ("simulation.utils", "", "is no home"),
         ("simulation.surprise", "", "has no place"),
     ],

@@ -196,10 +196,10 @@ def _add_advice(verbs: Verbs) -> None:
 def _run(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.executors import require_executor
     from cascade_driver.config import find_input
-    from cascade_driver.simulation.checked import doubt
     from cascade_driver.simulation.frame import frame_said
     from cascade_driver.simulation.potential import data_folder
     from cascade_driver.terminal import headed, make_console, watched_work
+    from cascade_driver.validation.checked import doubt
     from cascade_driver.workflow import attended_run
 
     if chosen.executor is not None:

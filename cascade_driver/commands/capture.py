@@ -45,8 +45,8 @@ def _lines(chosen: argparse.Namespace) -> int:
     from rich.table import Table
 
     from cascade_driver.files import write_file
-    from cascade_driver.spectra.capture_table import capture_table
-    from cascade_driver.spectra.neutron_capture import capture_lines
+    from cascade_driver.sources.capture_table import capture_table
+    from cascade_driver.sources.neutron_capture import capture_lines
     from cascade_driver.terminal import make_console
 
     low, high = chosen.between_eV or (0.0, float("inf"))
@@ -82,8 +82,8 @@ def _lines(chosen: argparse.Namespace) -> int:
 
 
 def _table(chosen: argparse.Namespace) -> int:
-    from cascade_driver.spectra.capture_table import capture_table
-    from cascade_driver.spectra.egaf import write_capture_table
+    from cascade_driver.sources.capture_table import capture_table
+    from cascade_driver.sources.egaf import write_capture_table
 
     count = write_capture_table(chosen.egaf, chosen.out)
     lines = sum(len(isotope.lines) for isotope in capture_table(chosen.out).values())

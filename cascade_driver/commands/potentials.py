@@ -89,7 +89,7 @@ def _potential_join(chosen: argparse.Namespace) -> int:
     from cascade_driver.schema import build
     from cascade_driver.simulation.apart import apart
     from cascade_driver.simulation.potential import ZblSwitch, element_pairs
-    from cascade_driver.simulation.zbl import join_core
+    from cascade_driver.validation.zbl import join_core
 
     def length(given: dict[str, float] | float, pair: str, option: str) -> float:
         if isinstance(given, float):

@@ -199,13 +199,13 @@ def _add_resonator(verb: argparse.ArgumentParser) -> None:
 
 def _background_film(chosen: argparse.Namespace) -> int:
     from cascade_driver.plot import film_overlay_figure, film_spectra_figure, save_figure
-    from cascade_driver.relaxation.film_spectrum import (
+    from cascade_driver.relaxation.film.spectrum import (
         film_spectrum,
         find_background,
         read_film_background,
         tabulate,
     )
-    from cascade_driver.spectra.spectrum import read_spectrum, write_spectrum
+    from cascade_driver.spectrum import read_spectrum, write_spectrum
 
     if chosen.over and not chosen.figure:
         raise InputError("--over draws a figure: say where with --figure STEM")
@@ -275,7 +275,7 @@ def _background_film(chosen: argparse.Namespace) -> int:
 def _film_dynamics(interface: Any, *, start_nm: float, stress_MPa: float) -> dict[str, Any]:
     """Print what one dislocation radiates that comes free, and return its figures by their suffix."""
     from cascade_driver.plot import film_motion_figure, film_phonons_figure, film_release_figure
-    from cascade_driver.relaxation.film_dynamics import follow, release
+    from cascade_driver.relaxation.film.dynamics import follow, release
 
     path, one = follow(start_nm, stress_MPa=stress_MPa, interface=interface)
     print(
@@ -302,7 +302,7 @@ def _film_dynamics(interface: Any, *, start_nm: float, stress_MPa: float) -> dic
 def _resonator(chosen: argparse.Namespace) -> Any:
     import dataclasses
 
-    from cascade_driver.relaxation.tls_damping import Resonator
+    from cascade_driver.relaxation.tls.damping import Resonator
     from cascade_driver.schema import build
 
     names = [field.name for field in dataclasses.fields(Resonator)]
@@ -313,7 +313,7 @@ def _tls_damping(chosen: argparse.Namespace) -> int:
     import numpy as np
 
     from cascade_driver.plot import save_figure, tls_damping_figure
-    from cascade_driver.relaxation.tls_damping import TunnellingSystems, crossovers, damping_table
+    from cascade_driver.relaxation.tls.damping import TunnellingSystems, crossovers, damping_table
     from cascade_driver.schema import build
 
     resonator = _resonator(chosen)
@@ -343,7 +343,7 @@ def _tls_fit(chosen: argparse.Namespace) -> int:
     import numpy as np
 
     from cascade_driver.plot import save_figure, tls_damping_figure
-    from cascade_driver.relaxation.tls_damping_fit import fit_damping, read_damping
+    from cascade_driver.relaxation.tls.damping_fit import fit_damping, read_damping
 
     data = read_damping(chosen.data)
     if chosen.without_K:
@@ -373,7 +373,7 @@ def _tls_fit(chosen: argparse.Namespace) -> int:
 
 def _tls_dos(chosen: argparse.Namespace) -> int:
     from cascade_driver.plot import save_figure, tls_density_figure
-    from cascade_driver.relaxation.tls_realisations import GlassRun, make_realisations, write_summary
+    from cascade_driver.relaxation.tls.realisations import GlassRun, make_realisations, write_summary
     from cascade_driver.schema import build
     from cascade_driver.terminal import make_console
 
@@ -414,9 +414,9 @@ def _tls_properties(chosen: argparse.Namespace) -> int:
     import numpy as np
 
     from cascade_driver.plot import glass_properties_figure, save_figure
-    from cascade_driver.relaxation.tls_density import PowerLawDensity
-    from cascade_driver.relaxation.tls_properties import RelaxingSystems, glass_properties, local_exponent
-    from cascade_driver.relaxation.tls_realisations import summarise
+    from cascade_driver.relaxation.tls.density import PowerLawDensity
+    from cascade_driver.relaxation.tls.properties import RelaxingSystems, glass_properties, local_exponent
+    from cascade_driver.relaxation.tls.realisations import summarise
     from cascade_driver.schema import build
 
     low, high = chosen.temperature_K
@@ -457,9 +457,9 @@ def _tls_properties(chosen: argparse.Namespace) -> int:
 def _tls_debris(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.plot import debris_figure, save_figure
-    from cascade_driver.relaxation.debris import cascades_with_debris, search_run, write_summary
-    from cascade_driver.relaxation.debris_path import PathSpec
-    from cascade_driver.relaxation.debris_search import SearchSpec
+    from cascade_driver.relaxation.debris.path import PathSpec
+    from cascade_driver.relaxation.debris.search import SearchSpec
+    from cascade_driver.relaxation.debris.systems import cascades_with_debris, search_run, write_summary
     from cascade_driver.schema import build
 
     run = RunDirectory(chosen.run)
@@ -504,7 +504,7 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
 def _solid(chosen: argparse.Namespace, crystal: str | None) -> Any:
     import dataclasses
 
-    from cascade_driver.relaxation.tls_tunnelling import SOLIDS, Solid
+    from cascade_driver.relaxation.debris.tunnelling import SOLIDS, Solid
     from cascade_driver.schema import build
 
     names = [field.name for field in dataclasses.fields(Solid)]

@@ -23,10 +23,10 @@ from cascade_driver.errors import InputError
 from cascade_driver.files import write_file
 
 if TYPE_CHECKING:
+    from cascade_driver.request import AnySpectrumRequest
     from cascade_driver.spectra.detector import Detector
     from cascade_driver.spectra.observe import Observed
-    from cascade_driver.spectra.request import AnySpectrumRequest
-    from cascade_driver.spectra.spectrum import Spectrum
+    from cascade_driver.spectrum import Spectrum
 
 
 def add_to(verbs: Verbs) -> None:
@@ -330,9 +330,9 @@ def _spectrum_capture(chosen: argparse.Namespace) -> int:
 
 
 def _spectrum_recoils(chosen: argparse.Namespace) -> int:
-    from cascade_driver.spectra.binning import bin_edges
-    from cascade_driver.spectra.recoil_list import read_recoil_list, spectrum_of_recoils
-    from cascade_driver.spectra.spectrum import write_spectrum
+    from cascade_driver.binning import bin_edges
+    from cascade_driver.sources.recoil_list import read_recoil_list, spectrum_of_recoils
+    from cascade_driver.spectrum import write_spectrum
 
     spectrum = spectrum_of_recoils(
         read_recoil_list(chosen.file),
@@ -346,10 +346,10 @@ def _spectrum_recoils(chosen: argparse.Namespace) -> int:
 
 
 def _spectrum_levels(chosen: argparse.Namespace) -> int:
-    from cascade_driver.spectra.binning import bin_edges
-    from cascade_driver.spectra.gamma_recoil import GammaTiming
-    from cascade_driver.spectra.recoil_list import read_level_file, spectrum_of_cascades
-    from cascade_driver.spectra.spectrum import write_spectrum
+    from cascade_driver.binning import bin_edges
+    from cascade_driver.sources.gamma_recoil import GammaTiming
+    from cascade_driver.sources.recoil_list import read_level_file, spectrum_of_cascades
+    from cascade_driver.spectrum import write_spectrum
 
     spectrum = spectrum_of_cascades(
         read_level_file(chosen.file, lifetime_unit_fs=chosen.lifetime_unit_fs),
@@ -365,7 +365,7 @@ def _spectrum_levels(chosen: argparse.Namespace) -> int:
 
 def _lines(chosen: argparse.Namespace) -> int:
     from cascade_driver.spectra.line_fit import fit_spectrum_lines
-    from cascade_driver.spectra.spectrum import read_spectrum
+    from cascade_driver.spectrum import read_spectrum
 
     fit, tests = fit_spectrum_lines(
         read_spectrum(chosen.spectrum),
@@ -402,8 +402,8 @@ def _modulation(chosen: argparse.Namespace) -> int:
 
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.models import modulation_of_run
+    from cascade_driver.request import DarkMatterRequest
     from cascade_driver.spectra.daily_modulation import crystal_from_laboratory
-    from cascade_driver.spectra.request import DarkMatterRequest
 
     request = _request(chosen, kind="dm")
     assert isinstance(request, DarkMatterRequest)
@@ -481,7 +481,7 @@ def _draw(chosen: argparse.Namespace) -> int:
 
 def _write_requested(chosen: argparse.Namespace, *, kind: Literal["dm", "cevns", "capture"]) -> int:
     from cascade_driver.spectra.observe import expect, observe
-    from cascade_driver.spectra.spectrum import write_spectrum
+    from cascade_driver.spectrum import write_spectrum
 
     request = _request(chosen, kind=kind)
     detector = _detector(chosen)
@@ -505,8 +505,8 @@ def _request(chosen: argparse.Namespace, *, kind: Literal["dm", "cevns", "captur
     """Return what the options ask for: each is a field of the request."""
     import dataclasses
 
+    from cascade_driver.request import CaptureRequest, CevnsRequest, DarkMatterRequest
     from cascade_driver.schema import build
-    from cascade_driver.spectra.request import CaptureRequest, CevnsRequest, DarkMatterRequest
 
     wanted: type[AnySpectrumRequest]
     wanted = {"dm": DarkMatterRequest, "cevns": CevnsRequest, "capture": CaptureRequest}[kind]
@@ -541,7 +541,7 @@ def _ways(chosen: argparse.Namespace) -> dict[str, Any]:
 
 def _write_observed(found: Observed, path: Path) -> Spectrum:
     """Write what is observed with its bands, say what a reader must know, and return it."""
-    from cascade_driver.spectra.spectrum import write_spectrum
+    from cascade_driver.spectrum import write_spectrum
 
     spectrum = found.observed_in_same_bins
     write_spectrum(spectrum, path, bands=found.bands.limits() if found.bands else None)
@@ -561,7 +561,7 @@ def _print_notes(notes: Sequence[str]) -> None:
 
 
 def _correct(chosen: argparse.Namespace) -> int:
-    from cascade_driver.spectra.spectrum import read_spectrum
+    from cascade_driver.spectrum import read_spectrum
 
     given: list[str] = [*chosen.model, *chosen.files]
     models, file = given[:-1], given[-1]

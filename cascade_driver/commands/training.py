@@ -158,8 +158,8 @@ def _crystal(name: str) -> Atoms:
 
 
 def _calculator(chosen: argparse.Namespace) -> MakeCalculator:
-    from cascade_driver.simulation.calculator import calculator
     from cascade_driver.training.labelling import make_ase_calculator
+    from cascade_driver.validation.calculator import calculator
 
     if chosen.potential is not None:
         potential = potential_of(chosen.potential)
@@ -620,10 +620,10 @@ def _add_validate(kinds: Verbs) -> None:
 
 
 def _validate(chosen: argparse.Namespace) -> int:
-    from cascade_driver.simulation.calculator import calculator
     from cascade_driver.simulation.lammps_engine import LammpsEngine
     from cascade_driver.training.extended_xyz import read_frames
     from cascade_driver.training.validate import Bench, validate
+    from cascade_driver.validation.calculator import calculator
     from cascade_driver.validation_report import write_validation
 
     potential = potential_of(chosen.potential)
@@ -668,7 +668,6 @@ def _add_replay(kinds: Verbs) -> None:
 def _replay(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.listing import one_finished
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.simulation.calculator import calculator
     from cascade_driver.training.labelling import (
         flight_calculator,
         read_label_settings,
@@ -676,6 +675,7 @@ def _replay(chosen: argparse.Namespace) -> int:
         settings_words,
     )
     from cascade_driver.training.replay import ReplaySettings, replay
+    from cascade_driver.validation.calculator import calculator
 
     run = RunDirectory(chosen.run)
     cascade = one_finished(run, chosen.id)

@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from cascade_driver.errors import InputError
-from cascade_driver.relaxation.tls_damping import (
+from cascade_driver.relaxation.tls.damping import (
     MetalState,
     Resonator,
     TunnellingSystems,
@@ -23,20 +23,20 @@ from cascade_driver.relaxation.tls_damping import (
     phonon_rate_constant_per_eV_s,
     plateau_per_s,
 )
-from cascade_driver.relaxation.tls_damping_fit import DampingData
-from cascade_driver.relaxation.tls_density import (
+from cascade_driver.relaxation.tls.damping_fit import DampingData
+from cascade_driver.relaxation.tls.density import (
     CountedDensity,
     DensityFit,
     PowerLawDensity,
     gaussian_density_per_K,
 )
-from cascade_driver.relaxation.tls_properties import GlassProperties
-from cascade_driver.spectra.spectrum import Spectrum
+from cascade_driver.relaxation.tls.properties import GlassProperties
+from cascade_driver.spectrum import Spectrum
 
 if TYPE_CHECKING:
-    from cascade_driver.relaxation.debris import Debris, MeanRelease
-    from cascade_driver.relaxation.film_dynamics import Interface, Release, Trajectory
-    from cascade_driver.relaxation.film_spectrum import FilmSpectrum
+    from cascade_driver.relaxation.debris.systems import Debris, MeanRelease
+    from cascade_driver.relaxation.film.dynamics import Interface, Release, Trajectory
+    from cascade_driver.relaxation.film.spectrum import FilmSpectrum
 from cascade_driver.plot.style import (
     BAND_ALPHA,
     DATA_COLOUR,
@@ -75,7 +75,7 @@ def film_spectra_figure(
     InputError
         If there is no spectrum.
     """
-    from cascade_driver.relaxation.film_spectrum import per_film_area
+    from cascade_driver.relaxation.film.spectrum import per_film_area
 
     if not spectra:
         raise InputError("a figure of film spectra without a spectrum: give at least one")
@@ -292,7 +292,7 @@ def film_release_figure(releases: Mapping[float, Sequence[tuple[float, Release]]
     InputError
         If there is nothing to draw.
     """
-    from cascade_driver.relaxation.film_dynamics import Course
+    from cascade_driver.relaxation.film.dynamics import Course
 
     if not any(releases.values()):
         raise InputError("a figure of released dislocations without one: give at least one stress and one start")

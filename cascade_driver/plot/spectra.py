@@ -32,11 +32,11 @@ from cascade_driver.plot.style import (
     mark,
     styled,
 )
-from cascade_driver.spectra.neutron_capture import unresolved_shares
+from cascade_driver.request import CaptureRequest
+from cascade_driver.sources.neutron_capture import unresolved_shares
+from cascade_driver.sources.requested import table_of
 from cascade_driver.spectra.observe import Observed
-from cascade_driver.spectra.request import CaptureRequest
-from cascade_driver.spectra.sources import table_of
-from cascade_driver.spectra.spectrum import Spectrum
+from cascade_driver.spectrum import Spectrum
 from cascade_driver.units import EV_PER_KEV
 
 #: The band of the ratio that is marked.

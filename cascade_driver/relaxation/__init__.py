@@ -1,1 +1,1 @@
-"""What relaxes later, without a cascade: aluminium films and tunnelling two-level systems."""
+"""What relaxes later, without a recoil: three wings that know nothing of each other."""

@@ -1,6 +1,7 @@
-"""Source spectra, and what a detector makes of them.
+"""What a detector sees of a recoil spectrum.
 
-In reading order: `spectrum` (the one type), `quadrature` (bin averages), `target` (isotopes of a crystal),
-`form_factor`, the sources `dark_matter` and `neutrino_flux` -> `reactor` -> `cevns`, then `correction`
-(stored energy) and `detector` (resolution, threshold, efficiency).
+In reading order: `correction` (stored energy), `detector` (resolution, threshold, efficiency), `line_fit` (lines
+of a measured spectrum), `ensemble` and `ensemble_content` (error bands), `observed_capture` (several recoils at
+once), `observe` (the one road through all of them), `recoil_direction` and `daily_modulation`, `planning` (what
+more cascades would bring).
 """

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_driver.errors import InputError
-from cascade_driver.spectra.spectrum import UNRESOLVED, Spectrum, rebin
+from cascade_driver.spectrum import UNRESOLVED, Spectrum, rebin
 
 #: Columns of a response may miss 1 by this much: more than rounding, less than anything physical.
 _COLUMN_TOLERANCE = 1e-9

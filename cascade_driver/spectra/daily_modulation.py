@@ -14,11 +14,11 @@ from cascade_driver.analysis.response import observed_edges
 from cascade_driver.analysis.uncertainty import bootstrap_replicas, central_replica
 from cascade_driver.errors import InputError
 from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.sources.dark_matter import HaloModel
+from cascade_driver.sources.target import parse_target
 from cascade_driver.spectra.correction import species_of_elements
-from cascade_driver.spectra.dark_matter import HaloModel
 from cascade_driver.spectra.recoil_direction import in_the_wind
-from cascade_driver.spectra.spectrum import Spectrum, overlap_counts
-from cascade_driver.spectra.target import parse_target
+from cascade_driver.spectrum import Spectrum, overlap_counts
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from cascade_driver.errors import InputError
 from cascade_driver.schema import parameters
-from cascade_driver.spectra.spectrum import Spectrum, check_edges, overlap_counts
+from cascade_driver.spectrum import Spectrum, check_edges, overlap_counts
 
 #: Into so many parts a bin is cut where the resolution varies with the energy.
 _PARTS = 8

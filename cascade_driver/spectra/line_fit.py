@@ -16,7 +16,7 @@ from scipy.special import ndtr, ndtri_exp, xlogy
 from cascade_driver.analysis.estimation import FitHealth, Goodness
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.spectra.detector import sampled_counts
-from cascade_driver.spectra.spectrum import Spectrum, check_edges
+from cascade_driver.spectrum import Spectrum, check_edges
 
 ScaleName = Literal["absolute", "proportional", "straight_line"]
 

@@ -23,8 +23,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from cascade_driver.analysis.model import SAFE_PROBABILITY_BELOW, SpeciesModel, Status, StoredEnergyModel
 from cascade_driver.analysis.response import Response, observed_edges, response
+from cascade_driver.binning import continued_edges
 from cascade_driver.errors import InputError
-from cascade_driver.spectra.binning import continued_edges
+from cascade_driver.request import (
+    AnySpectrumRequest,
+    CaptureRequest,
+    CevnsRequest,
+    request_title,
+    requested_edges,
+)
+from cascade_driver.sources.requested import (
+    gamma_timing,
+    is_as_requested,
+    requested_spectrum,
+    source_members_of,
+    table_of,
+)
+from cascade_driver.sources.target import parse_target
 from cascade_driver.spectra.correction import (
     borrowing_notes,
     correct,
@@ -35,23 +50,8 @@ from cascade_driver.spectra.correction import (
 from cascade_driver.spectra.detector import Detector, apply_detector, detection_matrix
 from cascade_driver.spectra.ensemble import Ensemble, SpectrumBands, bands_of_file, correction_bands
 from cascade_driver.spectra.ensemble_content import ensemble_of
-from cascade_driver.spectra.neutron_capture import observed_capture_spectrum
-from cascade_driver.spectra.request import (
-    AnySpectrumRequest,
-    CaptureRequest,
-    CevnsRequest,
-    request_title,
-    requested_edges,
-)
-from cascade_driver.spectra.sources import (
-    gamma_timing,
-    is_as_requested,
-    requested_spectrum,
-    source_members_of,
-    table_of,
-)
-from cascade_driver.spectra.spectrum import UNRESOLVED, Observation, Spectrum, check_edges, read_spectrum, rebin
-from cascade_driver.spectra.target import parse_target
+from cascade_driver.spectra.observed_capture import observed_capture_spectrum
+from cascade_driver.spectrum import UNRESOLVED, Observation, Spectrum, check_edges, read_spectrum, rebin
 
 #: Only this share of the recoils stores more than what is taken as the most that is stored.
 RARELY_STORED = 1e-4

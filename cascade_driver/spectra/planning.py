@@ -18,7 +18,7 @@ from cascade_driver.analysis.uncertainty import (
 from cascade_driver.errors import InputError
 from cascade_driver.spectra.correction import species_of_elements
 from cascade_driver.spectra.ensemble import RELEVANT_SHARE
-from cascade_driver.spectra.spectrum import Spectrum
+from cascade_driver.spectrum import Spectrum
 
 #: More cascades than this at one energy are no advice.
 MOST_CASCADES = 1_000_000

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from cascade_driver.analysis.directional import along
 from cascade_driver.errors import InputError
 from cascade_driver.simulation.record import CascadeTable
-from cascade_driver.spectra.dark_matter import (
+from cascade_driver.sources.dark_matter import (
     HaloModel,
     earth_velocity_km_s,
     least_speed_km_s,
     mean_inverse_speed_s_km,
 )
-from cascade_driver.spectra.target import Isotope
+from cascade_driver.sources.target import Isotope
 
 #: Right ascension and declination of the north galactic pole, and galactic longitude of the north celestial pole,
 #: in degrees (J2000): the definition of Blaauw et al. 1960 (doi:10.1093/mnras/121.2.123), precessed.

@@ -21,12 +21,12 @@ from scipy.interpolate import BSpline
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.schema import file_sha256
 from cascade_driver.simulation.potential import Potential, ZblSwitch, element_pairs, load_potential
-from cascade_driver.simulation.zbl import TABLE_POINTS, switch
 from cascade_driver.training.descriptors import CombinedForm, LinearForm
 from cascade_driver.training.pod import PodForm
 from cascade_driver.training.snap import SnapForm
 from cascade_driver.training.splines import SplineForm
 from cascade_driver.training.zbl_core import CORE_FILE, core_coefficients, write_core
+from cascade_driver.validation.zbl import TABLE_POINTS, switch
 
 #: Points of an embedding energy and of a density. LAMMPS takes slopes from differences of five points.
 _DENSITY_POINTS = 2000

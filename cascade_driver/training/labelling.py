@@ -34,7 +34,7 @@ CALCULATORS: Mapping[str, frozenset[str]] = MappingProxyType(
         "ase.calculators.emt:EMT": frozenset({"asap_cutoff"}),
         "ase.calculators.lj:LennardJones": frozenset({"sigma", "epsilon", "rc", "ro", "smooth"}),
         "ase.calculators.morse:MorsePotential": frozenset({"epsilon", "r0", "rho0", "rcut1", "rcut2"}),
-        "cascade_driver.simulation.calculator:shipped": frozenset({"name"}),
+        "cascade_driver.validation.calculator:shipped": frozenset({"name"}),
     }
 )
 

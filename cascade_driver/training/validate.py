@@ -31,12 +31,12 @@ from numpy.typing import NDArray
 from cascade_driver.errors import InputError
 from cascade_driver.files import write_atomically
 from cascade_driver.schema import read_json
-from cascade_driver.simulation.contract import CRYSTAL_CHECKS, check_potential
 from cascade_driver.simulation.engine import Engine
 from cascade_driver.simulation.potential import Potential, element_pairs
-from cascade_driver.simulation.zbl import dimer, numbers_of, zbl
 from cascade_driver.training.frames import PERFECT, LabelledFrame, from_the_crystal
 from cascade_driver.training.propose import CASCADE_END, FrenkelSearch, frenkel_pairs, molecular_dynamics
+from cascade_driver.validation.contract import CRYSTAL_CHECKS, check_potential
+from cascade_driver.validation.zbl import dimer, numbers_of, zbl
 
 MakeCalculator = Callable[[], Calculator]
 

@@ -11,7 +11,8 @@ from ase import Atoms
 from cascade_driver.files import write_atomically
 from cascade_driver.simulation.lammps_engine import SinglePoints
 from cascade_driver.simulation.potential import ZblSwitch, element_pairs
-from cascade_driver.simulation.zbl import (
+from cascade_driver.training.frames import LabelledFrame
+from cascade_driver.validation.zbl import (
     TABLE_POINTS,
     TABLE_START_A,
     PairCurve,
@@ -19,8 +20,7 @@ from cascade_driver.simulation.zbl import (
     numbers_of,
     table_text,
 )
-from cascade_driver.simulation.zbl import zbl as zbl_energy
-from cascade_driver.training.frames import LabelledFrame
+from cascade_driver.validation.zbl import zbl as zbl_energy
 
 #: Name of the file in a potential's folder.
 CORE_FILE = "core.table"

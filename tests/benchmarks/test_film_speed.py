@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from cascade_driver.relaxation.dislocation import Film
-from cascade_driver.relaxation.film_dynamics import Interface, release
-from cascade_driver.relaxation.film_spectrum import sample_events, tabulate
+from cascade_driver.relaxation.film.dislocation import Film
+from cascade_driver.relaxation.film.dynamics import Interface, release
+from cascade_driver.relaxation.film.spectrum import sample_events, tabulate
 
 pytestmark = pytest.mark.benchmark
 

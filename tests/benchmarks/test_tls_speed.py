@@ -17,7 +17,7 @@ The damping of a beam at one temperature takes 0.03 ms (Eq. 2 with one integral 
 import numpy as np
 import pytest
 
-from cascade_driver.relaxation.tls_glass import Annealing, Glass, anneal, draw_sample, warm_up
+from cascade_driver.relaxation.tls.glass import Annealing, Glass, anneal, draw_sample, warm_up
 
 pytestmark = pytest.mark.benchmark
 

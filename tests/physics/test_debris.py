@@ -5,8 +5,8 @@ import pytest
 from ase.build import bulk
 from ase.constraints import FixAtoms
 
-from cascade_driver.relaxation.debris_path import PathSpec, find_path
-from cascade_driver.relaxation.debris_search import Landscape, SearchSpec, active_atoms, begin, one_burst
+from cascade_driver.relaxation.debris.path import PathSpec, find_path
+from cascade_driver.relaxation.debris.search import Landscape, SearchSpec, active_atoms, begin, one_burst
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.spec import QuenchSpec

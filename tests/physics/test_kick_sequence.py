@@ -13,8 +13,8 @@ from cascade_driver.schema import build
 from cascade_driver.simulation.kick_sequence import ThenSpec, draw_later_kicks, knock_on_of_gammas, work_of_kick_eV
 from cascade_driver.simulation.knock_on import random_directions
 from cascade_driver.simulation.spec import KnockOn, QuenchSpec
-from cascade_driver.spectra.gamma_recoil import slowing_time_fs
-from cascade_driver.spectra.target import parse_target
+from cascade_driver.sources.gamma_recoil import slowing_time_fs
+from cascade_driver.sources.target import parse_target
 
 pytestmark = pytest.mark.physics
 

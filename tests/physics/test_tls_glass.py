@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from cascade_driver.relaxation.tls_density import TABLE_II, PowerLawDensity, fit_density
-from cascade_driver.relaxation.tls_glass import Annealing, Glass
-from cascade_driver.relaxation.tls_properties import local_exponent, specific_heat, thermal_conductivity
-from cascade_driver.relaxation.tls_realisations import GlassRun, GlassSummary, make_realisations, summarise
+from cascade_driver.relaxation.tls.density import TABLE_II, PowerLawDensity, fit_density
+from cascade_driver.relaxation.tls.glass import Annealing, Glass
+from cascade_driver.relaxation.tls.properties import local_exponent, specific_heat, thermal_conductivity
+from cascade_driver.relaxation.tls.realisations import GlassRun, GlassSummary, make_realisations, summarise
 
 pytestmark = pytest.mark.physics
 

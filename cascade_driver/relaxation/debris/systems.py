@@ -1,0 +1,623 @@
+"""Tunnelling systems in the debris of the cascades of a run: searched, kept, continued, summed up.
+
+    DIR/debris.json              what was asked for; a folder holds one search of one run
+    DIR/cascades/<id>.npz        a search on its way, or the minima of a finished one
+    DIR/cascades/<id>.json       a finished cascade: its minima and the systems between them
+    DIR/systems.csv              all systems
+    DIR/release.csv              energy given off later against time, at each temperature
+    DIR/summary.json             counts, energies, what was left out
+
+A cascade without stored energy left no debris: it is counted and not searched.
+"""
+
+# ASE annotates only part of what it offers:
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+import json
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import active_children, get_context
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from cascade_driver.campaign.plan import Campaign
+from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.errors import InputError, RecordError
+from cascade_driver.files import readable, whole_file, write_atomically
+from cascade_driver.relaxation.debris.path import Path as MinimumPath
+from cascade_driver.relaxation.debris.path import PathSpec, find_path
+from cascade_driver.relaxation.debris.release import Release, downhill_energy_eV, release
+from cascade_driver.relaxation.debris.search import (
+    Found,
+    Landscape,
+    SearchSpec,
+    active_atoms,
+    add,
+    begin,
+    one_burst,
+)
+from cascade_driver.relaxation.debris.tunnelling import (
+    DoubleWell,
+    Solid,
+    StrainCoupling,
+    rates_per_s,
+    tunnelling_amplitude_eV,
+)
+from cascade_driver.schema import build, canonical_json, parameters, plain, read_json, seed_from
+from cascade_driver.simulation.cascade import STRUCTURE_FILE
+from cascade_driver.simulation.engine import EngineAbortError
+from cascade_driver.simulation.lammps_engine import LammpsEngine
+from cascade_driver.simulation.potential import Potential
+from cascade_driver.simulation.provenance import provenance
+from cascade_driver.simulation.record import STORED_ENERGY_FLOOR_eV
+
+DEBRIS_FILE = "debris.json"
+SCHEMA = 1
+
+#: A path that is divided at a minimum on its way gives two; a search takes at most so many times its pairs.
+_MOST_DIVISIONS = 3
+
+#: Tells how far a search is: cascade, steps done, steps known of.
+Observe = Callable[[str, int, int], None]
+
+
+@parameters
+class DebrisRun:
+    """What a folder of searches is of.
+
+    Attributes
+    ----------
+    run_protocol : str
+        Digest of the protocol of the campaign.
+    search, path
+        How minima and paths are found.
+    seed : int
+    """
+
+    run_protocol: str
+    search: SearchSpec = SearchSpec()
+    path: PathSpec = PathSpec()
+    seed: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Debris:
+    """A finished search of one cascade.
+
+    Attributes
+    ----------
+    cascade : str
+        Its id.
+    energies_eV : (n,) float
+        Of the minima above the debris, which is the first.
+    systems : list of dict
+        One per pair; see `system_of`.
+    counts : dict
+        What became of bursts and paths.
+    """
+
+    cascade: str
+    energies_eV: NDArray[np.float64]
+    systems: list[dict[str, Any]]
+    counts: dict[str, int]
+
+    @property
+    def elementary(self) -> list[dict[str, Any]]:
+        """Systems whose path has no other minimum on it."""
+        return [one for one in self.systems if one["elementary"]]
+
+
+# -- one cascade --------------------------------------------------------------------------------------------
+
+
+def search_cascade(
+    debris: DebrisRun, folder: Path, *, run: RunDirectory, cascade: str, observe: Observe | None = None
+) -> None:
+    """Search one cascade, or what is missing of it, and keep what is found after each step.
+
+    Raises
+    ------
+    RecordError
+        If its final structure or what was kept is damaged.
+    """
+    campaign = run.load()
+    potential = run.potential(campaign)
+    atoms = read_structure(run, cascade)
+    active = active_atoms(atoms, radius_A=debris.search.radius_A)
+
+    def enter() -> Landscape:
+        return Landscape(
+            atoms,
+            active=active,
+            make_engine=lambda: LammpsEngine(potential=potential),
+            quench=campaign.protocol.quench,
+        )
+
+    landscape = enter()
+    state = folder / "cascades" / f"{cascade}.npz"
+    try:
+        found, systems = _read_state(state) if state.is_file() else (begin(landscape), [])
+        seed = seed_from(debris.seed, int(cascade[:8], 16))
+        while found.bursts < debris.search.bursts:
+            try:
+                one_burst(landscape, found, debris.search, seed=seed)
+            except EngineAbortError:
+                # An engine that gave up is dead; the burst is counted as failed.
+                landscape.close()
+                landscape = enter()
+            _write_state(state, found, systems)
+            if observe:
+                observe(cascade, found.bursts, debris.search.bursts + len(found.pairs))
+        _find_paths(debris, landscape, found, systems, state=state, observe=observe, cascade=cascade)
+    finally:
+        landscape.close()
+    content = {
+        "schema_version": SCHEMA,
+        "cascade": cascade,
+        "energies_eV": (np.array(found.energies_eV) - found.energies_eV[0]).tolist(),
+        "systems": systems,
+        "counts": {
+            "bursts": found.bursts,
+            "returned": found.returned,
+            "too_high": found.too_high,
+            "failed": found.failed,
+            "active_atoms": len(active),
+        },
+        "provenance": provenance(engine=landscape.engine_version),
+    }
+    write_atomically(state.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
+
+
+def _find_paths(
+    debris: DebrisRun,
+    landscape: Landscape,
+    found: Found,
+    systems: list[dict[str, Any]],
+    *,
+    state: Path,
+    observe: Observe | None,
+    cascade: str,
+) -> None:
+    """Find the path of each pair; one with a minimum on its way is divided there."""
+    most = _MOST_DIVISIONS * max(len(found.pairs), 3)
+    while len(systems) < min(len(found.pairs), most):
+        one, other = found.pairs[len(systems)]
+        path = find_path(landscape, found.positions_A[one], found.positions_A[other], debris.path)
+        system = system_of(one, other, path)
+        if path.intermediate_A is not None:
+            middle = add(landscape, found, landscape.minimum(path.intermediate_A), debris.search)
+            system["elementary"] = False
+            if middle is not None and middle not in (one, other):
+                found.link(one, middle)
+                found.link(middle, other)
+        systems.append(system)
+        _write_state(state, found, systems)
+        if observe:
+            done = debris.search.bursts + len(systems)
+            observe(cascade, done, debris.search.bursts + min(len(found.pairs), most))
+
+
+def system_of(one: int, other: int, path: MinimumPath) -> dict[str, Any]:
+    """Return a system between two minima as JSON: its path, and what follows from it.
+
+    Asymmetry and barrier are as seen from the minimum `one`; `tunnelling_eV` is None for a single well.
+    """
+    well = path.well
+    return {
+        "minima": [one, other],
+        "elementary": True,
+        "converged": path.converged,
+        "asymmetry_eV": well.asymmetry_eV,
+        "barrier_eV": well.barrier_eV,
+        "tunnelling_eV": tunnelling_amplitude_eV(well) if well.is_double else None,
+        "action": well.aligned_action,
+        "length_amu12_A": well.length_amu12_A,
+        "quanta_eV": list(well.quanta_eV),
+        "moved_mass_amu": path.moved_mass_amu,
+        "moved_atoms": path.moved_atoms,
+        "largest_displacement_A": path.largest_displacement_A,
+        "strain_coupling_eV": path.coupling.tensor_eV.tolist(),
+        "path": {
+            "distance_amu12_A": well.distance_amu12_A.tolist(),
+            "energy_eV": (well.energy_eV - well.energy_eV[0]).tolist(),
+            "slope_eV_amu12_A": well.slope_eV_amu12_A.tolist(),
+        },
+        "evaluations": path.evaluations,
+    }
+
+
+def well_of(system: dict[str, Any]) -> DoubleWell:
+    """Return the double well of a system that `system_of` made."""
+    first, second = system["quanta_eV"]
+    return DoubleWell(
+        **{name: np.array(values, dtype=np.float64) for name, values in system["path"].items()},
+        quanta_eV=(first, second),
+    )
+
+
+def read_structure(run: RunDirectory, cascade: str) -> Atoms:
+    """Return the final structure of a finished cascade.
+
+    Raises
+    ------
+    RecordError
+        If it is missing or damaged.
+    """
+    path = run.cascades / cascade / STRUCTURE_FILE
+    try:
+        with gzip.open(readable(path, what="a structure"), "rt", encoding="utf-8") as stream:
+            atoms = ase.io.read(io.StringIO(stream.read()), format="extxyz")
+    except Exception as error:  # gzip, zlib and ASE have their own words for a damaged file
+        raise RecordError(f"{path}: damaged or missing ({error}); `cascade run` repairs it") from None
+    assert isinstance(atoms, Atoms)
+    return atoms
+
+
+def _write_state(path: Path, found: Found, systems: Sequence[dict[str, Any]]) -> None:
+    counts = {name: getattr(found, name) for name in ("bursts", "returned", "too_high", "failed")}
+    with whole_file(path, remedy="choose another place with --out") as partial:
+        np.savez_compressed(
+            partial,
+            energies_eV=np.array(found.energies_eV),
+            positions_A=np.array(found.positions_A),
+            tried=np.array(found.tried, dtype=np.int64),
+            pairs=np.array(found.pairs, dtype=np.int64).reshape(-1, 2),
+            rest=np.array(json.dumps({"counts": counts, "systems": list(systems)})),
+        )
+
+
+def _read_state(path: Path) -> tuple[Found, list[dict[str, Any]]]:
+    try:
+        with readable(path, what="a search").open("rb") as stream, np.load(stream, allow_pickle=False) as data:
+            rest = json.loads(str(data["rest"]))
+            found = Found(
+                energies_eV=data["energies_eV"].tolist(),
+                positions_A=list(data["positions_A"]),
+                tried=data["tried"].tolist(),
+                pairs=[(int(i), int(j)) for i, j in data["pairs"]],
+                **rest["counts"],
+            )
+            return found, rest["systems"]
+    except Exception as error:  # zip, zlib, numpy and OS all have their own words for a damaged file
+        raise RecordError(f"{path}: damaged ({error}); remove it and search again") from None
+
+
+# -- all of them --------------------------------------------------------------------------------------------
+
+
+def cascades_with_debris(run: RunDirectory, campaign: Campaign) -> tuple[list[str], int]:
+    """Return the ids of usable cascades that store energy, as planned, and the number of usable ones."""
+    table = run.table(campaign)
+    usable = table.is_usable
+    storing = usable & (np.nan_to_num(table.stored_energy_eV, nan=0.0) > STORED_ENERGY_FLOOR_eV)
+    return [str(one) for one in table.id[storing]], int(usable.sum())
+
+
+def search_run(
+    run: RunDirectory,
+    folder: Path,
+    *,
+    search: SearchSpec,
+    path: PathSpec,
+    seed: int,
+    cascades: int | None = None,
+    workers: int = 1,
+    observe: Observe | None = None,
+) -> int:
+    """Search the first `cascades` cascades of a run that store energy, or what is missing; return their number.
+
+    Raises
+    ------
+    InputError
+        If the run has no debris, or the folder holds another search or cannot be written.
+    RecordError, PotentialError
+        If something is damaged, or the potential of the run is another than its plan names.
+    """
+    campaign = run.load()
+    ids, usable = cascades_with_debris(run, campaign)
+    if not ids:
+        raise InputError(
+            f"{run.path}: none of {usable} usable cascades stored energy; there is no debris to search: "
+            "run cascades of more energy"
+        )
+    run.potential(campaign)  # complains before anything is written
+    chosen = ids[:cascades]
+    wanted = DebrisRun(run_protocol=campaign.protocol.digest, search=search, path=path, seed=seed)
+    _prepare(wanted, folder)
+    missing = [one for one in chosen if not (folder / "cascades" / f"{one}.json").is_file()]
+    if workers == 1:
+        for one in missing:
+            search_cascade(wanted, folder, run=run, cascade=one, observe=observe)
+        return len(chosen)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
+    done = len(chosen) - len(missing)
+    try:
+        waiting: set[Future[None]] = {
+            pool.submit(search_cascade, wanted, folder, run=run, cascade=one) for one in missing
+        }
+        while waiting:
+            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in finished:
+                future.result()
+            done += len(finished)
+            if observe:
+                observe("", done, len(chosen))
+    except KeyboardInterrupt:
+        # What they have is kept after each step: nobody needs to wait for the rest.
+        for child in active_children():
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return len(chosen)
+
+
+def _begin() -> None:
+    """Leave interrupts to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _prepare(wanted: DebrisRun, folder: Path) -> None:
+    path = folder / DEBRIS_FILE
+    if path.is_file():
+        if load_debris_run(folder) != wanted:
+            raise InputError(f"{folder}: holds another search or one of another run; choose another --out")
+        return
+    try:
+        (folder / "cascades").mkdir(parents=True, exist_ok=True)
+        content = {"schema_version": SCHEMA, "debris": plain(wanted), "provenance": provenance()}
+        write_atomically(path, canonical_json(content) + "\n")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from None
+
+
+def load_debris_run(folder: Path) -> DebrisRun:
+    """Return what a folder of searches is of.
+
+    Raises
+    ------
+    InputError
+        If it is no such folder, or of another schema.
+    """
+    content = read_json(folder / DEBRIS_FILE)
+    if content.get("schema_version") != SCHEMA:
+        raise InputError(
+            f"{folder / DEBRIS_FILE}: schema version {content.get('schema_version')}, this program reads {SCHEMA}"
+        )
+    return build(DebrisRun, content.get("debris", {}), origin=str(folder / DEBRIS_FILE))
+
+
+def read_debris(folder: Path) -> list[Debris]:
+    """Return all finished searches of a folder.
+
+    Raises
+    ------
+    RecordError
+        If one is damaged.
+    """
+    found = []
+    for path in sorted((folder / "cascades").glob("[!.]*.json")):
+        try:
+            content = read_json(path)
+            found.append(
+                Debris(
+                    cascade=content["cascade"],
+                    energies_eV=np.array(content["energies_eV"], dtype=np.float64),
+                    systems=content["systems"],
+                    counts=content["counts"],
+                )
+            )
+        except (InputError, ValueError, KeyError, TypeError) as error:
+            raise RecordError(f"{path}: damaged ({error}); remove it and search again") from None
+    return found
+
+
+def system_rates_per_s(system: dict[str, Any], *, solid: Solid, temperature_K: float) -> tuple[float, float]:
+    """Return the rates of a system from its first to its second minimum and back, in 1/s; see `rates_per_s`."""
+    coupling = StrainCoupling(tensor_eV=np.array(system["strain_coupling_eV"]))
+    return rates_per_s(well_of(system), coupling=coupling, solid=solid, temperature_K=temperature_K)
+
+
+# -- what it comes to ---------------------------------------------------------------------------------------
+
+
+def release_of(debris: Debris, *, solid: Solid, temperature_K: float) -> Release:
+    """Return the delayed release of one cascade, through all its systems.
+
+    Those with another minimum on their path count, too: where that one lies higher, cold debris can only tunnel
+    through both barriers at once.
+    """
+    n = len(debris.energies_eV)
+    rates = np.zeros((n, n))
+    for system in debris.systems:
+        i, j = system["minima"]
+        rates[i, j], rates[j, i] = system_rates_per_s(system, solid=solid, temperature_K=temperature_K)
+    return release(debris.energies_eV, rates, temperature_K=temperature_K)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanRelease:
+    """The release of many cascades at one temperature, per cascade that stores energy.
+
+    Attributes
+    ----------
+    temperature_K : float
+    time_s, released_eV, released_error_eV, events : (k,) float
+        As of `Release`, with the standard error of the mean.
+    """
+
+    temperature_K: float
+    time_s: NDArray[np.float64]
+    released_eV: NDArray[np.float64]
+    released_error_eV: NDArray[np.float64]
+    events: NDArray[np.float64]
+
+    @property
+    def power_eV_s(self) -> NDArray[np.float64]:
+        """(k - 1,) mean power between one time and the next."""
+        return np.diff(self.released_eV) / np.diff(self.time_s)
+
+
+def mean_release(debris: Sequence[Debris], *, solid: Solid, temperature_K: float) -> MeanRelease:
+    """Return the mean release of some cascades, each counted once.
+
+    Raises
+    ------
+    InputError
+        If there is none, or the temperature is not above 0.
+    """
+    if not debris:
+        raise InputError("no finished search of a cascade: nothing can be said of its release")
+    each = [release_of(one, solid=solid, temperature_K=temperature_K) for one in debris]
+    energies = np.array([one.released_eV for one in each])
+    spread = energies.std(axis=0, ddof=1) if len(each) > 1 else np.full(energies.shape[1], np.nan)
+    return MeanRelease(
+        temperature_K=temperature_K,
+        time_s=each[0].time_s,
+        released_eV=energies.mean(axis=0),
+        released_error_eV=spread / np.sqrt(len(each)),
+        events=np.mean([one.events for one in each], axis=0),
+    )
+
+
+def write_summary(
+    folder: Path, *, solid: Solid, temperatures_K: Sequence[float], potential: Potential, usable: int, storing: int
+) -> tuple[list[Debris], list[MeanRelease]]:
+    """Write `systems.csv`, `release.csv` and `summary.json` of a folder; return what they are made of.
+
+    Raises
+    ------
+    InputError, RecordError
+        As `read_debris` and `mean_release`.
+    """
+    debris = read_debris(folder)
+    means = [mean_release(debris, solid=solid, temperature_K=T) for T in temperatures_K]
+    write_atomically(folder / "systems.csv", _systems_table(debris))
+    write_atomically(folder / "release.csv", _release_table(means))
+    content = {
+        **_summary(debris, means),
+        "elementary_systems_by_downhill_rate_per_s": {
+            f"{T:g} K": _rate_census(debris, solid=solid, temperature_K=T) for T in temperatures_K
+        },
+        "usable_cascades": usable,
+        "cascades_with_stored_energy": storing,
+        "potential": potential.name,
+        "potential_status": potential.about.status,
+        "solid": plain(solid),
+        "provenance": provenance(),
+    }
+    write_atomically(folder / "summary.json", json.dumps(content, indent=1) + "\n")
+    return debris, means
+
+
+_SYSTEM_COLUMNS = (
+    "asymmetry_eV",
+    "barrier_eV",
+    "tunnelling_eV",
+    "action",
+    "length_amu12_A",
+    "moved_mass_amu",
+    "moved_atoms",
+    "largest_displacement_A",
+)
+
+
+def _systems_table(debris: Sequence[Debris]) -> str:
+    header = ["cascade", "one", "other", "elementary", "converged", *_SYSTEM_COLUMNS]
+    rows = [",".join(header)]
+    for one in debris:
+        for system in one.systems:
+            i, j = system["minima"]
+            values = [f"{system[name]:.6g}" if system[name] is not None else "" for name in _SYSTEM_COLUMNS]
+            flags = [str(system[name]).lower() for name in ("elementary", "converged")]
+            rows.append(",".join([one.cascade, str(i), str(j), *flags, *values]))
+    return "\n".join(rows) + "\n"
+
+
+def _release_table(means: Sequence[MeanRelease]) -> str:
+    rows = ["temperature_K,time_s,released_eV,released_error_eV,events"]
+    for mean in means:
+        columns = zip(mean.time_s, mean.released_eV, mean.released_error_eV, mean.events, strict=True)
+        # One cascade has no standard error.
+        rows += [
+            f"{mean.temperature_K:g},{t:.6g},{E:.6g},{f'{e:.3g}' if np.isfinite(e) else ''},{n:.6g}"
+            for t, E, e, n in columns
+        ]
+    return "\n".join(rows) + "\n"
+
+
+def _summary(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> dict[str, Any]:
+    elementary = [system for one in debris for system in one.elementary]
+    below = [downhill_energy_eV(one.energies_eV, [tuple(s["minima"]) for s in one.systems]) for one in debris]
+    double = [s for s in elementary if s["tunnelling_eV"] is not None]
+    return {
+        "searched_cascades": len(debris),
+        "minima": int(sum(len(one.energies_eV) for one in debris)),
+        "pairs": int(sum(len(one.systems) for one in debris)),
+        "elementary_systems": len(elementary),
+        "unconverged_paths": sum(not s["converged"] for s in elementary),
+        "without_barrier": len(elementary) - len(double),
+        "counts": {name: sum(one.counts[name] for one in debris) for name in debris[0].counts},
+        "barrier_eV_quartiles": _quartiles([min(s["barrier_eV"], _back(s)) for s in elementary]),
+        "asymmetry_eV_quartiles": _quartiles([abs(s["asymmetry_eV"]) for s in elementary]),
+        "tunnelling_eV_quartiles": _quartiles([s["tunnelling_eV"] for s in double]),
+        "asymmetries_below_eV": {
+            f"{limit:g}": sum(abs(s["asymmetry_eV"]) < limit for s in elementary)
+            for limit in (0.1, 0.01, 1e-3, 1e-4)
+        },
+        "metastable_energy_eV_per_cascade": float(np.mean(below)),
+        "release": [_milestones(mean) for mean in means],
+    }
+
+
+#: Bounds of a census of rates: frozen for ever, within 12 days, after the pulse, within it, as good as at once.
+_RATE_BOUNDS_per_s = (1e-6, 1.0, 1e3, 1e9)
+
+
+def _rate_census(debris: Sequence[Debris], *, solid: Solid, temperature_K: float) -> dict[str, int]:
+    """Return how many elementary systems go down at which rates."""
+    rates = [
+        max(system_rates_per_s(system, solid=solid, temperature_K=temperature_K))
+        for one in debris
+        for system in one.elementary
+    ]
+    bounds = [0.0, *_RATE_BOUNDS_per_s, np.inf]
+    counts, _ = np.histogram(rates, bins=bounds)
+    names = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(bounds[:-1])] + [f"above {bounds[-2]:g}"]
+    return {name: int(n) for name, n in zip(names, counts, strict=True)}
+
+
+def _back(system: dict[str, Any]) -> float:
+    """Return the barrier from the second minimum."""
+    return float(system["barrier_eV"] - system["asymmetry_eV"])
+
+
+def _quartiles(values: Sequence[float]) -> list[float] | None:
+    return np.quantile(np.array(values), [0.25, 0.5, 0.75]).tolist() if values else None
+
+
+#: Times at which a summary states the release: the pulse of a cryogenic detector is over after some ms.
+_MILESTONES_s = (1e-6, 1e-3, 1.0, 3600.0, 86400.0, 1e6)
+
+
+def _milestones(mean: MeanRelease) -> dict[str, Any]:
+    at = [int(np.argmin(np.abs(np.log(mean.time_s / t)))) for t in _MILESTONES_s]
+    return {
+        "temperature_K": mean.temperature_K,
+        "time_s": [float(mean.time_s[k]) for k in at],
+        "released_eV_per_cascade": [float(mean.released_eV[k]) for k in at],
+        "released_error_eV": [float(e) if np.isfinite(e := mean.released_error_eV[k]) else None for k in at],
+        "events_per_cascade": [float(mean.events[k]) for k in at],
+    }

@@ -1,0 +1,300 @@
+"""Coherent elastic neutrino-nucleus scattering (CEvNS)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import constants
+
+from cascade_driver.errors import InputError
+from cascade_driver.sources.form_factor import HBAR_C_MeV_fm, helm_form_factor
+from cascade_driver.sources.neutrino_flux import NeutrinoFlux
+from cascade_driver.sources.quadrature import integrate_over_bins
+from cascade_driver.sources.reactor import (
+    HUBER_MUELLER_YIELD_ERRORS,
+    LOW_ENERGY_ERRORS,
+    PRESSURISED_WATER_FISSION_FRACTIONS,
+    ENERGY_PER_FISSION_MeV,
+    LowEnergyFlux,
+    reactor_flux,
+    reactor_part_flux,
+)
+from cascade_driver.sources.target import Isotope, parse_target
+from cascade_driver.spectrum import Spectrum, check_edges
+from cascade_driver.units import SECONDS_PER_DAY
+
+#: Sine squared of the weak mixing angle at zero momentum transfer: 0.23868(5)(2), Erler & Ferro-Hernandez
+#: 2018, doi:10.1007/JHEP03(2018)196.
+WEAK_MIXING_ANGLE = 0.2387
+
+#: G_F / (hbar c)^3.
+FERMI_CONSTANT_per_MeV2: float = constants.physical_constants["Fermi coupling constant"][0] * 1e-6
+
+_ELECTRON_MASS_MeV: float = constants.physical_constants["electron mass energy equivalent in MeV"][0]
+_CM_PER_FM = 1e-13
+_eV_PER_MeV = 1e6
+
+
+def weak_charge(isotope: Isotope, *, weak_mixing_angle: float = WEAK_MIXING_ANGLE) -> float:
+    """Return Q_w = N - (1 - 4 sin^2 theta_W) Z, at tree level."""
+    return isotope.neutron_number - (1.0 - 4.0 * weak_mixing_angle) * isotope.atomic_number
+
+
+def largest_recoil_energy_eV(neutrino_energy_MeV: ArrayLike, isotope: Isotope) -> NDArray[np.float64]:
+    """Return the recoil energy of back-scattering, 2 E_nu^2 / (M + 2 E_nu), in the shape of E_nu."""
+    energy = np.asarray(neutrino_energy_MeV, dtype=np.float64)
+    return 2.0 * energy**2 / (isotope.mass_MeV + 2.0 * energy) * _eV_PER_MeV
+
+
+def least_neutrino_energy_MeV(recoil_energy_eV: ArrayLike, isotope: Isotope) -> NDArray[np.float64]:
+    """Return the inverse of `largest_recoil_energy_eV`: (E_R + sqrt(E_R^2 + 2 M E_R)) / 2."""
+    recoil = np.asarray(recoil_energy_eV, dtype=np.float64) / _eV_PER_MeV
+    return 0.5 * (recoil + np.sqrt(recoil**2 + 2.0 * isotope.mass_MeV * recoil))
+
+
+def cevns_strength_cm2_per_eV(
+    recoil_energy_eV: NDArray[np.float64], *, isotope: Isotope, weak_mixing_angle: float = WEAK_MIXING_ANGLE
+) -> NDArray[np.float64]:
+    r"""Return what the cross-section has before its kinematic factor, in cm^2/eV, the shape of the energies.
+
+    .. math:: \frac{G_F^2}{4 \pi}\, Q_w^2\, M\, F^2(E_R)
+    """
+    form = helm_form_factor(recoil_energy_eV, mass_number=isotope.mass_number, mass_MeV=isotope.mass_MeV)
+    charge = weak_charge(isotope, weak_mixing_angle=weak_mixing_angle)
+    per_MeV3 = FERMI_CONSTANT_per_MeV2**2 / (4.0 * math.pi) * charge**2 * isotope.mass_MeV
+    return per_MeV3 * (HBAR_C_MeV_fm * _CM_PER_FM) ** 2 / _eV_PER_MeV * form**2
+
+
+def cevns_cross_section_cm2_per_eV(
+    recoil_energy_eV: ArrayLike,
+    neutrino_energy_MeV: ArrayLike,
+    *,
+    isotope: Isotope,
+    weak_mixing_angle: float = WEAK_MIXING_ANGLE,
+) -> NDArray[np.float64]:
+    r"""Return the differential cross-section in recoil energy, the broadcast shape of both energies.
+
+    .. math::
+        \frac{d\sigma}{dE_R} = \frac{G_F^2}{4 \pi}\, Q_w^2\, M\, F^2(E_R)
+            \left(1 - \frac{E_R}{E_\nu} - \frac{M E_R}{2 E_\nu^2}\right)
+
+    and 0 above the largest recoil energy 2 E_nu^2 / (M + 2 E_nu): a nucleus of spin 0 at tree level, Freedman
+    1974, doi:10.1103/PhysRevD.9.1389; NUCLEUS 2019, doi:10.1140/epjc/s10052-019-7454-4, Eq. 1.
+
+    Parameters
+    ----------
+    recoil_energy_eV : (...) array_like
+        E_R.
+    neutrino_energy_MeV : (...) array_like
+        E_nu.
+    isotope : Isotope
+        Mass M and weak charge Q_w.
+    weak_mixing_angle : float
+        sin^2 theta_W.
+    """
+    recoil = np.asarray(recoil_energy_eV, dtype=np.float64)
+    energy = np.asarray(neutrino_energy_MeV, dtype=np.float64)
+    strength = cevns_strength_cm2_per_eV(recoil, isotope=isotope, weak_mixing_angle=weak_mixing_angle)
+    recoil_MeV = recoil / _eV_PER_MeV
+    kinematic = 1.0 - recoil_MeV / energy - isotope.mass_MeV * recoil_MeV / (2.0 * energy**2)
+    return strength * np.maximum(kinematic, 0.0)
+
+
+def magnetic_strength_cm2(
+    recoil_energy_eV: NDArray[np.float64], *, isotope: Isotope, magnetic_moment_bohr: float
+) -> NDArray[np.float64]:
+    r"""Return what the magnetic cross-section has before its kinematic factor, in cm^2, the shape of the energies.
+
+    .. math:: \frac{d\sigma}{dE_R} = \frac{\pi \alpha^2}{m_e^2} \left(\frac{\mu_\nu}{\mu_B}\right)^2 Z^2 F^2(E_R)
+        \left( \frac{1}{E_R} - \frac{1}{E_\nu} \right)
+
+    Vogel & Engel 1989, doi:10.1103/PhysRevD.39.3378, coherent over the protons. No interference with the weak
+    amplitude: the magnetic one flips the helicity.
+    """
+    form = helm_form_factor(recoil_energy_eV, mass_number=isotope.mass_number, mass_MeV=isotope.mass_MeV)
+    length_cm = constants.fine_structure / _ELECTRON_MASS_MeV * HBAR_C_MeV_fm * _CM_PER_FM
+    return np.asarray(math.pi * (length_cm * magnetic_moment_bohr * isotope.atomic_number * form) ** 2)
+
+
+def cevns_spectrum_of_flux(
+    flux: NeutrinoFlux,
+    *,
+    target: str,
+    energy_edges_eV: ArrayLike,
+    weak_mixing_angle: float = WEAK_MIXING_ANGLE,
+    magnetic_moment_bohr: float = 0.0,
+) -> Spectrum:
+    r"""Return the recoil spectrum that a neutrino flux makes in a target.
+
+    .. math::
+        \frac{dR}{dE_R} = \sum_\mathrm{isotopes} N_T \int \phi(E_\nu)\, \frac{d\sigma}{dE_R}\, dE_\nu
+            = \sum N_T\, \frac{G_F^2}{4 \pi}\, Q_w^2\, M\, F^2
+              \left( I_0 - E_R I_1 - \tfrac{1}{2} M E_R I_2 \right)
+
+    with I_k(E_R) the flux's moments above the least neutrino energy (`NeutrinoFlux.inverse_energy_moments`),
+    averaged over each bin.
+
+    Parameters
+    ----------
+    flux : NeutrinoFlux
+        phi.
+    target : str
+        Chemical formula.
+    energy_edges_eV : (n + 1,) array_like
+        Edges of the recoil energy bins in eV, from 0 up.
+    weak_mixing_angle : float
+        sin^2 theta_W.
+    magnetic_moment_bohr : float
+        Of the neutrino, in Bohr magnetons; adds `magnetic_strength_cm2`, which has no finite rate down to 0 eV.
+
+    Raises
+    ------
+    InputError
+        If the formula, the edges, the angle or the moment cannot be used.
+    """
+    edges = check_edges(energy_edges_eV, floor_eV=0.0)
+    if not (math.isfinite(magnetic_moment_bohr) and (magnetic_moment_bohr == 0.0 or edges[0] > 0.0)):
+        raise InputError(
+            f"a magnetic moment of {magnetic_moment_bohr:g} Bohr magnetons has an infinite rate at 0 eV: begin "
+            "the bins above 0"
+        )
+    if not 0.0 < weak_mixing_angle < 1.0:
+        raise InputError(f"weak_mixing_angle (sin^2) is {weak_mixing_angle}, expected a number between 0 and 1.")
+    parsed = parse_target(target)
+    counts = {symbol: np.zeros(len(edges) - 1) for symbol in parsed.elements}
+    for isotope in parsed.isotopes:
+
+        def rate(recoil_energy_eV: NDArray[np.float64], isotope: Isotope = isotope) -> NDArray[np.float64]:
+            moments = flux.inverse_energy_moments(least_neutrino_energy_MeV(recoil_energy_eV, isotope))
+            recoil_MeV = recoil_energy_eV / _eV_PER_MeV
+            folded = moments[0] - recoil_MeV * moments[1] - 0.5 * isotope.mass_MeV * recoil_MeV * moments[2]
+            strength = cevns_strength_cm2_per_eV(
+                recoil_energy_eV, isotope=isotope, weak_mixing_angle=weak_mixing_angle
+            )
+            # At the end point the difference rounds to either side of 0.
+            per_kg_day = isotope.atoms_per_kg * SECONDS_PER_DAY * strength * np.maximum(folded, 0.0)
+            if magnetic_moment_bohr:
+                magnetic = magnetic_strength_cm2(
+                    recoil_energy_eV, isotope=isotope, magnetic_moment_bohr=magnetic_moment_bohr
+                )
+                per_eV = np.maximum(moments[0] / recoil_MeV - moments[1], 0.0) / _eV_PER_MeV
+                per_kg_day = per_kg_day + isotope.atoms_per_kg * SECONDS_PER_DAY * magnetic * per_eV
+            return np.asarray(per_kg_day, dtype=np.float64)
+
+        counts[isotope.symbol] += integrate_over_bins(
+            rate, edges_eV=edges, breakpoints_eV=largest_recoil_energy_eV(flux.breakpoints_MeV, isotope)
+        )
+    return Spectrum.from_counts(
+        energy_edges_eV=edges,
+        counts_per_kg_day=counts,
+        metadata={
+            "source": "coherent elastic neutrino-nucleus scattering, Helm form factor",
+            "target": parsed.name,
+            "weak_mixing_angle": repr(float(weak_mixing_angle)),
+            **({"magnetic_moment_bohr": repr(float(magnetic_moment_bohr))} if magnetic_moment_bohr else {}),
+            **flux.metadata,
+        },
+    )
+
+
+def cevns_spectrum(
+    *,
+    target: str,
+    power_GW: Sequence[float],
+    distance_m: Sequence[float],
+    energy_edges_eV: ArrayLike,
+    fission_fractions: Mapping[str, float] = PRESSURISED_WATER_FISSION_FRACTIONS,
+    energy_per_fission_MeV: Mapping[str, float] = ENERGY_PER_FISSION_MeV,
+    low_energy_flux: LowEnergyFlux = "kopeikin",
+    u238_captures_per_fission: float | None = None,
+    weak_mixing_angle: float = WEAK_MIXING_ANGLE,
+    magnetic_moment_bohr: float = 0.0,
+) -> Spectrum:
+    """Return the recoil spectrum of reactor antineutrinos: `cevns_spectrum_of_flux` of `reactor_flux`.
+
+    Parameters
+    ----------
+    target : str
+        Chemical formula.
+    power_GW, distance_m : sequence of float
+        Thermal power and distance of each core.
+    energy_edges_eV : (n + 1,) array_like
+        Edges of the recoil energy bins in eV, from 0 up.
+    fission_fractions, energy_per_fission_MeV : mapping of str to float
+        Of U235, U238, Pu239 and Pu241; the defaults are those of a pressurised-water reactor.
+    low_energy_flux : {"kopeikin", "vogel_engel", "flat", "extrapolate"}
+        What stands below 2 MeV, see `reactor.LowEnergyFlux`.
+    u238_captures_per_fission : float, optional
+        See `reactor.antineutrinos_per_fission_MeV`.
+    weak_mixing_angle : float
+        sin^2 theta_W.
+    magnetic_moment_bohr : float
+        See `cevns_spectrum_of_flux`.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be used.
+    """
+    flux = reactor_flux(
+        power_GW=power_GW,
+        distance_m=distance_m,
+        fission_fractions=fission_fractions,
+        energy_per_fission_MeV=energy_per_fission_MeV,
+        low_energy_flux=low_energy_flux,
+        u238_captures_per_fission=u238_captures_per_fission,
+    )
+    return cevns_spectrum_of_flux(
+        flux,
+        target=target,
+        energy_edges_eV=energy_edges_eV,
+        weak_mixing_angle=weak_mixing_angle,
+        magnetic_moment_bohr=magnetic_moment_bohr,
+    )
+
+
+def reactor_members(
+    spectrum: Spectrum,
+    *,
+    n_members: int,
+    rng: np.random.Generator,
+    target: str,
+    power_GW: Sequence[float],
+    distance_m: Sequence[float],
+    low_energy_flux: LowEnergyFlux = "kopeikin",
+    yield_errors: Mapping[str, float] = HUBER_MUELLER_YIELD_ERRORS,
+    low_energy_error: float | None = None,
+) -> dict[str, NDArray[np.float64]]:
+    r"""Return members of a reactor spectrum: counts per kg and day by element, (n_members, n) each.
+
+    .. math:: n_r = n + \sum_i \delta_i z_{ri}\, n_i^{> 2\,\mathrm{MeV}} + \delta_0 z_{r0}\, n^{< 2\,\mathrm{MeV}}
+
+    with :math:`n_i` what isotope i brings above 2 MeV, :math:`\delta_i` its error (`HUBER_MUELLER_YIELD_ERRORS`,
+    the same at all energies) and :math:`\delta_0` that of all below 2 MeV (`LOW_ENERGY_ERRORS`); z are standard
+    normal.
+
+    Raises
+    ------
+    InputError
+        As `cevns_spectrum`.
+    """
+    edges = spectrum.energy_edges_eV
+    below = LOW_ENERGY_ERRORS[low_energy_flux] if low_energy_error is None else low_energy_error
+
+    def part(isotope: str | None) -> Spectrum:
+        return cevns_spectrum_of_flux(
+            reactor_part_flux(isotope, power_GW=power_GW, distance_m=distance_m, low_energy_flux=low_energy_flux),
+            target=target,
+            energy_edges_eV=edges,
+        )
+
+    members = {element: np.tile(counts, (n_members, 1)) for element, counts in spectrum.counts_per_kg_day.items()}
+    for isotope in (*PRESSURISED_WATER_FISSION_FRACTIONS, None):
+        error = below if isotope is None else yield_errors[isotope]
+        z = error * rng.normal(size=(n_members, 1))
+        for element, counts in part(isotope).counts_per_kg_day.items():
+            members[element] += z * counts
+    return {element: np.maximum(values, 0.0) for element, values in members.items()}

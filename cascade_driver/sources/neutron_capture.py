@@ -1,0 +1,665 @@
+"""Recoils after the capture of thermal neutrons: calibration lines and what surrounds them (the CRAB method)."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cascade_driver.errors import InputError
+from cascade_driver.sources.capture_table import CaptureIsotope, capture_table
+from cascade_driver.sources.gamma_recoil import (
+    GammaCascade,
+    GammaTiming,
+    momentum_exponents,
+    recoil_cumulative,
+    recoil_energy_eV,
+    recoil_events,
+    sequence_cumulative,
+    sequence_events,
+    sequence_exponents,
+)
+from cascade_driver.sources.statistical_cascade import (
+    LIGHTEST,
+    TEMPERATURE_ERROR,
+    ISOMER_fs,
+    StatisticalModel,
+    statistical_cascades,
+)
+from cascade_driver.sources.target import Isotope, Target, parse_target
+from cascade_driver.spectrum import Spectrum, check_edges
+from cascade_driver.units import SECONDS_PER_DAY
+
+#: What stands for captures without a tabulated primary gamma: cascades of the statistical model, or nothing.
+Unresolved = Literal["statistical", "left_out"]
+
+#: Tabulated gammas that add up to less of the captures of an element than this, or to so much more than them, are
+#: spoken of, and isotopes with a note that make more than this of them.
+_COMPLETE, _EXCESSIVE, _NOTEWORTHY = 0.9, 0.01, 0.01
+
+#: Paths less likely than this per capture are not followed further: the rest of the energy goes in one gamma.
+SMALLEST_PATH = 1e-4
+
+#: A cascade that makes less than this of all captures gets fewer quasi-random events.
+_MINOR, _FEW, _MANY = 1e-3, 512, 4096
+
+_CM2_PER_BARN = 1e-24
+
+#: Sampled captures of the statistical model, fewer where they make less than `_MINOR` of all captures, and how
+#: often each is followed where its recoils are drawn one by one.
+_STATISTICAL, _FEW_STATISTICAL, _REPEATS = 8192, 1024, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class GammaEscape:
+    """Which gammas leave the crystal: only those events are recorded of which all gammas do.
+
+    Attributes
+    ----------
+    points : tuple of (float, float)
+        Gamma energy in keV and probability of escape, in increasing energy, linear in between and constant
+        outside; by default all gammas escape. Conversion electrons are not in the table: they never would.
+
+    Raises
+    ------
+    InputError
+        If an energy does not increase or a probability is none.
+    """
+
+    points: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        energies = [energy for energy, _ in self.points]
+        if any(not low < high for low, high in itertools.pairwise(energies)):
+            raise InputError(f"escape of gammas at {energies} keV: expected increasing energies")
+        for energy, probability in self.points:
+            if not 0 <= probability <= 1:
+                raise InputError(f"escape of a {energy:g} keV gamma is {probability:g}, expected 0 to 1")
+
+    def probability(self, gammas_keV: ArrayLike) -> float:
+        """Return the probability that all gammas (keV) of an event leave."""
+        return float(self.of_events(np.atleast_2d(np.asarray(gammas_keV, dtype=np.float64)))[0])
+
+    def of_events(self, gammas_keV: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probability of each event, (n,), of its gammas (n, k) in keV; those of 0 keV are none."""
+        if not self.points:
+            return np.ones(len(gammas_keV))
+        energies = [energy for energy, _ in self.points]
+        escaping = np.interp(gammas_keV, energies, [share for _, share in self.points])
+        return np.asarray(np.where(gammas_keV > 0, escaping, 1.0).prod(axis=1), dtype=np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureLine:
+    r"""The recoil of one primary gamma in a target.
+
+    Attributes
+    ----------
+    target : str
+        Isotope before the capture.
+    gamma_keV, final_level_keV : float
+        The gamma, and the level that it leads to; further gammas add their recoils.
+    recoil_energy_eV : float
+        :math:`E_\gamma^2 / 2 M c^2`, M the compound nucleus.
+    rate_per_kg_day, rate_error_per_kg_day : float
+        Of the whole target. The error is that of the partial cross-section, which is what was measured; that of
+        the thermal one drops out of the product.
+    per_million_captures, per_million_captures_error : float
+        The same for 1e6 captures in the whole target.
+    source : str
+        Citation.
+    """
+
+    target: str
+    gamma_keV: float
+    final_level_keV: float
+    recoil_energy_eV: float
+    rate_per_kg_day: float
+    rate_error_per_kg_day: float
+    per_million_captures: float
+    per_million_captures_error: float
+    source: str
+
+    @property
+    def is_single(self) -> bool:
+        """Whether no other gamma follows, so that the recoil is a peak at its energy."""
+        return self.final_level_keV == 0
+
+
+def capture_rate_per_kg_day(isotope: Isotope, *, cross_section_b: float, neutron_flux_cm2_s: float) -> float:
+    r"""Return captures in one isotope of a target, per kg of the whole target and day.
+
+    .. math:: R = N \sigma_0 \Phi
+
+    Parameters
+    ----------
+    isotope : Isotope
+        With its number of atoms N per kg of target.
+    cross_section_b : float
+        :math:`\sigma_0` at 2200 m/s, in barn.
+    neutron_flux_cm2_s : float
+        :math:`\Phi`, the conventional flux (neutron density times 2200 m/s): for 1/v absorbers it gives the rate
+        whatever the temperature of the neutrons.
+
+    Raises
+    ------
+    InputError
+        If the flux is negative or not finite.
+    """
+    if not (math.isfinite(neutron_flux_cm2_s) and neutron_flux_cm2_s >= 0):
+        raise InputError(f"neutron flux is {neutron_flux_cm2_s:g} per cm2 and s, expected at least 0")
+    return isotope.atoms_per_kg * cross_section_b * _CM2_PER_BARN * neutron_flux_cm2_s * SECONDS_PER_DAY
+
+
+def cascades_of(isotope: CaptureIsotope, *, smallest_path: float = SMALLEST_PATH) -> tuple[GammaCascade, ...]:
+    """Return the gamma cascades of an isotope; their probabilities sum to the tabulated intensity.
+
+    Each primary gamma is followed down through the tabulated decays. A level without any, or a path less likely
+    than `smallest_path`, ends by one gamma to the ground state. A level that lives over 1 ms ends the event.
+
+    Parameters
+    ----------
+    isotope : CaptureIsotope
+    smallest_path : float
+        Per capture.
+
+    Raises
+    ------
+    InputError
+        If the smallest path is negative.
+    """
+    if not smallest_path >= 0:
+        raise InputError(f"smallest path is {smallest_path:g} per capture, expected at least 0")
+    found = []
+    for line in isotope.lines:
+        for gammas, lives, probability in _paths(
+            isotope, line.final_level_keV, line.per_capture, smallest_path=smallest_path
+        ):
+            found.append(
+                GammaCascade(
+                    symbol=isotope.symbol,
+                    target=isotope.target,
+                    mass_u=isotope.compound_mass_u,
+                    gammas_keV=(line.gamma_keV, *gammas),
+                    mean_lives_fs=lives,
+                    per_capture=probability,
+                )
+            )
+    return tuple(found)
+
+
+_Path = tuple[tuple[float, ...], tuple[float | None, ...], float]
+
+
+def _paths(
+    isotope: CaptureIsotope, level_keV: float, probability: float, *, smallest_path: float
+) -> Iterator[_Path]:
+    """Yield gammas, mean lives and probability of every way from a level to the ground state."""
+    if level_keV == 0:
+        yield (), (), probability
+        return
+    decays = isotope.decays.get(level_keV, ())
+    half_life = decays[0].half_life_fs if decays else None
+    life = None if half_life is None else half_life / math.log(2)
+    if life is not None and life > ISOMER_fs:
+        yield (), (), probability
+        return
+    if not decays or probability < smallest_path:
+        yield (level_keV,), (life,), probability
+        return
+    whole = sum(decay.share for decay in decays)
+    for decay in decays:
+        for gammas, lives, p in _paths(
+            isotope, decay.final_level_keV, probability * decay.share / whole, smallest_path=smallest_path
+        ):
+            yield (decay.gamma_keV, *gammas), (life, *lives), p
+
+
+class _Capturing(NamedTuple):
+    """One isotope of a target that captures, with the rate per kg of target and day, and of the whole target."""
+
+    isotope: CaptureIsotope
+    rate: float
+    rate_error: float
+    all_rates: float
+
+    @property
+    def unresolved_rate(self) -> float:
+        """Captures without a tabulated primary gamma; 0 for nuclei that are too light for statistics."""
+        if self.isotope.mass_number + 1 < LIGHTEST:
+            return 0.0
+        return self.rate * max(0.0, 1.0 - self.isotope.tabulated_per_capture)
+
+    @property
+    def sampled(self) -> int:
+        """Number of statistical cascades that stand for them."""
+        return _STATISTICAL if self.unresolved_rate > 10 * _MINOR * self.all_rates else _FEW_STATISTICAL
+
+
+def _capturing(
+    target: Target, neutron_flux_cm2_s: float, table: Mapping[str, CaptureIsotope] | None
+) -> list[_Capturing]:
+    known = capture_table() if table is None else table
+    missing = [symbol for symbol in target.elements if not any(i.symbol == symbol for i in known.values())]
+    if missing:
+        raise InputError(
+            f"target {target.formula}: the capture table knows nothing of {', '.join(missing)}, only of "
+            f"{', '.join(dict.fromkeys(i.symbol for i in known.values()))}; give one that does (--table)"
+        )
+    found: list[tuple[CaptureIsotope, float, float]] = []
+    for isotope in target.isotopes:
+        entry = known.get(f"{isotope.symbol}{isotope.mass_number}")
+        if entry is not None:
+            rate = capture_rate_per_kg_day(
+                isotope, cross_section_b=entry.cross_section_b, neutron_flux_cm2_s=neutron_flux_cm2_s
+            )
+            error = rate * entry.cross_section_error_b / entry.cross_section_b
+            found.append((entry, rate, error))
+    whole = sum(rate for _, rate, _ in found)
+    return [_Capturing(*one, whole) for one in found]
+
+
+def capture_lines(
+    *, target: str, neutron_flux_cm2_s: float, table: Mapping[str, CaptureIsotope] | None = None
+) -> tuple[CaptureLine, ...]:
+    """Return the recoils of all tabulated primary gammas in a target, the strongest first.
+
+    Parameters
+    ----------
+    target : str
+        Chemical formula.
+    neutron_flux_cm2_s : float
+        See `capture_rate_per_kg_day`; without flux there is no line.
+    table : mapping, optional
+        Of `capture_table`.
+
+    Raises
+    ------
+    InputError
+        If the formula or the flux cannot be used, or an element is not in the table.
+
+    Examples
+    --------
+    >>> line = capture_lines(target="CaWO4", neutron_flux_cm2_s=1e2)[0]
+    >>> line.target, round(line.recoil_energy_eV, 1)
+    ('W186', 79.5)
+    """
+    lines = [
+        CaptureLine(
+            target=one.isotope.target,
+            gamma_keV=line.gamma_keV,
+            final_level_keV=line.final_level_keV,
+            recoil_energy_eV=recoil_energy_eV(line.gamma_keV, mass_u=one.isotope.compound_mass_u).item(),
+            rate_per_kg_day=one.rate * line.per_capture,
+            rate_error_per_kg_day=one.rate * (line.per_capture_error or 0.0),
+            per_million_captures=1e6 * one.rate * line.per_capture / one.all_rates,
+            per_million_captures_error=1e6 * one.rate * (line.per_capture_error or 0.0) / one.all_rates,
+            source=line.source,
+        )
+        for one in _capturing(parse_target(target), neutron_flux_cm2_s, table)
+        for line in one.isotope.lines
+        if one.rate > 0
+    ]
+    return tuple(sorted(lines, key=lambda line: -line.rate_per_kg_day))
+
+
+def capture_spectrum(
+    *,
+    target: str,
+    neutron_flux_cm2_s: float,
+    energy_edges_eV: ArrayLike,
+    timing: GammaTiming | None = None,
+    escape: GammaEscape | None = None,
+    unresolved: Unresolved = "statistical",
+    continuum_temperature_MeV: float | None = None,
+    table: Mapping[str, CaptureIsotope] | None = None,
+) -> Spectrum:
+    """Return the recoil spectrum of thermal-neutron capture, per element of a target.
+
+    Each cascade of the table gives what its recoils deposit together (`recoil_cumulative`), as differences of
+    the cumulative distribution: a line lies wholly in its bin. Captures whose primary gammas are not tabulated
+    are cascades of the statistical model (`statistical_cascade`), so that all add up to the captures; in nuclei of
+    fewer than 20 nucleons, or if so wished, they are left out. Intensities that add up to more than one capture
+    stay as they were measured. The notes of the spectrum say which is the case.
+
+    Parameters
+    ----------
+    target : str
+        Chemical formula.
+    neutron_flux_cm2_s : float
+        See `capture_rate_per_kg_day`.
+    energy_edges_eV : (n + 1,) array_like
+        Bins, from 0 or above.
+    timing : GammaTiming, optional
+        What the second gamma finds; in flight by default.
+    escape : GammaEscape, optional
+        All gammas escape by default.
+    unresolved : {'statistical', 'left_out'}
+        What stands for captures without a tabulated primary gamma.
+    continuum_temperature_MeV : float, optional
+        Of the level density, for those; by default `level_temperature_MeV` of each nucleus.
+    table : mapping, optional
+        Of `capture_table`.
+
+    Raises
+    ------
+    InputError
+        If something of it cannot be used; the message says what.
+    """
+    edges = check_edges(energy_edges_eV, floor_eV=0.0)
+    material, timing, escape = parse_target(target), timing or GammaTiming(), escape or GammaEscape()
+    model = _model(unresolved, continuum_temperature_MeV)
+    capturing = _capturing(material, neutron_flux_cm2_s, table)
+    counts = {symbol: np.zeros(len(edges) - 1) for symbol in material.elements}
+    for one in capturing:
+        for cascade in cascades_of(one.isotope):
+            exponents = momentum_exponents(cascade, timing, target=material)
+            below = recoil_cumulative(cascade, edges, exponents=exponents)
+            weight = one.rate * cascade.per_capture * escape.probability(cascade.gammas_keV)
+            counts[cascade.symbol] += weight * np.maximum(np.diff(below), 0.0)
+        if model is not None:
+            counts[one.isotope.symbol] += one.unresolved_rate * _statistical_shape(
+                one, edges, model=model, timing=timing, escape=escape, target=material
+            )
+    return Spectrum.from_counts(
+        energy_edges_eV=edges,
+        counts_per_kg_day=counts,
+        notes=tuple(_notes(material, capturing, model)),
+        metadata=_metadata(
+            material, capturing, neutron_flux_cm2_s=neutron_flux_cm2_s, timing=timing, escape=escape
+        ),
+    )
+
+
+def capture_parts(
+    *,
+    target: str,
+    neutron_flux_cm2_s: float,
+    energy_edges_eV: ArrayLike,
+    timing: GammaTiming | None = None,
+    unresolved: Unresolved = "statistical",
+    continuum_temperature_MeV: float | None = None,
+    table: Mapping[str, CaptureIsotope] | None = None,
+) -> Iterator[tuple[float, dict[str, NDArray[np.float64]]]]:
+    """Yield what `capture_spectrum` does not know, as relative errors with the counts that they scale.
+
+    Counts per kg and day in each bin, (n,), under the symbol of their element:
+
+    - each primary gamma with the error of its intensity; where the statistical model fills up the captures, it has
+      as many fewer. Gammas without a given error, or with one below 1e-3 of the largest, are left out;
+    - the statistical cascades of each isotope with the error of the thermal cross-section: the partial ones are
+      measured, and it is the rest that changes;
+    - their change, as a part of its own with error 1, if the temperature of each nucleus is a fifth higher, and if
+      the standard Lorentzian stands for the generalised one in all.
+
+    Raises
+    ------
+    InputError
+        As `capture_spectrum`.
+    """
+    edges = check_edges(energy_edges_eV, floor_eV=0.0)
+    material, timing = parse_target(target), timing or GammaTiming()
+    model = _model(unresolved, continuum_temperature_MeV)
+    capturing = _capturing(material, neutron_flux_cm2_s, table)
+    largest = max(
+        (one.rate * (line.per_capture_error or 0.0) for one in capturing for line in one.isotope.lines),
+        default=0.0,
+    )
+    by_strength = {symbol: np.zeros(len(edges) - 1) for symbol in material.elements}
+    for one in capturing:
+        shape_of = functools.partial(
+            _statistical_shape, one, edges, timing=timing, escape=GammaEscape(), target=material
+        )
+        filling = np.zeros(len(edges) - 1)
+        if model is not None and one.unresolved_rate > 0:
+            filling = shape_of(model=model)
+            T = model.temperature_of(one.isotope)
+            hotter = replace(model, temperature_MeV=(1 + TEMPERATURE_ERROR) * T)
+            standard = replace(model, strength="standard")
+            yield one.rate_error / one.rate, {one.isotope.symbol: one.rate * filling}
+            change = shape_of(model=hotter) - filling
+            yield 1.0, {one.isotope.symbol: one.unresolved_rate * change}
+            change = shape_of(model=standard) - filling
+            by_strength[one.isotope.symbol] += one.unresolved_rate * change
+        errors = {
+            line.gamma_keV: line.per_capture_error / line.per_capture
+            for line in one.isotope.lines
+            if line.per_capture_error and one.rate * line.per_capture_error > 1e-3 * largest
+        }
+        parts = {gamma: np.zeros(len(edges) - 1) for gamma in errors}
+        for cascade in cascades_of(one.isotope):
+            if cascade.gammas_keV[0] in parts:
+                exponents = momentum_exponents(cascade, timing, target=material)
+                shape = np.maximum(np.diff(recoil_cumulative(cascade, edges, exponents=exponents)), 0.0)
+                parts[cascade.gammas_keV[0]] += one.rate * cascade.per_capture * (shape - filling)
+        for gamma, counts in parts.items():
+            yield errors[gamma], {one.isotope.symbol: counts}
+    if any(counts.any() for counts in by_strength.values()):
+        yield 1.0, by_strength
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CaptureEvents:
+    """Captures one by one, for whoever must know the recoils of each: those of a nucleus that stops in between.
+
+    Attributes
+    ----------
+    elements : tuple of str
+        Of the target.
+    notes : tuple of str
+        What a reader must know.
+    metadata : dict
+        What was asked for.
+    """
+
+    elements: tuple[str, ...]
+    notes: tuple[str, ...]
+    metadata: dict[str, str]
+    _target: Target
+    _capturing: list[_Capturing]
+    _timing: GammaTiming
+    _escape: GammaEscape
+    _continuum: StatisticalModel | None
+
+    def of(self, symbol: str) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Yield captures in an element: their recoils, (n, k) energies in eV, and the rate of each, (n,)."""
+        all_rates = sum(one.rate for one in self._capturing) or 1.0
+        for one in self._capturing:
+            if one.isotope.symbol != symbol:
+                continue
+            for cascade in cascades_of(one.isotope):
+                weight = one.rate * cascade.per_capture * self._escape.probability(cascade.gammas_keV)
+                many = _MANY if weight > _MINOR * all_rates else _FEW
+                exponents = momentum_exponents(cascade, self._timing, target=self._target)
+                single = len(exponents) == 0 or all(math.isinf(e) for e in exponents)
+                pieces = recoil_events(cascade, exponents=exponents, count=64 if single else many)
+                yield pieces, np.full(len(pieces), weight / len(pieces))
+            if self._continuum is not None and one.unresolved_rate > 0:
+                yield _statistical_events(
+                    one, model=self._continuum, timing=self._timing, escape=self._escape, target=self._target
+                )
+
+
+def capture_events(
+    *,
+    target: str,
+    neutron_flux_cm2_s: float,
+    timing: GammaTiming | None = None,
+    escape: GammaEscape | None = None,
+    unresolved: Unresolved = "statistical",
+    continuum_temperature_MeV: float | None = None,
+    table: Mapping[str, CaptureIsotope] | None = None,
+) -> CaptureEvents:
+    """Return the captures whose recoils `capture_spectrum` counts; parameters and complaints are its own."""
+    material, timing, escape = parse_target(target), timing or GammaTiming(), escape or GammaEscape()
+    continuum = _model(unresolved, continuum_temperature_MeV)
+    capturing = _capturing(material, neutron_flux_cm2_s, table)
+    return CaptureEvents(
+        elements=material.elements,
+        notes=tuple(_notes(material, capturing, continuum)),
+        metadata=_metadata(
+            material, capturing, neutron_flux_cm2_s=neutron_flux_cm2_s, timing=timing, escape=escape
+        ),
+        _target=material,
+        _capturing=capturing,
+        _timing=timing,
+        _escape=escape,
+        _continuum=continuum,
+    )
+
+
+def _model(unresolved: Unresolved, temperature_MeV: float | None) -> StatisticalModel | None:
+    """Return the statistical model of unresolved captures; none if they are left out."""
+    if unresolved not in get_args(Unresolved):
+        raise InputError(f"unresolved captures are {unresolved!r}, expected statistical or left_out")
+    if unresolved == "left_out":
+        if temperature_MeV is not None:
+            raise InputError("unresolved captures are left out, and have a temperature: give one of both")
+        return None
+    return StatisticalModel(temperature_MeV=temperature_MeV)
+
+
+def _statistical_shape(
+    one: _Capturing,
+    edges: NDArray[np.float64],
+    *,
+    model: StatisticalModel,
+    timing: GammaTiming,
+    escape: GammaEscape,
+    target: Target,
+) -> NDArray[np.float64]:
+    """Return the share of statistical cascades in each bin, (n,); zeros for nuclei that have none."""
+    if not one.unresolved_rate > 0:
+        return np.zeros(len(edges) - 1)
+    sequences = statistical_cascades(one.isotope, model=model, count=one.sampled)
+    isotope = one.isotope
+    exponents = sequence_exponents(
+        sequences.gammas_keV,
+        sequences.mean_lives_fs,
+        timing,
+        symbol=isotope.symbol,
+        mass_u=isotope.compound_mass_u,
+        target=target,
+    )
+    below = sequence_cumulative(
+        sequences.gammas_keV,
+        exponents,
+        edges,
+        mass_u=isotope.compound_mass_u,
+        rng=np.random.default_rng(3),
+        weights=escape.of_events(sequences.gammas_keV) / one.sampled,
+    )
+    return np.maximum(np.diff(below), 0.0)
+
+
+def _statistical_events(
+    one: _Capturing, *, model: StatisticalModel, timing: GammaTiming, escape: GammaEscape, target: Target
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return recoils of statistical cascades, (n, k) energies in eV, and the rate of each."""
+    isotope = one.isotope
+    sequences = statistical_cascades(isotope, model=model, count=one.sampled)
+    gammas = np.repeat(sequences.gammas_keV, _REPEATS, axis=0)
+    exponents = sequence_exponents(
+        gammas,
+        np.repeat(sequences.mean_lives_fs, _REPEATS, axis=0),
+        timing,
+        symbol=isotope.symbol,
+        mass_u=isotope.compound_mass_u,
+        target=target,
+    )
+    rng = np.random.default_rng(3)
+    pieces = sequence_events(gammas, exponents, mass_u=isotope.compound_mass_u, rng=rng)
+    return pieces, one.unresolved_rate * escape.of_events(gammas) / len(gammas)
+
+
+def _metadata(
+    target: Target,
+    capturing: list[_Capturing],
+    *,
+    neutron_flux_cm2_s: float,
+    timing: GammaTiming,
+    escape: GammaEscape,
+) -> dict[str, str]:
+    metadata = {
+        "source": "thermal-neutron capture",
+        "target": target.name,
+        "neutron_flux_cm2_s": f"{neutron_flux_cm2_s:g}",
+        "gamma_timing": timing.law,
+        "lifetime_of_levels_without_a_tabulated_one": timing.unknown_lifetime,
+        **({} if timing.slowing_time_fs is None else {"slowing_time_fs": f"{timing.slowing_time_fs:g}"}),
+        **({} if timing.density_g_cm3 is None else {"density_g_cm3": f"{timing.density_g_cm3:g}"}),
+        "gamma_escape": "all gammas escape" if not escape.points else f"points {escape.points}".replace(":", " "),
+        "data": "; ".join(dict.fromkeys(s for one in capturing for s in one.isotope.sources)),
+    }
+    for symbol in target.elements:
+        ours = [one for one in capturing if one.isotope.symbol == symbol]
+        rate = sum(one.rate for one in ours)
+        error = math.sqrt(sum(one.rate_error**2 for one in ours))
+        metadata[f"captures_{symbol}_per_kg_day"] = f"{rate:.5g} +- {error:.2g}"
+    return metadata
+
+
+def unresolved_shares(*, target: str, table: Mapping[str, CaptureIsotope] | None = None) -> dict[str, float]:
+    """Return the share of the captures in each element that has no tabulated primary gamma.
+
+    Elements with less than 1 % of the captures of the target, or with less than a tenth unresolved, are left out.
+
+    Raises
+    ------
+    InputError
+        As `capture_lines`.
+
+    Examples
+    --------
+    >>> {element: round(share, 2) for element, share in unresolved_shares(target="CaWO4").items()}
+    {'W': 0.66}
+    """
+    capturing = _capturing(parse_target(target), 1.0, table)
+    found = {}
+    for symbol in dict.fromkeys(one.isotope.symbol for one in capturing):
+        ours = [one for one in capturing if one.isotope.symbol == symbol and one.rate > 0]
+        if ours and sum(one.rate for one in ours) >= _NOTEWORTHY * ours[0].all_rates:
+            found[symbol] = _unresolved_share(ours)
+    return {symbol: share for symbol, share in found.items() if share > 1 - _COMPLETE}
+
+
+def _unresolved_share(capturing: list[_Capturing]) -> float:
+    rate = sum(one.rate for one in capturing)
+    return sum(one.rate * max(0.0, 1 - one.isotope.tabulated_per_capture) for one in capturing) / rate
+
+
+def _notes(target: Target, capturing: list[_Capturing], model: StatisticalModel | None) -> Iterator[str]:
+    """Yield what a reader must know of the captures of each element that matters."""
+    for symbol in target.elements:
+        ours = [one for one in capturing if one.isotope.symbol == symbol and one.rate > 0]
+        rate = sum(one.rate for one in ours)
+        if not ours or rate < _NOTEWORTHY * ours[0].all_rates:
+            continue
+        share = _unresolved_share(ours)
+        filled = sum(one.unresolved_rate for one in ours) / rate if model is not None else 0.0
+        if share > 1 - _COMPLETE:
+            said = "they are cascades of the statistical model, an estimate" if filled > 0 else "they are left out"
+            rest = f"; {share - filled:.1%} are left out" if 0 < filled < share - 5e-4 else ""
+            yield f"{share:.1%} of the captures in {symbol} have no tabulated primary gamma: {said}{rest}"
+        more = [one for one in ours if one.isotope.tabulated_per_capture > 1]
+        excess = sum(one.rate * (one.isotope.tabulated_per_capture - 1) for one in more) / rate
+        if excess > _EXCESSIVE:
+            of = sum(one.rate for one in more)
+            whole = sum(one.rate * one.isotope.tabulated_per_capture for one in more) / of
+            error = math.hypot(*(one.rate * one.isotope.tabulated_error for one in more)) / of
+            names = symbol if len(more) == len(ours) else ", ".join(one.isotope.target for one in more)
+            yield (
+                f"the tabulated primary gammas of {names} add up to {whole:.2f} +- {error:.2f} captures: partial "
+                "and thermal cross-sections are measured apart, and the lines stay as measured"
+            )
+        atoms = sum(one.rate / one.isotope.cross_section_b for one in ours)
+        for one in ours:
+            common = one.rate / one.isotope.cross_section_b > _NOTEWORTHY * atoms
+            if one.isotope.note and (one.rate > _NOTEWORTHY * rate or (common and "charged" in one.isotope.note)):
+                yield f"{one.isotope.target}: {one.isotope.note}"

@@ -1,0 +1,172 @@
+"""`cascade tls debris`: a search of a real cascade, what it writes, how it goes on, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cascade_driver.campaign.plan import Campaign, RecoilGroup
+from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.cli import main
+from cascade_driver.errors import RecordError
+from cascade_driver.plot import debris_figure
+from cascade_driver.relaxation.debris.path import PathSpec
+from cascade_driver.relaxation.debris.search import SearchSpec
+from cascade_driver.relaxation.debris.systems import (
+    DebrisRun,
+    read_debris,
+    release_of,
+    search_cascade,
+    well_of,
+)
+from cascade_driver.relaxation.debris.tunnelling import SOLIDS
+from cascade_driver.schema import build
+from cascade_driver.simulation.cascade import run_cascade
+from cascade_driver.simulation.lammps_engine import LammpsEngine
+from cascade_driver.simulation.potential import load_potential
+from cascade_driver.simulation.start import make_box, make_snapshot
+
+POTENTIAL = "si-tersoff-zbl"
+SEARCH = ["--bursts", "2", "--burst-temperature-K", "1500", "--images", "3"]
+
+
+def a_finished_run(folder, *, recoil_energy_eV: float) -> RunDirectory:
+    """One cascade in 64 atoms of silicon, done in this process."""
+    potential = load_potential(POTENTIAL)
+    content = {
+        "title": "debris",
+        "potential_status": "qualitative",
+        "protocol": {
+            "crystal": {"name": "Si", "repeats": [2, 2, 2], "relax_cell": False},
+            "potential_name": POTENTIAL,
+            "potential_digest": potential.digest,
+            "thermal": {"equilibration_ps": 0.1, "snapshot_interval_ps": 0.05},
+            "follow": {"duration_ps": 0.4, "max_displacement_A": 0.03, "max_timestep_fs": 2},
+        },
+        "groups": [],
+    }
+    group = RecoilGroup(
+        species="Si",
+        recoil_energies_eV=(recoil_energy_eV,),
+        snapshots=1,
+        sampling="by hand",
+        vectors=((0.6, 0.0, 0.8),),
+        weights=(1.0,),
+    )
+    campaign = build(Campaign, {**content, "groups": [group]}, origin="test")
+    run = RunDirectory(folder)
+    run.prepare()
+    run.keep(potential)
+    run.save(campaign)
+
+    def engine() -> LammpsEngine:
+        return LammpsEngine(potential=potential)
+
+    starts = run.starts(campaign)
+    make_box(campaign.protocol, starts, engine)
+    make_snapshot(campaign.protocol, 0, starts, engine)
+    for planned in campaign.cascades():
+        run.store(run_cascade(campaign.spec(planned), starts=starts, make_engine=engine))
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return a_finished_run(tmp_path_factory.mktemp("run"), recoil_energy_eV=40.0)
+
+
+@pytest.fixture(scope="module")
+def searched(finished, tmp_path_factory):
+    out = tmp_path_factory.mktemp("debris")
+    assert main(["tls", "debris", str(finished.path), "--out", str(out), "--cascades", "1", *SEARCH]) == 0
+    return out
+
+
+def test_command_writes_systems_release_summary_and_figure(searched):
+    summary = json.loads((searched / "summary.json").read_text())
+    assert summary["searched_cascades"] == 1
+    assert summary["counts"]["bursts"] == 2
+    assert summary["potential_status"] == "qualitative"
+    assert (searched / "debris.png").is_file()
+    table = np.genfromtxt(searched / "release.csv", delimiter=",", names=True)
+    assert set(table["temperature_K"]) == {0.01, 0.1, 1.0}
+    for temperature in (0.01, 0.1, 1.0):
+        released = table["released_eV"][table["temperature_K"] == temperature]
+        assert released.min() >= -1e-4
+        assert released.max() <= summary["metastable_energy_eV_per_cascade"] + 1e-6
+    assert (searched / "systems.csv").read_text().count("\n") == 1 + summary["pairs"]
+
+
+def test_systems_are_those_of_their_paths(searched):
+    (one,) = read_debris(searched)
+    assert one.systems, "the burst found no other minimum: choose another direction"
+    for system in one.systems:
+        i, j = system["minima"]
+        well = well_of(system)
+        assert well.asymmetry_eV == pytest.approx(one.energies_eV[j] - one.energies_eV[i], abs=1e-3)
+        assert system["barrier_eV"] >= max(0.0, system["asymmetry_eV"]) - 1e-9
+        # the mass-weighted length is at least that of the straight way
+        assert well.length_amu12_A > 0.95 * system["largest_displacement_A"] * np.sqrt(system["moved_mass_amu"])
+    cold = release_of(one, solid=SOLIDS["Si"], temperature_K=0.01)
+    assert np.all(np.diff(cold.released_eV) >= -1e-9)
+    figure = debris_figure([one], [], potential_status="quantitative")
+    assert len(figure.axes) == 2
+
+
+def test_same_command_searches_nothing_twice_and_another_search_is_refused(finished, searched, capsys):
+    stamps = {p: p.stat().st_mtime_ns for p in (searched / "cascades").iterdir()}
+    command = ["tls", "debris", str(finished.path), "--out", str(searched), "--cascades", "1"]
+    assert main([*command, *SEARCH, "--temperature-K", "0.5"]) == 0
+    assert {p: p.stat().st_mtime_ns for p in (searched / "cascades").iterdir()} == stamps
+    capsys.readouterr()
+    assert main([*command, "--bursts", "3"]) == 2
+    said = capsys.readouterr().err
+    assert "holds another search" in said
+    assert said.count("\n") == 1
+
+
+def test_interrupted_search_goes_on_where_it_stopped(finished, searched, tmp_path):
+    (one,) = read_debris(searched)
+    debris = DebrisRun(
+        run_protocol="",
+        search=SearchSpec(bursts=2, burst_temperatures_K=(1500.0,)),
+        path=PathSpec(images=3),
+    )
+    (tmp_path / "cascades").mkdir()
+    steps = []
+
+    def interrupt(_cascade, done, _known):
+        steps.append(done)
+        if len(steps) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search_cascade(debris, tmp_path, run=finished, cascade=one.cascade, observe=interrupt)
+    assert not read_debris(tmp_path)
+    search_cascade(
+        debris, tmp_path, run=finished, cascade=one.cascade, observe=lambda _c, done, _k: steps.append(done)
+    )
+    assert steps[:2] == [1, 2]
+    (again,) = read_debris(tmp_path)
+    assert again.counts["bursts"] == 2
+    # the same bursts lead to the same places, but for the last digits of a new engine
+    np.testing.assert_allclose(again.energies_eV[:2], one.energies_eV[:2], atol=1e-4)
+    kept = tmp_path / "cascades" / f"{one.cascade}.json"
+    kept.write_text(kept.read_text()[:100])
+    with pytest.raises(RecordError, match="damaged"):
+        read_debris(tmp_path)
+
+
+def test_a_run_without_debris_an_unknown_crystal_and_no_run_are_one_line(tmp_path, capsys):
+    run = a_finished_run(tmp_path / "run", recoil_energy_eV=2.0)
+    out = ["--out", str(tmp_path / "out")]
+    for command, complaint in (
+        ([str(run.path), *out], "none of 1 usable cascades stored energy"),
+        ([str(run.path), *out, "--temperature-K", "-1"], "must be above 0"),
+        ([str(run.path), *out, "--debye-temperature-K", "0"], "debye_temperature_K"),
+        ([str(tmp_path), *out], "no campaign.json there"),
+    ):
+        assert main(["tls", "debris", *command]) == 2
+        said = capsys.readouterr().err
+        assert complaint in said
+        assert said.count("\n") == 1

@@ -1,0 +1,121 @@
+"""Observed spectra from the sources themselves, the figures of the walk-through, and what they refuse."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cascade_driver.cli import main
+from cascade_driver.plot import calibration_figure
+from cascade_driver.simulation.potential import data_folder
+from cascade_driver.spectra.observe import observed_of_files
+from cascade_driver.spectrum import read_bands, read_spectrum
+
+DM = ["spectrum", "dm", "--mass-GeV", "2", "--cross-section-cm2", "1e-40", "--target", "CaWO4"]
+BINS = ["--energy-eV", "2", "120", "--bins", "59"]
+PUBLISHED = ["--model", "cawo4-published", "--extrapolate"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("draw")
+    expected, observed = folder / "expected.csv", folder / "observed.csv"
+    assert main([*DM, *BINS, "--out", str(expected)]) == 0
+    assert main([*DM, *BINS, *PUBLISHED, "--out", str(observed)]) == 0
+    return expected, observed
+
+
+def test_a_source_is_observed_with_what_falls_in_from_above_and_its_bands(files):
+    expected, observed = (read_spectrum(file) for file in files)
+    assert np.array_equal(expected.energy_edges_eV, observed.energy_edges_eV)
+    assert observed.energy_kind == "observed"
+    assert observed.observation.status == "qualitative"
+    # where every recoil loses some 9 eV of a rate that falls with about 35 eV, the last bin too
+    ratio = observed.total_rate_per_kg_day_keV / expected.total_rate_per_kg_day_keV
+    assert 0.75 < ratio[-1] < 0.95
+    bands = read_bands(files[1])
+    assert set(bands) == {"total", "assumptions"}
+    low, high = bands["total"]
+    assert np.all(low <= high)
+
+
+def test_a_pair_on_disk_is_drawn_with_its_band(files, tmp_path, capsys):
+    pair = observed_of_files(*files, title="dark matter")
+    assert pair.bands is not None
+    assert pair.bands.components.keys() == {"assumptions"}
+    words = ["draw", *map(str, files), "--titles", "dark matter", "--range-eV", "5", "100"]
+    assert main([*words, "--out", str(tmp_path / "figure")]) == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / f"figure{s}") for s in (".png", ".pdf")]
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_a_calibration_says_how_far_its_peaks_moved(tmp_path, logarithmic):
+    centre = np.arange(0.5, 180.0)
+    columns = {}
+    for name, shift in (("expected", 0.0), ("observed", 9.0)):
+        peak = np.exp(-0.5 * ((centre - 112.0 + shift) / 5.0) ** 2)
+        columns[name] = peak + 0.01
+        rows = "\n".join(f"{c - 0.5},{c + 0.5},{y * 1e6}" for c, y in zip(centre, columns[name], strict=True))
+        (tmp_path / f"{name}.csv").write_text(f"energy_low_eV,energy_high_eV,rate\n{rows}\n")
+    pair = observed_of_files(tmp_path / "expected.csv", tmp_path / "observed.csv", title="a line")
+    figure = calibration_figure(pair, mass_g=1.0, lines_eV=[112.0], logarithmic_counts=logarithmic)
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts if text.get_text()] == ["\u22129.0 eV"]
+    # 1e6 per kg, day and keV are one count per g, day and eV
+    assert axes.get_ylim()[1] > 1.0
+
+
+def test_captures_are_drawn_as_counts(files, tmp_path, capsys):
+    words = ["draw", *map(str, files), "--mass-g", "0.75", "--lines-eV", "80", "--out", str(tmp_path / "c.png")]
+    assert main(words) == 0
+    assert (tmp_path / "c.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["E"], "1 files given, expected pairs"),
+        (["E", "O", "--titles", "a", "b"], "2 titles for 1 pairs"),
+        (["O", "E"], "corrected for stored energy already"),
+        (["E", "O", "E", "O", "--mass-g", "1"], "--mass-g draws one pair, found 2"),
+        (["E", "O", "--mass-g", "-1"], "mass of the crystal is -1 g"),
+        (["E", "none.csv"], "none.csv: no such file"),
+        (["E", "O", "--mass-g", "1", "--range-eV", "500", "600"], "no counts between 500 and 600 eV"),
+        (["E", "high.csv"], "have no energy in common"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(files, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    Path("high.csv").write_text("energy_low_eV,energy_high_eV,rate\n1000,1001,2\n")
+    given = [{"E": str(files[0]), "O": str(files[1])}.get(word, word) for word in words]
+    assert main(["draw", *given, "--out", "x"]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not Path("x.png").exists()
+
+
+@pytest.mark.physics
+def test_the_walk_through_ends_in_three_figures(tmp_path):
+    script = data_folder("inputs") / "walk-through.sh"
+    # The command stands beside the interpreter, whether or not its environment is active.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", str(script)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PATH": path},
+    )
+    found = sorted(p.stem for p in (tmp_path / "walk-through").glob("*.png"))
+    assert found == ["1-crab", "2-dark-matter-and-cevns", "3-cevns-new-physics"]
+    shifts = [float(line.split()[4]) for line in done.stdout.splitlines() if line.count("+-") == 4]
+    # printed mean losses; the fit of the same spectrum without loss is off by up to 0.4 eV
+    assert shifts == pytest.approx([-7.5, -8.9, -11.0], abs=0.5)

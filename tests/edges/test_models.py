@@ -1,0 +1,412 @@
+"""Correction with error bands: from runs, files and published models, with an ensemble of potentials."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_engine import FakeEngine, a_campaign, a_run, work_of
+
+from cascade_driver.analysis.defect_probability import FermiProbability
+from cascade_driver.analysis.published import CaWO4Assumptions, assumption_replicas, cawo4_published
+from cascade_driver.campaign.executors import Serial
+from cascade_driver.cli import main
+from cascade_driver.errors import InputError
+from cascade_driver.models import fitted_run, known_model, run_ensemble
+from cascade_driver.request import CaptureRequest, CevnsRequest
+from cascade_driver.sources.requested import is_as_requested, requested_spectrum, source_members_of
+from cascade_driver.spectrum import Spectrum, read_spectrum, rebin, write_spectrum
+
+ENERGIES = (20.0, 30.0, 40.0, 50.0, 60.0, 81.0, 112.0, 160.0)
+EDGES = np.linspace(0.0, 150.0, 76)
+FERMI = FermiProbability(half_energy_eV=45.0, width_eV=6.0)
+
+#: A potential in which every damaged cascade stores this much more.
+SHIFT_eV = 3.0
+
+
+class LawfulEngine(FakeEngine):
+    """Stores energy by a known law, drawn by the seed of the cascade."""
+
+    shift_eV = 0.0
+
+    def follow(self, *, seed, **settings):
+        flight = super().follow(seed=seed, **settings)
+        energy = flight.pka_kinetic_energy_eV[0]
+        rng = np.random.default_rng(seed)
+        stores = rng.random() < FERMI(energy)
+        mean = 7.0 + 0.04 * (energy - 81.0) + self.shift_eV
+        self.stored_eV = max(float(rng.normal(mean, 1.0)), 0.5) if stores else 0.0
+        return flight
+
+
+class OtherPotential(LawfulEngine):
+    shift_eV = SHIFT_eV
+
+
+def finished_run(folder: Path, *, engine=LawfulEngine, seed: int = 1) -> Path:
+    run = a_run(folder, a_campaign(energies=ENERGIES, directions=6, snapshots=3, seed=seed))
+    Serial().work(work_of(run, engine=engine, workers=1), lambda _: None)
+    (folder / "input.toml").write_text(
+        '[crystal]\nname = "Si"\nrepeats = [1, 1, 1]\n[potential]\nname = "si-tersoff-zbl"\n[analysis]\n'
+        '[[recoils]]\nspecies = "Si"\nrecoil_energies_eV = [20]\nsnapshots = 1\n'
+        'directions = { scheme = "symmetry", count = 1 }\n'
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    return {
+        "first": finished_run(folder / "first"),
+        "shifted": finished_run(folder / "shifted", engine=OtherPotential, seed=2),
+        "again": finished_run(folder / "again", seed=3),
+    }
+
+
+@pytest.fixture(scope="module")
+def recoil(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("spectra") / "recoil.csv"
+    counts = -np.diff(np.exp(-EDGES / 25.0)) * 1e3
+    write_spectrum(Spectrum.from_counts(energy_edges_eV=EDGES, counts_per_kg_day={"Si": counts}), path)
+    return path
+
+
+def columns_of(path: Path) -> dict[str, np.ndarray]:
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    values = np.genfromtxt(lines[1:], delimiter=",")
+    return dict(zip(lines[0].split(","), values.T, strict=True))
+
+
+def test_a_run_corrects_with_every_band_in_the_file_and_a_diagnosis(runs, recoil, tmp_path, capsys):
+    out = tmp_path / "observed.csv"
+    before = sorted(runs["first"].rglob("*"))
+    assert main(["correct", str(runs["first"]), str(recoil), "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    for name in ("statistics", "fit", "shape"):
+        assert f"  {name}" in said.out
+    assert "of the same origin as statistics and not added" in said.out
+    assert "dominates; what helps is" in said.out
+    columns = columns_of(out)
+    used = slice(5, 60)
+    for name in ("total", "statistics", "fit", "shape"):
+        low, high = (columns[f"rate_{side}_{name}"][used] for side in ("lower", "upper"))
+        assert np.all(low <= columns["rate"][used] * (1 + 1e-9))
+        assert np.all(columns["rate"][used] <= high * (1 + 1e-9))
+    assert "potential" not in said.out
+    # the file is a spectrum to every reader of spectra, and the run was left as it was
+    assert read_spectrum(out).elements == ("Si",)
+    assert sorted(runs["first"].rglob("*")) == before
+    assert main(["correct", str(runs["first"]), str(recoil), "--no-bands", "--out", str(out)]) == 0
+    assert "rate_lower" not in out.read_text()
+
+
+def test_the_error_of_the_potential_is_the_distance_of_its_models(runs, recoil, tmp_path, capsys):
+    # two populations whose stored energies differ by 3 eV: for exp(-E/25 eV) where every recoil stores energy a
+    # shift by d changes the rate by the factor exp(-d/25 eV)
+    out = tmp_path / "observed.csv"
+    assert main(["correct", str(runs["first"]), str(runs["shifted"]), str(recoil), "--out", str(out)]) == 0
+    assert "potential dominates" in capsys.readouterr().out
+    columns = columns_of(out)
+    where = (columns["energy_low_eV"] >= 70) & (columns["energy_high_eV"] <= 120)
+    width = (columns["rate_upper_potential"] / columns["rate"] - 1)[where]
+    # the law itself bends by 0.04 per eV, and two campaigns of 144 cascades know their means to 0.15 eV
+    assert width == pytest.approx(1 - np.exp(-SHIFT_eV / 25.0), abs=0.03)
+    # negative control: another campaign with the same potential differs by statistics alone
+    assert main(["correct", str(runs["first"]), str(runs["again"]), str(recoil), "--out", str(out)]) == 0
+    columns = columns_of(out)
+    assert (columns["rate_upper_potential"] / columns["rate"] - 1)[where].mean() < 0.04
+
+
+def test_an_input_may_name_the_runs_of_other_potentials(runs):
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.config import AnalysisSpec
+
+    analysis = AnalysisSpec(potential_runs=("../shifted",))
+    table, model = fitted_run(RunDirectory(runs["first"]), analysis=analysis)
+    made = run_ensemble(table, model, analysis=analysis, relative_to=runs["first"])
+    (other,) = made.potentials.values()
+    assert other["Si"].location_eV[0, 0] - model["Si"].distribution.location_eV[0] == pytest.approx(
+        SHIFT_eV, abs=0.6
+    )
+    text = (runs["first"] / "input.toml").read_text()
+    try:
+        (runs["first"] / "input.toml").write_text(
+            text.replace("[analysis]", '[analysis]\npotential_runs = ["../shifted"]')
+        )
+        assert list(known_model([str(runs["first"])]).ensemble.potentials) == ["../shifted"]
+    finally:
+        (runs["first"] / "input.toml").write_text(text)
+    with pytest.raises(InputError, match="no such model file or run directory"):
+        run_ensemble(table, model, analysis=AnalysisSpec(potential_runs=("none",)), relative_to=runs["first"])
+
+
+def test_a_model_file_brings_what_its_run_knows(runs, recoil, tmp_path, capsys):
+    model = tmp_path / "model.json"
+    assert main(["fit", str(runs["first"]), "--out", str(model)]) == 0
+    assert main(["correct", str(model), str(recoil), "--out", str(tmp_path / "file.csv")]) == 0
+    assert main(["correct", str(runs["first"]), str(recoil), "--out", str(tmp_path / "run.csv")]) == 0
+    assert (tmp_path / "file.csv").read_text() == (tmp_path / "run.csv").read_text()
+    capsys.readouterr()
+    columns = columns_of(tmp_path / "file.csv")
+    assert {"rate_lower_fit", "rate_lower_statistics", "rate_lower_shape"} <= columns.keys()
+    # a file of an earlier version brings the covariance of its fits, and says that this is not all
+    old = json.loads(model.read_text())
+    for key in ("uncertainty", "crystal", "fallback_species", "extrapolate", "other_crystal"):
+        old.pop(key, None)
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert main(["correct", str(tmp_path / "old.json"), str(recoil), "--out", str(tmp_path / "old.csv")]) == 0
+    said = capsys.readouterr().err
+    assert "other shapes are no part of the band" in said
+    assert "does not say of which crystal it is" in said
+    assert columns_of(tmp_path / "old.csv").keys() >= {"rate_lower_fit"}
+    assert columns_of(tmp_path / "old.csv")["rate"] == pytest.approx(columns["rate"], rel=1e-12)
+    # without the fits the same numbers are taken as they stand
+    old["species"]["Si"] |= {"defect_probability_fit": None, "distribution_fit": None}
+    (tmp_path / "bare.json").write_text(json.dumps(old))
+    assert main(["correct", str(tmp_path / "bare.json"), str(recoil), "--out", str(tmp_path / "bare.csv")]) == 0
+    said = capsys.readouterr()
+    assert "Si: put in by hand, without error" in said.err
+    assert "dominates" not in said.out
+    columns = columns_of(tmp_path / "bare.csv")
+    high = columns["rate"] > 1e-3 * columns["rate"].max()
+    assert columns["rate_upper_total"][high] == pytest.approx(columns["rate"][high], rel=1e-5)
+
+
+def test_damaged_errors_of_a_model_file_are_told(runs, recoil, tmp_path, capsys):
+    content = json.loads(make_model(runs["first"], tmp_path).read_text())
+    content["uncertainty"]["statistics"]["Si"]["kind"] = "Guesses"
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    capsys.readouterr()
+    assert main(["correct", str(tmp_path / "model.json"), str(recoil), "--out", str(tmp_path / "x.csv")]) == 2
+    assert "the errors in the model file are damaged" in capsys.readouterr().err
+
+
+def test_assumed_numbers_vary_and_printed_ones_do_not():
+    drawn = assumption_replicas(n_replicas=40, rng=np.random.default_rng(1))
+    for energy, mean in ((81.0, 7.5), (112.0, 8.9), (160.0, 11.0)):
+        like = cawo4_published()["W"]
+        means = [float(drawn.species_model(i, like=like).distribution.mean_eV(energy)) for i in range(40)]
+        assert means == pytest.approx([mean] * 40, rel=1e-6)
+    assert np.log(drawn.half_energy_eV / CaWO4Assumptions().half_energy_eV).std() == pytest.approx(0.3, rel=0.4)
+    with pytest.raises(InputError, match="expected above 0 and below 1"):
+        assumption_replicas(relative_error=0.0, rng=np.random.default_rng(1))
+
+
+def reactor(**changes) -> CevnsRequest:
+    about = {"kind": "cevns", "target": "Ge", "power_GW": (4.25,), "distance_m": (72.0,)}
+    return CevnsRequest(**{**about, "energy_eV": (10.0, 100.0), "bins": 30, **changes})
+
+
+def test_a_spectrum_brings_the_errors_of_its_own_source():
+    made = requested_spectrum(reactor())
+    members = source_members_of(made)
+    assert members is not None
+    relative = members["Ge"].std(axis=0) / made.counts_per_kg_day["Ge"]
+    assert np.all((relative > 0.01) & (relative < 0.0815))
+    # in other bins the same source is known as well
+    wider = rebin(made, made.energy_edges_eV[::3])
+    assert is_as_requested(wider)
+    assert source_members_of(wider) is not None
+    # numbers that were changed are not those of their source any more
+    twice = dataclasses.replace(made, rate_per_kg_day_keV={"Ge": 2 * made.rate_per_kg_day_keV["Ge"]})
+    assert not is_as_requested(twice)
+    assert source_members_of(dataclasses.replace(made, source=None)) is None
+
+
+def test_intensities_of_capture_gammas_are_errors_of_the_source():
+    from cascade_driver.sources.neutron_capture import capture_lines
+
+    request = CaptureRequest(
+        kind="capture", target="CaWO4", neutron_flux_cm2_s=100.0, energy_eV=(111.5, 112.9), bins=1
+    )
+    lines = requested_spectrum(request)
+    members = source_members_of(lines, n_members=2000)
+    assert members is not None
+    (peak,) = [
+        line
+        for line in capture_lines(target="CaWO4", neutron_flux_cm2_s=100.0)
+        if line.target == "W182" and line.final_level_keV == 0
+    ]
+    # nine tenths of this bin are the ground-state line of W182
+    relative = members["W"].std() / lines.counts_per_kg_day["W"][0]
+    assert relative == pytest.approx(peak.rate_error_per_kg_day / peak.rate_per_kg_day, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["RUN", "RUN", "s.csv"], "given twice as a model"),
+        (["RUN", "nowhere", "s.csv"], "nowhere: no such model file or run directory"),
+        (["RUN", "s.csv", "--sigma-81-eV", "2"], "assumptions are for published models only"),
+        (["cawo4-published", "s.csv", "--assumption-error", "2"], "expected above 0 and below 1"),
+        (["nothing", "s.csv"], "nothing: no such model file or run directory"),
+    ],
+)
+def test_bad_requests_end_with_one_line(runs, recoil, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    given = [{"RUN": str(runs["first"]), "s.csv": str(recoil)}.get(word, word) for word in words]
+    assert main(["correct", *given, "--out", "x.csv"]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_recoils_of_one_direction_have_a_model_of_their_own(runs, recoil, tmp_path, capsys):
+    model = tmp_path / "direction.json"
+    words = ["fit", str(runs["first"]), "--direction", "1", "0", "0", "--angular-width-deg", "40"]
+    assert main([*words, "--out", str(model)]) == 0
+    said = json.loads(model.read_text())["provenance"]["direction"]
+    assert said == "recoils within 40 degrees of (1, 0, 0)"
+    words = ["correct", str(runs["first"]), str(recoil), "--direction", "1", "0", "0", "--angular-width-deg", "40"]
+    assert main([*words, "--out", str(tmp_path / "tagged.csv")]) == 0
+    assert main(["correct", str(runs["first"]), str(recoil), "--out", str(tmp_path / "all.csv")]) == 0
+    capsys.readouterr()
+    tagged, isotropic = (columns_of(tmp_path / f"{name}.csv") for name in ("tagged", "all"))
+    # the law of this crystal knows no direction: the same within the errors, which are larger for fewer cascades
+    width = {n: (c["rate_upper_statistics"] - c["rate_lower_statistics"])[10:60].sum()
+             for n, c in (("tagged", tagged), ("all", isotropic))}  # fmt: skip
+    assert width["tagged"] > width["all"]
+    assert tagged["rate"][10:60] == pytest.approx(isotropic["rate"][10:60], rel=0.15)
+
+
+@pytest.mark.parametrize("words", [["[1 0 0]"], ["[2", "0", "0]"], ["(100)"]])
+def test_a_direction_of_the_crystal_is_that_of_the_box(runs, tmp_path, words):
+    models = {}
+    for name, direction in (("numbers", ["1", "0", "0"]), ("indices", words)):
+        path = tmp_path / f"{name}.json"
+        assert main(["fit", str(runs["first"]), "--direction", *direction, "--out", str(path)]) == 0
+        models[name] = json.loads(path.read_text())
+    assert models["indices"]["species"] == models["numbers"]["species"]
+    said = models["indices"]["provenance"]["direction"]
+    assert said == f"recoils within 15 degrees of {' '.join(words)} of the crystal"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["correct", "RUN", "s.csv", "--direction", "0", "0", "0"], "three numbers, not all zero"),
+        (["correct", "RUN", "s.csv", "--direction", "nan", "0", "0"], "finite number"),
+        (["correct", "RUN", "s.csv", "--direction", "1", "0", "0", "--angular-width-deg", "0"], "greater than 0"),
+        (["correct", "cawo4-published", "s.csv", "--direction", "1", "0", "0"], "only the cascades of a run"),
+        (["fit", "RUN", "--direction", "1", "0", "0"], "say where it goes with --out"),
+        (
+            ["correct", "RUN", "s.csv", "--direction", "north"],
+            "expected three numbers, or indices as in '[1 -1 0]'",
+        ),
+        (
+            ["correct", "RUN", "s.csv", "--direction", "1", "0"],
+            "--direction 1 0: expected three numbers, or indices",
+        ),
+        (["correct", "RUN", "s.csv", "--direction", "[0 0 0]"], "three indices, not all zero"),
+        (["correct", "RUN", "s.csv", "--direction", "(1 1)"], "three indices, not all zero"),
+        (["fit", "--direction", "1", "0", "0", "RUN"], "and RUN or MODEL before it"),
+    ],
+)
+def test_directions_that_are_none_end_with_one_line(runs, recoil, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    given = [{"RUN": str(runs["first"]), "s.csv": str(recoil)}.get(word, word) for word in words]
+    assert main([*given, *([] if words[0] == "fit" else ["--out", "x.csv"])]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+HEAD = "energy_low_eV,energy_high_eV,rate_W\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("20,30,1\n10,20,1\n", ["line 3", "sort the lines"], id="unsorted"),
+        pytest.param("10,20,1\n19,30,1\n", ["line 3", "overlaps", "expected bins that touch"], id="overlapping"),
+        pytest.param("10,20,1\n21,30,1\n", ["line 3", "gap", "put a line with rate 0"], id="gap"),
+        pytest.param("10,20,nan\n", ["line 2", "rate_W is nan", "correct it"], id="not finite"),
+        pytest.param("10,20,inf\n", ["line 2", "rate_W is inf", "correct it"], id="infinite"),
+        pytest.param("10,300,1\n", ["up to 300 eV wanted", "simulated up to 160", "--extrapolate"], id="range"),
+        pytest.param("10,20,1,2\n", ["line 2", "found 4 cells, expected 3"], id="too many cells"),
+    ],
+)
+def test_a_bad_spectrum_is_named_with_row_and_remedy_and_code_2(tmp_path, capsys, text, words):
+    (tmp_path / "s.csv").write_text(HEAD + text)
+    assert main(["correct", "cawo4-published", str(tmp_path / "s.csv"), "--out", str(tmp_path / "o.csv")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert all(word in said for word in words), said
+    assert not (tmp_path / "o.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("energy_low_eV,energy_high_eV,rate_Wo", ["line 1", "'rate_Wo' is unknown", "Did you mean rate_W"]),
+        ("energy_low,energy_high_eV,rate", ["line 1", "'energy_low' is unknown", "Did you mean energy_low_eV?"]),
+        ("energy_low_eV,energy_high_eV", ["line 1", "missing: rate"]),
+        ("energy_low_eV,energy_high_eV,rate_lower_total", ["line 1", "missing: rate"]),
+    ],
+)
+def test_wrong_columns_are_named_with_what_was_meant(tmp_path, capsys, header, words):
+    (tmp_path / "s.csv").write_text(f"{header}\n" + ",".join("123"[: header.count(",") + 1]) + "\n")
+    assert main(["correct", "cawo4-published", str(tmp_path / "s.csv"), "--out", str(tmp_path / "o.csv")]) == 2
+    said = capsys.readouterr().err
+    assert all(word in said for word in words), said
+
+
+def test_a_missing_species_is_named_with_its_remedy(runs, tmp_path, capsys):
+    bare = json.loads((make_model(runs["first"], tmp_path)).read_text())
+    bare["species"]["O"] = bare["species"]["Si"]
+    bare |= {"crystal": ["SiWO3"], "uncertainty": {}}
+    (tmp_path / "two.json").write_text(json.dumps(bare))
+    (tmp_path / "s.csv").write_text("energy_low_eV,energy_high_eV,rate_W\n20,30,1\n")
+    capsys.readouterr()
+    assert main(["correct", str(tmp_path / "two.json"), str(tmp_path / "s.csv"), "--out", "o.csv"]) == 2
+    said = capsys.readouterr().err
+    assert "No response for W" in said
+    assert "simulate cascades of the missing species" in said.lower()
+    words = ["correct", str(tmp_path / "two.json"), str(tmp_path / "s.csv"), "--species", "Si"]
+    assert main([*words, "--out", str(tmp_path / "o.csv")]) == 0
+
+
+def make_model(run: Path, folder: Path) -> Path:
+    assert main(["fit", str(run), "--out", str(folder / "model.json")]) == 0
+    return folder / "model.json"
+
+
+DAY = ["--mass-GeV", "2", "--cross-section-cm2", "1e-40", "--target", "Si", "--bins", "10", "--threshold-eV", "20"]
+PLACE = ["--latitude-deg", "42.45", "--longitude-deg", "13.58", "--date", "2026-06-01", "--times", "3"]
+
+
+def test_a_day_of_a_crystal_without_directions_is_even(runs, tmp_path, capsys):
+    out = tmp_path / "day.csv"
+    words = ["modulation", str(runs["first"]), *DAY, *PLACE, "--energy-eV", "0", "150"]
+    assert main([*words, "--out", str(out)]) == 0
+    assert "(noise: 1)" in capsys.readouterr().out
+    rows = np.genfromtxt(out, delimiter=",", skip_header=1)[:, 1:]
+    assert len(rows) == 3
+    assert rows[:, 0] == pytest.approx(rows[0, 0], rel=0.1)
+    assert rows[:, 1].mean() == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--up", "0", "0", "0"], "not parallel"),
+        (["--latitude-deg", "95"], "latitude 95"),
+        (["--date", "tomorrow"], "date"),
+        (["--threshold-eV", "500"], "no counts are observed above 500 eV"),
+        (["--times", "0"], "not a whole number"),
+    ],
+)
+def test_days_that_are_none_end_with_one_line(runs, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    given = ["modulation", str(runs["first"]), *DAY, *PLACE, "--energy-eV", "0", "150", "--out", "x.csv", *words]
+    assert main(given) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "x.csv").exists()

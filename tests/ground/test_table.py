@@ -1,0 +1,88 @@
+"""Tables of spectra as people write them."""
+
+import numpy as np
+import pytest
+
+from cascade_driver.errors import InputError
+from cascade_driver.spectrum import read_spectrum
+
+WANTED = ([0.0, 10.0, 20.0], [1.5, 0.25])
+
+
+def numpy_header(path, **changes):
+    rows = np.array([[0.0, 10.0, 1.5], [10.0, 20.0, 0.25]])
+    np.savetxt(path, rows, **{"header": "energy_low_eV,energy_high_eV,rate_W", "delimiter": ",", **changes})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("energy_low_eV;energy_high_eV;rate_W\n0;10;1.5\n10;20;0.25\n", id="semicolons"),
+        pytest.param("energy_low_eV;energy_high_eV;rate_W\n0,0;10,0;1,5\n10;20;0,25\n", id="decimal commas"),
+        pytest.param("energy_low_eV\tenergy_high_eV\trate_W\n0\t10\t1,5\n10\t20\t0,25\n", id="tabs"),
+        pytest.param("energy_low_eV energy_high_eV  rate_W\n 0 10   1.5\n10 20 0.25\n", id="blanks"),
+        pytest.param("energy_low_keV,energy_high_keV,rate_W\n0,0.01,1.5\n0.01,0.02,0.25\n", id="keV"),
+        pytest.param("energy_eV,rate_W\n5,1.5\n15,0.25\n", id="centres"),
+        pytest.param("rate_W energy_keV\n1,5 0,005\n0,25 0,015\n", id="centres in keV, decimal commas"),
+        pytest.param("# made on Monday\n# energy_eV rate_W\n5 1.5\n15 0.25\n", id="names in a comment"),
+    ],
+)
+def test_a_table_is_read_as_it_is_written(text, tmp_path):
+    (tmp_path / "s.csv").write_text(text)
+    spectrum = read_spectrum(tmp_path / "s.csv")
+    assert spectrum.energy_edges_eV == pytest.approx(WANTED[0])
+    assert spectrum.rate_per_kg_day_keV["W"] == pytest.approx(WANTED[1])
+
+
+@pytest.mark.parametrize("delimiter", [",", " ", ";", "\t"])
+def test_what_numpy_writes_is_read(delimiter, tmp_path):
+    numpy_header(tmp_path / "s.csv", delimiter=delimiter)
+    assert read_spectrum(tmp_path / "s.csv").rate_per_kg_day_keV["W"].tolist() == WANTED[1]
+    numpy_header(tmp_path / "s.csv", delimiter=delimiter, comments="")
+    assert read_spectrum(tmp_path / "s.csv").rate_per_kg_day_keV["W"].tolist() == WANTED[1]
+
+
+def test_centres_of_equal_ratio_make_bins_of_equal_ratio(tmp_path):
+    edges = np.geomspace(1.0, 100.0, 9)
+    rows = "\n".join(f"{c:.6g},1" for c in np.sqrt(edges[1:] * edges[:-1]))
+    (tmp_path / "s.csv").write_text(f"energy_eV,rate\n{rows}\n")
+    assert read_spectrum(tmp_path / "s.csv").energy_edges_eV == pytest.approx(edges, rel=1e-4)
+
+
+def test_bins_below_zero_are_taken_with_a_note(tmp_path):
+    (tmp_path / "s.csv").write_text("energy_low_eV,energy_high_eV,rate_W\n0,10,1.5\n10,20,-0.25\n")
+    spectrum = read_spectrum(tmp_path / "s.csv")
+    assert spectrum.rate_per_kg_day_keV["W"].tolist() == [1.5, -0.25]
+    assert any("1 of 2 bins have a negative rate" in note for note in spectrum.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("energy_eV,rate\n1,1\n2,1\n5,1\n", ["equal steps or ratios", "energy_low_eV"]),
+        (
+            "energy_eV,energy_low_eV,energy_high_eV,rate\n1,0,2,1\n",
+            ["expected energy_low_eV and energy_high_eV alone"],
+        ),
+        (
+            "energy_low_eV,energy_high_eV,rate\n0,0,10,0,1,5\n",
+            ["line 2", "found 6 cells, expected 3", "decimal point"],
+        ),
+        ("# my spectrum\n0,10,1\n", ["found numbers", "names of the columns"]),
+        ("0 10 1\n", ["found numbers", "names of the columns"]),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(text, words, tmp_path):
+    (tmp_path / "s.csv").write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_spectrum(tmp_path / "s.csv")
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_a_line_of_another_version_leaves_the_numbers_with_a_note(tmp_path):
+    for line in ('{"source":{"kind":"axions"}}', "{half", '["x"]'):
+        (tmp_path / "s.csv").write_text(f"# made by: {line}\nenergy_eV,rate_W\n5,1.5\n15,0.25\n")
+        spectrum = read_spectrum(tmp_path / "s.csv")
+        assert spectrum.source is None
+        assert spectrum.rate_per_kg_day_keV["W"].tolist() == WANTED[1]
+        assert any("taken as a file of another program" in note for note in spectrum.notes)

@@ -1,0 +1,329 @@
+"""The events of a film: printed rates, interpolation, sampling, flags, the spectrum in a detector."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.integrate import quad
+
+from cascade_driver.errors import InputError
+from cascade_driver.relaxation.film.dislocation import ALUMINIUM, Film, Tunnelling, pinned_length_nm
+from cascade_driver.relaxation.film.dynamics import Interface, release
+from cascade_driver.relaxation.film.spectrum import (
+    EnergyTable,
+    FilmBackground,
+    film_spectrum,
+    largest_stress_MPa,
+    mean_pinning_distance_nm,
+    per_film_area,
+    sample_events,
+    sample_stresses_MPa,
+    tabulate,
+)
+from cascade_driver.schema import build
+from cascade_driver.spectrum import Spectrum, read_spectrum, write_spectrum
+
+PAPER = Tunnelling(exponent=900.0)
+
+#: Of 1e5 samples; seeds are fixed, so that a test that passes passes always.
+FALSE_ALARM = 1e-4
+
+
+@functools.cache
+def coarse_table() -> EnergyTable:
+    return tabulate(film=Film(dislocation_spacing_nm=100), interface=Interface(), start_nodes=13, stress_nodes=7)
+
+
+def background(**changes):
+    content = {"film_area_mm2": 10.0, "detector_mass_kg": 0.01, "events": 100_000, "tunnelling": PAPER}
+    return FilmBackground(**(content | {"film": Film(dislocation_spacing_nm=100)} | changes))
+
+
+def test_printed_rates_follow_from_the_reading_of_the_published_program():
+    # 6.0, 16.2 and 16.4 mHz/mm2 for 30, 60 and 100 nm (PRINTED_NUMBERS): rows of 2.5 MPa from 25 MPa, the next row
+    # above a stress; starts every 2.5 nm above 10 nm; stress from a uniform angle; above 0.01 eV. Printed
+    # and sampled to 0.8 % each.
+    interface = Interface(metal=dataclasses.replace(ALUMINIUM, shear_modulus_GPa=26.0))
+    rows_MPa, starts_nm = np.arange(25.0, 50.0, 2.5), np.arange(12.5, 60.0, 2.5)
+    density = [
+        [
+            release(h, stress_MPa=tau, interface=interface, above_gap_only=True).crystal_above_gap_eV_per_nm
+            for h in starts_nm
+        ]
+        for tau in rows_MPa
+    ]
+    sums = np.hstack([np.zeros((len(rows_MPa), 1)), 2.5 * np.cumsum(density, axis=1)])
+    generator = np.random.default_rng(1)
+    for spacing_nm, printed_mHz in ((30, 6.0), (60, 16.2), (100, 16.4)):
+        film = Film(dislocation_spacing_nm=spacing_nm, stress_sampling="program")
+        tau = sample_stresses_MPa(400_000, film=film, generator=generator)
+        mean = mean_pinning_distance_nm(tau, film=film, interface=interface)
+        h = mean * generator.exponential(size=len(tau))
+        row, column = np.searchsorted(rows_MPa, tau), np.searchsorted(starts_nm, h)
+        energy = sums[row, column] * pinned_length_nm(tau, metal=interface.metal) / h
+        total = film_spectrum_rate_mHz(film)
+        assert total * np.mean(energy > 0.01) == pytest.approx(printed_mHz, rel=0.02)
+
+
+def film_spectrum_rate_mHz(film: Film) -> float:
+    from cascade_driver.relaxation.film.dislocation import depinning_rate_per_mm2_Hz
+
+    return 1e3 * float(depinning_rate_per_mm2_Hz(7 * 86400.0, film=film, metal=ALUMINIUM, tunnelling=PAPER))
+
+
+def test_printed_equations_themselves_give_other_rates_than_printed():
+    # What Eq. 1 to 16 give with 25 GPa and 2 Delta = 0.34 meV: 33, 33 and 25 mHz/mm2, not 6.0, 16.2 and 16.4.
+    for spacing_nm, rate_mHz in ((30, 33.0), (60, 33.4), (100, 24.9)):
+        spectrum = film_spectrum(background(film=Film(dislocation_spacing_nm=spacing_nm)), table=coarse_table())
+        assert 1e3 * spectrum.nonzero_rate_per_mm2_Hz == pytest.approx(rate_mHz, rel=0.03)
+
+
+@pytest.mark.parametrize(("h_nm", "stress_MPa"), [(30.0, 55.0), (60.0, 45.0), (150.0, 30.0)])
+def test_tabulated_energy_agrees_with_direct_integration(h_nm, stress_MPa):
+    # A table of a quarter of the default nodes; that of the default is checked in the physics ring.
+    table = coarse_table()
+    first = float(table._first(np.array([stress_MPa]))[0])
+    assert direct_energy_eV(h_nm, stress_MPa, first_nm=first) == pytest.approx(
+        float(table.energy_eV(h_nm, stress_MPa)), rel=0.05
+    )
+
+
+def direct_energy_eV(h_nm: float, stress_MPa: float, *, first_nm: float) -> float:
+    """Eq. A12 by Gauss-Legendre over trajectories, h = first + (h_max - first) u^2."""
+    interface = Interface()
+    u, weight = np.polynomial.legendre.leggauss(12)
+    u, weight = 0.5 * (u + 1), 0.5 * weight
+    starts = first_nm + (h_nm - first_nm) * u**2
+    density = [release(float(h), stress_MPa=stress_MPa, interface=interface, above_gap_only=True) for h in starts]
+    crystal = np.array([one.crystal_above_gap_eV_per_nm for one in density])
+    length = float(pinned_length_nm(stress_MPa, metal=interface.metal))
+    return float(length / h_nm * (h_nm - first_nm) * np.sum(weight * 2 * u * crystal))
+
+
+@pytest.mark.physics
+def test_interpolation_of_the_default_table_is_as_good_as_stated():
+    table = tabulate(film=Film(dislocation_spacing_nm=100), interface=Interface())
+    assert table.interpolation_error < 0.01
+    assert table.largest_balance_error < 1e-6
+    events = sample_events(table, film=table.film, size=400, generator=np.random.default_rng(2))
+    counted = np.flatnonzero(events.energy_eV > 1.0)[:60]
+    assert len(counted) == 60
+    for index in counted:
+        h, tau = float(events.pinning_distance_nm[index]), float(events.stress_MPa[index])
+        first = float(table._first(np.array([tau]))[0])
+        assert events.energy_eV[index] == pytest.approx(direct_energy_eV(h, tau, first_nm=first), rel=0.01)
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize(
+    ("film", "interface"),
+    [
+        ({"bulk_stress_MPa": 1000.0}, {}),
+        ({"dislocation_spacing_nm": 1000.0}, {}),
+        ({"largest_start_nm": 80.0}, {}),
+        ({"stress_sampling": "program"}, {"beyond_domain": "stop"}),
+        ({}, {"image_force": "equation_7", "frequency_form": "consistent"}),
+        ({}, {"frequency_form": "consistent"}),
+        ({}, {"pair_breaking_energy_meV": 0.05}),
+        ({}, {"metal": "Au"}),
+        ({}, {"metal": "Cu", "substrate_shear_modulus_GPa": 160.0}),
+        ({}, {"substrate_shear_modulus_GPa": 28.0}),
+    ],
+)
+def test_films_of_all_kinds_have_a_spectrum_with_closed_balance(film, interface):
+    wanted = FilmBackground(
+        film=Film(**film), interface=Interface(**interface), film_area_mm2=1.0, detector_mass_kg=1.0, events=50_000
+    )
+    table = tabulate(film=wanted.film, interface=wanted.interface, start_nodes=13, stress_nodes=7)
+    spectrum = film_spectrum(wanted, table=table)
+    assert table.largest_balance_error < 1e-6
+    assert 0 < spectrum.nonzero_share < 1
+    assert 0.5 < spectrum.crystal_share < 1
+    assert spectrum.outside_domain_share <= 1
+
+
+@pytest.mark.physics
+def test_starts_that_do_not_count_are_taken_off_exactly():
+    # E_tot h / L is an integral from the lowest start: the difference is the part below 10 nm.
+    whole = tabulate(film=Film(), interface=Interface())
+    film = Film(lowest_start_nm=10.0)
+    part = tabulate(film=film, interface=Interface())
+    for h, tau in ((30.0, 55.0), (80.0, 58.0), (60.0, 50.0)):
+        expected = float(whole.energy_eV(h, tau)) - float(whole.energy_eV(10.0, tau)) * 10.0 / h
+        assert float(part.energy_eV(h, tau)) == pytest.approx(expected, rel=0.01)
+
+
+def test_stresses_have_the_distribution_of_equations_13_and_14():
+    film = Film(bulk_stress_MPa=120.0)
+    stress = sample_stresses_MPa(100_000, film=film, generator=np.random.default_rng(1))
+    assert stress.max() <= largest_stress_MPa(film) == 60.0
+    # sin(theta) = s uniform, tau = sigma0 s sqrt(1 - s^2): Pr(tau < t) is 1 - (s+ - s-), the roots of tau(s) = t.
+    x = np.sqrt(1 - np.minimum(2 * stress / 120.0, 1) ** 2)
+    cdf = 1 - (np.sqrt((1 + x) / 2) - np.sqrt((1 - x) / 2))
+    assert stats.kstest(cdf, "uniform").pvalue > FALSE_ALARM
+    other = sample_stresses_MPa(100_000, film=Film(stress_sampling="program"), generator=np.random.default_rng(1))
+    assert other.max() <= largest_stress_MPa(Film(stress_sampling="program")) < 60.0
+    # Its mean: sigma0/2 <sin 2 theta cos theta> = sigma0/2 (2/pi) (2/3).
+    assert other.mean() == pytest.approx(120 / 2 * 4 / (3 * np.pi), rel=0.01)
+
+
+def test_pinning_distances_are_exponential_with_the_density_times_the_length():
+    table = coarse_table()
+    film = Film(dislocation_spacing_nm=60)
+    events = sample_events(table, film=film, size=100_000, generator=np.random.default_rng(3))
+    mean = mean_pinning_distance_nm(events.stress_MPa, film=film, interface=table.interface)
+    assert stats.kstest(events.pinning_distance_nm / mean, "expon").pvalue > FALSE_ALARM
+    # rho L h has no dimension: 60 nm squared over the 124 nm of 46 MPa.
+    expected = 60**2 / (0.8 * 25e3 * 0.286 / 46)
+    assert float(mean_pinning_distance_nm(46.0, film=film, interface=Interface())) == pytest.approx(expected)
+
+
+def test_no_event_lies_beyond_the_film():
+    film = Film(dislocation_spacing_nm=100, largest_start_nm=80.0)
+    table = dataclasses.replace(coarse_table(), film=film)
+    events = sample_events(table, film=film, size=20_000, generator=np.random.default_rng(1))
+    assert events.pinning_distance_nm.max() <= 80.0
+
+
+def test_share_of_non_zero_events_agrees_with_quadrature():
+    # Pr(h > first(tau)) = exp(-first/mean), over s = sin(theta); the cut of 1e-6 eV is that of no energy at all.
+    table = coarse_table()
+    film = dataclasses.replace(table.film, nonzero_cut_eV=1e-6)
+    s = np.linspace(0, 1, 20_001)[1:-1]
+    tau = film.bulk_stress_MPa * s * np.sqrt(1 - s**2)
+    mean = mean_pinning_distance_nm(tau, film=film, interface=table.interface)
+    reaches = np.where(tau >= table.stress_MPa[0], np.exp(-table._first(tau) / mean), 0.0)
+    events = sample_events(table, film=film, size=200_000, generator=np.random.default_rng(5))
+    # Four standard deviations of the sample.
+    assert np.mean(events.is_nonzero) == pytest.approx(np.trapezoid(reaches, s), abs=4 * 0.0011 + 1e-4)
+
+
+def test_rate_scales_as_one_over_the_age_and_with_area_and_mass():
+    young = film_spectrum(background(), table=coarse_table())
+    old = film_spectrum(background(days_since_cooldown=70.0), table=coarse_table())
+    np.testing.assert_allclose(young.rate_per_mm2_s_eV, 10 * old.rate_per_mm2_s_eV, rtol=1e-12)
+    large = film_spectrum(background(film_area_mm2=30.0, detector_mass_kg=0.02), table=coarse_table())
+    assert large.in_detector().total_counts_per_kg_day == pytest.approx(
+        1.5 * young.in_detector().total_counts_per_kg_day, rel=1e-12
+    )
+
+
+def test_measured_spectra_are_scaled_as_in_appendix_B():
+    # CPD: 10.6 g, 2 % of 45.6 cm2, cold for 6 weeks. The notebook FIN_SIM_3 prints 8.071393762183234e-06 per m2.
+    measured = Spectrum(energy_edges_eV=[10, 20, 30], rate_per_kg_day_keV={"": np.array([1.0, 2.0])})
+    scaled = per_film_area(measured, film_area_mm2=91.2, detector_mass_kg=0.0106, days_since_cooldown=42.0)
+    np.testing.assert_allclose(scaled, [8.071393762183234e-12, 2 * 8.071393762183234e-12], rtol=1e-12)
+
+
+def test_spectrum_in_the_detector_has_the_events_of_the_film(tmp_path):
+    spectrum = film_spectrum(background(energy_eV=(0.0, 20_000.0), bins=2000), table=coarse_table())
+    per_day = spectrum.nonzero_rate_per_mm2_Hz * 10.0 * 86400 / 0.01
+    assert spectrum.in_detector().total_counts_per_kg_day == pytest.approx(per_day, rel=1e-12)
+    write_spectrum(spectrum.in_detector(), tmp_path / "film.csv")
+    back = read_spectrum(tmp_path / "film.csv")
+    assert back.energy_kind == "observed"
+    assert back.metadata["days_since_cooldown"] == "7.0"
+    np.testing.assert_array_equal(back.total_rate_per_kg_day_keV, spectrum.in_detector().total_rate_per_kg_day_keV)
+
+
+def test_events_outside_the_model_are_flagged_and_counted():
+    table = coarse_table()
+    events = sample_events(table, film=table.film, size=50_000, generator=np.random.default_rng(1))
+    assert 0.2 < events.share_of_nonzero(events.leaves_domain) < 0.4
+    assert 0.4 < events.share_of_nonzero(events.is_supersonic) < 0.6
+    # What leaves has been faster than sound before: flags are nested.
+    assert not np.any(events.leaves_domain & ~events.is_supersonic)
+    index = int(np.argmax(events.leaves_domain))
+    outermost = release(
+        float(events.pinning_distance_nm[index]) * 1.01,
+        stress_MPa=float(events.stress_MPa[index]),
+        interface=table.interface,
+    )
+    assert outermost.left_domain
+
+
+def test_denser_films_have_softer_spectra():
+    means = []
+    for spacing_nm in (30, 60, 100):
+        film = Film(dislocation_spacing_nm=spacing_nm)
+        events = sample_events(coarse_table(), film=film, size=20_000, generator=np.random.default_rng(1))
+        means.append(events.energy_eV[events.is_nonzero].mean())
+    assert means == sorted(means)
+
+
+def test_same_seed_gives_the_same_spectrum():
+    one, two = (film_spectrum(background(seed=7), table=coarse_table()) for _ in range(2))
+    np.testing.assert_array_equal(one.events_per_bin, two.events_per_bin)
+
+
+def test_energy_is_zero_where_nothing_reaches_the_barrier():
+    table = coarse_table()
+    assert float(table.energy_eV(1.0, 45.0)) == 0.0
+    assert float(table.energy_eV(50.0, 0.5)) == 0.0
+
+
+def test_means_of_a_known_density_are_exact():
+    from cascade_driver.relaxation.film.spectrum import _running_means
+
+    s = np.linspace(0, 1, 9)
+    means = _running_means(s[None, :] ** 3, s)
+    expected = [quad(lambda x: 2 * x**4, 0, one)[0] / one**2 if one else 0.0 for one in s]
+    np.testing.assert_allclose(means[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: coarse_table().energy_eV(10.0, 70.0), "but the table ends at 60 MPa"),
+        (
+            lambda: sample_events(
+                coarse_table(), film=Film(lock_strength=0.1), size=1, generator=np.random.default_rng()
+            ),
+            r"another film \(lock_strength\)",
+        ),
+        (
+            lambda: sample_events(
+                coarse_table(), film=Film(dislocation_spacing_nm=200), size=1, generator=np.random.default_rng()
+            ),
+            r"another film \(dislocation_spacing_nm\)",
+        ),
+        (
+            lambda: sample_events(coarse_table(), film=Film(), size=0, generator=np.random.default_rng()),
+            "0 events asked for",
+        ),
+        (lambda: tabulate(film=Film(), interface=Interface(), start_nodes=8), "odd numbers of at least 7"),
+        (lambda: tabulate(film=Film(dislocation_spacing_nm=2), interface=Interface()), "there are no events"),
+        (
+            lambda: tabulate(film=Film(), interface=Interface(pair_breaking_energy_meV=5)),
+            "above all phonon energies",
+        ),
+        (
+            lambda: film_spectrum(
+                background(interface=Interface(substrate_shear_modulus_GPa=60)), table=coarse_table()
+            ),
+            "another interface",
+        ),
+        (
+            lambda: per_film_area(
+                Spectrum(energy_edges_eV=[1, 2], rate_per_kg_day_keV={"": np.ones(1)}),
+                film_area_mm2=0.0,
+                detector_mass_kg=1.0,
+                days_since_cooldown=1.0,
+            ),
+            "film_area_mm2 is 0",
+        ),
+        (lambda: build(FilmBackground, {"film_area_mm2": 1}, origin="x"), "`detector_mass_kg` is missing"),
+        (
+            lambda: build(
+                FilmBackground, {"film_area_mm2": 1, "detector_mass_kg": 1, "energy_eV": [5, 4]}, origin="x"
+            ),
+            "two rising energies",
+        ),
+    ],
+)
+def test_parameters_outside_the_domain_get_one_clear_line(call, message):
+    with pytest.raises(InputError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)

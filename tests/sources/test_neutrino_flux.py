@@ -1,0 +1,206 @@
+"""Neutrino sources beyond the reactor, and how well a reactor is known: against closed forms."""
+
+import numpy as np
+import pytest
+from scipy import constants, integrate
+
+from cascade_driver.errors import InputError
+from cascade_driver.request import CevnsRequest
+from cascade_driver.sources.cevns import (
+    cevns_cross_section_cm2_per_eV,
+    cevns_spectrum,
+    cevns_spectrum_of_flux,
+    magnetic_strength_cm2,
+    reactor_members,
+)
+from cascade_driver.sources.reactor import (
+    HUBER_MUELLER_YIELD_ERRORS,
+    PRESSURISED_WATER_FISSION_FRACTIONS,
+    reactor_flux,
+    reactor_part_flux,
+)
+from cascade_driver.sources.requested import requested_spectrum, source_members_of
+from cascade_driver.sources.solar import SOLAR_FLUXES_per_cm2_s, monochromatic_flux, solar_flux
+from cascade_driver.sources.target import parse_target
+from cascade_driver.units import SECONDS_PER_DAY
+
+EDGES = np.linspace(5.0, 105.0, 21)
+AT = {"power_GW": (4.25,), "distance_m": (72.0,)}
+
+
+def test_a_monochromatic_source_gives_its_cross_section():
+    flux = monochromatic_flux(5.0, flux_per_cm2_s=1e10)
+    found = cevns_spectrum_of_flux(flux, target="Al", energy_edges_eV=EDGES)
+    aluminium = parse_target("Al").isotopes[0]
+    middle = (EDGES[1:] + EDGES[:-1]) / 2
+    exact = cevns_cross_section_cm2_per_eV(middle, 5.0, isotope=aluminium)
+    exact *= 1e10 * aluminium.atoms_per_kg * SECONDS_PER_DAY * 1e3
+    assert found.total_rate_per_kg_day_keV == pytest.approx(exact, rel=1e-4)
+    with pytest.raises(InputError, match="give a positive energy"):
+        monochromatic_flux(-1.0, flux_per_cm2_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("source", "mean", "square"),
+    [
+        ("pp", 0.2667, 0.0788),
+        ("hep", 9.6302, 105.95),
+        ("N13", 0.7067, 0.5609),
+        ("O15", 0.9965, 1.1203),
+        ("F17", 0.9996, 1.1272),
+        ("B8", 6.770, 53.26),
+    ],
+)
+def test_solar_spectra_have_the_tabulated_flux_and_moments(source, mean, square):
+    # mean and mean square (which coherent scattering goes with) of the published tables: Bahcall 1997
+    # (doi:10.1103/PhysRevC.56.3391) for pp and hep, Bahcall & Ulrich 1988 (doi:10.1103/RevModPhys.60.297) for CNO,
+    # Winter et al. 2006 (doi:10.1103/PhysRevC.73.025503) for B8
+    flux = solar_flux(sources=(source,))
+    grid = np.linspace(0.0, flux.largest_energy_MeV, 20001)
+    density = flux.density_per_cm2_s_MeV(grid)
+    total = integrate.trapezoid(density, grid)
+    assert total == pytest.approx(SOLAR_FLUXES_per_cm2_s[source][0], rel=1e-3)
+    assert integrate.trapezoid(density * grid, grid) / total == pytest.approx(mean, rel=0.003)
+    assert integrate.trapezoid(density * grid**2, grid) / total == pytest.approx(square, rel=0.006)
+
+
+def test_all_solar_sources_add_up_and_unknown_ones_are_named():
+    moments = solar_flux().inverse_energy_moments(np.array([1e-4]))
+    assert moments[0, 0] == pytest.approx(sum(f for f, _ in SOLAR_FLUXES_per_cm2_s.values()), rel=1e-3)
+    assert solar_flux(sources=("B8",), scale={"B8": 2.0}).inverse_energy_moments(np.array([1e-4]))[
+        0, 0
+    ] == pytest.approx(2 * SOLAR_FLUXES_per_cm2_s["B8"][0], rel=1e-3)
+    with pytest.raises(InputError, match="solar sources Be8"):
+        solar_flux(sources=("Be8",))
+    with pytest.raises(InputError, match="solar source B8 is named 2 times"):
+        solar_flux(sources=("B8", "pp", "B8"))
+
+
+def test_the_magnetic_moment_adds_its_closed_form_and_falls_as_one_over_recoil():
+    flux = monochromatic_flux(3.0, flux_per_cm2_s=1e12)
+    mu = 1e-10
+    silicon = parse_target("Al").isotopes[0]
+    plain = cevns_spectrum_of_flux(flux, target="Al", energy_edges_eV=EDGES)
+    more = cevns_spectrum_of_flux(flux, target="Al", energy_edges_eV=EDGES, magnetic_moment_bohr=mu)
+    extra = more.total_rate_per_kg_day_keV - plain.total_rate_per_kg_day_keV
+    radius_cm = constants.physical_constants["classical electron radius"][0] * 100
+    # pi r_e^2 mu^2 Z^2 (ln(b/a) - (b - a)/E_nu) per bin; the form factor is 1 to 1e-4 at these energies
+    a, b = EDGES[:-1] * 1e-6, EDGES[1:] * 1e-6
+    closed = np.pi * (radius_cm * mu * 13) ** 2 * (np.log(b / a) - (b - a) / 3.0)
+    closed *= 1e12 * silicon.atoms_per_kg * SECONDS_PER_DAY / np.diff(EDGES * 1e-3)
+    assert extra == pytest.approx(closed, rel=1e-3)
+    at_zero = magnetic_strength_cm2(np.array([1e-6]), isotope=silicon, magnetic_moment_bohr=mu)
+    assert at_zero[0] == pytest.approx(np.pi * (radius_cm * mu * 13) ** 2, rel=1e-6)
+    with pytest.raises(InputError, match="begin the bins above 0"):
+        cevns_spectrum_of_flux(flux, target="Al", energy_edges_eV=[0.0, 10.0], magnetic_moment_bohr=mu)
+
+
+def test_the_parts_of_a_reactor_add_up_to_the_whole():
+    energy = np.array([0.5, 1.9, 2.1, 4.0, 7.9])
+    whole = reactor_flux(**AT).density_per_cm2_s_MeV(energy)
+    parts = [reactor_part_flux(i, **AT) for i in (*PRESSURISED_WATER_FISSION_FRACTIONS, None)]
+    summed = sum(
+        np.where(
+            (energy >= p.breakpoints_MeV[0]) & (energy <= p.largest_energy_MeV), p.density_per_cm2_s_MeV(energy), 0
+        )
+        for p in parts
+    )
+    assert summed == pytest.approx(whole, rel=1e-12)
+
+
+def test_members_of_a_reactor_scatter_by_the_errors_of_its_isotopes():
+    spectrum = cevns_spectrum(target="Ge", energy_edges_eV=[150.0, 200.0, 300.0], **AT)
+    members = reactor_members(spectrum, n_members=4000, rng=np.random.default_rng(1), target="Ge", **AT)["Ge"]
+    counts = spectrum.counts_per_kg_day["Ge"]
+    assert members.mean(axis=0) == pytest.approx(counts, rel=3e-3)
+    # above 150 eV on Ge only neutrinos above 2 MeV count: between the smallest and the largest of the errors
+    relative = members.std(axis=0) / counts
+    share = max(PRESSURISED_WATER_FISSION_FRACTIONS.values())
+    assert np.all(relative > share * HUBER_MUELLER_YIELD_ERRORS["U235"])
+    assert np.all(relative < 0.0815)
+
+
+def test_the_band_of_a_reactor_spans_the_treatments_of_its_low_energies():
+    edges = np.array([1.0, 2.0, 5.0, 10.0, 20.0, 50.0])
+
+    def made(target, low_energy_flux):
+        request = CevnsRequest(
+            kind="cevns", target=target, low_energy_flux=low_energy_flux, energy_eV=(1.0, 50.0), bins=5, **AT
+        )
+        spectrum = requested_spectrum(request, energy_edges_eV=edges)
+        members = sum(source_members_of(spectrum, n_members=2000).values())
+        return sum(spectrum.counts_per_kg_day.values()), members.std(axis=0)
+
+    for target in ("CaWO4", "Si", "Al2O3"):
+        nominal, one_sigma = made(target, "kopeikin")
+        other, _ = made(target, "vogel_engel")
+        assert np.all(np.abs(other - nominal) < one_sigma)
+        assert np.all(one_sigma < 0.12 * nominal)
+        # what is known to be wrong says so: its band reaches the right one (members end at 0, which narrows it)
+        flat, wide = made(target, "flat")
+        assert np.all(nominal - flat < 1.2 * wide)
+
+
+CEVNS = ["spectrum", "cevns", "--energy-eV", "1", "1000", "--bins", "30", "--log"]
+
+
+def test_sun_and_single_energies_are_sources_on_the_command_line(tmp_path):
+    from cascade_driver.cli import main
+    from cascade_driver.spectrum import read_spectrum
+
+    out = tmp_path / "x.csv"
+    assert (
+        main([*CEVNS, "--target", "CaWO4", "--source", "solar", "--solar-sources", "B8", "--out", str(out)]) == 0
+    )
+    solar = read_spectrum(out)
+    edges = solar.energy_edges_eV
+    assert edges == pytest.approx(np.geomspace(1, 1000, 31))
+    wanted = cevns_spectrum_of_flux(solar_flux(sources=("B8",)), target="CaWO4", energy_edges_eV=edges)
+    assert solar.total_counts_per_kg_day == pytest.approx(wanted.total_counts_per_kg_day, rel=1e-12)
+    members = source_members_of(solar, n_members=4000)
+    relative = members["W"].std(axis=0) / solar.counts_per_kg_day["W"]
+    assert relative[:20] == pytest.approx(0.12, rel=0.06)
+    words = ["--source", "mono", "--neutrino-energy-MeV", "5", "--neutrino-flux-cm2-s", "1e10", "--target", "Al"]
+    assert main([*CEVNS, *words, "--out", str(out)]) == 0
+    aluminium = parse_target("Al").isotopes[0]
+    one = read_spectrum(out)
+    found = one.total_counts_per_kg_day
+    fine = np.linspace(1.0, 1000.0, 20001)
+    exact = cevns_cross_section_cm2_per_eV(fine, 5.0, isotope=aluminium)
+    whole = integrate.trapezoid(exact, fine) * 1e10 * aluminium.atoms_per_kg * SECONDS_PER_DAY
+    assert found == pytest.approx(whole, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--source", "mono", "--neutrino-energy-MeV", "5"], "source mono needs neutrino_flux_per_cm2_s"),
+        (["--source", "solar", "--power-GW", "3"], "power_GW belongs to source reactor"),
+        (["--source", "solar", "--solar-sources", "Be8"], "solar sources Be8: choose among pp"),
+        (["--source", "solar", "--solar-sources", "B8", "B8"], "solar source B8 is named 2 times"),
+        (["--source", "solar", "--enrich", "Si28=0.5", "Si28=0.2"], "share of Si28 is given twice"),
+        (
+            ["--power-GW", "3", "--distance-m", "9", "--fission-fractions", "U235=0.5", "U235=1"],
+            "name each isotope once",
+        ),
+        ([], "source reactor needs power_GW and distance_m"),
+        (["--solar-sources", "B8", "--power-GW", "3", "--distance-m", "9"], "belongs to source solar"),
+        (["--power-GW", "3", "--distance-m", "9", "--fission-fractions", "U235=0.5"], "sum to 0.5"),
+        (["--source", "solar", "--u238-captures-per-fission", "0.6"], "belongs to source reactor"),
+        (
+            ["--power-GW", "3", "--distance-m", "9", "--u238-captures-per-fission", "7"],
+            "less than or equal to 2; found 7",
+        ),
+        (["--source", "solar", "--enrich", "Si28=2"], "from 0 to 1, such as W183=0.9"),
+        (["--source", "solar", "--energy-eV", "0", "10"], "logarithmic bins cannot begin at 0 eV"),
+    ],
+)
+def test_sources_that_are_none_end_with_one_line(tmp_path, monkeypatch, capsys, words, message):
+    from cascade_driver.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    assert main([*CEVNS, "--target", "Si", *words, "--out", "x.csv"]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "x.csv").exists()

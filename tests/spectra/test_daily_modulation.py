@@ -1,0 +1,84 @@
+"""Daily modulation by stored energy: a crystal with a soft axis, one without, and the frames in between."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cascade_driver.errors import InputError
+from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.sources.dark_matter import dark_matter_spectrum
+from cascade_driver.spectra.daily_modulation import crystal_from_laboratory, daily_modulation
+
+_spec = importlib.util.spec_from_file_location(
+    "campaigns", Path(__file__).parents[1] / "analysis" / "test_uncertainty.py"
+)
+campaigns = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(campaigns)
+
+AXES = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0], [0.6, 0, 0.8]])
+
+
+def cascades(*, soft):
+    """Return a campaign in W; with `soft` a recoil needs less energy the closer it is to the z axis."""
+    rng = np.random.default_rng(5)
+    direction = rng.normal(size=(40, 3))
+    direction /= np.linalg.norm(direction, axis=1)[:, None]
+    energies = np.array(campaigns.ENERGIES)
+    of = np.tile(np.repeat(np.arange(40), 6), len(energies))
+    energy = np.repeat(energies, 240)
+    half = 65.0 - (45.0 * direction[of, 2] ** 2 if soft else 15.0)
+    n = len(of)
+    stores = rng.random(n) < 1 / (1 + np.exp(-(energy - half) / 6.0))
+    return CascadeTable(
+        id=np.arange(n).astype(str),
+        species=np.full(n, "W"),
+        recoil_energy_eV=energy,
+        direction=direction[of],
+        direction_weight=np.full(n, 1 / 40),
+        snapshot=np.tile(np.arange(6), n // 6),
+        outcome=np.full(n, "completed"),
+        stored_energy_eV=np.where(stores, campaigns.LAW.quantile(rng.random(n), energy), 0.0),
+    )
+
+
+def found(table):
+    recoil = dark_matter_spectrum(
+        target="W", mass_GeV=1.5, cross_section_cm2=1e-40, energy_edges_eV=np.linspace(0.0, 160.0, 81)
+    )
+    return daily_modulation(
+        recoil,
+        table,
+        velocities_km_s=250.0 * AXES,
+        mass_GeV=1.5,
+        rotations={"W": np.eye(3)[None]},
+        threshold_eV=40.0,
+        n_replicas=100,
+    )
+
+
+def test_recoils_along_the_soft_axis_lose_more_and_fewer_pass_the_threshold():
+    seen = found(cascades(soft=True))
+    assert seen.counts_per_kg_day[0] < seen.counts_per_kg_day[[1, 2]].min()
+    assert seen.deviation[0] < -2 * seen.deviation_error[0]
+    assert seen.deviation.mean() == pytest.approx(0.0, abs=1e-12)
+    assert seen.significance > 1.6
+    # negative control: a crystal that knows no direction
+    flat = found(cascades(soft=False))
+    assert flat.significance < 1.6
+    assert flat.amplitude < seen.amplitude / 2
+
+
+def test_the_crystal_stands_as_it_is_put():
+    turn = crystal_from_laboratory(up=[0, 0, 2], east=[1, 0, 5])
+    assert turn == pytest.approx(np.eye(3))
+    turn = crystal_from_laboratory(up=[1, 0, 0], east=[0, 1, 0])
+    assert turn @ [0, 0, 1] == pytest.approx([1, 0, 0])  # the zenith
+    assert turn @ [1, 0, 0] == pytest.approx([0, 1, 0])  # east
+    assert np.linalg.det(turn) == pytest.approx(1.0)
+    for up, east in (([0, 0, 0], [1, 0, 0]), ([0, 0, 1], [0, 0, 2])):
+        with pytest.raises(InputError, match="not parallel"):
+            crystal_from_laboratory(up=up, east=east)
+    with pytest.raises(InputError, match="three numbers each"):
+        crystal_from_laboratory(up=[1, 0], east=[0, 1, 0])
