@@ -14,13 +14,10 @@ from cascade_driver.sources.form_factor import HBAR_C_MeV_fm, helm_form_factor
 from cascade_driver.sources.neutrino_flux import NeutrinoFlux
 from cascade_driver.sources.quadrature import integrate_over_bins
 from cascade_driver.sources.reactor import (
-    HUBER_MUELLER_YIELD_ERRORS,
-    LOW_ENERGY_ERRORS,
     PRESSURISED_WATER_FISSION_FRACTIONS,
     ENERGY_PER_FISSION_MeV,
     LowEnergyFlux,
     reactor_flux,
-    reactor_part_flux,
 )
 from cascade_driver.sources.target import Isotope, parse_target
 from cascade_driver.spectrum import Spectrum, check_edges
@@ -254,47 +251,3 @@ def cevns_spectrum(
         weak_mixing_angle=weak_mixing_angle,
         magnetic_moment_bohr=magnetic_moment_bohr,
     )
-
-
-def reactor_members(
-    spectrum: Spectrum,
-    *,
-    n_members: int,
-    rng: np.random.Generator,
-    target: str,
-    power_GW: Sequence[float],
-    distance_m: Sequence[float],
-    low_energy_flux: LowEnergyFlux = "kopeikin",
-    yield_errors: Mapping[str, float] = HUBER_MUELLER_YIELD_ERRORS,
-    low_energy_error: float | None = None,
-) -> dict[str, NDArray[np.float64]]:
-    r"""Return members of a reactor spectrum: counts per kg and day by element, (n_members, n) each.
-
-    .. math:: n_r = n + \sum_i \delta_i z_{ri}\, n_i^{> 2\,\mathrm{MeV}} + \delta_0 z_{r0}\, n^{< 2\,\mathrm{MeV}}
-
-    with :math:`n_i` what isotope i brings above 2 MeV, :math:`\delta_i` its error (`HUBER_MUELLER_YIELD_ERRORS`,
-    the same at all energies) and :math:`\delta_0` that of all below 2 MeV (`LOW_ENERGY_ERRORS`); z are standard
-    normal.
-
-    Raises
-    ------
-    InputError
-        As `cevns_spectrum`.
-    """
-    edges = spectrum.energy_edges_eV
-    below = LOW_ENERGY_ERRORS[low_energy_flux] if low_energy_error is None else low_energy_error
-
-    def part(isotope: str | None) -> Spectrum:
-        return cevns_spectrum_of_flux(
-            reactor_part_flux(isotope, power_GW=power_GW, distance_m=distance_m, low_energy_flux=low_energy_flux),
-            target=target,
-            energy_edges_eV=edges,
-        )
-
-    members = {element: np.tile(counts, (n_members, 1)) for element, counts in spectrum.counts_per_kg_day.items()}
-    for isotope in (*PRESSURISED_WATER_FISSION_FRACTIONS, None):
-        error = below if isotope is None else yield_errors[isotope]
-        z = error * rng.normal(size=(n_members, 1))
-        for element, counts in part(isotope).counts_per_kg_day.items():
-            members[element] += z * counts
-    return {element: np.maximum(values, 0.0) for element, values in members.items()}

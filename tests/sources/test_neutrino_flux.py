@@ -1,5 +1,7 @@
 """Neutrino sources beyond the reactor, and how well a reactor is known: against closed forms."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import constants, integrate
@@ -11,7 +13,6 @@ from cascade_driver.sources.cevns import (
     cevns_spectrum,
     cevns_spectrum_of_flux,
     magnetic_strength_cm2,
-    reactor_members,
 )
 from cascade_driver.sources.reactor import (
     HUBER_MUELLER_YIELD_ERRORS,
@@ -110,7 +111,8 @@ def test_the_parts_of_a_reactor_add_up_to_the_whole():
 
 def test_members_of_a_reactor_scatter_by_the_errors_of_its_isotopes():
     spectrum = cevns_spectrum(target="Ge", energy_edges_eV=[150.0, 200.0, 300.0], **AT)
-    members = reactor_members(spectrum, n_members=4000, rng=np.random.default_rng(1), target="Ge", **AT)["Ge"]
+    request = CevnsRequest(kind="cevns", target="Ge", energy_eV=(150.0, 300.0), bins=2, **AT)
+    members = source_members_of(dataclasses.replace(spectrum, source=request), n_members=4000)["Ge"]
     counts = spectrum.counts_per_kg_day["Ge"]
     assert members.mean(axis=0) == pytest.approx(counts, rel=3e-3)
     # above 150 eV on Ge only neutrinos above 2 MeV count: between the smallest and the largest of the errors
