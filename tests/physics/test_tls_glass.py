@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from papers import TABLE_II
 
-from cascade_driver.relaxation.tls.density import TABLE_II, PowerLawDensity, fit_density
+from cascade_driver.relaxation.tls.density import PowerLawDensity, fit_density
 from cascade_driver.relaxation.tls.glass import Annealing, Glass
 from cascade_driver.relaxation.tls.properties import local_exponent, specific_heat, thermal_conductivity
 from cascade_driver.relaxation.tls.realisations import GlassRun, GlassSummary, make_realisations, summarise

@@ -8,6 +8,11 @@
 what does give it, or None where nothing printed does. `ELSEWHERE`: numbers that need a simulation, and the test
 that holds them. `OPEN`: numbers for which the paper does not print what they need. Measured numbers and inputs are
 not in the lists.
+
+Slips without a number of their own, in (R): mu b^2/(2 pi) of Eq. 7 is mu b^2/(4 pi) in A4, which is right and in
+the figures; the first equality of Eq. 9 lacks 1/m; Eq. 12 and A14 have rho L exp(-h/(rho L)), of a wrong
+dimension, for rho L exp(-rho L h); Sec. VI names densities of (30, 50, 100 nm)^-2 beside rates for 30, 60 and
+100 nm.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from papers import TABLE_II
 from scipy import constants
 from scipy.optimize import brentq
 
@@ -35,7 +41,6 @@ from cascade_driver.relaxation.film.dynamics import FrequencyForm, ImageForce, I
 from cascade_driver.relaxation.tls import damping
 from cascade_driver.relaxation.tls import properties as glass
 from cascade_driver.relaxation.tls.density import (
-    TABLE_II,
     PowerLawDensity,
     dipolar_gap_density,
     gaussian_density_per_K,

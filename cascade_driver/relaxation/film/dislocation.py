@@ -2,7 +2,6 @@
 
 The model of Romani 2024, *Aluminum Relaxation as the Source of Excess Low Energy Events in Low Threshold
 Calorimeters*, doi:10.48550/arXiv.2406.15425, called "the paper" in the modules of aluminium films.
-`PRINTED_NUMBERS` lists what the paper prints, and whether it follows from the equations that the paper prints.
 """
 
 from __future__ import annotations
@@ -21,52 +20,6 @@ from scipy.integrate import quad
 from cascade_driver.errors import InputError
 from cascade_driver.schema import parameters
 from cascade_driver.units import PS_PER_S, HBAR_eV_s, eV_PER_AMU_A2_PS2
-
-#: (what, printed, which reading gives it). The tests go through all of them.
-PRINTED_NUMBERS = (
-    (
-        "Eq. 1: mu b alpha of a Lomer-Cottrell lock",
-        "6 GPa nm",
-        "alpha = 0.8 is in it: 0.8 x 26 GPa x 0.286 nm = 5.9",
-    ),
-    ("Eq. 3: Gamma", "900", "a = cubic lattice constant 0.405 nm: 920; nearest neighbours would give 650"),
-    ("Sec. IV: eta that relaxes within an experiment", "0.05", "follows: ln(nu_D x 1 week)/900 = 0.048"),
-    ("Sec. III: path that relaxes 4e-3 at 1e10/cm2", "100 nm", "follows: eps/(rho b) = 140 nm"),
-    (
-        "Eq. 7: image force",
-        "mu b^2/(2 pi)",
-        "does not agree with A4 (4 pi), which is right and used for the figures",
-    ),
-    ("Eq. A1: factor in W", "-4", "belongs to Eq. 7; with the force of A4 it is -2"),
-    ("Eq. 9: first equality", "sqrt(dF/dx)", "lacks 1/m; the second equality has it"),
-    ("Eq. 12, A14: Pr(h)", "rho L exp(-h/(rho L))", "wrong dimension; rho L exp(-rho L h)"),
-    ("App. A: shear modulus of the film", "25 GPa", "the published figures have 26 GPa"),
-    ("App. A: speed of sound", "3040 m/s", "follows: sqrt(mu/rho) with 25 GPa; 26 GPa would give 3104"),
-    (
-        "Fig. 5: supersonic from a start of",
-        "65 nm",
-        "follows for the 45 MPa of Fig. 3: 65.3 nm with 26 GPa (63.2 with 25); 47 nm at 60, 126 nm at 25 MPa",
-    ),
-    (
-        "Sec. V: share of above-gap energy into the crystal",
-        "80 to 90 %",
-        "follows at 45 MPa for 50 to 100 nm; 68 % at 20 nm",
-    ),
-    (
-        "Sec. V: share of the stored energy above the gap in the crystal",
-        "15 %",
-        "follows for the fastest subsonic start at 45 MPa (14.7 %); no upper bound: 13 % in Fig. 3, 22 % far out, "
-        "24 % at 60 MPa",
-    ),
-    ("Sec. VI: densities", "(30, 50, 100 nm)^-2", "the rates beside them and Fig. 6 are for 30, 60 and 100 nm"),
-    (
-        "Sec. VI: rates of non-zero events after a week at 30, 60, 100 nm",
-        "6.0, 16.2, 16.4 mHz/mm2",
-        "not from Eq. 1-16, which give 33, 33 and 25: the angle is uniform and its cosine multiplies the stress "
-        "(StressSampling.PROGRAM), starts count in steps of 2.5 nm from 12.5 nm, stresses below 25 MPa emit as at "
-        "25 MPa, 26 GPa, non-zero is above 0.01 eV: 5.9, 16.2 and 16.4",
-    ),
-)
 
 _NM_PER_A = 0.1
 _UM2_PER_MM2 = 1e6

@@ -24,28 +24,6 @@ from cascade_driver.errors import FitError, InputError
 #: Bins of the counted density: 40 per decade from 1 mK to 1000 K, and one below. A bin is 6 % wide.
 EDGES_K: NDArray[np.float64] = np.concatenate([[0.0], np.geomspace(1e-3, 1e3, 241)])
 
-#: Table II of the paper: J_0 in K -> rows of T in K, B (in 1/K at 1 K), mu.
-TABLE_II = {
-    2.0: (
-        (0.1, 0.0118, 0.103),
-        (0.2, 0.0126, 0.119),
-        (0.4, 0.0133, 0.122),
-        (0.5, 0.0135, 0.127),
-        (0.6, 0.0137, 0.126),
-        (0.8, 0.0140, 0.104),
-        (1.0, 0.0142, 0.118),
-    ),
-    3.0: (
-        (0.1, 0.0077, 0.081),
-        (0.2, 0.0090, 0.141),
-        (0.4, 0.0097, 0.151),
-        (0.5, 0.0100, 0.152),
-        (0.6, 0.0102, 0.152),
-        (0.8, 0.0105, 0.165),
-        (1.0, 0.0108, 0.158),
-    ),
-}
-
 #: Gauss-Legendre nodes per bin where a fitted density is integrated over bins.
 _NODES = 4
 

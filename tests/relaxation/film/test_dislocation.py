@@ -11,7 +11,6 @@ from cascade_driver.relaxation.film.dislocation import (
     ALUMINIUM,
     COPPER,
     GOLD,
-    PRINTED_NUMBERS,
     Film,
     Tunnelling,
     critical_stress_MPa,
@@ -146,11 +145,6 @@ def test_copper_and_gold_have_moduli_and_speeds_of_their_crystals():
 
 def test_hill_modulus_of_an_isotropic_crystal_is_c44():
     assert hill_shear_modulus_GPa(c11_GPa=3.0, c12_GPa=1.0, c44_GPa=1.0) == pytest.approx(1.0, rel=1e-14)
-
-
-def test_printed_numbers_have_a_reading_each():
-    assert all(len(row) == 3 and all(row) for row in PRINTED_NUMBERS)
-    assert len({what for what, _, _ in PRINTED_NUMBERS}) == len(PRINTED_NUMBERS)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def background(**changes):
 
 
 def test_printed_rates_follow_from_the_reading_of_the_published_program():
-    # 6.0, 16.2 and 16.4 mHz/mm2 for 30, 60 and 100 nm (PRINTED_NUMBERS): rows of 2.5 MPa from 25 MPa, the next row
+    # 6.0, 16.2 and 16.4 mHz/mm2 for 30, 60 and 100 nm (Sec. VI): rows of 2.5 MPa from 25 MPa, the next row
     # above a stress; starts every 2.5 nm above 10 nm; stress from a uniform angle; above 0.01 eV. Printed
     # and sampled to 0.8 % each.
     interface = Interface(metal=dataclasses.replace(ALUMINIUM, shear_modulus_GPa=26.0))

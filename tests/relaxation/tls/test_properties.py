@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from papers import TABLE_II
 from scipy import integrate, stats
 
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.relaxation.tls import properties as tls
 from cascade_driver.relaxation.tls.density import (
     EDGES_K,
-    TABLE_II,
     CountedDensity,
     PowerLawDensity,
     dipolar_gap_density,
