@@ -1,15 +1,31 @@
-"""From a knocked-on atom to the spectrum that a cryogenic detector really records."""
+"""From a knocked-on atom to the spectrum that a cryogenic detector really records.
 
-from __future__ import annotations
+    >>> import cascade_driver as cd
+    >>> recoils = cd.dark_matter(
+    ...     "CaWO4", mass_GeV=2, cross_section_cm2=1e-40, energy_eV=(1, 150), bins=149
+    ... )
+    >>> model = cd.load_model("cawo4-published")
+    >>> seen = cd.observe(recoils, model, detector=cd.Detector(resolution_eV=3, threshold_eV=20))
+    >>> seen
+    <Observed: dark matter, 2 GeV, 1e-40 cm², on CaWO4, by cawo4-published (qualitative), ...>
 
-#: Of the installed distribution; see `version`.
-__version__: str
+Campaigns: `run`, `open_run`; one cascade: `run_cascade`, `crystal`, `load_potential`, `calculator`,
+`check_potential`; models: `load_model`, `fit_stored_energy_model`; spectra: `dark_matter`, `reactor`, `solar`,
+`monoenergetic`, `capture`, `read_spectrum`, `observe`, `fit_spectrum_lines`; what relaxes later: `film`, `tls`,
+`debris`; beside them `plot` and `training`. All else may change without notice.
+"""
+
+from typing import Any
+
+import lazy_loader
+
+_offered, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
-def __getattr__(name: str) -> str:
-    """Look the version up when it is asked for: it costs a look at the disk."""
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: the package as a whole costs seconds."""
     if name == "__version__":
         from cascade_driver.version import version
 
         return version()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _offered(name)

@@ -36,7 +36,7 @@ from cascade_driver.spectra.correction import species_of_elements
 from cascade_driver.spectra.daily_modulation import DailyModulation, daily_modulation
 from cascade_driver.spectra.ensemble import Ensemble, campaign_ensemble, with_potentials
 from cascade_driver.spectra.ensemble_content import ensemble_content, ensemble_of
-from cascade_driver.spectra.observe import KnownModel, check_crystal
+from cascade_driver.spectra.observe import check_crystal
 from cascade_driver.spectra.recoil_direction import laboratory_velocity_km_s
 
 #: Names of files in a run directory.
@@ -256,15 +256,14 @@ def model_of_file(given: str, *, assumptions: CaWO4Assumptions | None = None) ->
     return load_stored_energy_model(given, assumptions=assumptions)
 
 
-def known_model(
-    given: Sequence[str],
-    *,
+def load_model(
+    *given: str | Path,
     assumptions: CaWO4Assumptions | None = None,
     assumption_error: float = ASSUMPTION_ERROR,
     direction: Direction | None = None,
     angular_width_deg: float = 15.0,
-) -> KnownModel:
-    """Return the first of some models with its errors; the others are the same with other potentials.
+) -> StoredEnergyModel:
+    """Return a stored-energy model with its errors; further ones are the same with other potentials.
 
     A run, and its model file, brings the bootstrap of its cascades, the covariance of its fits and its alternative
     shapes; a published model draws of what it assumes. The distances of all further ones from the first are the
@@ -273,9 +272,9 @@ def known_model(
 
     Parameters
     ----------
-    given : sequence of str
-        Run directories, model files or names of published models. Those that the input of the first one names as
-        `potential_runs` count as well.
+    *given : str or pathlib.Path
+        A run directory, a model file or the name of a published model, and further ones. Those that the input of
+        the first one names as `potential_runs` count as well.
     assumptions : CaWO4Assumptions, optional
         Of the published model.
     assumption_error : float
@@ -293,11 +292,12 @@ def known_model(
     FitError
         If a run does not allow a fit.
     """
-    first, *others = given
-    paths = [name if name in PUBLISHED_MODELS else Path(name).resolve() for name in given]
-    if twice := [name for name, path in zip(given, paths, strict=True) if paths.count(path) > 1]:
+    names = [str(one) for one in given]
+    first, *others = names
+    paths = [name if name in PUBLISHED_MODELS else Path(name).resolve() for name in names]
+    if twice := [name for name, path in zip(names, paths, strict=True) if paths.count(path) > 1]:
         raise InputError(f"{twice[0]}: given twice as a model; each potential counts once")
-    if direction is not None and (files := [name for name in given if not names_a_run(name)]):
+    if direction is not None and (files := [name for name in names if not names_a_run(name)]):
         raise InputError(
             f"{files[0]}: only the cascades of a run directory know directions; give one in its place"
         )
@@ -326,7 +326,7 @@ def known_model(
         drawn = assumption_replicas(assumptions, relative_error=assumption_error, rng=rng)
         note = f"{first}: each assumed number varies by {assumption_error:.0%}, the printed means not at all"
         ensemble = dataclasses.replace(ensemble, assumptions={"W": drawn}, notes=(note,))
-    return KnownModel(model=model, ensemble=with_potentials(ensemble, model, potentials))
+    return dataclasses.replace(model, uncertainty=ensemble_content(with_potentials(ensemble, model, potentials)))
 
 
 def modulation_of_run(

@@ -33,10 +33,30 @@ def _from_above_zero(request: Any) -> Any:
 
 @parameters
 class DarkMatterRequest:
-    """A dark-matter spectrum: a table `[[spectra]]` with `kind = "dm"`."""
+    """A dark-matter spectrum: a table `[[spectra]]` with `kind = "dm"`.
 
-    kind: Literal["dm"]
-    target: str
+    Attributes
+    ----------
+    target : str
+        Chemical formula.
+    mass_GeV : float
+    cross_section_cm2 : float
+        Of dark matter and one nucleon.
+    mediator_mass_MeV : float, optional
+        Of a light mediator; by default a contact interaction.
+    coupling : {'independent', 'proton_spin', 'neutron_spin'}
+        Spin-independent, or to the spin of protons or neutrons alone.
+    date : datetime.date, optional
+        For the Earth's velocity on that day; by default its average over the year.
+    energy_eV : (float, float)
+        Lowest and highest recoil energy.
+    bins : int
+    logarithmic : bool
+        Bins of equal ratio instead of equal width.
+    """
+
+    kind: Literal["dm"] = "dm"
+    target: str = Field(kw_only=False)
     mass_GeV: float = Field(gt=0)
     cross_section_cm2: float = Field(gt=0)
     mediator_mass_MeV: float | None = Field(default=None, gt=0)
@@ -78,8 +98,8 @@ class CevnsRequest:
         Bins of equal ratio instead of equal width.
     """
 
-    kind: Literal["cevns"]
-    target: str
+    kind: Literal["cevns"] = "cevns"
+    target: str = Field(kw_only=False)
     source: Literal["reactor", "solar", "mono"] = "reactor"
     power_GW: tuple[float, ...] = ()
     distance_m: tuple[float, ...] = ()
@@ -143,8 +163,8 @@ class CaptureRequest:
     bins : int
     """
 
-    kind: Literal["capture"]
-    target: str
+    kind: Literal["capture"] = "capture"
+    target: str = Field(kw_only=False)
     neutron_flux_cm2_s: float = Field(gt=0)
     gamma_timing: Literal["in_flight", "prompt", "slow"] = "in_flight"
     unknown_lifetime: Literal["single_particle", "prompt", "slow"] = "single_particle"

@@ -7,10 +7,10 @@ import difflib
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from ase.data import atomic_numbers
@@ -23,6 +23,9 @@ from cascade_driver.request import AnySpectrumRequest, SpectrumRequest
 from cascade_driver.schema import build, canonical_json, parameters, plain
 from cascade_driver.table import Table, read_table
 from cascade_driver.units import EV_PER_KEV
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Key of the only rate of a spectrum that is not resolved by element.
 UNRESOLVED = ""
@@ -96,6 +99,49 @@ def check_edges(
             f"({edges[index]:g} eV); bin edges must increase, sort them and drop repeated ones."
         )
     return edges
+
+
+@dataclass(frozen=True)
+class _AxisTraits:
+    """Of UHI: what kind of axis it is."""
+
+    circular: bool = False
+    discrete: bool = False
+
+
+class EnergyAxis:
+    """An axis of energies in eV as UHI (`PlottableAxis`) has it: a sequence of bins (low, high).
+
+    Parameters
+    ----------
+    edges_eV : (n + 1,) float
+    name : str
+    """
+
+    traits = _AxisTraits()
+
+    def __init__(self, edges_eV: NDArray[np.float64], *, name: str) -> None:
+        self.edges = edges_eV
+        self.name = name
+        self.label = f"{name.removesuffix('_eV').replace('_', ' ')} (eV)"
+
+    def __len__(self) -> int:
+        """Return how many bins there are."""
+        return len(self.edges) - 1
+
+    def __getitem__(self, index: int) -> tuple[float, float]:
+        """Return the edges of one bin in eV."""
+        return float(self.edges[:-1][index]), float(self.edges[1:][index])
+
+    def __iter__(self) -> Iterator[tuple[float, float]]:
+        """Yield the edges of each bin in eV."""
+        return zip(map(float, self.edges[:-1]), map(float, self.edges[1:]), strict=True)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the bins are the same."""
+        return isinstance(other, EnergyAxis) and np.array_equal(self.edges, other.edges)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @parameters
@@ -245,6 +291,55 @@ class Spectrum:
         """Counts of all elements in all bins."""
         return float(np.sum(self.total_rate_per_kg_day_keV * self.bin_widths_keV))
 
+    def __repr__(self) -> str:
+        """Return one line: which energy, how many bins, which elements, how many counts."""
+        low, *_, high = self.energy_edges_eV
+        return (
+            f"<Spectrum of {self.energy_kind} energy, {len(self.energy_centers_eV)} bins from {low:g} to {high:g} "
+            f"eV, {', '.join(self.elements) or 'not resolved'}, {self.total_counts_per_kg_day:.4g} counts/(kg d)>"
+        )
+
+    def write(self, path: Path | str) -> None:
+        """Write it as CSV, see `write_spectrum`."""
+        write_spectrum(self, path)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the rate, in all and by element, into these axes of matplotlib or into new ones; return them."""
+        from cascade_driver.plot import draw_spectrum
+
+        return draw_spectrum(self, ax)
+
+    # What follows is the protocol by which `hist`, `mplhep` and others take it (UHI, `PlottableHistogram`).
+
+    @property
+    def kind(self) -> str:
+        """Of UHI: the bins hold counts."""
+        return "COUNT"
+
+    @property
+    def axes(self) -> tuple[EnergyAxis]:
+        """Of UHI: the one axis, of energy in eV."""
+        return (EnergyAxis(self.energy_edges_eV, name=f"{self.energy_kind}_energy_eV"),)
+
+    def values(self) -> NDArray[np.float64]:
+        """Of UHI: (n,) counts of all elements per kg and day."""
+        return self.total_rate_per_kg_day_keV * self.bin_widths_keV
+
+    def variances(self) -> None:
+        """Of UHI: there are none; an expected spectrum is no sample."""
+
+    def counts(self) -> NDArray[np.float64]:
+        """Of UHI: (n,) as `values`."""
+        return self.values()
+
+    def _to_boost_histogram_(self) -> Any:
+        """Of boost-histogram: what `hist.Hist(spectrum)` asks for."""
+        import boost_histogram
+
+        made = boost_histogram.Histogram(boost_histogram.axis.Variable(self.energy_edges_eV))
+        made[...] = self.values()
+        return made
+
     @classmethod
     def from_counts(
         cls,
@@ -295,6 +390,8 @@ def rebin(spectrum: Spectrum, energy_edges_eV: ArrayLike) -> Spectrum:
         If the new edges are not bin edges.
     """
     new = check_edges(energy_edges_eV)
+    if np.array_equal(new, spectrum.energy_edges_eV):
+        return spectrum  # to the last digit
     rates = {
         element: overlap_counts(rate, spectrum.energy_edges_eV, new) / np.diff(new)
         for element, rate in spectrum.rate_per_kg_day_keV.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from cascade_driver.analysis.distribution import (
 from cascade_driver.analysis.empirical_law import EmpiricalDistribution, empirical_distribution
 from cascade_driver.analysis.estimation import REFUSED
 from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
+from cascade_driver.analysis.response import Response, binned_response, rising_edges
 from cascade_driver.errors import CascadeError, FitError, InputError, RecordError
 from cascade_driver.files import text_of, write_file
 from cascade_driver.simulation.record import CascadeTable
@@ -75,7 +77,7 @@ class SpeciesModel:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class StoredEnergyModel:
     r"""The energy that recoils leave in the crystal, for every species that was simulated.
 
@@ -112,6 +114,19 @@ class StoredEnergyModel:
     extrapolate: bool = False
     other_crystal: bool = False
     uncertainty: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        """Return one line: its name, its status, which recoils it knows."""
+        known = ", ".join(
+            f"{name} {one.minimum_recoil_energy_eV:g} to {one.maximum_recoil_energy_eV:g} eV"
+            for name, one in self.species.items()
+        )
+        return f"<StoredEnergyModel: {self.name} ({self.status}), {known}>"
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook, with the notes."""
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        return f"<p>{html.escape(repr(self)[1:-1])}</p><ul>{notes}</ul>"
 
     @property
     def name(self) -> str:
@@ -172,6 +187,52 @@ class StoredEnergyModel:
                 "simulate lower, or ask for it (--extrapolate; extrapolate = true)"
             )
         return model
+
+    def response(
+        self,
+        species: str,
+        recoil_edges_eV: ArrayLike,
+        *,
+        observed_edges_eV: ArrayLike | None = None,
+        extrapolate: bool = False,
+    ) -> Response:
+        """Return the response of one species in bins: P(E_obs given E_R), whose columns sum to 1.
+
+        Parameters
+        ----------
+        species : str
+        recoil_edges_eV : (n + 1,) float
+        observed_edges_eV : (m + 1,) float, optional
+            By default the recoil edges, extended down to zero (`observed_edges`).
+        extrapolate : bool
+            Use the model outside the simulated range, even if it does not say so itself; see `check_range`.
+
+        Raises
+        ------
+        InputError
+            If the species is unknown, edges are unfit, or the simulated range is left.
+
+        Examples
+        --------
+        >>> from cascade_driver.analysis.published import cawo4_published
+        >>> loss = cawo4_published().response("W", [40, 80, 120])
+        >>> loss.matrix.sum(axis=0)
+        array([1., 1.])
+        """
+        edges = rising_edges(recoil_edges_eV, name="recoil_edges_eV")
+        one = self.check_range(
+            species,
+            minimum_eV=float(edges[0]),
+            maximum_eV=float(edges[-1]),
+            extrapolate=extrapolate or self.extrapolate,
+        )
+        return binned_response(
+            species,
+            defect_probability=one.defect_probability,
+            distribution=one.distribution,
+            recoil_edges_eV=edges,
+            observed_edges_eV=observed_edges_eV,
+        )
 
     def sample(
         self,

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
+from cascade_driver.analysis.defect_probability import FermiProbability
+from cascade_driver.analysis.distribution import StoredEnergyDistribution
+from cascade_driver.analysis.empirical_law import EmpiricalDistribution
 from cascade_driver.errors import InputError
 
 #: Gauss-Legendre nodes per segment of a recoil bin; a segment is never longer than the sharpest width in
@@ -19,6 +21,9 @@ MOST_PIECES = 64
 
 #: Recoil energies worked on at a time: bounds the memory at a few times this many times the observed bins.
 NODES_AT_A_TIME = 512
+
+#: What is stored if something is, given the recoil energy.
+StoredLaw = StoredEnergyDistribution | EmpiricalDistribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +55,7 @@ class Response:
 
     def __post_init__(self) -> None:
         for name in ("recoil_edges_eV", "observed_edges_eV"):
-            _checked_edges(getattr(self, name), name=name)
+            rising_edges(getattr(self, name), name=name)
         shape = (len(self.observed_edges_eV) - 1, len(self.recoil_edges_eV) - 1)
         if self.matrix.shape != shape:
             raise InputError(f"response of shape {self.matrix.shape} for {shape} bins: shape and edges must agree")
@@ -59,7 +64,14 @@ class Response:
             raise InputError("every column of a response must be a probability: not negative, with sum 1")
 
 
-def _checked_edges(edges: ArrayLike, *, name: str) -> NDArray[np.float64]:
+def rising_edges(edges: ArrayLike, *, name: str) -> NDArray[np.float64]:
+    """Return bin edges (n + 1,) in eV as an array.
+
+    Raises
+    ------
+    InputError
+        If they are fewer than two, not finite, or do not rise; `name` is what the message calls them.
+    """
     array = np.array(edges, dtype=np.float64)
     if array.ndim != 1 or len(array) < 2 or not np.all(np.isfinite(array)) or not np.all(np.diff(array) > 0):
         raise InputError(f"{name} must be two or more finite energies in rising order")
@@ -87,7 +99,7 @@ def observed_edges(recoil_edges_eV: ArrayLike) -> NDArray[np.float64]:
     >>> observed_edges([25.0, 35.0, 50.0])
     array([ 0.,  5., 15., 25., 35., 50.])
     """
-    edges = _checked_edges(recoil_edges_eV, name="recoil_edges_eV")
+    edges = rising_edges(recoil_edges_eV, name="recoil_edges_eV")
     if edges[0] < 0:
         raise InputError(f"recoil_edges_eV begin at {edges[0]:g} eV: recoil energies are not negative")
     width = edges[1] - edges[0]
@@ -107,7 +119,7 @@ def identity_response(species: str, *, recoil_edges_eV: ArrayLike) -> Response:
     InputError
         If the edges do not rise from zero or more.
     """
-    edges = _checked_edges(recoil_edges_eV, name="recoil_edges_eV")
+    edges = rising_edges(recoil_edges_eV, name="recoil_edges_eV")
     below = observed_edges(edges)
     n = len(edges) - 1
     return Response(
@@ -118,21 +130,23 @@ def identity_response(species: str, *, recoil_edges_eV: ArrayLike) -> Response:
     )
 
 
-def _cut(recoil: NDArray[np.float64], observed: NDArray[np.float64], model: SpeciesModel) -> NDArray[np.float64]:
+def _cut(
+    recoil: NDArray[np.float64], observed: NDArray[np.float64], probability: FermiProbability, stored: StoredLaw
+) -> NDArray[np.float64]:
     """Return recoil energies between which everything is smooth and no bin border lies."""
     edges = np.concatenate([recoil, observed])
-    kinks = np.array([model.distribution.lowest_energy_eV, model.defect_probability.half_energy_eV])
+    kinks = np.array([stored.lowest_energy_eV, probability.half_energy_eV])
     # 1e-9: a kink this close to an edge makes no segment of its own
     apart = np.abs(kinks[:, None] - edges).min(axis=1) > 1e-9 * recoil[-1]
     kinks = np.concatenate([edges, kinks[apart]])
     cuts = np.unique(kinks[(kinks >= recoil[0]) & (kinks <= recoil[-1])])
-    width = model.defect_probability.width_eV
-    left, right = model.distribution.widths_at(cuts)
+    width = probability.width_eV
+    left, right = stored.widths_at(cuts)
     sharpest = np.minimum(left, right)
     sharpest = np.minimum(sharpest[1:], sharpest[:-1])
     if width > 0:
-        near = (cuts[1:] > model.defect_probability.half_energy_eV - 40 * width) & (
-            cuts[:-1] < model.defect_probability.half_energy_eV + 40 * width
+        near = (cuts[1:] > probability.half_energy_eV - 40 * width) & (
+            cuts[:-1] < probability.half_energy_eV + 40 * width
         )
         sharpest = np.where(near, np.minimum(sharpest, width), sharpest)
     pieces = np.ceil(np.minimum(np.diff(cuts), MOST_PIECES * sharpest) / sharpest).astype(int)
@@ -141,13 +155,13 @@ def _cut(recoil: NDArray[np.float64], observed: NDArray[np.float64], model: Spec
     )
 
 
-def response(
-    model: StoredEnergyModel,
+def binned_response(
     species: str,
     *,
+    defect_probability: FermiProbability,
+    distribution: StoredLaw,
     recoil_edges_eV: ArrayLike,
     observed_edges_eV: ArrayLike | None = None,
-    extrapolate: bool = False,
 ) -> Response:
     r"""Return the response of one species in bins.
 
@@ -165,32 +179,30 @@ def response(
 
     Parameters
     ----------
-    model : StoredEnergyModel
     species : str
+        Its name in the response.
+    defect_probability : FermiProbability
+    distribution : StoredEnergyDistribution or EmpiricalDistribution
+        Of what is stored, if something is.
     recoil_edges_eV : (n + 1,) float
     observed_edges_eV : (m + 1,) float, optional
         By default those of `observed_edges`: the recoil edges, extended down to zero. Others must begin at
         zero or below and reach the last recoil edge: else counts would be lost.
-    extrapolate : bool
-        Use the model outside the simulated range; see `StoredEnergyModel.check_range`.
 
     Raises
     ------
     InputError
-        If the species is unknown, edges are unfit, or the simulated range is left.
+        If edges are unfit.
     """
-    recoil = _checked_edges(recoil_edges_eV, name="recoil_edges_eV")
+    recoil = rising_edges(recoil_edges_eV, name="recoil_edges_eV")
     lowest = observed_edges(recoil)
-    observed = lowest if observed_edges_eV is None else _checked_edges(observed_edges_eV, name="observed_edges_eV")
+    observed = lowest if observed_edges_eV is None else rising_edges(observed_edges_eV, name="observed_edges_eV")
     if observed[0] > 0 or observed[-1] < recoil[-1]:
         raise InputError(
             f"observed_edges_eV from {observed[0]:g} to {observed[-1]:g} eV would lose counts: they must "
             f"begin at 0 and reach {recoil[-1]:g} eV, or be left out"
         )
-    one = model.check_range(
-        species, minimum_eV=float(recoil[0]), maximum_eV=float(recoil[-1]), extrapolate=extrapolate
-    )
-    cuts = _cut(recoil, observed, one)
+    cuts = _cut(recoil, observed, defect_probability, distribution)
     node, node_weight = np.polynomial.legendre.leggauss(NODES_PER_SEGMENT)
     half = np.diff(cuts)[:, None] / 2
     energy = (cuts[:-1, None] + half * (1 + node)).ravel()
@@ -198,13 +210,13 @@ def response(
     column = np.repeat(np.searchsorted(recoil, cuts[:-1], side="right") - 1, NODES_PER_SEGMENT)
     share = (half * node_weight).ravel() / np.diff(recoil)[column]
     matrix = np.zeros((len(observed) - 1, len(recoil) - 1))
-    probability = one.defect_probability(energy)
+    probability = defect_probability(energy)
     row = np.repeat(np.searchsorted(observed, cuts[:-1], side="right") - 1, NODES_PER_SEGMENT)
     np.add.at(matrix, (row, column), share * (1 - probability))
     damaging = np.flatnonzero(probability > 0)
     for start in range(0, len(damaging), NODES_AT_A_TIME):
         at = damaging[start : start + NODES_AT_A_TIME]
-        reached = one.distribution.cumulative(energy[at] - observed[:, None], energy[at])
+        reached = distribution.cumulative(energy[at] - observed[:, None], energy[at])
         part = np.maximum(reached[:-1] - reached[1:], 0.0) * (share[at] * probability[at])
         first = np.flatnonzero(np.diff(column[at], prepend=-1))
         matrix[:, column[at][first]] += np.add.reduceat(part, first, axis=1)

@@ -28,6 +28,7 @@ from cascade_driver.campaign.index import Row
 from cascade_driver.campaign.rundir import PASSING_TROUBLE, disk_error
 from cascade_driver.campaign.task import Task, Workshop
 from cascade_driver.errors import CascadeError, RecordError, SchemaError
+from cascade_driver.simulation.apart import without_main
 
 #: How a task ended: done; its process died; it took too long; a starting state is damaged; the machine or its file
 #: system was out of order for a while; the campaign cannot go on; the program is wrong.
@@ -122,7 +123,8 @@ class ProcessSlots:
             target=_in_child, kwargs={"workshop": self._workshop, "task": task, "answer": child_end, "log": log}
         )
         try:
-            process.start()
+            with without_main():
+                process.start()
         finally:
             child_end.close()
         self._jobs[process.sentinel] = _Job(

@@ -490,9 +490,9 @@ def _write_requested(chosen: argparse.Namespace, *, kind: Literal["dm", "cevns",
         write_spectrum(spectrum, chosen.out)
         _print_notes(spectrum.notes)
     else:
-        from cascade_driver.models import known_model
+        from cascade_driver.models import load_model
 
-        spectrum = _write_observed(observe(request, known_model(chosen.model), **_ways(chosen)), chosen.out)
+        spectrum = _write_observed(observe(request, load_model(*chosen.model), **_ways(chosen)), chosen.out)
     total = float(spectrum.total_counts_per_kg_day)
     low, high = chosen.energy_eV
     print(f"{chosen.out}: {total:.6g} counts per kg and day between {low:g} and {high:g} eV")
@@ -541,10 +541,7 @@ def _ways(chosen: argparse.Namespace) -> dict[str, Any]:
 
 def _write_observed(found: Observed, path: Path) -> Spectrum:
     """Write what is observed with its bands, say what a reader must know, and return it."""
-    from cascade_driver.spectrum import write_spectrum
-
-    spectrum = found.observed_in_same_bins
-    write_spectrum(spectrum, path, bands=found.bands.limits() if found.bands else None)
+    found.write(path)
     _print_notes(found.notes)
     if found.status == "qualitative":
         print("note: the model is qualitative", file=sys.stderr)
@@ -552,7 +549,7 @@ def _write_observed(found: Observed, path: Path) -> Spectrum:
         low, high = found.range_eV
         for line in found.bands.diagnosis(low_eV=low, high_eV=high):
             print(line)
-    return spectrum
+    return found.observed_in_same_bins
 
 
 def _print_notes(notes: Sequence[str]) -> None:
@@ -571,18 +568,18 @@ def _correct(chosen: argparse.Namespace) -> int:
         )
     recoil = read_spectrum(Path(file))  # before what takes seconds: a wrong file is told at once
     from cascade_driver.analysis.published import CaWO4Assumptions
-    from cascade_driver.models import known_model
+    from cascade_driver.models import load_model
     from cascade_driver.spectra.observe import observe
 
     names = ("half_energy_eV", "width_eV", "sigma_81_eV", "sigma_160_eV")
     assumed = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
-    known = known_model(
-        models,
+    model = load_model(
+        *models,
         assumptions=CaWO4Assumptions(**assumed) if assumed else None,
         assumption_error=chosen.assumption_error,
         direction=chosen.direction,
         angular_width_deg=chosen.angular_width_deg,
     )
-    observed = _write_observed(observe(recoil, known, **_ways(chosen)), chosen.out)
+    observed = _write_observed(observe(recoil, model, **_ways(chosen)), chosen.out)
     print(f"{chosen.out}: {float(observed.total_counts_per_kg_day):.6g} counts per kg and day")
     return 0

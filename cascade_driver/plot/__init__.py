@@ -14,7 +14,7 @@ from cascade_driver.plot.relaxation import (
     tls_damping_figure,
     tls_density_figure,
 )
-from cascade_driver.plot.spectra import calibration_figure, spectra_figure
+from cascade_driver.plot.spectra import calibration_figure, draw_observed, draw_spectrum, spectra_figure
 from cascade_driver.plot.stored_energy import (
     defect_probability_figure,
     direction_figure,
@@ -29,6 +29,8 @@ __all__ = [
     "debris_figure",
     "defect_probability_figure",
     "direction_figure",
+    "draw_observed",
+    "draw_spectrum",
     "film_motion_figure",
     "film_overlay_figure",
     "film_phonons_figure",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cascade_driver.relaxation.debris.systems import Debris, MeanRelease
     from cascade_driver.relaxation.film.dynamics import Interface, Release, Trajectory
     from cascade_driver.relaxation.film.spectrum import FilmSpectrum
+from cascade_driver.plot.spectra import RATE_LABEL
 from cascade_driver.plot.style import (
     BAND_ALPHA,
     DATA_COLOUR,
@@ -153,7 +154,7 @@ def film_overlay_figure(film: Spectrum, others: Sequence[tuple[str, Spectrum]]) 
     axes.set_ylim(lowest / 10 ** (RATE_DECADES - 2), 3 * max(tops))
     axes.set_xlim(0, float(max(one.energy_edges_eV[-1] for _, one in drawn)))
     axes.set_xlabel("observed energy (eV)")
-    axes.set_ylabel(r"rate (kg$^{-1}$ d$^{-1}$ keV$^{-1}$)")
+    axes.set_ylabel(RATE_LABEL)
     legend(axes)
     return finished(figure)
 

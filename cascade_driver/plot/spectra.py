@@ -42,6 +42,10 @@ from cascade_driver.units import EV_PER_KEV
 #: The band of the ratio that is marked.
 RATIO_BAND = 0.1
 
+NOTHING_STORED = "nothing stored"
+
+RATE_LABEL = r"rate (kg$^{-1}$ d$^{-1}$ keV$^{-1}$)"
+
 
 @styled
 def spectra_figure(
@@ -115,12 +119,67 @@ def spectra_figure(
     _limit_spectra(upper, lower, drawn, logarithmic_energy=logarithmic_energy, range_eV=range_eV)
     for axes in (upper, lower):
         dress(axes)
-    upper.set_ylabel(r"rate (kg$^{-1}$ d$^{-1}$ keV$^{-1}$)")
+    upper.set_ylabel(RATE_LABEL)
     lower.set_ylabel("observed\n/ expected")
     lower.set_xlabel("recoil or observed energy (eV)")
     figure.legend(handles=handles, loc="outside upper left", handlelength=2.4, frameon=False)
     mark(upper, potential_status)
     return finished(figure)
+
+
+def draw_spectrum(spectrum: Spectrum, ax: Axes | None = None) -> Axes:
+    """Draw the rate of a spectrum, in all and by element, into axes or into new ones; return them."""
+    axes = ax or _new_axes()
+    edges = spectrum.energy_edges_eV
+    axes.stairs(spectrum.total_rate_per_kg_day_keV, edges, baseline=None, label="all")
+    for element in spectrum.elements if len(spectrum.elements) > 1 else ():
+        rate = spectrum.rate_per_kg_day_keV[element]
+        axes.stairs(rate, edges, baseline=None, linewidth=0.8, label=element)
+    return _named(axes, f"{spectrum.energy_kind} energy (eV)")
+
+
+def draw_observed(pair: Observed, ax: Axes | None = None) -> Axes:
+    """Draw rates without and with the loss to stored energy, and the band, into axes or new ones; return them.
+
+    Where recoils beyond the range are missing the line is pale.
+    """
+    axes = ax or _new_axes()
+    before = sum(patch.get_label() == NOTHING_STORED for patch in axes.patches)
+    colour = PAIR_COLOURS[before % len(PAIR_COLOURS)]
+    edges = pair.expected.energy_edges_eV
+    expected = pair.expected.total_rate_per_kg_day_keV
+    observed = pair.observed_in_same_bins.total_rate_per_kg_day_keV
+    axes.stairs(expected, edges, baseline=None, color=colour, linestyle=(0, (4, 1.5)), label=NOTHING_STORED)
+    shown = np.where(pair.is_complete, observed, np.nan)
+    axes.stairs(shown, edges, baseline=None, color=colour, label=as_drawn(pair.title))
+    if not pair.is_complete.all():
+        axes.stairs(np.where(pair.is_complete, np.nan, observed), edges, baseline=None, color=colour, alpha=0.3)
+    if pair.bands is not None:
+        total = pair.bands.total
+        axes.stairs(
+            np.where(pair.is_complete, total.upper_per_kg_day_keV, np.nan),
+            edges,
+            baseline=total.lower_per_kg_day_keV,
+            fill=True,
+            color=colour,
+            alpha=BAND_ALPHA,
+            linewidth=0,
+        )
+    return _named(axes, "recoil or observed energy (eV)")
+
+
+def _new_axes() -> Axes:
+    """Return axes of a figure that notebooks and `plt.show()` show."""
+    from matplotlib import pyplot
+
+    return pyplot.subplots(layout="constrained")[1]
+
+
+def _named(axes: Axes, energy: str) -> Axes:
+    axes.set_xlabel(energy)
+    axes.set_ylabel(RATE_LABEL)
+    axes.legend(frameon=False)
+    return axes
 
 
 def _captures_said(pair: Observed) -> list[Line2D]:

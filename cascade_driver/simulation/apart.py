@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable
+import sys
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
@@ -21,6 +24,21 @@ _SAID, _DONE, _FAILED = range(3)
 
 class ProcessEndedError(EngineError):
     """A process that ended before its work did."""
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Start processes that do not import the caller's script again, while the context lasts.
+
+    A new process of `multiprocessing` begins with the main module of its parent, which for a script without
+    `if __name__ == "__main__":` means to do all of it again. Ours need nothing of it.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def apart(work: Callable[..., T], *arguments: Any, tell: Callable[[Any], None] | None = None) -> T:
@@ -45,7 +63,8 @@ def apart(work: Callable[..., T], *arguments: Any, tell: Callable[[Any], None] |
     context = multiprocessing.get_context("spawn")
     answer, child_end = context.Pipe(duplex=False)
     child = context.Process(target=_work_and_answer, args=(child_end, work, arguments), daemon=True)
-    child.start()
+    with without_main():
+        child.start()
     child_end.close()
     try:
         while True:

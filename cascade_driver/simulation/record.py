@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from cascade_driver.errors import InputError, RecordError, SchemaError
 from cascade_driver.files import text_of
 from cascade_driver.schema import digest, file_sha256
 from cascade_driver.version import version
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 #: Version of the layout of `record.json`; a reader refuses what it does not know.
 RECORD_SCHEMA = 1
@@ -67,7 +70,7 @@ class Outcome(enum.Enum):
         return self is Outcome.COMPLETED
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Record:
     """All that is kept of one cascade besides its final structure; the content of `record.json`.
 
@@ -99,6 +102,14 @@ class Record:
     cost: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return one line: which recoil, how it ended, what it stored."""
+        kick = self.spec.get("knock_on", {})
+        return (
+            f"<Record {self.id}: {kick.get('species')} of {kick.get('recoil_energy_eV', math.nan):g} eV, "
+            f"{self.outcome.key}, {self.stored_energy_eV:.4g} eV stored>"
+        )
 
     @property
     def stored_energy_eV(self) -> float:
@@ -174,7 +185,7 @@ def _of_another_version(path: Path, found: str, content: dict[str, Any]) -> Sche
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class CascadeTable:
     """One row per planned and finished cascade: all that the analysis needs of a campaign.
 
@@ -241,6 +252,35 @@ class CascadeTable:
             stored_energy_eV=self.stored_energy_eV[mask],
             potential_status=self.potential_status,
         )
+
+    def __repr__(self) -> str:
+        """Return one line: how many cascades of what."""
+        recoils = sorted(set(zip(map(str, self.species), self.recoil_energy_eV.tolist(), strict=True)))
+        said = ", ".join(f"{species} {energy:g} eV" for species, energy in recoils)
+        return f"<CascadeTable: {len(self)} cascades ({said}), {int(self.stores_energy.sum())} store energy>"
+
+    def to_pandas(self) -> DataFrame:
+        """Return it as a `pandas.DataFrame`, its index the ids, the direction in three columns.
+
+        Raises
+        ------
+        InputError
+            If pandas is not installed.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError:
+            raise InputError("pandas is not installed; install it with: pip install pandas") from None
+        columns = {
+            "species": self.species,
+            "recoil_energy_eV": self.recoil_energy_eV,
+            **{f"direction_{axis}": self.direction[:, i] for i, axis in enumerate("xyz")},
+            "direction_weight": self.direction_weight,
+            "snapshot": self.snapshot,
+            "outcome": self.outcome,
+            "stored_energy_eV": self.stored_energy_eV,
+        }
+        return DataFrame(columns, index=self.id).rename_axis("id")
 
     @property
     def is_usable(self) -> NDArray[np.bool_]:

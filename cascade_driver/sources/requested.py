@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, ParamSpec
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +19,7 @@ from cascade_driver.request import (
     DarkMatterRequest,
     requested_edges,
 )
+from cascade_driver.schema import build
 from cascade_driver.sources.capture_table import CaptureIsotope, capture_table
 from cascade_driver.sources.cevns import cevns_spectrum_of_flux
 from cascade_driver.sources.dark_matter import HaloModel, dark_matter_spectrum, earth_speed_km_s
@@ -40,6 +43,8 @@ N_MEMBERS = 500
 _SAME = 1e-6
 
 Counts = Mapping[str, NDArray[np.float64]]
+
+P = ParamSpec("P")
 
 
 def requested_spectrum(request: AnySpectrumRequest, *, energy_edges_eV: ArrayLike | None = None) -> Spectrum:
@@ -220,3 +225,43 @@ def _scattered(flux: NeutrinoFlux, request: CevnsRequest, energy_edges_eV: Array
         energy_edges_eV=energy_edges_eV,
         magnetic_moment_bohr=request.magnetic_moment_bohr,
     )
+
+
+# -- functions that take what a request holds ------------------------------------------------------------------
+
+
+def _spectrum_function(name: str, request: Callable[P, AnySpectrumRequest], **fixed: str) -> Callable[P, Spectrum]:
+    """Return a function that takes the parameters of a request and returns its spectrum.
+
+    They are typed and documented once, with the request.
+    """
+
+    def make(*target: Any, **given: Any) -> Spectrum:
+        content = {**inspect.signature(request).bind_partial(*target).arguments, **given, **fixed}
+        return requested_spectrum(build(request, content, origin=name))
+
+    signature = inspect.signature(request)
+    free = [p for p in signature.parameters.values() if p.name not in {"kind", *fixed}]
+    free.sort(key=lambda parameter: parameter.kind)
+    about = (inspect.getdoc(request) or "").replace("Attributes\n----------", "Parameters\n----------")
+    make.__name__ = make.__qualname__ = name
+    shown = signature.replace(parameters=free, return_annotation="Spectrum")
+    make.__signature__ = shown  # type: ignore[attr-defined]
+    make.__doc__ = f"Return a recoil spectrum, a `Spectrum`.\n\n{about}"
+    return make  # type: ignore[return-value]
+
+
+#: Recoils by dark matter; parameters as in `DarkMatterRequest`.
+dark_matter = _spectrum_function("dark_matter", DarkMatterRequest)
+
+#: Recoils by coherent scattering (CEvNS) of the antineutrinos of reactors; parameters as in `CevnsRequest`.
+reactor = _spectrum_function("reactor", CevnsRequest, source="reactor")
+
+#: Recoils by coherent scattering (CEvNS) of neutrinos of the Sun; parameters as in `CevnsRequest`.
+solar = _spectrum_function("solar", CevnsRequest, source="solar")
+
+#: Recoils by coherent scattering (CEvNS) of neutrinos of one energy; parameters as in `CevnsRequest`.
+monoenergetic = _spectrum_function("monoenergetic", CevnsRequest, source="mono")
+
+#: Recoils after the capture of thermal neutrons; parameters as in `CaptureRequest`.
+capture = _spectrum_function("capture", CaptureRequest)

@@ -11,18 +11,20 @@ Inputs of campaigns, `cascade spectrum --model`, `cascade correct` and Python al
 from __future__ import annotations
 
 import dataclasses
+import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.formula import Formula
 from numpy.typing import ArrayLike, NDArray
 
 from cascade_driver.analysis.model import SAFE_PROBABILITY_BELOW, SpeciesModel, Status, StoredEnergyModel
-from cascade_driver.analysis.response import Response, observed_edges, response
+from cascade_driver.analysis.response import Response, observed_edges
 from cascade_driver.binning import continued_edges
 from cascade_driver.errors import InputError
 from cascade_driver.request import (
@@ -51,7 +53,18 @@ from cascade_driver.spectra.detector import Detector, apply_detector, detection_
 from cascade_driver.spectra.ensemble import Ensemble, SpectrumBands, bands_of_file, correction_bands
 from cascade_driver.spectra.ensemble_content import ensemble_of
 from cascade_driver.spectra.observed_capture import observed_capture_spectrum
-from cascade_driver.spectrum import UNRESOLVED, Observation, Spectrum, check_edges, read_spectrum, rebin
+from cascade_driver.spectrum import (
+    UNRESOLVED,
+    Observation,
+    Spectrum,
+    check_edges,
+    read_spectrum,
+    rebin,
+    write_spectrum,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 #: Only this share of the recoils stores more than what is taken as the most that is stored.
 RARELY_STORED = 1e-4
@@ -66,21 +79,6 @@ ENDED = 1e-9
 _TENTH = 0.1
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class KnownModel:
-    """A stored-energy model, and what is uncertain of it.
-
-    Attributes
-    ----------
-    model : StoredEnergyModel
-    ensemble : Ensemble, optional
-        By default what the model itself tells (`ensemble_of`).
-    """
-
-    model: StoredEnergyModel
-    ensemble: Ensemble | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +118,28 @@ class Observed:
     borrowed: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Return one line: what of, by which model, where it is complete."""
+        low, high = self.complete_eV or (math.nan, math.nan)
+        about = self.observed.observation
+        by = f"by {about.model} ({about.status})" if about else "by hand"
+        return f"<Observed: {self.title}, {by}, complete from {low:g} to {high:g} eV, {len(self.notes)} notes>"
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook, with the notes."""
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        return f"<p>{html.escape(repr(self)[1:-1])}</p><ul>{notes}</ul>"
+
+    def write(self, path: Path | str) -> None:
+        """Write what is observed, in the bins of `expected`, with its bands; see `write_spectrum`."""
+        write_spectrum(self.observed_in_same_bins, path, bands=self.bands.limits() if self.bands else None)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw rates without and with the loss, and the band, into these axes or into new ones; return them."""
+        from cascade_driver.plot import draw_observed
+
+        return draw_observed(self, ax)
+
     @property
     def observed_in_same_bins(self) -> Spectrum:
         """The observed spectrum in the bins of the expected one."""
@@ -155,7 +175,7 @@ class Observed:
 
 def observe(
     source: AnySpectrumRequest | Spectrum,
-    model: KnownModel | StoredEnergyModel,
+    model: StoredEnergyModel,
     *,
     detector: Detector | None = None,
     edges_eV: ArrayLike | None = None,
@@ -176,8 +196,8 @@ def observe(
     ----------
     source : DarkMatterRequest, CevnsRequest, CaptureRequest or Spectrum
         A spectrum is one of recoil energy.
-    model : KnownModel or StoredEnergyModel
-        Of a `StoredEnergyModel` errors are those that it tells itself, see `ensemble_of`.
+    model : StoredEnergyModel
+        Its errors are those that it tells itself, see `ensemble_of`.
     detector : Detector, optional
     edges_eV : (n + 1,) array_like, optional
         Bins of the result; by default those of the source.
@@ -199,12 +219,11 @@ def observe(
         If the source is of another crystal, an element has no response, the simulated range is left, or the
         spectrum is one of observed energy.
     """
-    known = model if isinstance(model, KnownModel) else KnownModel(model=model)
     law = dataclasses.replace(
-        known.model,
-        fallback_species=fallback_species or known.model.fallback_species,
-        extrapolate=extrapolate or known.model.extrapolate,
-        other_crystal=other_crystal or known.model.other_crystal,
+        model,
+        fallback_species=fallback_species or model.fallback_species,
+        extrapolate=extrapolate or model.extrapolate,
+        other_crystal=other_crystal or model.other_crystal,
     )
     request, notes = _request_of(source)
     used, said = _species_used(source, request, law)
@@ -226,7 +245,7 @@ def observe(
     notes += recoil.notes + said + lacking + after.notes + _extrapolation(law, used, counted)
     notes += _of_one_response(counted, responses, used, range_eV=made.range_eV)
     if bands:
-        found = _bands(recoil, known.ensemble or ensemble_of(law), law, detector=detector, edges_eV=wanted)
+        found = _bands(recoil, ensemble_of(law), law, detector=detector, edges_eV=wanted)
         rate = made.observed_in_same_bins.total_rate_per_kg_day_keV
         made = dataclasses.replace(made, bands=found.centred_on(rate))
         notes += found.notes
@@ -481,8 +500,7 @@ def _stored_energy_off(
 ) -> tuple[Spectrum, dict[str, Response]]:
     """Return what remains of the recoils, and the response of each species."""
     responses = {
-        species: response(law, species, recoil_edges_eV=recoil.energy_edges_eV, extrapolate=law.extrapolate)
-        for species in dict.fromkeys(used.values())
+        species: law.response(species, recoil.energy_edges_eV) for species in dict.fromkeys(used.values())
     }
     if isinstance(request, CaptureRequest):
         return _observed_captures(request, law, recoil.energy_edges_eV), responses

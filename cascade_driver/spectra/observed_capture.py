@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cascade_driver.analysis.model import StoredEnergyModel
-from cascade_driver.analysis.response import Response, response
+from cascade_driver.analysis.response import Response
 from cascade_driver.errors import InputError
 from cascade_driver.sources.capture_table import CaptureIsotope
 from cascade_driver.sources.gamma_recoil import GammaTiming
@@ -96,7 +96,7 @@ def observed_capture_spectrum(
         for pieces, rates in captures.of(symbol):
             events.add(pieces, rates)
         if species not in responses:
-            responses[species] = response(model, species, recoil_edges_eV=fine, extrapolate=extrapolate)
+            responses[species] = model.response(species, fine, extrapolate=extrapolate)
         counts[symbol] = events.observed(responses[species])
         left_out += events.above
     metadata = {**captures.metadata, "recoils_above_range_per_kg_day": f"{left_out:.6g}"}

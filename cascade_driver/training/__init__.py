@@ -1,1 +1,5 @@
 """Potentials: structures, labels from first principles, linear fits, validation."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

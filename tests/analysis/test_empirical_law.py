@@ -10,7 +10,7 @@ from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.empirical_law import EmpiricalDistribution, empirical_distribution
 from cascade_driver.analysis.model import StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.analysis.outcomes import usable_cascades
-from cascade_driver.analysis.response import observed_edges, response
+from cascade_driver.analysis.response import observed_edges
 from cascade_driver.analysis.uncertainty import bootstrap_replicas, central_replica, covariance_replicas
 from cascade_driver.errors import InputError
 from cascade_driver.simulation.record import CascadeTable
@@ -108,7 +108,7 @@ def test_the_law_is_a_law():
 
 
 def test_response_and_replicas_of_the_law_agree_and_conserve_counts(table, model):
-    matrix = response(model, "C", recoil_edges_eV=EDGES, extrapolate=True).matrix
+    matrix = model.response("C", EDGES, extrapolate=True).matrix
     folded = central_replica(model["C"]).fold(falling(), recoil_edges_eV=EDGES)
     assert folded.sum() == pytest.approx(falling().sum(), rel=1e-9)
     assert np.abs(folded[0] - matrix @ falling()).max() < 2e-3 * folded.max()

@@ -15,7 +15,6 @@ from cascade_driver.analysis.published import (
     cawo4_published,
     load_stored_energy_model,
 )
-from cascade_driver.analysis.response import response
 from cascade_driver.errors import InputError
 
 #: Text and Fig. 2 of Soum-Sidikov et al. 2024.
@@ -52,11 +51,10 @@ def test_the_same_code_makes_the_same_means_observed() -> None:
     """Through the response: what is missing on average is p_d times the printed mean."""
     model = cawo4_published()
     for energy, mean in PRINTED:
-        one = response(model, "W", recoil_edges_eV=[energy - 1e-3, energy])
-        fine = response(
-            model,
+        one = model.response("W", [energy - 1e-3, energy])
+        fine = model.response(
             "W",
-            recoil_edges_eV=[energy - 1e-3, energy],
+            [energy - 1e-3, energy],
             observed_edges_eV=np.linspace(0, energy, 2001),
         )
         centres = 0.5 * (fine.observed_edges_eV[1:] + fine.observed_edges_eV[:-1])

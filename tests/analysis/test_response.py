@@ -11,7 +11,7 @@ from scipy import integrate
 from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
-from cascade_driver.analysis.response import Response, identity_response, observed_edges, response
+from cascade_driver.analysis.response import Response, identity_response, observed_edges
 from cascade_driver.errors import FitError, InputError, RecordError
 from cascade_driver.simulation.record import CascadeTable
 
@@ -53,7 +53,7 @@ def test_every_column_is_a_probability(half, width, maximum, location, sigma, as
         half=half, width=width, maximum=maximum, location=location, sigma=sigma, asymmetry=(asymmetry,)
     )
     recoil = np.sort(edges) / 10
-    r = response(model, "W", recoil_edges_eV=recoil, extrapolate=True)
+    r = model.response("W", recoil, extrapolate=True)
     assert np.all(r.matrix >= 0)
     np.testing.assert_allclose(r.matrix.sum(axis=0), 1, rtol=0, atol=1e-12)
     assert r.matrix.shape == (len(r.observed_edges_eV) - 1, len(recoil) - 1)
@@ -65,7 +65,7 @@ def test_every_column_is_a_probability(half, width, maximum, location, sigma, as
 
 def test_no_defect_is_exactly_the_identity():
     edges = np.linspace(0, 160, 81)
-    r = response(make_model(maximum=0.0), "W", recoil_edges_eV=edges)
+    r = make_model(maximum=0.0).response("W", edges)
     assert np.array_equal(r.matrix, np.eye(80))
     same = identity_response("W", recoil_edges_eV=edges)
     assert np.array_equal(same.matrix, r.matrix)
@@ -74,7 +74,7 @@ def test_no_defect_is_exactly_the_identity():
 
 
 def test_no_defect_spreads_a_uniform_bin_over_the_observed_bins_it_overlaps():
-    r = response(make_model(maximum=0.0), "W", recoil_edges_eV=[20.0, 40.0], observed_edges_eV=[0, 25, 32, 50])
+    r = make_model(maximum=0.0).response("W", [20.0, 40.0], observed_edges_eV=[0, 25, 32, 50])
     np.testing.assert_allclose(r.matrix[:, 0], [0.25, 0.35, 0.4], rtol=1e-14)
 
 
@@ -82,7 +82,7 @@ def test_matrix_agrees_with_the_integral_it_stands_for():
     model = make_model(asymmetry=(0.4,))
     one = model["W"]
     observed = [0.0, 38.0, 46.0, 53.0, 60.0]
-    r = response(model, "W", recoil_edges_eV=[30.0, 47.0, 60.0], observed_edges_eV=observed)
+    r = model.response("W", [30.0, 47.0, 60.0], observed_edges_eV=observed)
 
     def hit(energy, low, high):
         p, f = one.defect_probability(energy), one.distribution
@@ -99,8 +99,8 @@ def test_matrix_agrees_with_the_integral_it_stands_for():
 
 
 def test_wide_bins_are_sums_of_narrow_ones():
-    narrow = response(make_model(width=2.0), "W", recoil_edges_eV=np.linspace(0, 160, 321)).matrix
-    wide = response(make_model(width=2.0), "W", recoil_edges_eV=np.linspace(0, 160, 9)).matrix
+    narrow = make_model(width=2.0).response("W", np.linspace(0, 160, 321)).matrix
+    wide = make_model(width=2.0).response("W", np.linspace(0, 160, 9)).matrix
     rebinned = narrow.reshape(8, 40, 320).sum(axis=1).reshape(8, 8, 40).mean(axis=2)
     np.testing.assert_allclose(wide, rebinned, atol=1e-6)
 
@@ -111,7 +111,7 @@ def test_exponential_spectrum_with_a_gaussian_loss_has_its_closed_form():
     model = make_model(half=1.0, width=0.0, location=(loss,), sigma=sigma, lowest=1.0)
     edges = np.linspace(0, 160, 321)
     counts = -np.diff(np.exp(-edges / tau))
-    observed = response(model, "W", recoil_edges_eV=edges, extrapolate=True).matrix @ counts
+    observed = model.response("W", edges, extrapolate=True).matrix @ counts
     assert observed.sum() == pytest.approx(counts.sum(), rel=1e-13)
     inside = (edges[:-1] > 10) & (edges[1:] < 140)  # away from the truncation at 0 and the last edge
     expected = counts * np.exp(-loss / tau + sigma**2 / (2 * tau**2))
@@ -127,13 +127,11 @@ def test_response_agrees_with_sampled_cascades():
     energy = rng.uniform(60, 70, 200_000)
     edges = np.arange(0, 75, 5.0)
     seen = np.histogram(energy - model.sample("W", energy, rng=rng), edges)[0]
-    r = response(model, "W", recoil_edges_eV=[60.0, 70.0], observed_edges_eV=edges)
+    r = model.response("W", [60.0, 70.0], observed_edges_eV=edges)
     expected = r.matrix[:, 0] * len(energy)
     known = expected > 10
     chi2 = np.sum((seen - expected)[known] ** 2 / expected[known])
-    wrong = response(make_model(sigma=3.2), "W", recoil_edges_eV=[60.0, 70.0], observed_edges_eV=edges).matrix[
-        :, 0
-    ]
+    wrong = make_model(sigma=3.2).response("W", [60.0, 70.0], observed_edges_eV=edges).matrix[:, 0]
     assert chi2 < 35  # at most 14 bins: 1e-3 quantile 36
     assert np.sum((seen - wrong * len(energy))[known] ** 2 / expected[known]) > 100  # negative control
 
@@ -142,7 +140,7 @@ def test_observed_edges_reach_down_to_zero():
     assert observed_edges([10.0, 20.0, 30.0]).tolist() == [0, 10, 20, 30]
     assert observed_edges([0.0, 1.0]).tolist() == [0, 1]
     assert observed_edges([3.0, 13.0]).tolist() == [0, 3, 13]
-    r = response(make_model(), "W", recoil_edges_eV=[60.0, 70.0, 80.0])
+    r = make_model().response("W", [60.0, 70.0, 80.0])
     assert r.observed_edges_eV.tolist() == [0, 10, 20, 30, 40, 50, 60, 70, 80]
     assert r.matrix[5, 0] > 0.1  # observed below the lowest recoil edge, and kept
 
@@ -151,19 +149,19 @@ def test_unfit_edges_and_ranges_are_refused():
     model = make_model()
     for bad in ([1.0], [2.0, 1.0], [0.0, np.inf], [[0.0, 1.0]]):
         with pytest.raises(InputError, match="rising order"):
-            response(model, "W", recoil_edges_eV=bad)
+            model.response("W", bad)
     with pytest.raises(InputError, match="not negative"):
-        response(model, "W", recoil_edges_eV=[-1.0, 1.0])
+        model.response("W", [-1.0, 1.0])
     for lost in ([5.0, 80.0], [0.0, 70.0]):
         with pytest.raises(InputError, match="would lose counts"):
-            response(model, "W", recoil_edges_eV=[60.0, 80.0], observed_edges_eV=lost)
+            model.response("W", [60.0, 80.0], observed_edges_eV=lost)
     with pytest.raises(InputError, match=r"up to 200 eV wanted, simulated up to 160 eV.*--extrapolate"):
-        response(model, "W", recoil_edges_eV=[60.0, 200.0])
-    assert response(model, "W", recoil_edges_eV=[60.0, 200.0], extrapolate=True).matrix.shape[1] == 1
+        model.response("W", [60.0, 200.0])
+    assert model.response("W", [60.0, 200.0], extrapolate=True).matrix.shape[1] == 1
     with pytest.raises(InputError, match=r"from 0 eV wanted, simulated from 20 eV .* still 0\.50"):
-        response(make_model(half=20.0), "W", recoil_edges_eV=[0.0, 100.0])
+        make_model(half=20.0).response("W", [0.0, 100.0])
     with pytest.raises(InputError, match="knows nothing of 'O', only of W"):
-        response(model, "O", recoil_edges_eV=[60.0, 80.0])
+        model.response("O", [60.0, 80.0])
     edges = np.array([0.0, 1.0, 2.0])
     with pytest.raises(InputError, match="shape and edges must agree"):
         Response(species="W", recoil_edges_eV=edges, observed_edges_eV=edges, matrix=np.eye(3))
@@ -174,7 +172,7 @@ def test_unfit_edges_and_ranges_are_refused():
 @pytest.mark.benchmark
 def test_a_thousand_bins_take_about_a_second():
     start = time.perf_counter()
-    response(make_model(), "W", recoil_edges_eV=np.linspace(0, 160, 1001))
+    make_model().response("W", np.linspace(0, 160, 1001))
     assert time.perf_counter() - start < 1.5
 
 
@@ -294,5 +292,5 @@ def test_empty_tables_and_wrong_ranges_are_refused():
 def test_edges_a_hair_apart_are_edges(below):
     top = 100.0
     last = np.nextafter(top, 0.0) if below == 0.0 else top * (1 - below)
-    one = response(make_model(), "W", recoil_edges_eV=[50.0, 75.0, last, top], observed_edges_eV=[0.0, last, top])
+    one = make_model().response("W", [50.0, 75.0, last, top], observed_edges_eV=[0.0, last, top])
     assert one.matrix.sum(axis=0) == pytest.approx(np.ones(3), abs=1e-12)

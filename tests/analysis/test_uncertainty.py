@@ -11,7 +11,7 @@ from cascade_driver.analysis.distribution import StoredEnergyDistribution, fit_s
 from cascade_driver.analysis.empirical import empirical_replicas
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.analysis.outcomes import usable_cascades
-from cascade_driver.analysis.response import observed_edges, response
+from cascade_driver.analysis.response import observed_edges
 from cascade_driver.analysis.uncertainty import (
     RisingReplicas,
     bootstrap_replicas,
@@ -146,7 +146,7 @@ def test_replicas_fold_as_the_response_does_and_conserve_counts(campaign, shape,
     assert folded.sum(axis=1) == pytest.approx(counts.sum(), rel=1e-12)
     for r in range(2):
         one = StoredEnergyModel(species={"W": made.species_model(r, like=model)})
-        exact = response(one, "W", recoil_edges_eV=edges).matrix @ counts
+        exact = one.response("W", edges).matrix @ counts
         difference = np.abs(folded[r] - exact) / exact.max()
         # near zero the law ends at the recoil energy itself, a kink that one node per bin rounds off
         assert difference.max() < 1e-3
@@ -162,7 +162,7 @@ def test_laws_far_outside_their_range_fold_all_the_same():
     model = dataclasses.replace(TRUTH, distribution=far)
     folded = central_replica(model).fold(falling(), recoil_edges_eV=EDGES)[0]
     one = StoredEnergyModel(species={"W": model})
-    exact = response(one, "W", recoil_edges_eV=EDGES).matrix @ falling()
+    exact = one.response("W", EDGES).matrix @ falling()
     assert np.abs(folded - exact).max() < 1e-4 * exact.max()
     assert folded.sum() == pytest.approx(falling().sum(), rel=1e-12)
 

@@ -15,9 +15,10 @@ from cascade_driver.analysis.published import CaWO4Assumptions, assumption_repli
 from cascade_driver.campaign.executors import Serial
 from cascade_driver.cli import main
 from cascade_driver.errors import InputError
-from cascade_driver.models import fitted_run, known_model, run_ensemble
+from cascade_driver.models import fitted_run, load_model, run_ensemble
 from cascade_driver.request import CaptureRequest, CevnsRequest
 from cascade_driver.sources.requested import is_as_requested, requested_spectrum, source_members_of
+from cascade_driver.spectra.ensemble_content import ensemble_of
 from cascade_driver.spectrum import Spectrum, read_spectrum, rebin, write_spectrum
 
 ENERGIES = (20.0, 30.0, 40.0, 50.0, 60.0, 81.0, 112.0, 160.0)
@@ -138,7 +139,7 @@ def test_an_input_may_name_the_runs_of_other_potentials(runs):
         (runs["first"] / "input.toml").write_text(
             text.replace("[analysis]", '[analysis]\npotential_runs = ["../shifted"]')
         )
-        assert list(known_model([str(runs["first"])]).ensemble.potentials) == ["../shifted"]
+        assert list(ensemble_of(load_model(runs["first"])).potentials) == ["../shifted"]
     finally:
         (runs["first"] / "input.toml").write_text(text)
     with pytest.raises(InputError, match="no such model file or run directory"):

@@ -10,7 +10,6 @@ import pytest
 from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
-from cascade_driver.analysis.response import response
 from cascade_driver.config import AnalysisSpec
 from cascade_driver.errors import InputError
 from cascade_driver.models import with_errors
@@ -60,7 +59,7 @@ def spectrum():
 
 
 def responses(model):
-    return {s: response(model, s, recoil_edges_eV=EDGES) for s in ("W", "Ca", "O")}
+    return {s: model.response(s, EDGES) for s in ("W", "Ca", "O")}
 
 
 def test_the_shortcut_of_one_response_costs_nothing_if_all_are_alike():

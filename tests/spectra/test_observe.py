@@ -13,7 +13,7 @@ from cascade_driver.analysis.published import cawo4_published
 from cascade_driver.cli import main
 from cascade_driver.config import RunInput
 from cascade_driver.errors import InputError
-from cascade_driver.models import known_model
+from cascade_driver.models import load_model
 from cascade_driver.request import CaptureRequest, CevnsRequest, DarkMatterRequest
 from cascade_driver.schema import build
 from cascade_driver.sources.requested import is_as_requested, requested_spectrum, source_members_of
@@ -98,7 +98,7 @@ def test_an_input_a_command_a_file_and_python_give_the_same(kind, tmp_path, caps
         },
         origin="input",
     )  # fmt: skip
-    pair = observe(wanted.spectra[0], known_model(["cawo4-published"]), detector=wanted.detector, extrapolate=True)
+    pair = observe(wanted.spectra[0], load_model("cawo4-published"), detector=wanted.detector, extrapolate=True)
     back = read_spectrum(tmp_path / "model.csv")
     here = pair.observed_in_same_bins
     assert np.array_equal(back.energy_edges_eV, here.energy_edges_eV)
@@ -326,7 +326,7 @@ def test_a_background_below_zero_goes_through_as_it_stands():
         spectrum = Spectrum.from_counts(
             energy_edges_eV=np.arange(0.0, 151.0, 2.0), counts_per_kg_day={"W": wanted * counts}
         )
-        pair = observe(spectrum, known_model(["cawo4-published"]))
+        pair = observe(spectrum, load_model("cawo4-published"))
         if wanted > 0:
             plus = pair
     # linear: the sign goes through, in the bands with upper and lower exchanged
@@ -337,9 +337,9 @@ def test_a_background_below_zero_goes_through_as_it_stands():
 
 
 def test_all_of_a_detector_acts_on_rate_and_band_alike():
-    plain = observe(dark_matter(), known_model(["cawo4-published"]), detector=Detector(resolution_eV=2.0))
+    plain = observe(dark_matter(), load_model("cawo4-published"), detector=Detector(resolution_eV=2.0))
     half = observe(
-        dark_matter(), known_model(["cawo4-published"]), detector=Detector(resolution_eV=2.0, efficiency=0.5)
+        dark_matter(), load_model("cawo4-published"), detector=Detector(resolution_eV=2.0, efficiency=0.5)
     )
     assert half.observed.total_counts_per_kg_day == pytest.approx(0.5 * plain.observed.total_counts_per_kg_day)
     assert half.bands.total.upper_per_kg_day_keV == pytest.approx(0.5 * plain.bands.total.upper_per_kg_day_keV)

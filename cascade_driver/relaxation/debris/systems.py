@@ -56,6 +56,7 @@ from cascade_driver.relaxation.debris.tunnelling import (
     tunnelling_amplitude_eV,
 )
 from cascade_driver.schema import build, canonical_json, parameters, plain, read_json, seed_from
+from cascade_driver.simulation.apart import without_main
 from cascade_driver.simulation.cascade import STRUCTURE_FILE
 from cascade_driver.simulation.engine import EngineAbortError
 from cascade_driver.simulation.lammps_engine import LammpsEngine
@@ -344,9 +345,10 @@ def search_run(
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
     done = len(chosen) - len(missing)
     try:
-        waiting: set[Future[None]] = {
-            pool.submit(search_cascade, wanted, folder, run=run, cascade=one) for one in missing
-        }
+        with without_main():
+            waiting: set[Future[None]] = {
+                pool.submit(search_cascade, wanted, folder, run=run, cascade=one) for one in missing
+            }
         while waiting:
             finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in finished:

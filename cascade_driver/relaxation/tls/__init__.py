@@ -3,3 +3,7 @@
 In reading order: `distribution` (standard model), `damping` of a resonator and `damping_fit`; interacting systems:
 `glass` (annealed), `density` of states, `realisations` (many, on disk), `properties` (heat, sound, dielectric).
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -30,6 +30,7 @@ from cascade_driver.files import readable, whole_file, write_atomically
 from cascade_driver.relaxation.tls.density import EDGES_K, CountedDensity, DensityFit, fit_density
 from cascade_driver.relaxation.tls.glass import Annealing, Glass, anneal, draw_sample, warm_up
 from cascade_driver.schema import build, canonical_json, parameters, plain, read_json
+from cascade_driver.simulation.apart import without_main
 from cascade_driver.simulation.provenance import provenance
 
 GLASS_FILE = "glass.json"
@@ -118,7 +119,8 @@ def make_realisations(
         return
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
     try:
-        waiting: set[Future[None]] = {pool.submit(make_one, run, folder, index) for index in missing}
+        with without_main():
+            waiting: set[Future[None]] = {pool.submit(make_one, run, folder, index) for index in missing}
         while waiting:
             finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for one in finished:

@@ -1,0 +1,44 @@
+# The names that the package offers, and where they live; `lazy_loader` reads this file, and type checkers do.
+from . import plot as plot
+from . import training as training
+from .analysis.model import StoredEnergyModel as StoredEnergyModel
+from .analysis.model import fit_stored_energy_model as fit_stored_energy_model
+from .analysis.response import Response as Response
+from .errors import CascadeError as CascadeError
+from .errors import EngineError as EngineError
+from .errors import FitError as FitError
+from .errors import InputError as InputError
+from .errors import PotentialError as PotentialError
+from .errors import RecordError as RecordError
+from .models import load_model as load_model
+from .relaxation import debris as debris
+from .relaxation import film as film
+from .relaxation import tls as tls
+from .request import CaptureRequest as CaptureRequest
+from .request import CevnsRequest as CevnsRequest
+from .request import DarkMatterRequest as DarkMatterRequest
+from .session import Run as Run
+from .session import calculator as calculator
+from .session import check_potential as check_potential
+from .session import crystal as crystal
+from .session import load_potential as load_potential
+from .session import open_run as open_run
+from .session import run as run
+from .session import run_cascade as run_cascade
+from .simulation.cascade import Result as Result
+from .simulation.potential import Potential as Potential
+from .simulation.record import CascadeTable as CascadeTable
+from .simulation.record import Record as Record
+from .sources.requested import capture as capture
+from .sources.requested import dark_matter as dark_matter
+from .sources.requested import monoenergetic as monoenergetic
+from .sources.requested import reactor as reactor
+from .sources.requested import solar as solar
+from .spectra.detector import Detector as Detector
+from .spectra.line_fit import fit_spectrum_lines as fit_spectrum_lines
+from .spectra.observe import Observed as Observed
+from .spectra.observe import observe as observe
+from .spectrum import Spectrum as Spectrum
+from .spectrum import read_spectrum as read_spectrum
+
+__version__: str

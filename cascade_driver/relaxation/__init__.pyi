@@ -1,0 +1,3 @@
+from . import debris as debris
+from . import film as film
+from . import tls as tls

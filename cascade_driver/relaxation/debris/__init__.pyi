@@ -1,0 +1,6 @@
+from .path import PathSpec as PathSpec
+from .search import SearchSpec as SearchSpec
+from .systems import cascades_with_debris as cascades_with_debris
+from .systems import search_run as search_run
+from .tunnelling import SOLIDS as SOLIDS
+from .tunnelling import Solid as Solid
