@@ -15,6 +15,7 @@ from cascade_driver.schema import build, parameters, plain, read_toml
 from cascade_driver.simulation.crystal import CrystalSpec
 from cascade_driver.simulation.frame import Direction
 from cascade_driver.simulation.potential import data_folder
+from cascade_driver.simulation.protocols import with_protocol
 from cascade_driver.simulation.spec import FollowSpec, QuenchSpec, ThermalSpec
 from cascade_driver.simulation.trajectory import TrajectorySpec
 from cascade_driver.spectra.detector import Detector
@@ -186,6 +187,9 @@ class RunInput:
         For people.
     seed : int
         Root of all random numbers.
+    protocol : str, optional
+        Name of a protocol that says what the sections crystal, thermal, follow and quench do not say themselves,
+        see `simulation.protocols`.
     crystal, potential, thermal, follow, quench, recoils
         The campaign.
     work
@@ -196,6 +200,7 @@ class RunInput:
 
     title: str = ""
     seed: int = Field(default=1, ge=0)
+    protocol: str | None = None
     crystal: CrystalSpec
     potential: PotentialChoice
     thermal: ThermalSpec = ThermalSpec()
@@ -232,7 +237,7 @@ def read_input(path: Path | str) -> RunInput:
         With one line for the first thing that is wrong.
     """
     path = Path(path)
-    return build(RunInput, read_toml(path), origin=str(path))
+    return build(RunInput, with_protocol(read_toml(path), origin=str(path)), origin=str(path))
 
 
 def find_input(given: Path | str) -> Path:

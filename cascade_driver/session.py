@@ -30,6 +30,7 @@ from cascade_driver.simulation.crystal import CrystalSpec, assemble, constituent
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import Potential
 from cascade_driver.simulation.potential import load_potential as potential_of
+from cascade_driver.simulation.protocols import with_protocol
 from cascade_driver.simulation.record import CascadeTable, Record
 from cascade_driver.simulation.spec import FollowSpec, Protocol, QuenchSpec, ThermalSpec
 from cascade_driver.simulation.start import make_box, make_snapshot, relaxed_constituents
@@ -240,6 +241,7 @@ def run_cascade(
     thermal: Mapping[str, Any] | None = None,
     follow: Mapping[str, Any] | None = None,
     quench: Mapping[str, Any] | None = None,
+    protocol: str | None = None,
     starts: Path | str | None = None,
 ) -> Result:
     """Run one cascade in this process and return its record and its quenched atoms.
@@ -265,6 +267,8 @@ def run_cascade(
         Of the box.
     thermal, follow, quench : mapping, optional
         What the sections of an input hold.
+    protocol : str, optional
+        Name of a protocol that says what they do not.
     starts : str or pathlib.Path, optional
         A folder that keeps the thermal starting states, which take longer than a cascade; by default they are
         made for this cascade alone.
@@ -277,13 +281,16 @@ def run_cascade(
         If the crystal cannot be brought to its starting state; what goes wrong later is an outcome.
     """
     chosen = _potential(potential)
-    protocol = Protocol(
-        crystal=_crystal_spec(given, {} if minimum_atoms is None else {"minimum_atoms": minimum_atoms}),
+    size = {} if minimum_atoms is None else {"minimum_atoms": minimum_atoms}
+    asked = {"crystal": size, "thermal": thermal or {}, "follow": follow or {}, "quench": quench or {}}
+    says = with_protocol({**asked, **({"protocol": protocol} if protocol else {})}, origin="run_cascade")
+    shared = Protocol(
+        crystal=_crystal_spec(given, says["crystal"]),
         potential_name=chosen.name,
         potential_digest=chosen.digest,
-        thermal=build(ThermalSpec, thermal or {}, origin="thermal"),
-        follow=build(FollowSpec, follow or {}, origin="follow"),
-        quench=build(QuenchSpec, quench or {}, origin="quench"),
+        thermal=build(ThermalSpec, says["thermal"], origin="thermal"),
+        follow=build(FollowSpec, says["follow"], origin="follow"),
+        quench=build(QuenchSpec, says["quench"], origin="quench"),
         campaign_seed=seed,
     )
     recoils = build(
@@ -296,15 +303,15 @@ def run_cascade(
         },
         origin="run_cascade",
     )
-    campaign = make_campaign(title="", protocol=protocol, potential=chosen, recoils=(recoils,))
+    campaign = make_campaign(title="", protocol=shared, potential=chosen, recoils=(recoils,))
     (planned,) = (one for one in campaign.cascades() if one.snapshot == snapshot)
     make_engine = partial(LammpsEngine, potential=chosen)
     with ExitStack() as kept:
-        place = Path(starts or kept.enter_context(tempfile.TemporaryDirectory())) / protocol.start_id
+        place = Path(starts or kept.enter_context(tempfile.TemporaryDirectory())) / shared.start_id
         place.mkdir(parents=True, exist_ok=True)
-        make_box(protocol, place, make_engine)
+        make_box(shared, place, make_engine)
         for index in range(snapshot + 1):
-            make_snapshot(protocol, index, place, make_engine)
+            make_snapshot(shared, index, place, make_engine)
         return run_one(campaign.spec(planned), starts=place, make_engine=make_engine)
 
 

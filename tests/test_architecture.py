@@ -56,6 +56,7 @@ HOUSE: dict[str, Wing] = {
             "potential",
             "knock_on",
             "spec",
+            "protocols",
             "kick_sequence",
             "trajectory",
             "engine",

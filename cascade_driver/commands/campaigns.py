@@ -196,8 +196,10 @@ def _add_advice(verbs: Verbs) -> None:
 def _run(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.executors import require_executor
     from cascade_driver.config import find_input
+    from cascade_driver.schema import plain
     from cascade_driver.simulation.frame import frame_said
     from cascade_driver.simulation.potential import data_folder
+    from cascade_driver.simulation.protocols import protocol_said
     from cascade_driver.terminal import headed, make_console, watched_work
     from cascade_driver.validation.checked import doubt
     from cascade_driver.workflow import attended_run
@@ -216,6 +218,8 @@ def _run(chosen: argparse.Namespace) -> int:
         if said := doubt(planned.given, campaign.protocol.crystal):
             console.print(f"note: {said}", soft_wrap=True)
         console.print(frame_said(campaign.protocol.crystal.frame), soft_wrap=True)
+        for line in protocol_said(planned.wanted.protocol, plain(campaign.protocol)):
+            console.print(line, soft_wrap=True)
         if chosen.plan_only:
             return 0
         watched_work(planned, workers=chosen.workers, executor=chosen.executor, console=console)
