@@ -29,6 +29,7 @@ import numpy as np
 from ase.constraints import FixAtoms
 from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from cascade_driver.errors import EngineError
 from cascade_driver.simulation.engine import (
@@ -70,6 +71,9 @@ _ONE_PROCESS = {"UCX_TLS": "self", "FI_PROVIDER": "shm,tcp", "FI_TCP_IFACE": "lo
 
 #: Paths that LAMMPS reads as they are.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+=,@%^~:-]+")
+
+#: Commands of potentials with proper orthogonal descriptors.
+_POD = re.compile(r"pair_style\s(.*\s)?pod(\s|$)")
 
 _NO_FOLDERS: Mapping[str, Path] = MappingProxyType({})
 
@@ -295,6 +299,23 @@ class LammpsEngine:
         if math.isfinite(self._time_limit_s):
             self._do(f"timer timeout {max(1, round(self._time_limit_s))} every 50")
         self._n_atoms = int(self._lmp.get_natoms())
+        if any(_POD.match(command) for command in self.potential.commands):
+            self._require_neighbours()
+
+    def _require_neighbours(self) -> None:
+        """Refuse atoms without neighbours, at the first of which LAMMPS' POD would crash."""
+        low, high, *_, periodic, _ = self._lmp.extract_box()
+        lengths, x = np.array(high) - np.array(low), self._gather("x") - low
+        around = np.where(periodic, lengths, 0.0)
+        tree = KDTree(np.where(periodic, x % lengths % lengths, x), boxsize=around)
+        reach = self.potential.about.cutoff_A + _SKIN_A
+        nearest = np.asarray(tree.query(tree.data, k=[2], distance_upper_bound=reach)[0])
+        alone = ~np.isfinite(nearest[:, 0])
+        if alone.any():
+            raise EngineError(
+                f"atom {int(np.argmax(alone)) + 1} has no neighbour within {reach:g} A, at which LAMMPS' POD "
+                "may crash; leave it out, or choose a potential of another form"
+            )
 
     def _require_fit(self, atoms: ase.Atoms) -> None:
         if not np.allclose(atoms.cell.array, np.diag(atoms.cell.array.diagonal()), atol=1e-9):

@@ -7,7 +7,9 @@ angular ones. N. C. Nguyen & A. Rohskopf, J. Comput. Phys. 480, 112030 (2023),
 doi:10.1016/j.jcp.2023.112030; N. C. Nguyen, Phys. Rev. B 107, 144103 (2023), doi:10.1103/PhysRevB.107.144103.
 LAMMPS' own `fitpod` fits the same form, without weights of groups, a core, or draws.
 
-LAMMPS (22 Jul 2025) crashes where an atom has no neighbour within the cutoff; such boxes are refused here.
+LAMMPS' pair style (22 Jul 2025) has no memory for neighbours until it meets the first: where the first atom that
+it comes to has none, two atoms far apart for instance, it crashes. `LammpsEngine` refuses such boxes; here they do
+no harm.
 """
 
 # SciPy annotates only part of what it offers:
@@ -24,12 +26,10 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from scipy import sparse
 
-from cascade_driver.errors import InputError
 from cascade_driver.schema import digest, parameters, plain
 from cascade_driver.simulation.lammps_engine import SinglePoints
 from cascade_driver.training.descriptors import DesignRows, Penalty, size_penalties, two_alone
@@ -129,29 +129,14 @@ class PodForm:
             ]
         )
 
-    def rows(self, atoms: Atoms) -> DesignRows:
-        """Return the design rows of a periodic box of any shape.
-
-        Raises
-        ------
-        InputError
-            If an atom has no neighbour within the cutoff.
-        """
-        self._require_neighbours(atoms)
-        point = _calculator(self).points(atoms)
-        array = point.array
-        assert array is not None
-        forces = array[1:].T.reshape(self.size, len(atoms), 3) @ point.turn
-        stress = np.stack([self._strained(atoms, axes) for axes in _VOIGT], axis=1) / atoms.get_volume()
-        return DesignRows(energy=array[0], forces_per_A=forces, stress_per_A3=stress)
-
-    def _require_neighbours(self, atoms: Atoms) -> None:
-        has = np.bincount(neighbor_list("i", atoms, self.cutoff_A), minlength=len(atoms)) > 0
-        if not has.all():
-            raise InputError(
-                f"atom {int(np.argmin(has))} of {atoms.get_chemical_formula()} has no neighbour within "
-                f"{self.cutoff_A:g} A, which LAMMPS' POD cannot take; leave the structure out or raise cutoff_A"
-            )
+    def rows(self, atoms: Atoms, *, stress: bool = True) -> DesignRows:
+        """Return the design rows of a periodic box of any shape; those of the stress are most of the work."""
+        array, turn = _array(self, atoms)
+        forces = array[1:].T.reshape(self.size, len(atoms), 3) @ turn
+        strained = np.zeros((self.size, 6))
+        if stress:
+            strained = np.stack([self._strained(atoms, axes) for axes in _VOIGT], axis=1) / atoms.get_volume()
+        return DesignRows(energy=array[0], forces_per_A=forces, stress_per_A3=strained)
 
     def _strained(self, atoms: Atoms, axes: tuple[int, int]) -> NDArray[np.float64]:
         """Return the derivative of the energy row by one symmetric strain."""
@@ -192,9 +177,18 @@ class PodForm:
 
 
 def _energy_row(form: PodForm, atoms: Atoms) -> NDArray[np.float64]:
-    array = _calculator(form).points(atoms).array
-    assert array is not None
-    return np.array(array[0])
+    return np.asarray(_array(form, atoms)[0][0])
+
+
+def _array(form: PodForm, atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return descriptors and their derivatives as LAMMPS gives them, and the turn of its frame."""
+    point = _calculator(form).points(atoms)
+    assert point.array is not None
+    array = np.array(point.array)
+    # The compute leaves out the constants of atoms without neighbours, the pair style does not.
+    each, symbols = array.shape[1] // len(form.species), np.array(atoms.get_chemical_symbols())
+    array[0, ::each] = [np.count_nonzero(symbols == s) for s in form.species]
+    return array, point.turn
 
 
 @dataclass(frozen=True)

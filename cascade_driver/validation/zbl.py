@@ -179,8 +179,11 @@ def dimer(
     edge = 2 * reach_A + float(r.max()) + 4.0
     # Off the middle, so that no distance puts an atom on a face of the box.
     origin = np.array([1.0, edge / 2, edge / 2])
-    apart = [0.0, edge / 2, 0.0]
-    engine.build(Atoms(pair, positions=[origin, origin + apart], cell=[edge] * 3, pbc=True))
+    # Close first: LAMMPS' POD needs to have met a neighbour before it can do without.
+    close = origin + np.array([r.min(), 0.0, 0.0])
+    engine.build(Atoms(pair, positions=[origin, close], cell=[edge] * 3, pbc=True))
+    engine.potential_energy_eV()
+    engine.set_position(1, origin + np.array([0.0, edge / 2, 0.0]))
     far = engine.potential_energy_eV()
     energy, force = np.empty(len(r)), np.empty(len(r))
     for k, distance in enumerate(r):

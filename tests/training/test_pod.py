@@ -5,11 +5,14 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from cascade_driver.errors import InputError
+from cascade_driver.errors import EngineError
+from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import ZblSwitch
+from cascade_driver.training.descriptors import two_alone
 from cascade_driver.training.export import About, bodies_of, write_potential
 from cascade_driver.training.pod import PodForm
 from cascade_driver.validation.calculator import calculator
+from cascade_driver.validation.zbl import dimer
 
 FORM = PodForm(
     species=("Al", "O"),
@@ -36,6 +39,13 @@ def box():
     return atoms
 
 
+def _written(folder, coefficients):
+    """Return the potential of some coefficients."""
+    about = About(title="POD", description="", origin="test")
+    bodies = bodies_of(FORM, coefficients, name="own")
+    return write_potential(folder / "own", species=FORM.species, zbl=SWITCH, bodies=bodies, about=about)
+
+
 def test_forces_are_minus_the_gradient_of_each_row(box):
     rows = FORM.rows(box)
     for atom, axis in ((0, 0), (4, 2), (10, 1)):
@@ -52,9 +62,7 @@ def test_forces_are_minus_the_gradient_of_each_row(box):
 def test_what_is_exported_runs_as_it_was_fitted(box, tmp_path):
     """LAMMPS' pair style with random coefficients: energy, forces and stress are those of the rows."""
     coefficients = np.random.default_rng(1).normal(scale=0.1, size=FORM.size)
-    about = About(title="POD", description="", origin="test")
-    bodies = bodies_of(FORM, coefficients, name="own")
-    made = write_potential(tmp_path / "own", species=FORM.species, zbl=SWITCH, bodies=bodies, about=about)
+    made = _written(tmp_path, coefficients)
     rows = FORM.rows(box)
     box.calc = calculator(made)  # no two atoms are so close that the core is felt
     assert box.get_potential_energy() == pytest.approx(rows.energy @ coefficients, abs=1e-6)
@@ -68,9 +76,40 @@ def test_columns_have_one_name_each():
     assert {p.rows.shape[1] for p in FORM.penalties()} == {FORM.size}
 
 
-def test_an_atom_without_neighbours_is_refused_before_lammps_crashes():
-    with pytest.raises(InputError, match="atom 1 of Al2O has no neighbour within 4 A"):
-        FORM.rows(Atoms("AlAlO", positions=[[0, 0, 0], [9, 9, 9], [2, 0, 0]], cell=[20] * 3, pbc=True))
+def test_an_atom_without_neighbours_has_its_constant_alone(tmp_path):
+    """In the rows as in LAMMPS' pair style, which met the others first."""
+    near = Atoms("AlAlO", positions=[[0, 0, 0], [0, 2.5, 0], [2, 0, 0]], cell=[20] * 3, pbc=True)
+    alone = near + Atoms("O", positions=[[9, 9, 9]])
+    coefficients = np.random.default_rng(1).normal(scale=0.1, size=FORM.size)
+    added = FORM.rows(alone).energy - FORM.rows(near).energy
+    np.testing.assert_array_equal(np.flatnonzero(np.abs(added) > 1e-12), FORM.blocks["one_body O"])
+    engine = LammpsEngine(potential=_written(tmp_path, coefficients))
+    engine.build(near)
+    before = engine.potential_energy_eV()
+    engine.set_position(2, np.array([9.0, 9.0, 9.0]))  # it had neighbours when the box was made
+    two = FORM.rows(near[:2]).energy @ coefficients + coefficients[FORM.blocks["one_body O"][0]]
+    assert before == pytest.approx(FORM.rows(near).energy @ coefficients, abs=1e-6)
+    assert engine.potential_energy_eV() == pytest.approx(two, abs=1e-6)
+    engine.close()
+
+
+def test_a_box_at_which_pod_would_crash_is_refused(tmp_path):
+    engine = LammpsEngine(potential=_written(tmp_path, np.zeros(FORM.size)))
+    with pytest.raises(EngineError, match="atom 2 has no neighbour within 5 A, at which LAMMPS' POD may crash"):
+        engine.build(Atoms("AlAlO", positions=[[0, 0, 0], [9, 9, 9], [0, 0, 18]], cell=[20] * 3, pbc=True))
+    engine.close()
+
+
+def test_two_atoms_of_a_pod_can_be_taken_apart(tmp_path):
+    """The contract's curves of pairs, beside those of the rows: the energy counts from atoms far apart."""
+    coefficients = np.random.default_rng(1).normal(scale=0.1, size=FORM.size)
+    engine = LammpsEngine(potential=_written(tmp_path, coefficients))
+    distances = np.array([3.0, 2.0, 1.3])
+    found = dimer(engine, ("Al", "O"), distances, reach_A=4.0).energy_eV
+    engine.close()
+    constants = [FORM.blocks[f"one_body {s}"][0] for s in FORM.species]
+    wanted = [FORM.rows(two_alone(("Al", "O"), r)).energy @ coefficients for r in distances]
+    np.testing.assert_allclose(found, np.array(wanted) - coefficients[constants].sum(), atol=1e-6)
 
 
 def test_higher_orders_take_their_functions_from_lower_ones():
