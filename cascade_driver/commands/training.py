@@ -295,7 +295,7 @@ def _teaching(chosen: argparse.Namespace, candidates: list[Atoms]) -> list[Atoms
     wanted = read_fit_input(chosen.fit)
     fit = run_fit(wanted, cache=chosen.cache or chosen.fit.parent / ".fit-cache", progress=print)
     choices = choose_candidates(
-        fit.solution, (fit.plan.form.rows(atoms) for atoms in candidates), count=chosen.select
+        fit.solution, (fit.plan.form.rows(atoms, stress=False) for atoms in candidates), count=chosen.select
     )
     for choice in choices:
         atoms = candidates[choice.index]

@@ -271,6 +271,7 @@ class FrameErrors:
         Of the box.
     forces_eV_A : (n, 3) float
     stress_eV_A3 : (6,) float
+        nan where the fit gives it no weight.
     trusted : bool
         Whether all of the frame entered the fit.
     """
@@ -316,7 +317,7 @@ def errors_by_group(errors: Sequence[FrameErrors]) -> list[GroupErrors]:
 
 def _group_errors(name: str, errors: Sequence[FrameErrors]) -> GroupErrors:
     forces = np.concatenate([e.forces_eV_A.ravel() for e in errors])
-    stress = [e.stress_eV_A3 for e in errors if e.frame.stress_eV_per_A3 is not None]
+    stress = [e.stress_eV_A3 for e in errors if np.isfinite(e.stress_eV_A3).all()]
     return GroupErrors(
         group=name,
         frames=len(errors),

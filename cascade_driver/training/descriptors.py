@@ -75,8 +75,8 @@ class LinearForm(Protocol):
     def blocks(self) -> Mapping[str, NDArray[np.int64]]:
         """Columns by the name of what they describe, e.g. `three_body W-O-O`; disjoint, together all."""
 
-    def rows(self, atoms: Atoms) -> DesignRows:
-        """Return the design rows of a periodic box of any shape."""
+    def rows(self, atoms: Atoms, *, stress: bool = True) -> DesignRows:
+        """Return the design rows of a periodic box of any shape; without `stress` its rows may be zeros."""
 
     def penalties(self) -> list[Penalty]:
         """Return what may be penalised, strengths apart."""
@@ -120,9 +120,9 @@ class CombinedForm:
         """Return the coefficients of each part."""
         return np.split(coefficients, self.offsets[1:-1])
 
-    def rows(self, atoms: Atoms) -> DesignRows:
+    def rows(self, atoms: Atoms, *, stress: bool = True) -> DesignRows:
         """Return the rows of all parts."""
-        rows = [part.rows(atoms) for part in self.parts]
+        rows = [part.rows(atoms, stress=stress) for part in self.parts]
         return DesignRows(
             energy=np.concatenate([r.energy for r in rows]),
             forces_per_A=np.concatenate([r.forces_per_A for r in rows]),

@@ -258,7 +258,7 @@ def fit_potential(
     form, bench = plan.form, Bench(plan=plan, folder=folder)
     frames = without_copies(frames)
     # Common minima are looked for where a fit is judged: the rows of all frames are half of the work.
-    descriptors = np.array([form.rows(frame.atoms).energy for frame in frames]) if judge else None
+    descriptors = np.array([form.rows(frame.atoms, stress=False).energy for frame in frames]) if judge else None
     sets = linked_frames(frames, descriptors)
     fold = [fold_of(name, folds=plan.folds) for name in sets]
     for complaint in unfilled_folds(frames, folds=plan.folds, sets=sets):

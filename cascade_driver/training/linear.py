@@ -99,10 +99,15 @@ class Observation:
     stress_weight: float
 
     def errors(self, coefficients: Floats) -> tuple[float, Floats, Floats]:
-        """Return prediction less label: energy in eV, forces (n, 3) in eV/A, stress (6,) in eV/A^3."""
+        """Return prediction less label: energy in eV, forces (n, 3) in eV/A, stress (6,) in eV/A^3.
+
+        Of a stress without weight nothing is known: nan.
+        """
         design = self.design
         forces = np.tensordot(coefficients, design.forces_per_A, axes=1) - self.forces_eV_A
-        stress = coefficients @ design.stress_per_A3 - self.stress_eV_A3
+        stress = np.full(6, np.nan)
+        if self.stress_weight > 0:
+            stress = coefficients @ design.stress_per_A3 - self.stress_eV_A3
         return float(coefficients @ design.energy) - self.energy_eV, forces, stress
 
     def weighted(self) -> tuple[Floats, Floats]:
@@ -130,15 +135,16 @@ def observe(
     force_weight = factor.forces / (weights.force_floor_eV_A + weights.force_share * size)
     stress = frame.stress_eV_per_A3
     sound = not close.any()
+    stress_weight = 0.0 if stress is None or not sound else factor.stress / weights.stress_eV_A3
     return Observation(
         frame=frame,
-        design=form.rows(frame.atoms),
+        design=form.rows(frame.atoms, stress=stress_weight > 0),
         energy_eV=frame.energy_eV - fixed.energy_eV,
         forces_eV_A=frame.forces_eV_per_A - fixed.forces_eV_A,
         stress_eV_A3=np.zeros(6) if stress is None else stress - full_3x3_to_voigt_6_stress(fixed.stress_eV_A3),
         energy_weight=sound * factor.energy / (weights.energy_eV_per_atom * len(frame.atoms)),
         force_weight=np.where(close, 0.0, force_weight),
-        stress_weight=0.0 if stress is None or not sound else factor.stress / weights.stress_eV_A3,
+        stress_weight=stress_weight,
     )
 
 

@@ -132,7 +132,7 @@ class SnapForm:
             words += ["dinner", *(self.inner[s].half_width_A for s in self.species)]
         return " ".join(str(word) for word in words)
 
-    def rows(self, atoms: Atoms) -> DesignRows:
+    def rows(self, atoms: Atoms, *, stress: bool = True) -> DesignRows:
         """Return the design rows of a periodic box of any shape."""
         point = _calculator(self)(atoms)
         array = point.array

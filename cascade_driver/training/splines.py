@@ -188,7 +188,7 @@ class SplineForm:
 
     # -- rows ----------------------------------------------------------------------------------------------
 
-    def rows(self, atoms: Atoms) -> DesignRows:
+    def rows(self, atoms: Atoms, *, stress: bool = True) -> DesignRows:  # noqa: ARG002  it costs nothing here
         """Return the design rows of a periodic box of any shape."""
         return _rows(self, atoms)
 

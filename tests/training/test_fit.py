@@ -285,6 +285,8 @@ def test_atoms_closer_than_trusted_lose_their_forces_and_the_frame_its_energy(co
     assert np.count_nonzero(one.force_weight == 0) == 2
     sound = observe(frame, SMALL, core=core, weights=Weights(groups={"pairs": GroupWeight(energy=5)}))
     assert sound.energy_weight == pytest.approx(5 / (0.003 * 10))
+    assert np.isfinite(sound.errors(truth)[2]).all()
+    assert np.isnan(one.errors(truth)[2]).all()
 
 
 def test_no_trajectory_stands_on_both_sides(core, truth):
