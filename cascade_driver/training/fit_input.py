@@ -23,6 +23,26 @@ from cascade_driver.training.importing import contradictions, wrong_derivatives
 
 
 @parameters
+class HeldBlocks:
+    """Stretches of a file that are kept for tests: neighbours in a trajectory are too alike to test each other.
+
+    Attributes
+    ----------
+    frames : int
+        Successive frames of a block.
+    every : int
+        The last of so many blocks is not fitted to.
+    """
+
+    frames: int = Field(ge=1)
+    every: int = Field(ge=2)
+
+    def holds(self, place: int) -> bool:
+        """Return whether the frame at a place of the file, from 0, is kept for tests."""
+        return place // self.frames % self.every == self.every - 1
+
+
+@parameters
 class DataFile:
     """Labelled frames.
 
@@ -35,6 +55,10 @@ class DataFile:
         dear ones leave open.
     leave_out : tuple of str
         Groups that are not fitted to.
+    hold_blocks : HeldBlocks, optional
+        Stretches that are not fitted to.
+    stop : int, optional
+        Nor are the frames from this place of the file on: a flight that goes on stays a test.
     crystal : str
         File whose frames of the group `perfect` energies count from, if this one has none: same settings!
     """
@@ -42,7 +66,17 @@ class DataFile:
     file: str
     labels: Literal["dear", "cheap"] = "dear"
     leave_out: tuple[str, ...] = ()
+    hold_blocks: HeldBlocks | None = None
+    stop: int | None = Field(default=None, ge=1)
     crystal: str | None = None
+
+    def fitted(self, frames: Sequence[LabelledFrame]) -> list[LabelledFrame]:
+        """Return those of the file's frames that are fitted to."""
+        return [
+            frame
+            for place, frame in enumerate(frames[: self.stop])
+            if frame.group not in self.leave_out and not (self.hold_blocks and self.hold_blocks.holds(place))
+        ]
 
 
 @parameters
@@ -177,7 +211,7 @@ def frames_of(
             continue
         for settings in without_own_crystal(labelled, crystal=crystal):
             warn(f"{data.file}: labels of `{settings}` count from the crystal of other settings")
-        found[data.labels] += [frame for frame in frames if frame.group not in data.leave_out]
+        found[data.labels] += data.fitted(frames)
         foreign = {symbol for frame in frames for symbol in frame.atoms.symbols} - set(wanted.plan.species)
         if foreign:
             complaints.append(f"{data.file}: holds {', '.join(sorted(foreign))}; add it to `species` in [plan]")

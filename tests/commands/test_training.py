@@ -180,7 +180,7 @@ def test_bad_input_is_one_line(folder, tmp_path, capsys, old, new, complaint):
 
 def test_the_shipped_inputs_name_shipped_frames(pytestconfig):
     inputs = sorted((pytestconfig.rootpath / "potentials" / "cawo4-training").glob("fit-*.toml"))
-    assert len(inputs) == 4
+    assert len(inputs) == 7
     for path in inputs:
         assert "dear" in {one.labels for one in read_fit_input(path).data}
 

@@ -20,6 +20,7 @@ from cascade_driver.errors import FitError, InputError
 from cascade_driver.simulation.potential import data_folder
 from cascade_driver.training.cross_validation import linked_frames
 from cascade_driver.training.extended_xyz import read_frames
+from cascade_driver.training.fit_input import DataFile, HeldBlocks
 from cascade_driver.training.frames import LabelledFrame, write_frames
 from cascade_driver.training.importing import ImportRules, doubts, import_frames
 from cascade_driver.training.linear import Moments, solve
@@ -553,6 +554,14 @@ def test_labels_that_count_from_the_crystal_of_other_settings_are_said(tmp_path,
     write_frames(tmp_path / "frames.extxyz.gz", [_with(f, settings="VASP c") for f in frames])
     frames_of(wanted, warn=said.append)
     assert len(said) == 1
+
+
+def test_blocks_of_a_flight_and_what_comes_after_its_stop_are_kept_for_tests():
+    flight = [
+        _with(frame, energy_eV=k, group="hot" if k == 1 else "flight") for k, frame in enumerate(emt_run(count=14))
+    ]
+    wanted = DataFile(file="", leave_out=("hot",), hold_blocks=HeldBlocks(frames=2, every=3), stop=12)
+    assert [frame.energy_eV for frame in wanted.fitted(flight)] == [0, 2, 3, 6, 7, 8, 9]
 
 
 def test_both_files_of_vasp_name_the_same_settings():
