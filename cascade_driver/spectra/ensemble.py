@@ -61,6 +61,9 @@ TWO_SIDED = ("probability",)
 #: Members of the component `probability`.
 RISING_MEMBERS = 200
 
+#: Bins below zero by a smaller share of the largest rate are so by rounding.
+ROUNDING = 1e-9
+
 #: Bins whose rate is below this share of the largest one say nothing about what dominates.
 RELEVANT_SHARE = 1e-3
 
@@ -136,7 +139,7 @@ class SpectrumBands:
     def centred_on(self, rate_per_kg_day_keV: Array) -> SpectrumBands:
         """Return the same bands about another nominal rate (n,), such as one of recoils that come in two steps."""
         shift = np.asarray(rate_per_kg_day_keV) - self.nominal_per_kg_day_keV
-        floor = np.minimum(rate_per_kg_day_keV, 0.0)
+        floor = _floor(np.asarray(rate_per_kg_day_keV))
 
         def moved(band: Band) -> Band:
             return replace(
@@ -472,6 +475,7 @@ def correction_bands(
         return np.asarray(rebinned / np.diff(edges) * EV_PER_KEV)
 
     centre = seen(nominal[None])[0]
+    floor = _floor(centre)
     rates = {name: seen(values) for name, values in members.items()}
     for name in TWO_SIDED:
         if name in rates:
@@ -488,8 +492,8 @@ def correction_bands(
     return SpectrumBands(
         energy_edges_eV=edges,
         nominal_per_kg_day_keV=centre,
-        components={name: _band(values, centre, coverage) for name, values in rates.items()},
-        total=_band(np.maximum(together, np.minimum(centre, 0.0)), centre, coverage),
+        components={name: _band(values, centre, coverage, floor) for name, values in rates.items()},
+        total=_band(np.maximum(together, floor), centre, coverage, floor),
         coverage=coverage,
         notes=ensemble.notes,
     )
@@ -552,10 +556,19 @@ def _observed_edges(recoil: Array, m: int) -> Array:
     return edges
 
 
-def _band(values: Array, centre: Array, coverage: float) -> Band:
+def _floor(rate: Array) -> float:
+    """Return what no band goes below: zero, but of a spectrum with bins below zero nothing.
+
+    Such a spectrum had a background subtracted; what holds of it holds of its negative, too.
+    """
+    largest = float(np.abs(rate).max(initial=0.0))
+    return 0.0 if rate.min(initial=0.0) >= -ROUNDING * largest else -np.inf
+
+
+def _band(values: Array, centre: Array, coverage: float, floor: float) -> Band:
     deviation = np.sqrt(np.mean((values - centre) ** 2, axis=0))
     if len(values) < SMALLEST_SAMPLE:
-        lower, upper = np.maximum(centre - deviation, np.minimum(centre, 0.0)), centre + deviation
+        lower, upper = np.maximum(centre - deviation, np.minimum(centre, floor)), centre + deviation
     else:
         # of n members the k-th lies above k / (n + 1) of the law on average; the usual rule makes bands too narrow
         sides = [(1 - coverage) / 2, (1 + coverage) / 2]

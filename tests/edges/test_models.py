@@ -106,6 +106,27 @@ def test_a_run_corrects_with_every_band_in_the_file_and_a_diagnosis(runs, recoil
     assert "rate_lower" not in out.read_text()
 
 
+def test_bands_of_a_spectrum_after_subtraction_are_those_of_its_negative_turned_over(runs, tmp_path, capsys):
+    # the correction is linear: of -s everything is the negative, what is lower becomes upper
+    noise = np.random.default_rng(1).normal(0.3, 1.0, len(EDGES) - 1) * np.exp(-EDGES[1:] / 25.0)
+    columns = []
+    for name, rate in (("plus", noise), ("minus", -noise)):
+        path = tmp_path / f"{name}.csv"
+        write_spectrum(Spectrum(energy_edges_eV=EDGES, rate_per_kg_day_keV={"Si": rate}), path)
+        assert main(["correct", str(runs["first"]), str(path), "--out", str(tmp_path / "o.csv")]) == 0
+        columns.append(columns_of(tmp_path / "o.csv"))
+    plus, minus = columns
+    names = [name for name in plus if name.startswith("rate_lower_")]
+    assert {"rate_lower_total", "rate_lower_statistics", "rate_lower_shape"} <= set(names)
+    scale = np.abs(plus["rate"]).max()
+    for name in names:
+        assert plus[name] == pytest.approx(-minus[name.replace("lower", "upper")], abs=1e-9 * scale)
+        assert np.all(plus[name] <= plus["rate"] + 1e-9 * scale)
+    below = plus["rate"] < -0.01 * scale
+    assert below.any()
+    assert np.all(plus["rate_lower_total"][below] < plus["rate"][below])
+
+
 def test_the_error_of_the_potential_is_the_distance_of_its_models(runs, recoil, tmp_path, capsys):
     # two populations whose stored energies differ by 3 eV: for exp(-E/25 eV) where every recoil stores energy a
     # shift by d changes the rate by the factor exp(-d/25 eV)
