@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from cascade_driver.analysis.published import (
     CaWO4Assumptions,
     assumption_replicas,
     load_stored_energy_model,
+    published_hint,
 )
 from cascade_driver.campaign.rundir import RunDirectory, outside_said
 from cascade_driver.config import AnalysisSpec, RunInput, analysis_with, read_input
@@ -250,9 +250,9 @@ def model_of_file(given: str, *, assumptions: CaWO4Assumptions | None = None) ->
         If there is none.
     """
     if assumptions is None and given not in PUBLISHED_MODELS and not Path(given).exists():
-        close = difflib.get_close_matches(given, PUBLISHED_MODELS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"published ones are {', '.join(PUBLISHED_MODELS)}"
-        raise InputError(f"{given}: no such model file or run directory, nor a model of this name; {hint}")
+        raise InputError(
+            f"{given}: no such model file or run directory, nor a model of this name; {published_hint(given)}"
+        )
     return load_stored_energy_model(given, assumptions=assumptions)
 
 

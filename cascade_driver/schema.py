@@ -8,7 +8,6 @@ equal names, so 50 and 50.0 are one energy. This is the one module that reads TO
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import math
@@ -24,7 +23,7 @@ from pydantic_core import ErrorDetails
 
 from cascade_driver.errors import InputError
 from cascade_driver.files import LARGEST_NUMBER, readable, text_of
-from cascade_driver.text import acting_characters
+from cascade_driver.text import acting_characters, closest
 
 #: Unknown keys are errors, infinities and nans too; defaults are validated like the rest.
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=True, str_strip_whitespace=True)
@@ -148,8 +147,8 @@ def _suggestion(word: str, missing: list[str], beside: set[str]) -> str:
     """
     elsewhere = [] if word in _FIELD_NAMES else sorted(_FIELD_NAMES)
     for known, cutoff in ((missing, 0.5), (sorted(beside), 0.6), (elsewhere, 0.6)):
-        if close := difflib.get_close_matches(word, known, n=1, cutoff=cutoff):
-            return f"did you mean `{close[0]}`?"
+        if close := closest(word, known, cutoff=cutoff):
+            return f"did you mean `{close}`?"
     return "it belongs to another section" if word in _FIELD_NAMES else "remove it"
 
 

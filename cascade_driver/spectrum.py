@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
 import math
@@ -22,6 +21,7 @@ from cascade_driver.files import write_file
 from cascade_driver.request import AnySpectrumRequest, SpectrumRequest
 from cascade_driver.schema import build, canonical_json, parameters, plain
 from cascade_driver.table import Table, read_table
+from cascade_driver.text import closest
 from cascade_driver.units import EV_PER_KEV
 
 if TYPE_CHECKING:
@@ -574,10 +574,8 @@ def _one_line(text: str) -> str:
 
 
 def _did_you_mean(found: str, known: Iterable[str]) -> str:
-    names = list(known)
-    same_letters = [name for name in names if name.casefold() == found.casefold()]
-    close = same_letters or difflib.get_close_matches(found, names, n=1, cutoff=0.6)
-    return f" Did you mean {close[0]}?" if close else ""
+    close = closest(found, known)
+    return f" Did you mean {close}?" if close else ""
 
 
 def _check_names(where: str, names: list[str]) -> list[str]:

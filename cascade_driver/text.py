@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import difflib
 import re
 import sys
 import unicodedata
+from collections.abc import Iterable
 
 #: Signs that we print ourselves, in ASCII; letters lose their accents, whatever else is left becomes `?`.
 _TWINS = str.maketrans(
@@ -38,6 +40,19 @@ def visible(text: str) -> str:
 def one_line(text: str) -> str:
     """Return a text in one line of visible characters."""
     return visible(" ".join(text.split()))
+
+
+def closest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return which known word was meant by an unknown one, capitals apart; None if none is near.
+
+    Examples
+    --------
+    >>> closest("cawo4", ["CaWO4", "Si"]), closest("x", ["CaWO4", "Si"])
+    ('CaWO4', None)
+    """
+    by_letters = {name.casefold(): name for name in known}
+    found = difflib.get_close_matches(word.casefold(), by_letters, n=1, cutoff=cutoff)
+    return by_letters[found[0]] if found else None
 
 
 def acting_characters(text: str) -> list[str]:

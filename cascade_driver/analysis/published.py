@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
 from cascade_driver.analysis.uncertainty import ParameterReplicas
 from cascade_driver.errors import InputError
+from cascade_driver.text import closest
 
 #: Name by which the model of printed values for CaWO4 is asked for.
 CAWO4_PUBLISHED = "cawo4-published"
@@ -242,7 +242,11 @@ def load_stored_energy_model(
             f"{given}: assumptions are for {CAWO4_PUBLISHED} only; a fitted model has its own numbers"
         )
     if not Path(given).is_file():
-        close = difflib.get_close_matches(str(given), PUBLISHED_MODELS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"published ones are {', '.join(PUBLISHED_MODELS)}"
-        raise InputError(f"{given}: no such model file, nor a model of this name; {hint}")
+        raise InputError(f"{given}: no such model file, nor a model of this name; {published_hint(str(given))}")
     return StoredEnergyModel.load(given)
+
+
+def published_hint(given: str) -> str:
+    """Return which published model was meant by an unknown name, or which there are."""
+    close = closest(given, PUBLISHED_MODELS)
+    return f"did you mean {close}?" if close else f"published ones are {', '.join(PUBLISHED_MODELS)}"

@@ -17,7 +17,6 @@ whatever vectors the file spans the lattice by (`orthogonal_cell`). How its a, b
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import itertools
 import math
@@ -46,6 +45,7 @@ from cascade_driver.simulation.crystal_file import (
     require_no_overlap,
 )
 from cascade_driver.simulation.frame import Frame, make_frame
+from cascade_driver.text import closest
 from cascade_driver.units import BOLTZMANN_eV_PER_K
 
 FILM = "Al/Si"
@@ -162,9 +162,8 @@ class CrystalSpec:
     def _is_known(cls, name: str | None) -> str | None:
         if name is None or name in CRYSTALS:
             return name
-        folded = {known.lower(): known for known in CRYSTALS}
-        close = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
-        hint = f"did you mean `{folded[close[0]]}`?" if close else "give another crystal by `file`"
+        close = closest(name, CRYSTALS, cutoff=0.5)
+        hint = f"did you mean `{close}`?" if close else "give another crystal by `file`"
         raise ValueError(f"unknown crystal, known are {', '.join(CRYSTALS)}; {hint}")
 
     @field_validator("repeats")

@@ -13,7 +13,6 @@ the set of its |G| images; that share of 4 pi is its weight. For tungsten in CaW
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +27,7 @@ from cascade_driver.errors import InputError
 from cascade_driver.schema import build, parameters
 from cascade_driver.simulation.crystal import SYMMETRY_PRECISION_A, held_atoms, symmetry_of
 from cascade_driver.simulation.frame import Direction, direction_in_box
+from cascade_driver.text import closest
 
 SCHEMES = ("symmetry", "random", "list")
 
@@ -72,8 +72,8 @@ class DirectionsSpec:
     def _is_known(cls, scheme: str) -> str:
         if scheme in SCHEMES:
             return scheme
-        close = difflib.get_close_matches(scheme, SCHEMES, n=1)
-        hint = f"did you mean `{close[0]}`?" if close else "choose one of them"
+        close = closest(scheme, SCHEMES)
+        hint = f"did you mean `{close}`?" if close else "choose one of them"
         raise ValueError(f"unknown scheme, known are {', '.join(SCHEMES)}; {hint}")
 
     @model_validator(mode="after")

@@ -7,7 +7,6 @@ potential may come from anybody: its files are data, see `include`.
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from cascade_driver.errors import InputError, PotentialError
 from cascade_driver.schema import build, digest, file_sha256, parameters, read_toml
 from cascade_driver.simulation.include import FILE_NAME, understood
+from cascade_driver.text import closest
 from cascade_driver.version import left_out
 
 POTENTIAL_SCHEMA = 1
@@ -260,8 +260,8 @@ def _folder_of(which: str | Path) -> Path:
         return data_folder("potentials") / which
     if where := left_out(data_folder("potentials") / which):
         raise InputError(f"potential `{which}`: {where}, and name it as a folder")
-    close = difflib.get_close_matches(which, names, n=1)
-    hint = f"did you mean `{close[0]}`?" if close else f"shipped are {', '.join(names)}"
+    close = closest(which, names)
+    hint = f"did you mean `{close}`?" if close else f"shipped are {', '.join(names)}"
     raise InputError(f"no potential named `{which}`; {hint}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from ase.formula import Formula
 from scipy import constants
 
 from cascade_driver.errors import InputError
+from cascade_driver.text import closest
 from cascade_driver.units import AMU_MeV
 
 #: Isotopic shares of a single terrestrial source, where the interval of nature is wide: Qi et al. 1997 (LSVEC,
@@ -245,5 +245,5 @@ def _suggest(symbol: str) -> str:
         return " Isotopes cannot be named in a formula; write H."
     if len(symbol) == 2 and all(atomic_numbers.get(letter, 0) for letter in symbol.upper()):
         return f" Did you mean {symbol.upper()}?"
-    close = difflib.get_close_matches(symbol, [known for known in atomic_numbers if known != "X"], n=1, cutoff=0.5)
-    return f" Did you mean {close[0]}?" if close else " Symbols begin with a capital letter: Ca, W, O."
+    close = closest(symbol, [known for known in atomic_numbers if known != "X"], cutoff=0.5)
+    return f" Did you mean {close}?" if close else " Symbols begin with a capital letter: Ca, W, O."
