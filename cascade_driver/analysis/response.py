@@ -19,6 +19,9 @@ NODES_PER_SEGMENT = 4
 #: More pieces than this per segment are not worth their time.
 MOST_PIECES = 64
 
+#: Of widths that a law of stored energies (eV) can have; a polynomial carried too far has any.
+WIDTHS_eV = (1e-9, 1e6)
+
 #: Recoil energies worked on at a time: bounds the memory at a few times this many times the observed bins.
 NODES_AT_A_TIME = 512
 
@@ -141,8 +144,16 @@ def _cut(
     kinks = np.concatenate([edges, kinks[apart]])
     cuts = np.unique(kinks[(kinks >= recoil[0]) & (kinks <= recoil[-1])])
     width = probability.width_eV
-    left, right = stored.widths_at(cuts)
-    sharpest = np.minimum(left, right)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        left, right = stored.widths_at(cuts)
+    sharpest, widest = np.minimum(left, right), np.maximum(left, right)
+    unfit = ~((sharpest >= WIDTHS_eV[0]) & (widest <= WIDTHS_eV[1]))  # nan included
+    if unfit.any():
+        at = int(np.argmax(unfit))
+        raise InputError(
+            f"the law of the stored energies has a width of {left[at]:g} eV at {cuts[at]:g} eV of recoil: it "
+            "cannot be carried so far; end the spectrum nearer to the simulated energies, or mend the model"
+        )
     sharpest = np.minimum(sharpest[1:], sharpest[:-1])
     if width > 0:
         near = (cuts[1:] > probability.half_energy_eV - 40 * width) & (

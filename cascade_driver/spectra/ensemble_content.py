@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import math
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,12 @@ from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.empirical import EmpiricalReplicas
 from cascade_driver.analysis.empirical_law import EmpiricalDistribution
 from cascade_driver.analysis.model import StoredEnergyModel
-from cascade_driver.analysis.uncertainty import EmpiricalLawReplicas, ParameterReplicas, RisingReplicas
+from cascade_driver.analysis.uncertainty import (
+    EmpiricalLawReplicas,
+    ParameterReplicas,
+    RisingReplicas,
+    central_replica,
+)
 from cascade_driver.errors import RecordError
 from cascade_driver.spectra.ensemble import Ensemble, model_ensemble
 
@@ -31,6 +37,9 @@ _KINDS: dict[str, Any] = {
         EmpiricalReplicas,
     )
 }
+
+#: Types of the numbers in a file: another one would make other numbers of the same bytes.
+_TYPES = ("<f8", "<i8")
 
 #: Arrays of more numbers than a person reads are packed.
 _READABLE = 64
@@ -50,8 +59,9 @@ def ensemble_of(model: StoredEnergyModel) -> Ensemble:
     Raises
     ------
     RecordError
-        If its content is damaged.
+        If its content is damaged, or of another model than this, as after a change by hand.
     """
+    _check_fits(model)
     if not model.uncertainty:
         alone = model_ensemble(model, rng=np.random.default_rng(0))
         if not alone.fit:
@@ -59,11 +69,44 @@ def ensemble_of(model: StoredEnergyModel) -> Ensemble:
         note = "the model brings the covariance of its fits alone: other shapes are no part of the band"
         return dataclasses.replace(alone, notes=(*alone.notes, note))
     try:
-        return Ensemble(**{name: _made(value) for name, value in model.uncertainty.items()})
-    except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+        ensemble = Ensemble(**{name: _made(value) for name, value in model.uncertainty.items()})
+        other = [s for s, one in model.species.items() if not _same(ensemble.nominal[s], central_replica(one))]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, zlib.error) as error:
         raise RecordError(
             f"the errors in the model file are damaged ({type(error).__name__}: {error}); fit the campaign again"
         ) from None
+    if other:
+        raise _changed(other[0])
+    return ensemble
+
+
+def _check_fits(model: StoredEnergyModel) -> None:
+    """Refuse a model whose numbers are not those of the fits that it brings."""
+    for species, one in model.species.items():
+        probability, law = one.defect_probability_fit, one.distribution_fit
+        if (probability is not None and not _same(probability.probability, one.defect_probability)) or (
+            law is not None and not _same(law.distribution, one.distribution)
+        ):
+            raise _changed(species)
+
+
+def _changed(species: str) -> RecordError:
+    return RecordError(
+        f"{species}: the model has other numbers than its errors are of, as after a change by hand; fit the "
+        "campaign again, or take `uncertainty` out of the file and set `defect_probability_fit` and "
+        "`distribution_fit` null, to use the numbers without errors"
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two objects of numbers are equal, but for the last digits."""
+    if dataclasses.is_dataclass(one):
+        return type(one) is type(other) and all(
+            _same(getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(one)
+        )
+    if isinstance(one, str) or one is None:
+        return bool(one == other)
+    return np.shape(one) == np.shape(other) and np.allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
 def _plain(value: Any) -> Any:
@@ -90,10 +133,31 @@ def _made(content: Any) -> Any:
     if not isinstance(content, Mapping):
         return content
     if "packed" in content:
-        raw = zlib.decompress(base64.b64decode(content["packed"]))
-        return np.frombuffer(raw, dtype=np.dtype(content["type"])).reshape(content["shape"])
+        return _finite(_unpacked(content["packed"], _type(content["type"]), content["shape"]))
     if "array" in content:
-        return np.array(content["array"], dtype=np.dtype(content["type"]))
+        return _finite(np.array(content["array"], dtype=_type(content["type"])))
     if "kind" in content:
         return _KINDS[content["kind"]](**{n: _made(one) for n, one in content.items() if n != "kind"})
     return {name: _made(one) for name, one in content.items()}
+
+
+def _type(name: str) -> np.dtype[Any]:
+    if name not in _TYPES:
+        raise ValueError(f"numbers of type {name!r}, expected {' or '.join(_TYPES)}")
+    return np.dtype(name)
+
+
+def _unpacked(text: str, kind: np.dtype[Any], shape: list[int]) -> NDArray[Any]:
+    """Return a packed array; no more is unpacked than its shape holds, whatever the bytes would bring."""
+    size = math.prod(shape) * kind.itemsize
+    unpacking = zlib.decompressobj()
+    raw = unpacking.decompress(base64.b64decode(text), size + 1)
+    if len(raw) != size or not unpacking.eof:
+        raise ValueError(f"not the {size} bytes of an array of shape {tuple(shape)}")
+    return np.frombuffer(raw, dtype=kind).reshape(shape)
+
+
+def _finite(array: NDArray[Any]) -> NDArray[Any]:
+    if not np.all(np.isfinite(array)):
+        raise ValueError("a number that is not finite")
+    return array

@@ -11,7 +11,7 @@ from scipy import integrate
 from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
-from cascade_driver.analysis.response import Response, identity_response, observed_edges
+from cascade_driver.analysis.response import Response, binned_response, identity_response, observed_edges
 from cascade_driver.errors import FitError, InputError, RecordError
 from cascade_driver.simulation.record import CascadeTable
 
@@ -294,3 +294,21 @@ def test_edges_a_hair_apart_are_edges(below):
     last = np.nextafter(top, 0.0) if below == 0.0 else top * (1 - below)
     one = make_model().response("W", [50.0, 75.0, last, top], observed_edges_eV=[0.0, last, top])
     assert one.matrix.sum(axis=0) == pytest.approx(np.ones(3), abs=1e-12)
+
+
+def test_a_law_that_is_carried_too_far_is_refused_with_its_energy():
+    # ln sigma = 1 + u with u = (E_R - 80 eV) / 40 eV: at 2 keV the width is e^49 eV
+    law = StoredEnergyDistribution(
+        shape="gaussian",
+        reference_energy_eV=80.0,
+        energy_scale_eV=40.0,
+        lowest_energy_eV=40.0,
+        location_eV=(7.5,),
+        log_sigma=(1.0, 1.0),
+        asymmetry=(),
+    )
+    certain = FermiProbability(half_energy_eV=45.0, width_eV=6.0)
+    near = binned_response("W", defect_probability=certain, distribution=law, recoil_edges_eV=[40, 80, 120])
+    assert near.matrix.sum(axis=0) == pytest.approx([1, 1])
+    with pytest.raises(InputError, match=r"width of .* eV at 2000 eV of recoil"):
+        binned_response("W", defect_probability=certain, distribution=law, recoil_edges_eV=[40, 2000, 3000])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +14,15 @@ import pytest
 from fake_engine import FakeEngine, a_campaign, a_run, work_of
 
 from cascade_driver.analysis.defect_probability import FermiProbability
+from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.analysis.published import CaWO4Assumptions, assumption_replicas, cawo4_published
 from cascade_driver.campaign.executors import Serial
 from cascade_driver.cli import main
-from cascade_driver.errors import InputError
+from cascade_driver.errors import InputError, RecordError
 from cascade_driver.models import fitted_run, load_model, run_ensemble
 from cascade_driver.request import CaptureRequest, CevnsRequest
 from cascade_driver.sources.requested import is_as_requested, requested_spectrum, source_members_of
+from cascade_driver.spectra.ensemble import Ensemble
 from cascade_driver.spectra.ensemble_content import ensemble_of
 from cascade_driver.spectrum import Spectrum, read_spectrum, rebin, write_spectrum
 
@@ -104,6 +109,42 @@ def test_a_run_corrects_with_every_band_in_the_file_and_a_diagnosis(runs, recoil
     assert sorted(runs["first"].rglob("*")) == before
     assert main(["correct", str(runs["first"]), str(recoil), "--no-bands", "--out", str(out)]) == 0
     assert "rate_lower" not in out.read_text()
+
+
+def test_errors_of_other_numbers_than_those_of_the_model_are_refused(runs, tmp_path):
+    path = tmp_path / "model.json"
+    load_model(runs["first"]).save(path)
+    assert len(ensemble_of(StoredEnergyModel.load(path)).nominal["Si"]) == 1
+
+    def read(change: Callable[[dict], None]) -> Ensemble:
+        content = json.loads(path.read_text())
+        change(content)
+        (tmp_path / "changed.json").write_text(json.dumps(content))
+        return ensemble_of(StoredEnergyModel.load(tmp_path / "changed.json"))
+
+    def other_half_energy(content):
+        content["species"]["Si"]["defect_probability"]["half_energy_eV"] += 8
+
+    def without_errors(content):
+        other_half_energy(content)
+        del content["uncertainty"]
+        content["species"]["Si"] |= {"defect_probability_fit": None, "distribution_fit": None}
+
+    def packed(content):
+        return content["uncertainty"]["statistics"]["Si"]["half_energy_eV"]
+
+    def more_than_the_shape_holds(content):
+        packed(content)["packed"] = base64.b64encode(zlib.compress(bytes(10_000_000))).decode()
+
+    with pytest.raises(RecordError, match=r"^Si: the model has other numbers than its errors"):
+        read(other_half_energy)
+    with pytest.raises(RecordError, match="other numbers than its errors"):  # those of the fit alone, too
+        read(lambda content: (other_half_energy(content), content.pop("uncertainty")))
+    with pytest.raises(RecordError, match=r"numbers of type '>f8'"):  # the same bytes as other numbers
+        read(lambda content: packed(content).update(type=">f8"))
+    with pytest.raises(RecordError, match="of an array of shape"):
+        read(more_than_the_shape_holds)
+    assert not read(without_errors).fit  # as the refusal advises
 
 
 def test_bands_of_a_spectrum_after_subtraction_are_those_of_its_negative_turned_over(runs, tmp_path, capsys):
