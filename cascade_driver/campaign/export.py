@@ -194,7 +194,13 @@ def _make_folder(folder: Path) -> None:
 
 
 def read_structure(run: RunDirectory, cascade: str) -> Atoms | None:
-    """Return the final structure of a cascade, or None if it left none."""
+    """Return the final structure of a cascade, or None if it left none.
+
+    Raises
+    ------
+    RecordError
+        If it is damaged.
+    """
     path = run.cascades / cascade / STRUCTURE_FILE
     if not path.is_file():
         return None

@@ -1,6 +1,7 @@
 """`cascade tls debris`: a search of a real cascade, what it writes, how it goes on, and what it refuses."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from cascade_driver.relaxation.debris.systems import (
 )
 from cascade_driver.relaxation.debris.tunnelling import SOLIDS
 from cascade_driver.schema import build
-from cascade_driver.simulation.cascade import run_cascade
+from cascade_driver.simulation.cascade import STRUCTURE_FILE, run_cascade
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.start import make_box, make_snapshot
@@ -170,3 +171,15 @@ def test_a_run_without_debris_an_unknown_crystal_and_no_run_are_one_line(tmp_pat
         said = capsys.readouterr().err
         assert complaint in said
         assert said.count("\n") == 1
+
+
+def test_a_missing_and_a_damaged_structure_are_one_line(finished, tmp_path, capsys):
+    run = RunDirectory(shutil.copytree(finished.path, tmp_path / "run"))
+    (structure,) = run.cascades.glob(f"*/{STRUCTURE_FILE}")
+    words = ["tls", "debris", str(run.path), "--out", str(tmp_path / "out"), "--cascades", "1", *SEARCH]
+    structure.unlink()
+    assert main(words) == 2
+    assert "its final structure is missing" in capsys.readouterr().err
+    structure.write_bytes(b"no gzip")
+    assert main(words) == 2
+    assert f"{structure}: damaged" in capsys.readouterr().err

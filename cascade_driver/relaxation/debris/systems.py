@@ -15,8 +15,6 @@ A cascade without stored energy left no debris: it is counted and not searched.
 
 from __future__ import annotations
 
-import gzip
-import io
 import itertools
 import json
 import signal
@@ -27,11 +25,10 @@ from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
-from ase import Atoms
 from numpy.typing import NDArray
 
+from cascade_driver.campaign.export import read_structure
 from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError, RecordError
@@ -57,7 +54,6 @@ from cascade_driver.relaxation.debris.tunnelling import (
 )
 from cascade_driver.schema import build, canonical_json, parameters, plain, read_json, seed_from
 from cascade_driver.simulation.apart import without_main
-from cascade_driver.simulation.cascade import STRUCTURE_FILE
 from cascade_driver.simulation.engine import EngineAbortError
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import Potential
@@ -136,6 +132,8 @@ def search_cascade(
     campaign = run.load()
     potential = run.potential(campaign)
     atoms = read_structure(run, cascade)
+    if atoms is None:
+        raise RecordError(f"{run.cascades / cascade}: its final structure is missing; `cascade run` repairs it")
     active = active_atoms(atoms, radius_A=debris.search.radius_A)
 
     def enter() -> Landscape:
@@ -246,24 +244,6 @@ def well_of(system: dict[str, Any]) -> DoubleWell:
         **{name: np.array(values, dtype=np.float64) for name, values in system["path"].items()},
         quanta_eV=(first, second),
     )
-
-
-def read_structure(run: RunDirectory, cascade: str) -> Atoms:
-    """Return the final structure of a finished cascade.
-
-    Raises
-    ------
-    RecordError
-        If it is missing or damaged.
-    """
-    path = run.cascades / cascade / STRUCTURE_FILE
-    try:
-        with gzip.open(readable(path, what="a structure"), "rt", encoding="utf-8") as stream:
-            atoms = ase.io.read(io.StringIO(stream.read()), format="extxyz")
-    except Exception as error:  # gzip, zlib and ASE have their own words for a damaged file
-        raise RecordError(f"{path}: damaged or missing ({error}); `cascade run` repairs it") from None
-    assert isinstance(atoms, Atoms)
-    return atoms
 
 
 def _write_state(path: Path, found: Found, systems: Sequence[dict[str, Any]]) -> None:
