@@ -7,13 +7,14 @@ fail once in 4000; the seeds are fixed, so a passing test stays passing. Each ha
 
 import dataclasses
 
+import campaigns
 import numpy as np
 import pytest
+from campaigns import ENERGIES, FERMI, LAW
 from scipy import optimize, special, stats
 
 from cascade_driver.analysis.defect_probability import FermiProbability, defect_points, fit_defect_probability
 from cascade_driver.analysis.distribution import (
-    StoredEnergyDistribution,
     fit_stored_energy_distribution,
     summarise_stored_energies,
 )
@@ -23,38 +24,12 @@ from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.simulation.record import CascadeTable
 
-FERMI = FermiProbability(half_energy_eV=50.0, width_eV=10.0)
-GAUSSIAN = StoredEnergyDistribution(
-    shape="gaussian",
-    reference_energy_eV=90.0,
-    energy_scale_eV=70.0,
-    lowest_energy_eV=20.0,
-    location_eV=(8.0, 3.2),
-    log_sigma=(float(np.log(3.0)), 0.4),
-)
-SPLIT = dataclasses.replace(GAUSSIAN, shape="split_gaussian", asymmetry=(0.3,))
-ENERGIES = (20.0, 40.0, 60.0, 81.0, 112.0, 160.0)
+SPLIT = dataclasses.replace(LAW, shape="split_gaussian", asymmetry=(0.3,))
 
 
-def simulate(rng, *, energies=ENERGIES, n_directions=32, n_snapshots=10, spread=0.5, law=GAUSSIAN, p=FERMI):
-    """Cascades of a campaign in which the model is the truth; `spread` is the variance of the weights."""
-    direction = rng.normal(size=(n_directions, 3))
-    direction /= np.linalg.norm(direction, axis=1)[:, None]
-    w = rng.gamma(1 / spread, size=n_directions) if spread else np.ones(n_directions)
-    of = np.tile(np.repeat(np.arange(n_directions), n_snapshots), len(energies))
-    energy = np.repeat(energies, n_directions * n_snapshots)
-    n = len(energy)
-    stored = np.where(rng.random(n) < p(energy), law.quantile(rng.random(n), energy), 0.0)
-    table = CascadeTable(
-        id=np.arange(n).astype(str),
-        species=np.full(n, "W"),
-        recoil_energy_eV=energy,
-        direction=direction[of],
-        direction_weight=(w / w.sum())[of],
-        snapshot=np.tile(np.arange(n_snapshots), n // n_snapshots),
-        outcome=np.full(n, "completed"),
-        stored_energy_eV=stored,
-    )
+def simulate(rng, *, n_directions=32, spread=0.5, **settings):
+    """The usable cascades of a campaign."""
+    table = campaigns.simulate(rng, n_directions=n_directions, spread=spread, **settings)
     return usable_cascades(table, species="W")
 
 
@@ -394,13 +369,13 @@ def test_pulls_of_the_fermi_function_over_many_campaigns(spread):
 
 @pytest.mark.parametrize("energy", [30.0, 81.0, 160.0])
 def test_truncated_gaussian_agrees_with_scipy(energy):
-    m, sigma = float(GAUSSIAN.location_at(energy)), float(GAUSSIAN.widths_at(energy)[0])
+    m, sigma = float(LAW.location_at(energy)), float(LAW.widths_at(energy)[0])
     law = stats.truncnorm(-m / sigma, (energy - m) / sigma, loc=m, scale=sigma)
     x = np.linspace(0, energy, 50)
-    np.testing.assert_allclose(GAUSSIAN.cumulative(x, energy), law.cdf(x), atol=1e-12)
-    np.testing.assert_allclose(GAUSSIAN.log_density(x, energy), law.logpdf(x), rtol=1e-9)
-    np.testing.assert_allclose(GAUSSIAN.mean_eV(energy), law.mean(), rtol=1e-9)
-    np.testing.assert_allclose(GAUSSIAN.quantile([0.1, 0.5, 0.9], energy), law.ppf([0.1, 0.5, 0.9]), rtol=1e-9)
+    np.testing.assert_allclose(LAW.cumulative(x, energy), law.cdf(x), atol=1e-12)
+    np.testing.assert_allclose(LAW.log_density(x, energy), law.logpdf(x), rtol=1e-9)
+    np.testing.assert_allclose(LAW.mean_eV(energy), law.mean(), rtol=1e-9)
+    np.testing.assert_allclose(LAW.quantile([0.1, 0.5, 0.9], energy), law.ppf([0.1, 0.5, 0.9]), rtol=1e-9)
 
 
 @pytest.mark.parametrize("location", [-200.0, -5.0, 9.0, 300.0])
@@ -426,8 +401,8 @@ def test_far_below_the_width_the_density_is_flat():
 
 
 def test_below_the_data_the_location_is_proportional_to_the_recoil_energy():
-    assert float(GAUSSIAN.location_at(10.0)) == pytest.approx(float(GAUSSIAN.location_at(20.0)) / 2)
-    assert float(GAUSSIAN.widths_at(10.0)[0]) == float(GAUSSIAN.widths_at(20.0)[0])
+    assert float(LAW.location_at(10.0)) == pytest.approx(float(LAW.location_at(20.0)) / 2)
+    assert float(LAW.widths_at(10.0)[0]) == float(LAW.widths_at(20.0)[0])
 
 
 def test_untruncated_gaussian_gives_mean_and_scatter_in_closed_form():
@@ -463,7 +438,7 @@ def test_fifteen_events_on_three_energies_can_be_fitted(shape):
     for seed in range(15):
         rng = np.random.default_rng(seed)
         energy = np.repeat([60.0, 81.0, 112.0], 5)
-        stored = GAUSSIAN.quantile(rng.random(15), energy)
+        stored = LAW.quantile(rng.random(15), energy)
         fit = fit_stored_energy_distribution(from_events(energy, stored), shape=shape, n_bootstrap=9)
         assert np.all(np.isfinite(fit.errors))
         assert not fit.health.is_good or np.all(np.array(fit.errors) > 0)
@@ -474,7 +449,7 @@ def test_fifteen_events_on_three_energies_can_be_fitted(shape):
 
 def test_few_events_reduce_the_width_to_a_constant_with_a_note():
     energy = np.r_[np.full(2, 60.0), np.full(4, 81.0), np.full(9, 112.0)]
-    stored = GAUSSIAN.quantile(np.random.default_rng(1).random(15), energy)
+    stored = LAW.quantile(np.random.default_rng(1).random(15), energy)
     fit = fit_stored_energy_distribution(from_events(energy, stored), n_bootstrap=0)
     assert fit.parameters == ("location_0_eV", "location_1_eV", "log_sigma_0")
     assert any("taken as constant" in note for note in fit.notes)
@@ -484,7 +459,7 @@ def test_few_events_reduce_the_width_to_a_constant_with_a_note():
 
 def test_unfit_requests_are_refused():
     energy = np.repeat([60.0, 81.0], 5)
-    stored = GAUSSIAN.quantile(np.random.default_rng(1).random(10), energy)
+    stored = LAW.quantile(np.random.default_rng(1).random(10), energy)
     cascades = from_events(energy, stored)
     with pytest.raises(FitError, match="cannot fix the 5 parameters of a gaussian of order 2"):
         fit_stored_energy_distribution(cascades, order=2)
@@ -493,11 +468,11 @@ def test_unfit_requests_are_refused():
     with pytest.raises(InputError, match="cannot be negative"):
         fit_stored_energy_distribution(cascades, order=-1)
     with pytest.raises(InputError, match="unknown shape"):
-        dataclasses.replace(GAUSSIAN, shape="cauchy")
+        dataclasses.replace(LAW, shape="cauchy")
     with pytest.raises(InputError, match="asymmetry one or more"):
-        dataclasses.replace(GAUSSIAN, asymmetry=(0.1,))
+        dataclasses.replace(LAW, asymmetry=(0.1,))
     with pytest.raises(InputError, match="not finite"):
-        dataclasses.replace(GAUSSIAN, location_eV=(np.nan,))
+        dataclasses.replace(LAW, location_eV=(np.nan,))
 
 
 def test_a_fit_without_a_maximum_is_flagged_or_refused():
@@ -528,7 +503,7 @@ def test_criteria_and_goodness_tell_the_shapes_apart():
     assert [e.recoil_energy_eV for e in split.energies] == list(ENERGIES)
 
 
-def distribution_pulls(rng, n, *, law=GAUSSIAN, naive=False, p_values=None, n_bootstrap=0, **campaign):
+def distribution_pulls(rng, n, *, law=LAW, naive=False, p_values=None, n_bootstrap=0, **campaign):
     truth = np.array([*law.location_eV, *law.log_sigma, *law.asymmetry])
     pulls = []
     for _ in range(n):
@@ -542,7 +517,7 @@ def distribution_pulls(rng, n, *, law=GAUSSIAN, naive=False, p_values=None, n_bo
     return np.array(pulls)
 
 
-@pytest.mark.parametrize("law", [GAUSSIAN, SPLIT], ids=lambda law: law.shape)
+@pytest.mark.parametrize("law", [LAW, SPLIT], ids=lambda law: law.shape)
 def test_pulls_of_the_distribution_are_standard_normal(law):
     assert pulls_are_standard_normal(distribution_pulls(np.random.default_rng(31), 60, law=law))
 
@@ -552,7 +527,7 @@ def test_pulls_with_wrong_errors_are_not():
 
 
 @pytest.mark.physics
-@pytest.mark.parametrize("law", [GAUSSIAN, SPLIT], ids=lambda law: law.shape)
+@pytest.mark.parametrize("law", [LAW, SPLIT], ids=lambda law: law.shape)
 def test_pulls_and_p_values_of_the_distribution_over_many_campaigns(law):
     p_values = []
     pulls = distribution_pulls(

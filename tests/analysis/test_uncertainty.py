@@ -2,12 +2,14 @@
 
 import dataclasses
 
+import campaigns
 import numpy as np
 import pytest
+from campaigns import ENERGIES, FERMI, LAW
 from scipy import special
 
 from cascade_driver.analysis.defect_probability import FermiProbability, fit_defect_probability
-from cascade_driver.analysis.distribution import StoredEnergyDistribution, fit_stored_energy_distribution
+from cascade_driver.analysis.distribution import fit_stored_energy_distribution
 from cascade_driver.analysis.empirical import empirical_replicas
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.analysis.outcomes import usable_cascades
@@ -23,7 +25,6 @@ from cascade_driver.analysis.uncertainty import (
     rising_replicas,
 )
 from cascade_driver.errors import FitError, InputError
-from cascade_driver.simulation.record import CascadeTable
 from cascade_driver.spectra.ensemble import (
     Ensemble,
     campaign_ensemble,
@@ -35,42 +36,15 @@ from cascade_driver.spectra.ensemble import (
 from cascade_driver.spectra.planning import advise
 from cascade_driver.spectrum import Spectrum
 
-FERMI = FermiProbability(half_energy_eV=50.0, width_eV=10.0)
-LAW = StoredEnergyDistribution(
-    shape="gaussian",
-    reference_energy_eV=90.0,
-    energy_scale_eV=70.0,
-    lowest_energy_eV=20.0,
-    location_eV=(8.0, 3.2),
-    log_sigma=(float(np.log(3.0)), 0.4),
-)
 TRUTH = SpeciesModel(
     defect_probability=FERMI, distribution=LAW, minimum_recoil_energy_eV=20.0, maximum_recoil_energy_eV=160.0
 )
-ENERGIES = (20.0, 40.0, 60.0, 81.0, 112.0, 160.0)
 EDGES = np.linspace(0.0, 160.0, 81)
 
 
-def simulate(rng, *, n_directions=16, n_snapshots=10, energies=ENERGIES, species="W", common=0.0):
-    """Return the table of a campaign in which TRUTH holds; `common` makes cascades of one direction alike."""
-    direction = rng.normal(size=(n_directions, 3))
-    direction /= np.linalg.norm(direction, axis=1)[:, None]
-    w = rng.gamma(4, size=n_directions)
-    of = np.tile(np.repeat(np.arange(n_directions), n_snapshots), len(energies))
-    energy = np.repeat(energies, n_directions * n_snapshots)
-    n = len(energy)
-    u = np.where(rng.random(n) < common, rng.random(n_directions)[of], rng.random(n))
-    stored = np.where(u < FERMI(energy), LAW.quantile(rng.random(n), energy), 0.0)
-    return CascadeTable(
-        id=np.arange(n).astype(str),
-        species=np.full(n, species),
-        recoil_energy_eV=energy,
-        direction=direction[of],
-        direction_weight=(w / w.sum())[of],
-        snapshot=np.tile(np.arange(n_snapshots), n // n_snapshots),
-        outcome=np.full(n, "completed"),
-        stored_energy_eV=stored,
-    )
+def simulate(rng, *, common=0.0, **settings):
+    """The table of a campaign; `common` makes cascades of one direction alike."""
+    return campaigns.simulate(rng, common=common, **settings)
 
 
 def fitted(cascades, shape="gaussian"):

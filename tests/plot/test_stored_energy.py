@@ -8,52 +8,26 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from campaigns import LAW, simulate
 from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.patches import StepPatch
 
 from cascade_driver import plot
 from cascade_driver.analysis.defect_probability import FermiProbability
-from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.plot import stored_energy, style
-from cascade_driver.simulation.record import CascadeTable
 from cascade_driver.spectra.observe import Observed
 from cascade_driver.spectrum import Spectrum
 
 ENERGIES = (20.0, 40.0, 60.0, 81.0, 160.0)
-LAW = StoredEnergyDistribution(
-    shape="gaussian",
-    reference_energy_eV=90.0,
-    energy_scale_eV=70.0,
-    lowest_energy_eV=20.0,
-    location_eV=(8.0, 3.2),
-    log_sigma=(float(np.log(3.0)), 0.4),
-)
 
 
-def cascades(*, energies=ENERGIES, n_directions=12, n_snapshots=3, width_eV=10.0, status="qualitative", seed=1):
-    """A campaign whose truth is a Fermi function at 50 eV and the law above."""
-    rng = np.random.default_rng(seed)
-    direction = rng.normal(size=(n_directions, 3))
-    direction /= np.linalg.norm(direction, axis=1)[:, None]
-    weight = rng.gamma(4, size=n_directions)
-    of = np.tile(np.repeat(np.arange(n_directions), n_snapshots), len(energies))
-    energy = np.repeat(np.array(energies), n_directions * n_snapshots)
-    n = len(energy)
-    stores = rng.random(n) < FermiProbability(half_energy_eV=50.0, width_eV=width_eV)(energy)
-    return CascadeTable(
-        id=np.array([f"{i:016x}" for i in range(n)]),
-        species=np.full(n, "W"),
-        recoil_energy_eV=energy,
-        direction=direction[of],
-        direction_weight=(weight / weight.sum())[of],
-        snapshot=np.tile(np.arange(n_snapshots), n // n_snapshots),
-        outcome=np.full(n, "completed", dtype="U40"),
-        stored_energy_eV=np.where(stores, LAW.quantile(rng.random(n), energy), 0.0),
-        potential_status=status,
-    )
+def cascades(*, energies=ENERGIES, n_directions=12, n_snapshots=3, width_eV=10.0, **settings):
+    p = FermiProbability(half_energy_eV=50.0, width_eV=width_eV)
+    given = {"energies": energies, "n_directions": n_directions, "n_snapshots": n_snapshots, "p": p}
+    return simulate(np.random.default_rng(1), **given, **settings)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """Daily modulation by stored energy: a crystal with a soft axis, one without, and the frames in between."""
 
-import importlib.util
-from pathlib import Path
-
+import campaigns
 import numpy as np
 import pytest
 
@@ -10,12 +8,6 @@ from cascade_driver.errors import InputError
 from cascade_driver.simulation.record import CascadeTable
 from cascade_driver.sources.dark_matter import dark_matter_spectrum
 from cascade_driver.spectra.daily_modulation import crystal_from_laboratory, daily_modulation
-
-_spec = importlib.util.spec_from_file_location(
-    "campaigns", Path(__file__).parents[1] / "analysis" / "test_uncertainty.py"
-)
-campaigns = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(campaigns)
 
 AXES = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0], [0.6, 0, 0.8]])
 
