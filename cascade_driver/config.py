@@ -14,6 +14,7 @@ from cascade_driver.request import SpectrumRequest
 from cascade_driver.schema import build, parameters, plain, read_toml
 from cascade_driver.simulation.crystal import CrystalSpec
 from cascade_driver.simulation.frame import Direction
+from cascade_driver.simulation.lammps_build import EngineSpec
 from cascade_driver.simulation.potential import data_folder
 from cascade_driver.simulation.protocols import with_protocol
 from cascade_driver.simulation.spec import FollowSpec, QuenchSpec, ThermalSpec
@@ -192,8 +193,8 @@ class RunInput:
         see `simulation.protocols`.
     crystal, potential, thermal, follow, quench, recoils
         The campaign.
-    work
-        How it is run.
+    work, engine
+        How it is run, and by which LAMMPS.
     analysis, detector, spectra
         What is done with it afterwards; without `analysis` nothing is.
     """
@@ -208,6 +209,7 @@ class RunInput:
     quench: QuenchSpec = QuenchSpec()
     recoils: tuple[RecoilsSpec, ...] = Field(min_length=1)
     work: WorkSpec = WorkSpec()
+    engine: EngineSpec = EngineSpec()
     analysis: AnalysisSpec | None = None
     detector: Detector | None = None
     spectra: tuple[SpectrumRequest, ...] = ()

@@ -61,7 +61,7 @@ def readable(path: Path | str, *, what: str) -> Path:
         path = Path(path)
         kind = stat.S_IFMT(path.stat().st_mode)
     except FileNotFoundError:
-        remedy = left_out(path) or "check the name"
+        remedy = left_out(Path(path)) or "check the name"
         raise InputError(f"{path}: no such file, expected {what}; {remedy}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({_reason(error)}), expected {what}; check the name") from None

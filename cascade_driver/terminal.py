@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.campaign.rundir import outside_said
 from cascade_driver.simulation.frame import frame_said, make_frame
+from cascade_driver.simulation.lammps_build import ENVIRONMENT, INSTALLED
+from cascade_driver.simulation.provenance import maker
 from cascade_driver.simulation.record import Outcome
 from cascade_driver.text import visible
 
@@ -301,6 +304,10 @@ def watched_verification(run: RunDirectory, *, console: Console) -> int:
             f"{found.without_checksum} records name no checksum of their structure, as they did not in the first "
             "days: whether it is theirs cannot be told"
         )
+    if len(found.makers) > 1:
+        console.print("made by different codes or engines; within their errors they must agree:")
+    for made_by, count in found.makers.items():
+        console.print(f"{count} by {made_by}", soft_wrap=True)
     return 0 if found.is_sound else 1
 
 
@@ -361,8 +368,8 @@ def print_reproduction(done: Reproduction, *, console: Console) -> None:
         for heading in ("value", "in the run", "now"):
             shown.add_column(heading)
         made = [
-            (name, *(str(r.provenance.get(name, "unknown")) for r in (done.record, done.again)))
-            for name in ("engine", "commit", "host")
+            (name, *(str(r.provenance.get(name)) for r in (done.record, done.again)))
+            for name in ("engine", "host")
         ]
         for name, one, other in [(n, *map(_shortened, pair)) for n, pair in done.differences.items()] + made:
             shown.add_row(name, one, other)
@@ -370,6 +377,12 @@ def print_reproduction(done: Reproduction, *, console: Console) -> None:
         console.print(
             "all digits agree only with one build of the engine on one kind of processor",
         )
+    then, now = (maker(r.provenance) for r in (done.record, done.again))
+    if then != now:
+        console.print(f"in the run by {then}, now by {now}", soft_wrap=True)
+    engines = [r.provenance.get("engine_library", {}).get("name", INSTALLED) for r in (done.record, done.again)]
+    if engines[0] != engines[1]:
+        console.print(f"with the LAMMPS of the run: {ENVIRONMENT}={shlex.quote(engines[0])}", soft_wrap=True)
     console.print(f"files: {done.folder}", soft_wrap=True)
 
 
@@ -417,9 +430,9 @@ def watched_check(potential: Potential, *, crystals: Sequence[str], console: Con
     """
     from functools import partial
 
-    from cascade_driver.files import write_atomically
+    from cascade_driver.simulation.lammps_build import EngineSpec, chosen
     from cascade_driver.simulation.lammps_engine import LammpsEngine
-    from cascade_driver.validation.checked import CHECKED_FILE, remembered
+    from cascade_driver.validation.checked import place_of_memory, remember, require_lammps
     from cascade_driver.validation.contract import (
         CRYSTAL_CHECKS,
         ContractResult,
@@ -437,6 +450,9 @@ def watched_check(potential: Potential, *, crystals: Sequence[str], console: Con
             console.print(f"        {result.remedy}")
 
     console.print(headed(potential.name_and_place, f", {potential.about.status}"))
+    if (own := chosen()) != EngineSpec():
+        console.print(f"LAMMPS    {own.name}", soft_wrap=True)
+    require_lammps(potential)
     boxes = contract_crystals(potential, crystals)
     make_engine = partial(LammpsEngine, potential=potential)
     results = check_apart(potential, make_engine=make_engine, crystals=boxes, progress=show)
@@ -449,11 +465,11 @@ def watched_check(potential: Potential, *, crystals: Sequence[str], console: Con
         )
         return 1 if failed else 3
     console.print(summary)
-    if not potential.is_shipped:
-        try:
-            write_atomically(potential.folder / CHECKED_FILE, remembered(potential, results, boxes))
-        except OSError as error:
-            console.print(f"note: {potential.folder} cannot be written ({error.strerror}); nothing remembers this")
+    try:
+        remember(potential, results, boxes)
+    except OSError as error:
+        place = place_of_memory(potential)
+        console.print(f"note: {place} cannot be written ({error.strerror}); nothing remembers this")
     return 1 if failed else 0
 
 

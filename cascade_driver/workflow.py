@@ -35,6 +35,7 @@ from cascade_driver.models import INPUT_FILE, MODEL_FILE, analysis_of, fit_run, 
 from cascade_driver.schema import read_toml
 from cascade_driver.simulation.crystal import CrystalSpec, resolved
 from cascade_driver.simulation.frame import frame_said
+from cascade_driver.simulation.lammps_build import EngineSpec, chosen, library_of
 from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import CascadeTable
@@ -45,6 +46,7 @@ from cascade_driver.spectra.ensemble import write_bands
 from cascade_driver.spectra.observe import Observed, observe
 from cascade_driver.spectra.planning import CampaignAdvice, advise
 from cascade_driver.spectrum import write_spectrum
+from cascade_driver.validation.checked import require_lammps
 
 if TYPE_CHECKING:
     from cascade_driver.report import ReportContent
@@ -87,7 +89,7 @@ def plan_run(given: Path | str, *, out: Path | str | None, replace_plan: bool = 
 
     Raises
     ------
-    InputError, PotentialError
+    InputError, PotentialError, EngineError
         If something in the input cannot be used, or it would take the place of another campaign; nothing was
         written then.
     """
@@ -102,6 +104,7 @@ def attended_run(given: Path | str, *, out: Path | str | None, replace_plan: boo
     wanted = read_input(path)
     directory = RunDirectory(Path(out or Path("runs") / path.stem).resolve())
     potential = load_potential(wanted.potential.locate(path.parent))
+    library_of(chosen(wanted.engine))
     protocol = Protocol(
         crystal=resolved(_found(wanted.crystal, path.parent, directory), path.parent),
         potential_name=potential.name,
@@ -225,11 +228,14 @@ def work_on(
 
     Raises
     ------
+    EngineError
+        If a LAMMPS of one's own cannot be used with the potential.
     CascadeError
         If something is wrong that concerns the whole campaign.
     """
     settings = planned.wanted.work
-    chosen = _executor(require_executor(executor or settings.executor), settings)
+    how = _executor(require_executor(executor or settings.executor), settings)
+    require_lammps(planned.potential, planned.wanted.engine)
     try:
         planned.directory.sweep()
         if repair:
@@ -244,9 +250,10 @@ def work_on(
         attempts=settings.attempts,
         time_limit_s=settings.time_limit_s,
         until_s=until_s,
+        lammps=planned.wanted.engine if planned.wanted.engine != EngineSpec() else None,
         trajectory=settings.trajectory,
     )
-    return chosen.work(work, observe)
+    return how.work(work, observe)
 
 
 def _executor(name: str, settings: WorkSpec) -> Executor:

@@ -51,6 +51,7 @@ class FakeEngine:
 
     def __init__(self, *, potential, time_limit_s):
         self.potential = potential
+        self.library = {}
         self.stored_eV = 0.0
 
     def build(self, atoms):

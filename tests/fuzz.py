@@ -661,7 +661,7 @@ def load_everything() -> None:
     import cascade_driver
 
     for module in pkgutil.walk_packages(cascade_driver.__path__, "cascade_driver."):
-        if not module.name.endswith(("_fork_server", "lammps_engine")):
+        if not module.name.endswith(("_fork_server", "lammps_build", "lammps_engine")):
             importlib.import_module(module.name)
 
 

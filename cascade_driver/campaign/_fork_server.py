@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import cascade_driver.campaign.task  # noqa: F401  ASE, NumPy, SciPy, the engine's module
 from cascade_driver.errors import EngineError
-from cascade_driver.simulation.lammps_engine import import_lammps
+from cascade_driver.simulation.lammps_build import EngineSpec, import_lammps
 from cascade_driver.simulation.provenance import provenance
 
 # A signal to the whole process group is the parent's to answer; the fork server ends when the parent does.
@@ -14,7 +14,7 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 # Where it cannot be loaded, the first task says so; a fork server that dies would not.
 with suppress(EngineError):
-    import_lammps()
+    import_lammps(EngineSpec())
 
 # Looked up once: children inherit what is cached.
 provenance()

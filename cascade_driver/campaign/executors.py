@@ -18,6 +18,7 @@ from cascade_driver.campaign.supervise import Progress, Supervisor
 from cascade_driver.campaign.task import EngineFactory, Workshop
 from cascade_driver.errors import InputError
 from cascade_driver.schema import plain
+from cascade_driver.simulation.lammps_build import EngineSpec
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.trajectory import TrajectorySpec
 
@@ -46,6 +47,8 @@ class Work:
         No new task is started so long after the beginning.
     engine : callable
         Makes engines; another one than LAMMPS is for tests.
+    lammps : EngineSpec, optional
+        Which LAMMPS; by default the one that the environment names, or the installed one.
     trajectory : TrajectorySpec, optional
         Which film is kept of each cascade; none by default.
     """
@@ -59,6 +62,7 @@ class Work:
     grace_s: float = 60.0
     until_s: float | None = None
     engine: EngineFactory = LammpsEngine
+    lammps: EngineSpec | None = None
     trajectory: TrajectorySpec | None = None
 
     @property
@@ -70,6 +74,7 @@ class Work:
             potential=self.potential,
             time_limit_s=self.time_limit_s,
             engine=self.engine,
+            lammps=self.lammps,
             trajectory=self.trajectory,
         )
 

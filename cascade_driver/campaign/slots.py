@@ -29,6 +29,7 @@ from cascade_driver.campaign.rundir import PASSING_TROUBLE, disk_error
 from cascade_driver.campaign.task import Task, Workshop
 from cascade_driver.errors import CascadeError, RecordError, SchemaError
 from cascade_driver.simulation.apart import without_main
+from cascade_driver.simulation.lammps_build import chosen
 
 #: How a task ended: done; its process died; it took too long; a starting state is damaged; the machine or its file
 #: system was out of order for a while; the campaign cannot go on; the program is wrong.
@@ -108,8 +109,12 @@ class ProcessSlots:
         self._limit_s = workshop.time_limit_s + grace_s
         self._jobs: dict[int, _Job] = {}
         _listen_at_a_short_path()
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["cascade_driver.campaign._fork_server"])
+        # The server holds the installed LAMMPS, and a process holds one: for another one each task starts anew.
+        is_installed = chosen(workshop.lammps).lammps is None
+        server, anew = multiprocessing.get_context("forkserver"), multiprocessing.get_context("spawn")
+        self._context = server if is_installed else anew
+        if is_installed:
+            server.set_forkserver_preload(["cascade_driver.campaign._fork_server"])
 
     @property
     def free(self) -> int:

@@ -15,6 +15,7 @@ from cascade_driver.errors import PotentialError
 from cascade_driver.schema import build
 from cascade_driver.simulation.cascade import Result, run_cascade
 from cascade_driver.simulation.engine import Engine
+from cascade_driver.simulation.lammps_build import EngineSpec
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.spec import CascadeSpec, Protocol
@@ -51,6 +52,8 @@ class Workshop:
         Wall time of one task.
     engine : callable
         Makes engines.
+    lammps : EngineSpec, optional
+        Which LAMMPS they use; by default the one that the environment names, or the installed one.
     trajectory : TrajectorySpec, optional
         Which film is kept of each cascade; none by default.
     """
@@ -60,6 +63,7 @@ class Workshop:
     potential: Path
     time_limit_s: float
     engine: EngineFactory = LammpsEngine
+    lammps: EngineSpec | None = None
     trajectory: TrajectorySpec | None = None
 
     def perform(self, task: Task) -> Row | None:
@@ -76,7 +80,8 @@ class Workshop:
         shared = build(Protocol, self.protocol, origin=f"{self.run}: protocol")
         loaded = load_potential(self.potential, expected_digest=shared.potential_digest)
         starts = directory.path / "starts" / shared.start_id
-        make_engine = partial(self.engine, potential=loaded, time_limit_s=self.time_limit_s)
+        own = {"lammps": self.lammps} if self.lammps else {}
+        make_engine = partial(self.engine, potential=loaded, time_limit_s=self.time_limit_s, **own)
         if task.cascade is not None:
             spec = CascadeSpec(
                 protocol=shared,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from cascade_driver.errors import CascadeError, InputError, PotentialError, Sche
 from cascade_driver.files import text_of, write_atomically
 from cascade_driver.schema import build, file_sha256
 from cascade_driver.simulation.cascade import STRUCTURE_FILE
+from cascade_driver.simulation.provenance import maker
 from cascade_driver.simulation.record import read_record
 from cascade_driver.simulation.spec import CascadeSpec
 from cascade_driver.simulation.trajectory import TRAJECTORY_FILE
@@ -34,6 +36,8 @@ class Verification:
         How many were looked at.
     without_checksum : int
         Cascades whose record has no checksum of the final structure: whether it is theirs cannot be told.
+    makers : dict
+        How many of the cascades were made by which code and which engine.
     damaged_cascades, damaged_starts : dict
         What is damaged (ids; files, that of the potential among them), and how.
     """
@@ -41,6 +45,7 @@ class Verification:
     cascades: int
     starts: int
     without_checksum: int
+    makers: dict[str, int]
     damaged_cascades: dict[str, str]
     damaged_starts: dict[str, str]
 
@@ -75,9 +80,10 @@ def verify(run: RunDirectory, *, observe: Callable[[int, int], None] = lambda _d
     finished = sorted(run.finished())
     damaged = {name: said for name, said in run.index.read()[1].items() if name not in set(finished)}
     without = 0
+    makers: Counter[str] = Counter()
     for number, name in enumerate(finished):
         observe(number, len(finished))
-        said, is_covered = _look_at(run.cascades / name)
+        said, is_covered = _look_at(run.cascades / name, makers)
         without += not is_covered
         if said:
             damaged[name] = said
@@ -86,6 +92,7 @@ def verify(run: RunDirectory, *, observe: Callable[[int, int], None] = lambda _d
         cascades=len(finished),
         starts=sum(1 for _ in run.starts(campaign).glob("[!.]*.npz")),
         without_checksum=without,
+        makers=dict(makers.most_common()),
         damaged_cascades=damaged,
         damaged_starts={str(path): said for path, said in wrong.items()} | _potential_complaint(run, campaign),
     )
@@ -116,11 +123,14 @@ def complaint(folder: Path) -> str:
     SchemaError
         If another version of the program wrote it.
     """
-    return _look_at(folder)[0]
+    return _look_at(folder, Counter())[0]
 
 
-def _look_at(folder: Path) -> tuple[str, bool]:
-    """Return what is wrong with a finished cascade, and whether its record has a checksum of its structure."""
+def _look_at(folder: Path, makers: Counter[str]) -> tuple[str, bool]:
+    """Return what is wrong with a finished cascade, and whether its record has a checksum of its structure.
+
+    Who made it is counted in `makers`.
+    """
     if folder.is_symlink():
         return f"{folder}: is a link that leads out of the run; `cascade run` makes it again", True
     try:
@@ -133,6 +143,7 @@ def _look_at(folder: Path) -> tuple[str, bool]:
         raise
     except CascadeError as error:
         return str(error), True
+    makers[maker(record.provenance)] += 1
     structure = folder / STRUCTURE_FILE
     if not structure.exists():
         lost = bool(record.physics)

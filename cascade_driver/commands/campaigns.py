@@ -198,6 +198,8 @@ def _run(chosen: argparse.Namespace) -> int:
     from cascade_driver.config import find_input
     from cascade_driver.schema import plain
     from cascade_driver.simulation.frame import frame_said
+    from cascade_driver.simulation.lammps_build import EngineSpec
+    from cascade_driver.simulation.lammps_build import chosen as chosen_lammps
     from cascade_driver.simulation.potential import data_folder
     from cascade_driver.simulation.protocols import protocol_said
     from cascade_driver.terminal import headed, make_console, watched_work
@@ -215,7 +217,10 @@ def _run(chosen: argparse.Namespace) -> int:
         shipped = " (shipped)" if path.parent == data_folder("inputs") else ""
         console.print(f"input     {path}{shipped}", soft_wrap=True)
         console.print(f"potential {planned.given.name_and_place}, {campaign.potential_status}", soft_wrap=True)
-        if said := doubt(planned.given, campaign.protocol.crystal):
+        engine = planned.wanted.engine
+        if (own := chosen_lammps(engine)) != EngineSpec():
+            console.print(f"LAMMPS    {own.name}", soft_wrap=True)
+        if said := doubt(planned.given, campaign.protocol.crystal, engine):
             console.print(f"note: {said}", soft_wrap=True)
         console.print(frame_said(campaign.protocol.crystal.frame), soft_wrap=True)
         for line in protocol_said(planned.wanted.protocol, plain(campaign.protocol)):

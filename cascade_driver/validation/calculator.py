@@ -14,7 +14,8 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.lammpslib import LAMMPSlib
 from ase.data import atomic_masses, atomic_numbers
 
-from cascade_driver.simulation.lammps_engine import import_lammps, start_mpi, with_folders
+from cascade_driver.simulation.lammps_build import import_lammps, start_mpi
+from cascade_driver.simulation.lammps_engine import with_folders
 from cascade_driver.simulation.potential import Potential, distribution_folder, load_potential
 
 

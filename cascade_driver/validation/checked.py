@@ -1,14 +1,27 @@
-"""What is known of a potential in a crystal: a file beside it that remembers the contract, bound to its digest."""
+"""What is known of a potential in a crystal and in a LAMMPS: files that remember the contract, bound to digests.
+
+Beside a potential one remembers what the installed LAMMPS made of it, beside a library of one's own another what
+that one made of all potentials.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
-from cascade_driver.errors import InputError
-from cascade_driver.schema import read_json
+import ase
+import numpy as np
+
+from cascade_driver.errors import EngineError, InputError
+from cascade_driver.files import write_atomically
+from cascade_driver.schema import canonical_json, file_sha256, read_json
+from cascade_driver.simulation.apart import ProcessEndedError, apart
 from cascade_driver.simulation.crystal import CrystalSpec, constituents
+from cascade_driver.simulation.lammps_build import ENVIRONMENT, EngineSpec, chosen, library_of
+from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import Potential
 from cascade_driver.validation.contract import CRYSTAL_CHECKS, ContractResult
 
@@ -16,47 +29,136 @@ from cascade_driver.validation.contract import CRYSTAL_CHECKS, ContractResult
 CHECKED_FILE = "checked.json"
 
 
-def remembered(
-    potential: Potential, results: Sequence[ContractResult], crystals: Mapping[str, CrystalSpec]
-) -> str:
-    """Return the new text of `CHECKED_FILE`: in which crystals a potential holds the contract."""
+def remember(
+    potential: Potential,
+    results: Sequence[ContractResult],
+    crystals: Mapping[str, CrystalSpec],
+    engine: EngineSpec | None = None,
+) -> None:
+    """Remember in which crystals a potential holds the contract.
+
+    Of shipped ones in the installed LAMMPS the tests know it.
+
+    Raises
+    ------
+    OSError
+        If the place cannot be written.
+    """
     vacuum = [r.passed for r in results if r.name not in CRYSTAL_CHECKS]
     holds = {
         _key(spec): all(vacuum)
         and all(any(r.passed for r in results if (r.name, r.subject) == (c, name)) for c in CRYSTAL_CHECKS)
         for name, spec in crystals.items()
     }
-    content = {"digest": potential.digest, "crystals": _known(potential) | holds}
-    return json.dumps(content, indent=1) + "\n"
+    own = chosen(engine)
+    content: dict[str, Any]
+    if own == EngineSpec():
+        if potential.is_shipped:
+            return
+        place = potential.folder / CHECKED_FILE
+        content = {"digest": potential.digest, "crystals": _known(potential, own) | holds}
+    else:
+        place = _beside(own)
+        content = _of_library(own)
+        content["checks"][_case(potential, own)] = _known(potential, own) | holds
+    write_atomically(place, canonical_json(content) + "\n")
 
 
-def doubt(potential: Potential, crystal: CrystalSpec) -> str:
+def place_of_memory(potential: Potential, engine: EngineSpec | None = None) -> Path:
+    """Return the folder in which `remember` writes."""
+    own = chosen(engine)
+    return potential.folder if own == EngineSpec() else _beside(own).parent
+
+
+def doubt(potential: Potential, crystal: CrystalSpec, engine: EngineSpec | None = None) -> str:
     """Return what has to be said of a potential in a resolved crystal; nothing if it holds the contract there.
 
-    Of shipped potentials the tests of this project know it: they hold it in the crystals that they name.
+    Of shipped potentials in the installed LAMMPS the tests of this project know it: they hold it in the crystals
+    that they name.
     """
-    if potential.is_shipped and crystal.name in potential.about.crystals:
+    own = chosen(engine)
+    is_installed = own == EngineSpec()
+    if is_installed and potential.is_shipped and crystal.name in potential.about.crystals:
         return ""
-    known = _known(potential)
+    known = _known(potential, own)
     parts = [CrystalSpec(name=n, minimum_atoms=1) for n in constituents(crystal)] if crystal.name else [crystal]
     if all(known.get(_key(part)) for part in parts):
         return ""
     word = crystal.name or str(crystal.file)
+    where = f"in {word}" if is_installed else f"in {word} by LAMMPS {own.name}"
     if any(known.get(_key(part)) is False for part in parts):
-        return f"potential {potential.name} failed its checks in {word}; see `cascade potential check`"
+        return f"potential {potential.name} failed its checks {where}; see `cascade potential check`"
+    before = "" if is_installed else f"{ENVIRONMENT}={shlex.quote(own.name)} "
     return (
-        f"potential {potential.name} was never checked in {word}: `cascade potential check "
+        f"potential {potential.name} was never checked {where}: `{before}cascade potential check "
         f"{potential.name if potential.is_shipped else potential.folder} --crystal {word}`"
     )
 
 
-def _known(potential: Potential) -> dict[str, bool]:
-    """Return what was found of this very potential before."""
+def require_lammps(potential: Potential, engine: EngineSpec | None = None) -> None:
+    """Refuse a LAMMPS of one's own that cannot evaluate a potential; tried in a process of its own.
+
+    Raises
+    ------
+    EngineError
+        With what it cannot do.
+    """
+    own = chosen(engine)
+    if own == EngineSpec():
+        return
+    try:
+        apart(_try, potential, own)
+    except ProcessEndedError as error:
+        raise EngineError(
+            f"LAMMPS ({own.name}) with potential {potential.name}: {error}; it was built for another machine or "
+            "with another MPI, or fails with these arguments"
+        ) from None
+
+
+def _try(say: Callable[[Any], None], potential: Potential, engine: EngineSpec) -> None:
+    """Evaluate one atom of each species, all out of reach of each other."""
+    del say
+    species = potential.species
+    apart_A = potential.about.cutoff_A + 2.0
+    lengths = np.array([len(species) + 1, 2, 2]) * apart_A
+    positions = [(k * apart_A, 0.0, 0.0) for k in range(len(species))]
+    lammps = LammpsEngine(potential=potential, lammps=engine)
+    try:
+        lammps.build(ase.Atoms(species, positions=positions, cell=lengths, pbc=True))
+        lammps.potential_energy_eV()
+    finally:
+        lammps.close()
+
+
+def _known(potential: Potential, engine: EngineSpec) -> dict[str, bool]:
+    """Return what was found of this very potential before, by this very LAMMPS."""
+    if engine != EngineSpec():
+        found = _of_library(engine)["checks"].get(_case(potential, engine))
+    else:
+        found = None
+        with suppress(InputError):
+            content = read_json(potential.folder / CHECKED_FILE)
+            found = content.get("crystals") if content.get("digest") == potential.digest else None
+    return {str(key): value is True for key, value in found.items()} if isinstance(found, dict) else {}
+
+
+def _of_library(engine: EngineSpec) -> dict[str, Any]:
+    """Return what the file beside a library says of it; nothing if the library is another by now."""
+    sha256 = file_sha256(library_of(engine))
     with suppress(InputError):
-        content = read_json(potential.folder / CHECKED_FILE)
-        if content.get("digest") == potential.digest and isinstance(found := content.get("crystals"), dict):
-            return {str(key): value is True for key, value in found.items()}
-    return {}
+        content = read_json(_beside(engine))
+        if content.get("sha256") == sha256 and isinstance(content.get("checks"), dict):
+            return {"sha256": sha256, "checks": content["checks"]}
+    return {"sha256": sha256, "checks": {}}
+
+
+def _beside(engine: EngineSpec) -> Path:
+    library = library_of(engine)
+    return library.with_name(f"{library.name}.{CHECKED_FILE}")
+
+
+def _case(potential: Potential, engine: EngineSpec) -> str:
+    return " ".join([potential.digest, *engine.command_line])
 
 
 def _key(crystal: CrystalSpec) -> str:

@@ -34,7 +34,8 @@ from pathlib import Path
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.schema import build, read_json
 from cascade_driver.simulation.cascade import run_cascade
-from cascade_driver.simulation.lammps_engine import LammpsEngine, import_lammps
+from cascade_driver.simulation.lammps_build import import_lammps
+from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.spec import CascadeSpec
 def cpu_s():

@@ -122,7 +122,7 @@ def test_the_script_it_leaves_gives_a_bare_lammps_the_same_energy(plain_run, tmp
     name = strongest(plain_run)
     reproduce(plain_run, name, out=tmp_path)
     code = (
-        "import sys; from cascade_driver.simulation.lammps_engine import import_lammps; lammps = import_lammps();"
+        "import sys; from cascade_driver.simulation.lammps_build import import_lammps; lammps = import_lammps();"
         "bare = lammps.lammps(cmdargs=['-screen', 'none', '-log', 'none']); bare.file(sys.argv[1]);"
         "print(repr(float(bare.get_thermo('pe'))))"
     )

@@ -181,6 +181,7 @@ class StagedEngine:
             "positions_A": snapshot.reference_positions_A,
         } | (minimum or {})
         self.closed = False
+        self.library = {}
 
     def read(self, state, *, periodic, held):
         pass

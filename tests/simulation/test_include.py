@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from cascade_driver.errors import CascadeError, PotentialError
 from cascade_driver.schema import file_sha256
 from cascade_driver.simulation.include import COMMANDS, DISTRIBUTION, FOLDER, arithmetic, understood
-from cascade_driver.simulation.lammps_engine import LammpsEngine, new_instance
+from cascade_driver.simulation.lammps_build import new_instance
+from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import distribution_folder, load_potential
 
 SOUND = "pair_style lj/cut 5.0\npair_coeff * * 0.01 2.5\n"

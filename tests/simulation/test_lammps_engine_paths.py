@@ -13,7 +13,8 @@ import pytest
 from ase.build import bulk
 
 from cascade_driver.schema import canonical_json
-from cascade_driver.simulation.lammps_engine import LammpsEngine, new_instance
+from cascade_driver.simulation.lammps_build import new_instance
+from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.validation.calculator import calculator
 

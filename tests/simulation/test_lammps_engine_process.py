@@ -70,9 +70,9 @@ def test_nothing_listens_while_lammps_is_there(make, environment):
 
 def test_negative_control_mpi_left_to_itself_listens():
     program = """
-from cascade_driver.simulation import lammps_engine
-lammps_engine.start_mpi = lambda: None
-lammps_engine.new_instance()
+from cascade_driver.simulation import lammps_build
+lammps_build.start_mpi = lambda: None
+lammps_build.new_instance()
 print(listening())
 """
     found = told(program)
