@@ -27,7 +27,7 @@ import ase.io
 import numpy as np
 import spglib
 from ase import Atoms
-from ase.data import atomic_numbers, covalent_radii
+from ase.data import atomic_masses, atomic_numbers, covalent_radii
 from ase.geometry import get_distances, minkowski_reduce
 from ase.io.cif import parse_cif
 from ase.io.formats import filetype, open_with_compression
@@ -45,6 +45,9 @@ OVERLAP_SHARE = 0.5
 #: Farther than so many sums of covalent radii from its nearest neighbour an atom is alone: solids reach 1.3
 #: (lithium hydride), noble gases 1.5 to 3.
 LONELY_BONDS = 1.6
+#: Masses of a file may differ from the mean mass of the element by this share: tables do, and isotopes whose
+#: recoils differ do so by more.
+MASS_TOLERANCE = 0.01
 _NOBLE_GASES = (2, 10, 18, 36, 54, 86)
 #: Images of one site nearer than this are one atom: coordinates have three digits at least, and no two atoms are
 #: so close.
@@ -254,15 +257,30 @@ def _of_other(path: Path) -> Atoms:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            found = ase.io.read(path, do_not_split_by_at_sign=True)
+            frames = ase.io.read(path, index=slice(None), do_not_split_by_at_sign=True)
         except Exception as error:  # ASE's readers of some 80 formats raise nearly anything.
             raise _unreadable(path, error) from None
-    if not isinstance(found, Atoms) or len(found) == 0:
+    if len(frames) > 1:
+        raise InputError(f"{path}: holds {len(frames)} structures; keep the one that is meant")
+    if not frames or not isinstance(found := frames[0], Atoms) or len(found) == 0:
         raise InputError(f"{path}: holds no atoms; give a structure file")
+    _require_mean_masses(found, path)
     occupancies = found.info.get("occupancy", {})
     if any(share < 1 for site in occupancies.values() for share in site.values()):
         raise _partly_occupied(path)
     return Atoms(found.get_chemical_symbols(), positions=found.positions, cell=found.cell, pbc=found.pbc)
+
+
+def _require_mean_masses(atoms: Atoms, path: Path) -> None:
+    """Refuse isotopes: cascades run with the mean mass of each element."""
+    if not atoms.has("masses"):
+        return
+    for symbol, mass, mean in zip(atoms.symbols, atoms.get_masses(), atomic_masses[atoms.numbers], strict=True):
+        if not abs(mass - mean) < MASS_TOLERANCE * mean:
+            raise InputError(
+                f"{path}: {symbol} of {mass:g} u, the mean of the element is {mean:g} u: atoms have the mean mass "
+                "of their element; leave the masses out, or give a potential whose element it is"
+            )
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

@@ -296,6 +296,25 @@ class TestOtherFormats:
             tmp_path, (tmp_path / "c.extxyz").read_text(), "c.extxyz"
         )
 
+    def test_a_trajectory_is_not_a_crystal(self, tmp_path):
+        ase.io.write(tmp_path / "c.extxyz", [bulk("Si", a=5.431), bulk("Si", a=5.5)])
+        text = (tmp_path / "c.extxyz").read_text()
+        assert "holds 2 structures; keep the one" in refused(tmp_path, text, "c.extxyz")
+
+    def test_isotopes_are_refused_and_masses_of_tables_are_not(self, tmp_path):
+        atoms = bulk("Si", a=5.431)
+        for mass, fits in ((28.086, True), (28.0, True), (29.9738, False)):
+            atoms.set_masses([mass, mass])
+            ase.io.write(tmp_path / "c.extxyz", atoms)
+            text = (tmp_path / "c.extxyz").read_text()
+            assert "masses:R:1" in text
+            if fits:
+                assert len(read_crystal(tmp_path / "c.extxyz")[0]) == 2
+            else:
+                assert "Si of 29.9738 u, the mean of the element is 28.085 u" in refused(
+                    tmp_path, text, "c.extxyz"
+                )
+
     def test_a_sheet_is_no_crystal(self, tmp_path):
         sheet = graphene(vacuum=8)
         ase.io.write(tmp_path / "c.extxyz", sheet)
