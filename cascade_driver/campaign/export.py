@@ -82,10 +82,10 @@ def export_ase_db(run: RunDirectory, path: Path | str) -> int:
     if path.suffix != ".db":
         raise InputError(f"{path}: an ASE database is written as .db; choose that ending")
     campaign = run.load()
-    if not path.exists() or (path.is_file() and path.stat().st_size == 0):
-        with whole_file(path) as draft:
-            return _write_rows(run, campaign, draft)
     try:
+        if not path.exists() or (path.is_file() and path.stat().st_size == 0):
+            with whole_file(path) as draft:
+                return _write_rows(run, campaign, draft)
         _require_ase_db(path)
         return _write_rows(run, campaign, path)
     except (sqlite3.Error, OSError) as error:

@@ -12,6 +12,7 @@ from typing import Any
 from cascade_driver.campaign.rundir import RunDirectory, disk_error
 from cascade_driver.campaign.task import run_filmed
 from cascade_driver.errors import InputError
+from cascade_driver.files import write_file
 from cascade_driver.schema import build, canonical_json
 from cascade_driver.simulation.apart import ProcessEndedError, apart
 from cascade_driver.simulation.cascade import Result, run_cascade, write_structure
@@ -147,7 +148,7 @@ def _write(result: Result, folder: Path, *, commands: list[str]) -> None:
         f"# Cascade {result.record.id}: what cascade_driver told {result.record.provenance['engine']} to do.",
         "# Files of the LAMMPS distribution are found by the environment variable LAMMPS_POTENTIALS.",
     ]
-    (folder / SCRIPT_FILE).write_text("\n".join([*head, *commands]) + "\n", encoding="utf-8")
+    write_file(folder / SCRIPT_FILE, "\n".join([*head, *commands]) + "\n")
 
 
 def _values(record: Record) -> dict[str, Any]:

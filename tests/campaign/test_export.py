@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -139,6 +140,18 @@ def test_structures_carry_displacements_and_flags(run, tmp_path):
         assert atoms.arrays["is_pka"].sum() == 1
         assert atoms.info["recoil_energy_eV"] in {50.0, 60.0}
     assert export_structures(run, tmp_path / "s") == 4
+
+
+def test_a_database_that_does_not_fit_on_the_disk_is_one_line_and_leaves_nothing(run, tmp_path, capsys):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        code = main(["export", str(run.path), "--ase-db", str(tmp_path / "x.db")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert code == 2
+    assert "x.db: cannot be written" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_there_is_replaced_whole_or_stays(run, tmp_path, monkeypatch):

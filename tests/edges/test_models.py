@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.analysis.published import CaWO4Assumptions, assumption_replicas, cawo4_published
 from cascade_driver.campaign.executors import Serial
+from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
 from cascade_driver.errors import InputError, RecordError
 from cascade_driver.models import fitted_run, load_model, run_ensemble
@@ -25,6 +27,7 @@ from cascade_driver.sources.requested import is_as_requested, requested_spectrum
 from cascade_driver.spectra.ensemble import Ensemble
 from cascade_driver.spectra.ensemble_content import ensemble_of
 from cascade_driver.spectrum import Spectrum, read_spectrum, rebin, write_spectrum
+from cascade_driver.workflow import advise_run
 
 ENERGIES = (20.0, 30.0, 40.0, 50.0, 60.0, 81.0, 112.0, 160.0)
 EDGES = np.linspace(0.0, 150.0, 76)
@@ -111,6 +114,20 @@ def test_a_run_corrects_with_every_band_in_the_file_and_a_diagnosis(runs, recoil
     assert "rate_lower" not in out.read_text()
 
 
+def test_advice_on_a_run_changes_nothing_in_it(runs, tmp_path):
+    # a run of somebody else, which may only be read, is planned on, too
+    run = tmp_path / "run"
+    shutil.copytree(runs["first"], run)
+    (run / "input.toml").write_text(
+        (run / "input.toml").read_text() + '[[spectra]]\nkind = "dm"\ntarget = "Si"\nmass_GeV = 2\n'
+        "cross_section_cm2 = 1e-40\nenergy_eV = [10, 80]\nbins = 14\n"
+    )
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    ((_, advice),) = advise_run(RunDirectory(run))
+    assert advice
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
 def test_errors_of_other_numbers_than_those_of_the_model_are_refused(runs, tmp_path):
     path = tmp_path / "model.json"
     load_model(runs["first"]).save(path)
@@ -186,7 +203,6 @@ def test_the_error_of_the_potential_is_the_distance_of_its_models(runs, recoil, 
 
 
 def test_an_input_may_name_the_runs_of_other_potentials(runs):
-    from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.config import AnalysisSpec
 
     analysis = AnalysisSpec(potential_runs=("../shifted",))
