@@ -22,9 +22,35 @@ SECONDS_PER_DAY: float = constants.day
 
 FS_PER_PS: float = 1e3
 
+FS_PER_S: float = 1e15
+
 EV_PER_KEV: float = 1e3
 
+eV_PER_MeV: float = 1e6
+
+eV_PER_GeV: float = 1e9
+
+J_PER_MeV: float = 1e6 * constants.e
+
+WATT_PER_GW: float = 1e9
+
+CM_PER_FM: float = 1e-13
+
+CM_PER_M: float = 1e2
+
+CM_PER_KM: float = 1e5
+
+CM2_PER_BARN: float = 1e-24
+
+NM_PER_A: float = 0.1
+
+UM2_PER_MM2: float = 1e6
+
+MPA_PER_GPA: float = 1e3
+
 GPA_PER_eV_A3: float = constants.e * 1e30 / 1e9
+
+eV_NM3_PER_GPA: float = 1e3 / GPA_PER_eV_A3
 
 HBAR_eV_s: float = constants.hbar / constants.e
 

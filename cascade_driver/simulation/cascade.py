@@ -110,7 +110,7 @@ def _kick_and_follow(engine: Engine, spec: CascadeSpec, pka: int) -> Flight:
         later_kicks=later,
         duration_ps=follow.duration_ps + (later[-1].time_ps if later else 0.0),
         max_displacement_A=follow.max_displacement_A,
-        max_timestep_ps=follow.max_timestep_fs / 1e3,
+        max_timestep_ps=follow.max_timestep_fs / FS_PER_PS,
         border_width_A=follow.border.width_A if follow.border else 0.0,
         border_temperature_K=spec.protocol.thermal.temperature_K,
         border_damping_ps=follow.border.damping_ps if follow.border else 1.0,

@@ -27,6 +27,7 @@ from cascade_driver.simulation.crystal import assemble, constituents, held_atoms
 from cascade_driver.simulation.descent import Stiffness, descend, measure_stiffness
 from cascade_driver.simulation.engine import Engine, Minimum
 from cascade_driver.simulation.spec import Protocol
+from cascade_driver.units import FS_PER_PS
 
 #: A snapshot that does not quench back to the reference within this was no vibrating crystal but a changed one.
 REFERENCE_TOLERANCE_eV = 1e-4
@@ -274,12 +275,12 @@ def _heat_or_run_on(engine: Engine, protocol: Protocol, index: int, folder: Path
             temperature_K=thermal.temperature_K,
             duration_ps=thermal.equilibration_ps,
             damping_ps=thermal.damping_ps,
-            timestep_ps=thermal.timestep_fs / 1e3,
+            timestep_ps=thermal.timestep_fs / FS_PER_PS,
             seed=seed_from(protocol.campaign_seed, 0),
         )
     else:
         engine.read(folder / _name(index - 1, "data"), periodic=box.periodic, held=box.held.tolist())
-    return engine.run(duration_ps=thermal.snapshot_interval_ps, timestep_ps=thermal.timestep_fs / 1e3)
+    return engine.run(duration_ps=thermal.snapshot_interval_ps, timestep_ps=thermal.timestep_fs / FS_PER_PS)
 
 
 def read_snapshot(folder: Path, index: int) -> Snapshot:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cascade_driver.schema import parameters
+from cascade_driver.units import FS_PER_PS
 
 TRAJECTORY_FILE = "trajectory.extxyz.gz"
 
@@ -73,7 +74,7 @@ class TrajectoryWriter:
     ) -> None:
         self.path = path
         self.frames = 0
-        self._every_ps = wanted.every_fs / 1e3
+        self._every_ps = wanted.every_fs / FS_PER_PS
         self._next_ps = 0.0
         self._symbols = symbols
         self._lengths_A = np.asarray(lengths_A, dtype=np.float64)

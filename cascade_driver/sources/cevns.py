@@ -21,7 +21,7 @@ from cascade_driver.sources.reactor import (
 )
 from cascade_driver.sources.target import Isotope, parse_target
 from cascade_driver.spectrum import Spectrum, check_edges
-from cascade_driver.units import SECONDS_PER_DAY
+from cascade_driver.units import CM_PER_FM, SECONDS_PER_DAY, eV_PER_MeV
 
 #: Sine squared of the weak mixing angle at zero momentum transfer: 0.23868(5)(2), Erler & Ferro-Hernandez
 #: 2018, doi:10.1007/JHEP03(2018)196.
@@ -31,8 +31,6 @@ WEAK_MIXING_ANGLE = 0.2387
 FERMI_CONSTANT_per_MeV2: float = constants.physical_constants["Fermi coupling constant"][0] * 1e-6
 
 _ELECTRON_MASS_MeV: float = constants.physical_constants["electron mass energy equivalent in MeV"][0]
-_CM_PER_FM = 1e-13
-_eV_PER_MeV = 1e6
 
 
 def weak_charge(isotope: Isotope, *, weak_mixing_angle: float = WEAK_MIXING_ANGLE) -> float:
@@ -43,12 +41,12 @@ def weak_charge(isotope: Isotope, *, weak_mixing_angle: float = WEAK_MIXING_ANGL
 def largest_recoil_energy_eV(neutrino_energy_MeV: ArrayLike, isotope: Isotope) -> NDArray[np.float64]:
     """Return the recoil energy of back-scattering, 2 E_nu^2 / (M + 2 E_nu), in the shape of E_nu."""
     energy = np.asarray(neutrino_energy_MeV, dtype=np.float64)
-    return 2.0 * energy**2 / (isotope.mass_MeV + 2.0 * energy) * _eV_PER_MeV
+    return 2.0 * energy**2 / (isotope.mass_MeV + 2.0 * energy) * eV_PER_MeV
 
 
 def least_neutrino_energy_MeV(recoil_energy_eV: ArrayLike, isotope: Isotope) -> NDArray[np.float64]:
     """Return the inverse of `largest_recoil_energy_eV`: (E_R + sqrt(E_R^2 + 2 M E_R)) / 2."""
-    recoil = np.asarray(recoil_energy_eV, dtype=np.float64) / _eV_PER_MeV
+    recoil = np.asarray(recoil_energy_eV, dtype=np.float64) / eV_PER_MeV
     return 0.5 * (recoil + np.sqrt(recoil**2 + 2.0 * isotope.mass_MeV * recoil))
 
 
@@ -62,7 +60,7 @@ def cevns_strength_cm2_per_eV(
     form = helm_form_factor(recoil_energy_eV, mass_number=isotope.mass_number, mass_MeV=isotope.mass_MeV)
     charge = weak_charge(isotope, weak_mixing_angle=weak_mixing_angle)
     per_MeV3 = FERMI_CONSTANT_per_MeV2**2 / (4.0 * math.pi) * charge**2 * isotope.mass_MeV
-    return per_MeV3 * (HBAR_C_MeV_fm * _CM_PER_FM) ** 2 / _eV_PER_MeV * form**2
+    return per_MeV3 * (HBAR_C_MeV_fm * CM_PER_FM) ** 2 / eV_PER_MeV * form**2
 
 
 def cevns_cross_section_cm2_per_eV(
@@ -95,7 +93,7 @@ def cevns_cross_section_cm2_per_eV(
     recoil = np.asarray(recoil_energy_eV, dtype=np.float64)
     energy = np.asarray(neutrino_energy_MeV, dtype=np.float64)
     strength = cevns_strength_cm2_per_eV(recoil, isotope=isotope, weak_mixing_angle=weak_mixing_angle)
-    recoil_MeV = recoil / _eV_PER_MeV
+    recoil_MeV = recoil / eV_PER_MeV
     kinematic = 1.0 - recoil_MeV / energy - isotope.mass_MeV * recoil_MeV / (2.0 * energy**2)
     return strength * np.maximum(kinematic, 0.0)
 
@@ -112,7 +110,7 @@ def magnetic_strength_cm2(
     amplitude: the magnetic one flips the helicity.
     """
     form = helm_form_factor(recoil_energy_eV, mass_number=isotope.mass_number, mass_MeV=isotope.mass_MeV)
-    length_cm = constants.fine_structure / _ELECTRON_MASS_MeV * HBAR_C_MeV_fm * _CM_PER_FM
+    length_cm = constants.fine_structure / _ELECTRON_MASS_MeV * HBAR_C_MeV_fm * CM_PER_FM
     return np.asarray(math.pi * (length_cm * magnetic_moment_bohr * isotope.atomic_number * form) ** 2)
 
 
@@ -166,7 +164,7 @@ def cevns_spectrum_of_flux(
 
         def rate(recoil_energy_eV: NDArray[np.float64], isotope: Isotope = isotope) -> NDArray[np.float64]:
             moments = flux.inverse_energy_moments(least_neutrino_energy_MeV(recoil_energy_eV, isotope))
-            recoil_MeV = recoil_energy_eV / _eV_PER_MeV
+            recoil_MeV = recoil_energy_eV / eV_PER_MeV
             folded = moments[0] - recoil_MeV * moments[1] - 0.5 * isotope.mass_MeV * recoil_MeV * moments[2]
             strength = cevns_strength_cm2_per_eV(
                 recoil_energy_eV, isotope=isotope, weak_mixing_angle=weak_mixing_angle
@@ -177,7 +175,7 @@ def cevns_spectrum_of_flux(
                 magnetic = magnetic_strength_cm2(
                     recoil_energy_eV, isotope=isotope, magnetic_moment_bohr=magnetic_moment_bohr
                 )
-                per_eV = np.maximum(moments[0] / recoil_MeV - moments[1], 0.0) / _eV_PER_MeV
+                per_eV = np.maximum(moments[0] / recoil_MeV - moments[1], 0.0) / eV_PER_MeV
                 per_kg_day = per_kg_day + isotope.atoms_per_kg * SECONDS_PER_DAY * magnetic * per_eV
             return np.asarray(per_kg_day, dtype=np.float64)
 

@@ -19,7 +19,7 @@ from cascade_driver.sources.form_factor import helm_form_factor, spin_structure_
 from cascade_driver.sources.quadrature import integrate_over_bins
 from cascade_driver.sources.target import Isotope, Target, parse_target
 from cascade_driver.spectrum import Spectrum, check_edges
-from cascade_driver.units import SECONDS_PER_DAY, SPEED_OF_LIGHT_KM_S
+from cascade_driver.units import CM_PER_KM, SECONDS_PER_DAY, SPEED_OF_LIGHT_KM_S, eV_PER_GeV
 
 #: Velocity of the Sun in the galactic rest frame (towards the centre, along the rotation, to the north pole):
 #: local standard of rest (0, 238, 0) plus peculiar velocity (11.1, 12.2, 7.3) km/s,
@@ -27,8 +27,6 @@ from cascade_driver.units import SECONDS_PER_DAY, SPEED_OF_LIGHT_KM_S
 SUN_VELOCITY_km_s = (11.1, 250.2, 7.3)
 
 _PROTON_MASS_GeV: float = constants.physical_constants["proton mass energy equivalent in MeV"][0] * 1e-3
-_CM_PER_KM = 1e5
-_eV_PER_GeV = 1e9
 
 #: Speeds that stand for a year.
 _SPEEDS_OF_A_YEAR = 12
@@ -137,7 +135,7 @@ def least_speed_km_s(recoil_energy_eV: ArrayLike, *, mass_GeV: ArrayLike, isotop
     with M the mass of the nucleus and mu its reduced mass with the particle.
     """
     mass_nucleus_GeV = isotope.mass_MeV * 1e-3
-    recoil_GeV = np.asarray(recoil_energy_eV, dtype=np.float64) / _eV_PER_GeV
+    recoil_GeV = np.asarray(recoil_energy_eV, dtype=np.float64) / eV_PER_GeV
     reduced = reduced_mass_GeV(mass_GeV, mass_nucleus_GeV)
     return np.sqrt(mass_nucleus_GeV * recoil_GeV / 2.0) / reduced * SPEED_OF_LIGHT_KM_S
 
@@ -147,7 +145,7 @@ def largest_recoil_energy_eV(speed_km_s: ArrayLike, *, mass_GeV: float, isotope:
     mass_nucleus_GeV = isotope.mass_MeV * 1e-3
     beta = np.asarray(speed_km_s, dtype=np.float64) / SPEED_OF_LIGHT_KM_S
     reduced = reduced_mass_GeV(mass_GeV, mass_nucleus_GeV)
-    return 2.0 * (reduced * beta) ** 2 / mass_nucleus_GeV * _eV_PER_GeV
+    return 2.0 * (reduced * beta) ** 2 / mass_nucleus_GeV * eV_PER_GeV
 
 
 def spin_independent_rate_per_kg_day_eV(
@@ -180,18 +178,18 @@ def spin_independent_rate_per_kg_day_eV(
     """
     mass = np.asarray(mass_GeV, dtype=np.float64)
     recoil = np.asarray(recoil_energy_eV, dtype=np.float64)
-    eta_s_cm = mean_inverse_speed_s_km(least_speed_km_s(recoil, mass_GeV=mass, isotope=isotope), halo) / _CM_PER_KM
+    eta_s_cm = mean_inverse_speed_s_km(least_speed_km_s(recoil, mass_GeV=mass, isotope=isotope), halo) / CM_PER_KM
     form = helm_form_factor(recoil, mass_number=isotope.mass_number, mass_MeV=isotope.mass_MeV)
     number_per_cm3 = halo.density_GeV_cm3 / mass
     # c^2 / (2 mu_p^2) in cm^2/s^2 per GeV: energies per c^2 are masses.
-    c_cm_s = SPEED_OF_LIGHT_KM_S * _CM_PER_KM
+    c_cm_s = SPEED_OF_LIGHT_KM_S * CM_PER_KM
     kinematic = (
         np.asarray(cross_section_cm2, dtype=np.float64)
         * isotope.mass_number**2
         * (isotope.mass_MeV * 1e-3)
         / (2.0 * reduced_mass_GeV(mass, _PROTON_MASS_GeV) ** 2)
         * c_cm_s**2
-        / _eV_PER_GeV
+        / eV_PER_GeV
     )
     return isotope.atoms_per_kg * SECONDS_PER_DAY * number_per_cm3 * kinematic * form**2 * eta_s_cm
 

@@ -14,7 +14,7 @@ from cascade_driver.errors import InputError
 from cascade_driver.files import text_of, write_file
 from cascade_driver.sources.capture_table import ISOTOPES, LARGEST_SUM, LEVEL_COLUMNS, LEVELS, LINE_COLUMNS, LINES
 from cascade_driver.sources.target import abundances
-from cascade_driver.units import AMU_MeV
+from cascade_driver.units import FS_PER_S, AMU_MeV
 
 #: Lines of fewer per capture, and decays of a smaller share of their level, are left out.
 LEAST_PER_CAPTURE, LEAST_SHARE = 1e-3, 0.05
@@ -34,7 +34,6 @@ _UNKNOWN_ERROR = 0.1
 #: Absorption by nuclei up to this charge number that exceeds capture gives charged particles.
 _LARGEST_CHARGED = 17
 
-_FS_PER_S = 1e15
 _NEUTRON_U = 1.00866491590
 
 _SOURCES = {
@@ -258,9 +257,7 @@ def _levels(target: str, content: Mapping[str, Any]) -> list[tuple[str, ...]]:
         half_life_s = lives.get(level)
         for final, intensity in decays:
             if whole > 0 and intensity >= LEAST_SHARE * whole and final < level:
-                life = (
-                    "" if not half_life_s or not math.isfinite(half_life_s) else f"{half_life_s * _FS_PER_S:.4g}"
-                )
+                life = "" if not half_life_s or not math.isfinite(half_life_s) else f"{half_life_s * FS_PER_S:.4g}"
                 rows.append((target, f"{level:.8g}", life, f"{final:.8g}", f"{intensity / whole:.3g}"))
     return rows
 

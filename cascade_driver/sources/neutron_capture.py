@@ -34,7 +34,7 @@ from cascade_driver.sources.statistical_cascade import (
 )
 from cascade_driver.sources.target import Isotope, Target, parse_target
 from cascade_driver.spectrum import Spectrum, check_edges
-from cascade_driver.units import SECONDS_PER_DAY
+from cascade_driver.units import CM2_PER_BARN, SECONDS_PER_DAY
 
 #: What stands for captures without a tabulated primary gamma: cascades of the statistical model, or nothing.
 Unresolved = Literal["statistical", "left_out"]
@@ -49,7 +49,6 @@ SMALLEST_PATH = 1e-4
 #: A cascade that makes less than this of all captures gets fewer quasi-random events.
 _MINOR, _FEW, _MANY = 1e-3, 512, 4096
 
-_CM2_PER_BARN = 1e-24
 
 #: Sampled captures of the statistical model, fewer where they make less than `_MINOR` of all captures, and how
 #: often each is followed where its recoils are drawn one by one.
@@ -154,7 +153,7 @@ def capture_rate_per_kg_day(isotope: Isotope, *, cross_section_b: float, neutron
     """
     if not (math.isfinite(neutron_flux_cm2_s) and neutron_flux_cm2_s >= 0):
         raise InputError(f"neutron flux is {neutron_flux_cm2_s:g} per cm2 and s, expected at least 0")
-    return isotope.atoms_per_kg * cross_section_b * _CM2_PER_BARN * neutron_flux_cm2_s * SECONDS_PER_DAY
+    return isotope.atoms_per_kg * cross_section_b * CM2_PER_BARN * neutron_flux_cm2_s * SECONDS_PER_DAY
 
 
 def cascades_of(isotope: CaptureIsotope, *, smallest_path: float = SMALLEST_PATH) -> tuple[GammaCascade, ...]:

@@ -15,6 +15,7 @@ from scipy import constants, integrate, special
 from cascade_driver.errors import InputError
 from cascade_driver.sources.form_factor import HBAR_C_MeV_fm
 from cascade_driver.sources.neutrino_flux import NeutrinoFlux
+from cascade_driver.units import CM_PER_M, WATT_PER_GW, J_PER_MeV
 
 #: What stands below 2 MeV, where the conversion spectra were not measured: `kopeikin` and `vogel_engel` are
 #: summation spectra, the first of a whole reactor, the second by isotope. The others serve for comparison only:
@@ -120,9 +121,6 @@ LOW_ENERGY_ERRORS: Mapping[LowEnergyFlux, float] = MappingProxyType(
     {"kopeikin": 0.11, "vogel_engel": 0.11, "flat": 1.0, "extrapolate": 0.8}
 )
 
-_JOULE_PER_MeV = 1e6 * constants.e
-_WATT_PER_GW = 1e9
-_CM_PER_M = 100.0
 #: Pieces of this width on which the polynomials' exponentials are smooth.
 _STEP_MeV = 0.25
 
@@ -267,7 +265,7 @@ def fissions_per_cm2_s(
         raise InputError(
             f"energy_per_fission_MeV lacks {', '.join(missing)}, expected an energy for each fraction."
         )
-    energy_J = _JOULE_PER_MeV * sum(
+    energy_J = J_PER_MeV * sum(
         fraction * energy_per_fission_MeV[isotope] for isotope, fraction in fission_fractions.items()
     )
     total = 0.0
@@ -276,7 +274,7 @@ def fissions_per_cm2_s(
             raise InputError(f"The thermal power of a core is {power} GW, expected at least 0.")
         if not (math.isfinite(distance) and distance > 0):
             raise InputError(f"The distance of a core is {distance} m, expected more than 0.")
-        total += power * _WATT_PER_GW / energy_J / (4.0 * math.pi * (distance * _CM_PER_M) ** 2)
+        total += power * WATT_PER_GW / energy_J / (4.0 * math.pi * (distance * CM_PER_M) ** 2)
     return total
 
 

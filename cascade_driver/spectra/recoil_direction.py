@@ -18,6 +18,7 @@ from cascade_driver.sources.dark_matter import (
     mean_inverse_speed_s_km,
 )
 from cascade_driver.sources.target import Isotope
+from cascade_driver.units import SECONDS_PER_DAY
 
 #: Right ascension and declination of the north galactic pole, and galactic longitude of the north celestial pole,
 #: in degrees (J2000): the definition of Blaauw et al. 1960 (doi:10.1093/mnras/121.2.123), precessed.
@@ -156,7 +157,7 @@ def laboratory_velocity_km_s(time: datetime.datetime, *, latitude_deg: float, lo
             "180"
         )
     utc = time if time.tzinfo is not None else time.replace(tzinfo=datetime.UTC)
-    days = (utc - _NOON_2000).total_seconds() / 86400.0
+    days = (utc - _NOON_2000).total_seconds() / SECONDS_PER_DAY
     sidereal = math.radians(_SIDEREAL_DEG[0] + _SIDEREAL_DEG[1] * days + longitude_deg)
     latitude = math.radians(latitude_deg)
     east = np.array([-math.sin(sidereal), math.cos(sidereal), 0.0])

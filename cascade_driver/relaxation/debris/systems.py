@@ -59,6 +59,7 @@ from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import Potential
 from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import STORED_ENERGY_FLOOR_eV
+from cascade_driver.units import SECONDS_PER_DAY
 
 DEBRIS_FILE = "debris.json"
 SCHEMA = 1
@@ -591,7 +592,7 @@ def _quartiles(values: Sequence[float]) -> list[float] | None:
 
 
 #: Times at which a summary states the release: the pulse of a cryogenic detector is over after some ms.
-_MILESTONES_s = (1e-6, 1e-3, 1.0, 3600.0, 86400.0, 1e6)
+_MILESTONES_s = (1e-6, 1e-3, 1.0, 3600.0, SECONDS_PER_DAY, 1e6)
 
 
 def _milestones(mean: MeanRelease) -> dict[str, Any]:

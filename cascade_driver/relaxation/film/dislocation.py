@@ -19,11 +19,7 @@ from scipy.integrate import quad
 
 from cascade_driver.errors import InputError
 from cascade_driver.schema import parameters
-from cascade_driver.units import PS_PER_S, HBAR_eV_s, eV_PER_AMU_A2_PS2
-
-_NM_PER_A = 0.1
-_UM2_PER_MM2 = 1e6
-_MPA_PER_GPA = 1e3
+from cascade_driver.units import MPA_PER_GPA, NM_PER_A, PS_PER_S, UM2_PER_MM2, HBAR_eV_s, eV_PER_AMU_A2_PS2
 
 
 @parameters
@@ -192,7 +188,7 @@ class Tunnelling:
             2.0
             * self.shape_factor
             * metal.lattice_constant_nm
-            / _NM_PER_A
+            / NM_PER_A
             * momentum_eV_ps_A
             / (HBAR_eV_s * PS_PER_S)
         )
@@ -214,7 +210,7 @@ def critical_stress_MPa(
     """
     length = _positive("length_nm", length_nm)
     strength = float(_positive("lock_strength", lock_strength))
-    return strength * metal.shear_modulus_GPa * _MPA_PER_GPA * metal.b_nm / length
+    return strength * metal.shear_modulus_GPa * MPA_PER_GPA * metal.b_nm / length
 
 
 def pinned_length_nm(stress_MPa: ArrayLike, *, metal: FccMetal, lock_strength: float = 0.8) -> NDArray[np.float64]:
@@ -227,7 +223,7 @@ def pinned_length_nm(stress_MPa: ArrayLike, *, metal: FccMetal, lock_strength: f
     """
     stress = _positive("stress_MPa", stress_MPa)
     strength = float(_positive("lock_strength", lock_strength))
-    return strength * metal.shear_modulus_GPa * _MPA_PER_GPA * metal.b_nm / stress
+    return strength * metal.shear_modulus_GPa * MPA_PER_GPA * metal.b_nm / stress
 
 
 def tunnelling_rate_Hz(
@@ -416,7 +412,7 @@ def depinning_rate_per_mm2_Hz(
     InputError
         If a time is not positive.
     """
-    per_mm2: float = film.dislocation_density_per_nm2 * 1e6 * _UM2_PER_MM2 * pinned_share(film, metal=metal)
+    per_mm2: float = film.dislocation_density_per_nm2 * 1e6 * UM2_PER_MM2 * pinned_share(film, metal=metal)
     return np.asarray(per_mm2 * depinning_rate_per_site_Hz(time_s, metal=metal, tunnelling=tunnelling))
 
 

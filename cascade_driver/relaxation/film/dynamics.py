@@ -35,9 +35,8 @@ from scipy.special import lambertw
 from cascade_driver.errors import InputError
 from cascade_driver.relaxation.film.dislocation import ALUMINIUM, METALS, FccMetal
 from cascade_driver.schema import parameters
-from cascade_driver.units import PS_PER_S, GPA_PER_eV_A3, HBAR_eV_s
+from cascade_driver.units import PS_PER_S, HBAR_eV_s, eV_NM3_PER_GPA
 
-_eV_NM3_PER_GPA = 1e3 / GPA_PER_eV_A3
 _HBAR_eV_ps = HBAR_eV_s * PS_PER_S
 
 #: The model's domain ends where Lambda comes this close to 1/2, where d Lambda/dx is infinite: 1e-6 in x.
@@ -149,7 +148,7 @@ class Interface:
     def line_energy_eV_per_nm(self) -> float:
         """K = mu_f b^2 / (4 pi)."""
         metal = self.metal
-        return metal.shear_modulus_GPa * _eV_NM3_PER_GPA * metal.b_nm**2 / (4.0 * math.pi)
+        return metal.shear_modulus_GPa * eV_NM3_PER_GPA * metal.b_nm**2 / (4.0 * math.pi)
 
     @property
     def contrast(self) -> float:
@@ -197,7 +196,7 @@ class Interface:
 
     def pull_eV_per_nm2(self, stress_MPa: float) -> float:
         """Return tau b, the force of the stress per length."""
-        return stress_MPa * 1e-3 * _eV_NM3_PER_GPA * self.metal.b_nm
+        return stress_MPa * 1e-3 * eV_NM3_PER_GPA * self.metal.b_nm
 
     def distance_at(self, logarithm: float) -> float:
         """Return x in nm where Lambda has this value, Eq. 9: the inverse of `mass_logarithm`."""
