@@ -410,6 +410,19 @@ def test_readme_draws_this_house():
     assert drawn() in (Path(__file__).parents[1] / "README.md").read_text(), f"README should say:\n\n{drawn()}"
 
 
+def test_each_wing_is_introduced_by_a_chapter_that_names_its_modules():
+    silent = {}
+    for wing, content in HOUSE.items():
+        if wing in (*AT_THE_TOP, "plot"):
+            continue
+        chapter = (
+            ast.get_docstring(ast.parse((PACKAGE / wing.replace(".", "/") / "__init__.py").read_text())) or ""
+        )
+        if missing := [room for room in content.rooms if room not in chapter and not room.startswith("_")]:
+            silent[wing] = missing
+    assert silent == {}
+
+
 def test_each_wing_has_its_tests_and_each_test_says_what_it_is_of():
     folder = Path(__file__).parent
     astray = [

@@ -1,9 +1,10 @@
 """Records to defect probability, stored-energy distribution and response.
 
-In reading order: `outcomes` (which cascades may be used), `estimation` (health, goodness, covariance),
-`fermi_posterior` (centre and band of the defect probability),
+In reading order: `outcomes` (which cascades may be used), `comparison` (of two campaigns), `estimation`
+(health, goodness, covariance), `fermi_posterior` (centre and band of the defect probability),
 `defect_probability` and `distribution` (the two models and their fits), `empirical_law` (the stored energies
-themselves, for data that refuse a shape), `model` (both, for every species,
-as a file), `response` (recoil energy to observed energy), `threshold` (lowest energy of a defect, per
-direction).
+themselves, for data that refuse a shape), `response` (recoil energy to observed energy, in bins), `model` (all
+of it, for every species, as a file), `uncertainty` and `empirical` (replicas of it), `published` (models of
+printed numbers), `directional` (recoils near one direction), `threshold` (threshold displacement energy: the
+lowest that leaves a defect, by direction).
 """

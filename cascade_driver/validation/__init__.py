@@ -1,1 +1,5 @@
-"""Is a potential fit for cascades: the ZBL core (`zbl`), ASE on it (`calculator`), the contract and its memory."""
+"""Is a potential fit for cascades.
+
+In reading order: `zbl` (the universal repulsion, closed form), `calculator` (ASE on a potential), `contract`
+(the checks, each with its remedy), `checked` (what is remembered of them).
+"""
