@@ -215,7 +215,17 @@ HOUSE: dict[str, Wing] = {
     "edges": Wing(
         "TOML in, the steps of a run, pages out",
         imports=None,
-        rooms=("config", "models", "foresight", "report", "validation_report", "workflow", "session", "terminal"),
+        rooms=(
+            "config",
+            "models",
+            "foresight",
+            "cite",
+            "report",
+            "validation_report",
+            "workflow",
+            "session",
+            "terminal",
+        ),
     ),
     "commands": Wing(
         "the verbs, each one library call",

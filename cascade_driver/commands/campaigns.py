@@ -17,6 +17,7 @@ from cascade_driver.commands.arguments import (
     positive,
 )
 from cascade_driver.errors import CascadeError, InputError
+from cascade_driver.text import visible
 
 if TYPE_CHECKING:
     from cascade_driver.campaign.plan import Campaign
@@ -37,6 +38,7 @@ def add_to(verbs: Verbs) -> None:
     _add_fit(verbs)
     _add_report(verbs)
     _add_advice(verbs)
+    _add_cite(verbs)
 
 
 def _add_run(verbs: Verbs) -> None:
@@ -191,6 +193,22 @@ def _add_advice(verbs: Verbs) -> None:
         help="observed energies that matter (default: from the threshold on)",
     )
     verb.add_argument("--allow-failures", action="store_true", help="fit in spite of many failed cascades")
+
+
+def _add_cite(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "cite", _cite, "Name what a run rests on: codes, potential, papers, data.")
+    verb.add_argument("run", type=Path, nargs="?", metavar="RUN", help="a run directory (default: all there is)")
+    verb.add_argument("--bibtex", action="store_true", help="as entries of BibTeX")
+
+
+def _cite(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.cite import cite_all, cite_run
+
+    citation = cite_all() if chosen.run is None else cite_run(RunDirectory(chosen.run.resolve()))
+    for text in citation.bibtex if chosen.bibtex else citation.lines:
+        print(visible(text))
+    return 0
 
 
 def _run(chosen: argparse.Namespace) -> int:
