@@ -38,14 +38,14 @@ def weak_charge(isotope: Isotope, *, weak_mixing_angle: float = WEAK_MIXING_ANGL
     return isotope.neutron_number - (1.0 - 4.0 * weak_mixing_angle) * isotope.atomic_number
 
 
-def largest_recoil_energy_eV(neutrino_energy_MeV: ArrayLike, isotope: Isotope) -> NDArray[np.float64]:
+def back_scattering_energy_eV(neutrino_energy_MeV: ArrayLike, isotope: Isotope) -> NDArray[np.float64]:
     """Return the recoil energy of back-scattering, 2 E_nu^2 / (M + 2 E_nu), in the shape of E_nu."""
     energy = np.asarray(neutrino_energy_MeV, dtype=np.float64)
     return 2.0 * energy**2 / (isotope.mass_MeV + 2.0 * energy) * eV_PER_MeV
 
 
 def least_neutrino_energy_MeV(recoil_energy_eV: ArrayLike, isotope: Isotope) -> NDArray[np.float64]:
-    """Return the inverse of `largest_recoil_energy_eV`: (E_R + sqrt(E_R^2 + 2 M E_R)) / 2."""
+    """Return the inverse of `back_scattering_energy_eV`: (E_R + sqrt(E_R^2 + 2 M E_R)) / 2."""
     recoil = np.asarray(recoil_energy_eV, dtype=np.float64) / eV_PER_MeV
     return 0.5 * (recoil + np.sqrt(recoil**2 + 2.0 * isotope.mass_MeV * recoil))
 
@@ -180,7 +180,7 @@ def cevns_spectrum_of_flux(
             return np.asarray(per_kg_day, dtype=np.float64)
 
         counts[isotope.symbol] += integrate_over_bins(
-            rate, edges_eV=edges, breakpoints_eV=largest_recoil_energy_eV(flux.breakpoints_MeV, isotope)
+            rate, edges_eV=edges, breakpoints_eV=back_scattering_energy_eV(flux.breakpoints_MeV, isotope)
         )
     return Spectrum.from_counts(
         energy_edges_eV=edges,

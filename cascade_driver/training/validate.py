@@ -474,7 +474,7 @@ def _frames(bench: Bench) -> Section:
     return Section(measures=_measures(bench, "frames", values) + _end_states(errors), curves=curves)
 
 
-def _end_states(errors: Mapping[str, GroupErrors]) -> tuple[Measure, ...]:
+def _end_states(errors: Mapping[str, GroupComparison]) -> tuple[Measure, ...]:
     """Return how the stored energies of quenched cascades compare with labels; nothing without a crystal."""
     if not {CASCADE_END, PERFECT} <= set(errors):
         return ()
@@ -490,8 +490,8 @@ def _end_states(errors: Mapping[str, GroupErrors]) -> tuple[Measure, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupErrors:
-    """Errors in a group of frames.
+class GroupComparison:
+    """A calculator beside the labels of a group of frames.
 
     Attributes
     ----------
@@ -512,7 +512,7 @@ class GroupErrors:
     forces: list[float]
 
 
-def frame_errors(frames: Sequence[LabelledFrame], make_calculator: MakeCalculator) -> dict[str, GroupErrors]:
+def frame_errors(frames: Sequence[LabelledFrame], make_calculator: MakeCalculator) -> dict[str, GroupComparison]:
     """Return the errors of a calculator in labelled frames by group.
 
     Energies of two programs have different zeros. With the perfect crystal among the frames, both count from it.
@@ -535,7 +535,7 @@ def frame_errors(frames: Sequence[LabelledFrame], make_calculator: MakeCalculato
         of = np.flatnonzero(groups == group)
         pairs = [(frames[k], predicted[k]) for k in of.tolist()]
         components = np.concatenate([np.abs(b.forces_eV_per_A - a.forces_eV_per_A).ravel() for a, b in pairs])
-        found[str(group)] = GroupErrors(
+        found[str(group)] = GroupComparison(
             count=len(of),
             energy_eV_per_atom=float(np.abs((predicted_eV[of] - labels_eV[of]) / sizes[of]).mean()),
             force_eV_per_A=float(components.mean()),

@@ -237,7 +237,7 @@ def test_total_cross_section_is_0_42e_44_N2_E2(symbol: str) -> None:
     # Drukier & Stodolsky 1984, doi:10.1103/PhysRevD.30.2295: 0.42e-44 N^2 (E/MeV)^2 cm2, for sin^2 theta_W =
     # 1/4.
     isotope = parse_target(symbol).isotopes[1]
-    end = float(cevns.largest_recoil_energy_eV(2.0, isotope))
+    end = float(cevns.back_scattering_energy_eV(2.0, isotope))
     total = integrate.quad(
         lambda e: float(cevns.cevns_cross_section_cm2_per_eV(e, 2.0, isotope=isotope, weak_mixing_angle=0.25)),
         0,
@@ -248,7 +248,7 @@ def test_total_cross_section_is_0_42e_44_N2_E2(symbol: str) -> None:
 
 def test_cross_section_ends_at_back_scattering() -> None:
     isotope = parse_target("O").isotopes[0]
-    end = float(cevns.largest_recoil_energy_eV(5.0, isotope))
+    end = float(cevns.back_scattering_energy_eV(5.0, isotope))
     assert float(cevns.least_neutrino_energy_MeV(end, isotope)) == pytest.approx(5.0, rel=1e-12)
     inside = cevns.cevns_cross_section_cm2_per_eV(np.array([0.0, 0.999 * end, 1.001 * end]), 5.0, isotope=isotope)
     assert inside[0] > inside[1] > inside[2] == 0
@@ -312,7 +312,7 @@ def test_counts_of_one_energy_are_flux_times_cross_section() -> None:
         * integrate.quad(
             lambda e, i=i: float(cevns.cevns_cross_section_cm2_per_eV(e, 3.0, isotope=i)),
             0,
-            float(cevns.largest_recoil_energy_eV(3.0, i)),
+            float(cevns.back_scattering_energy_eV(3.0, i)),
         )[0]
         for i in parse_target("W").isotopes
     )
@@ -335,7 +335,7 @@ def test_bin_averages_converge_and_do_not_depend_on_the_binning() -> None:
 def test_spectrum_ends_at_the_largest_recoil_of_8_MeV() -> None:
     ends = {
         symbol: max(
-            float(cevns.largest_recoil_energy_eV(8.0, i)) for i in parse_target("CaWO4").isotopes_of(symbol)
+            float(cevns.back_scattering_energy_eV(8.0, i)) for i in parse_target("CaWO4").isotopes_of(symbol)
         )
         for symbol in ("Ca", "W", "O")
     }
