@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -25,6 +25,19 @@ LARGEST_COUNT = 10**8
 #: As in the input file.
 LARGEST_BINS = 100_000
 
+#: What stands in a run and is written by the campaign alone: its plan, its input, and all that it has computed.
+_OF_A_RUN = (
+    "campaign.json",
+    "input.toml",
+    "cascades",
+    "claims",
+    "crystals",
+    "index",
+    "logs",
+    "potentials",
+    "starts",
+)
+
 #: What a file system takes for one name.
 _LONGEST_NAME_bytes = 255
 
@@ -40,9 +53,29 @@ class Parser(argparse.ArgumentParser):
         for kind, fit in ((float, number), (int, whole), (Path, any_path), (None, words)):
             self.register("type", kind, fit)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, and refuse to write over a file that is read."""
+        chosen, rest = super().parse_known_args(args, namespace)
+        self._keep_what_is_read(vars(chosen))
+        return chosen, rest
+
+    def _keep_what_is_read(self, chosen: Mapping[str, Any]) -> None:
+        written = [action for action in self._actions if action.type is new_file]
+        read = [action for action in self._actions if action.type is not new_file]
+        for out in (place for action in written for place in _files(chosen.get(action.dest))):
+            if any(out.samefile(place) for action in read for place in _files(chosen.get(action.dest))):
+                self.error(f"{out} is read and would be replaced; give another name for what is written")
+
     def error(self, message: str) -> NoReturn:
         """Complain as about any other input."""
         raise InputError(f"{message}; see `{self.prog} --help`")
+
+
+def _files(value: Any) -> list[Path]:
+    """Return those of the values of an argument that name a file that is there."""
+    values = value if isinstance(value, list | tuple) else [value]
+    # not Path.is_file, which raises where a text is too long for a name
+    return [Path(one) for one in values if isinstance(one, str | Path) and os.path.isfile(one)]  # noqa: PTH113
 
 
 def number(text: str) -> float:
@@ -93,6 +126,13 @@ def new_file(text: str) -> Path:
     place = any_path(text)
     if place.name in {"", ".."} or place.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a folder; give the name of a file in it")
+    whole_place = place.parent.resolve() / place.name
+    for run in whole_place.parents:
+        part = whole_place.relative_to(run).parts[0]
+        if part in _OF_A_RUN and (run / "campaign.json").is_file():
+            raise argparse.ArgumentTypeError(
+                f"{text}: `{part}` of the run {run} is written by the campaign alone; give another place"
+            )
     return place
 
 

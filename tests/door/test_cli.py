@@ -154,6 +154,26 @@ def test_an_argument_that_cannot_be_used_gets_one_line(capsys, arguments, expect
     assert expected in complaint(capsys, "spectrum", "dm", *wanted, *arguments)
 
 
+def test_what_is_read_or_computed_is_not_written_over(capsys, tmp_path):
+    model, spectrum, run = tmp_path / "model.json", tmp_path / "s.csv", tmp_path / "RUN"
+    (run / "cascades").mkdir(parents=True)
+    for place in (model, spectrum, run / "campaign.json", run / "input.toml"):
+        place.write_text("old")
+    other = tmp_path / "x" / ".." / "s.csv"
+    (tmp_path / "x").mkdir()
+    for out in (spectrum, model, other):
+        line = complaint(capsys, "correct", model, spectrum, "--out", out)
+        assert "is read and would be replaced; give another name" in line
+    for out in ("campaign.json", "input.toml", "cascades/new.csv"):
+        line = complaint(capsys, "correct", "cawo4-published", spectrum, "--out", run / out)
+        assert f"of the run {run} is written by the campaign alone" in line
+    assert {place.read_text() for place in tmp_path.rglob("*.*") if place.is_file()} == {"old"}
+    # what people put beside it, and the same names elsewhere, are theirs
+    dm = ["spectrum", "dm", "--target", "Si", "--mass-GeV", "1", "--cross-section-cm2", "1e-40", "--energy-eV"]
+    for out in (run / "mine.csv", tmp_path / "campaign.json"):
+        assert main([*dm, "1", "9", "--bins", "4", "--out", str(out)]) == 0
+
+
 def test_a_librarys_warning_is_a_line(capsys, monkeypatch):
     def warn(_):
         warnings.warn("overflow\nencountered", RuntimeWarning, stacklevel=1)
