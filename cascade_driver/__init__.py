@@ -9,10 +9,11 @@
     >>> seen
     <Observed: dark matter, 2 GeV, 1e-40 cm², on CaWO4, by cawo4-published (qualitative), ...>
 
-Campaigns: `run`, `open_run`; one cascade: `run_cascade`, `crystal`, `load_potential`, `calculator`,
+Campaigns: `plan`, `run`, `open_run`; one cascade: `run_cascade`, `crystal`, `load_potential`, `calculator`,
 `check_potential`; models: `load_model`, `fit_stored_energy_model`; spectra: `dark_matter`, `reactor`, `solar`,
 `monoenergetic`, `capture`, `read_spectrum`, `observe`, `fit_spectrum_lines`; what relaxes later: `film`, `tls`,
-`debris`; beside them `plot` and `training`. All else may change without notice.
+`debris`; what stands behind them: `simulation`, `analysis`, `sources`, `spectra`, `training`, `plot`. All else may
+change without notice.
 """
 
 from typing import Any

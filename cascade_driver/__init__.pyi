@@ -1,9 +1,14 @@
 # The names that the package offers, and where they live; `lazy_loader` reads this file, and type checkers do.
+from . import analysis as analysis
 from . import plot as plot
+from . import simulation as simulation
+from . import sources as sources
+from . import spectra as spectra
 from . import training as training
 from .analysis.model import StoredEnergyModel as StoredEnergyModel
 from .analysis.model import fit_stored_energy_model as fit_stored_energy_model
 from .analysis.response import Response as Response
+from .campaign.kick_events import KickEvents as KickEvents
 from .errors import CascadeError as CascadeError
 from .errors import EngineError as EngineError
 from .errors import FitError as FitError
@@ -23,6 +28,7 @@ from .session import check_potential as check_potential
 from .session import crystal as crystal
 from .session import load_potential as load_potential
 from .session import open_run as open_run
+from .session import plan as plan
 from .session import run as run
 from .session import run_cascade as run_cascade
 from .simulation.cascade import Result as Result

@@ -16,6 +16,7 @@ from ase.calculators.calculator import Calculator
 
 from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.campaign.export import read_structure
+from cascade_driver.campaign.kick_events import KickEvents, kick_events
 from cascade_driver.campaign.listing import ListedCascade, listed, one_finished
 from cascade_driver.campaign.plan import RecoilsSpec, make_campaign
 from cascade_driver.campaign.rundir import RunDirectory
@@ -37,7 +38,7 @@ from cascade_driver.simulation.start import make_box, make_snapshot, relaxed_con
 from cascade_driver.spectra.observe import Observed, observe
 from cascade_driver.validation.calculator import calculator as calculator_of
 from cascade_driver.validation.contract import ContractResult, check_apart, contract_crystals
-from cascade_driver.workflow import attended_run, conclude, work_on
+from cascade_driver.workflow import attended_run, conclude, plan_run, work_on
 
 
 class Run:
@@ -112,6 +113,18 @@ class Run:
         """
         return read_structure(self._directory, one_finished(self._directory, str(cascade)))
 
+    def kick_events(self) -> KickEvents:
+        """Return the finished cascades that have later kicks, as `[[recoils.then]]` gives them.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        RecordError
+            If a record is damaged.
+        """
+        return kick_events(self._directory)
+
     def fit(self, **analysis: Any) -> StoredEnergyModel:
         """Return the stored-energy model of the finished cascades with its errors; nothing is written.
 
@@ -164,6 +177,24 @@ def open_run(path: Path | str) -> Run:
         If there is none.
     """
     return Run(path)
+
+
+def plan(given: Path | str, *, out: Path | str | None = None, replace_plan: bool = False) -> Run:
+    """Work a campaign out and write its plan; nothing of it runs. Any number of workers may then, anywhere.
+
+    Parameters
+    ----------
+    given, out
+        As for `run`.
+    replace_plan : bool
+        Whether the plan that is there may lose cascades; adding to it needs no such word.
+
+    Raises
+    ------
+    InputError, PotentialError
+        If something in the input cannot be used, or it would take the place of another campaign.
+    """
+    return Run(plan_run(given, out=out, replace_plan=replace_plan).directory.path)
 
 
 def run(

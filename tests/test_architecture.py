@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -418,6 +419,44 @@ def test_the_table_names_modules_that_exist_and_wings_from_bottom_to_top():
 
 def test_readme_draws_this_house():
     assert drawn() in (Path(__file__).parents[1] / "README.md").read_text(), f"README should say:\n\n{drawn()}"
+
+
+def unreached(sources: dict[str, str], *, offered: str) -> list[str]:
+    """Public functions and classes, and their methods, that nothing in the package uses or offers."""
+    trees = {name: ast.parse(source) for name, source in sources.items()}
+    used = {
+        word
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        for word in (getattr(node, "id", None), getattr(node, "attr", None), getattr(node, "value", None))
+        if isinstance(word, str)
+    }
+    used |= set(re.findall(r"\w+", offered))
+
+    def without_use(body: list[ast.stmt], prefix: str) -> Iterator[str]:
+        for node in body:
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+                continue
+            by_pydantic = any("validator" in ast.unparse(decorator) for decorator in node.decorator_list)
+            if node.name not in used and not by_pydantic:
+                yield f"{prefix}{node.name}"
+            elif isinstance(node, ast.ClassDef) and node.name not in offered:
+                yield from without_use(node.body, f"{prefix}{node.name}.")
+
+    return [one for name, tree in trees.items() for one in without_use(tree.body, f"{name}.")]
+
+
+def test_what_is_public_is_used_or_offered():
+    sources = {name: path.read_text() for name, path in modules_of(PACKAGE).items()}
+    doors = ("*.pyi", "__init__.py", "*.jinja")
+    offered = " ".join(path.read_text() for pattern in doors for path in PACKAGE.rglob(pattern))
+    assert unreached(sources, offered=offered) == []
+
+
+def test_negative_control_what_nobody_calls_is_found():
+    sources = {"a": "def f(): ...\ndef g(): f()\nclass C:\n    def m(self): ...", "b": "C()"}
+    assert unreached(sources, offered="") == ["a.g", "a.C.m"]
+    assert unreached(sources, offered="C g") == []
 
 
 def test_each_wing_is_introduced_by_a_chapter_that_names_its_modules():

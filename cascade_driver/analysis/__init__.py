@@ -8,3 +8,7 @@ of it, for every species, as a file), `uncertainty` and `empirical` (replicas of
 printed numbers), `directional` (recoils near one direction), `threshold` (threshold displacement energy: the
 lowest that leaves a defect, by direction).
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

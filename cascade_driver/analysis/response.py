@@ -114,25 +114,6 @@ def observed_edges(recoil_edges_eV: ArrayLike) -> NDArray[np.float64]:
     return np.concatenate([below, edges])
 
 
-def identity_response(species: str, *, recoil_edges_eV: ArrayLike) -> Response:
-    """Return the response of a crystal in which no recoil ever leaves a defect.
-
-    Raises
-    ------
-    InputError
-        If the edges do not rise from zero or more.
-    """
-    edges = rising_edges(recoil_edges_eV, name="recoil_edges_eV")
-    below = observed_edges(edges)
-    n = len(edges) - 1
-    return Response(
-        species=species,
-        recoil_edges_eV=edges,
-        observed_edges_eV=below,
-        matrix=np.eye(len(below) - 1, n, k=-(len(below) - 1 - n)),
-    )
-
-
 def _cut(
     recoil: NDArray[np.float64], observed: NDArray[np.float64], probability: FermiProbability, stored: StoredLaw
 ) -> NDArray[np.float64]:

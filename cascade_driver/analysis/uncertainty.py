@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.polynomial import polynomial
@@ -60,16 +60,6 @@ _SMALL = 1e-9
 _PER_UNIT = 512
 
 Array = NDArray[np.float64]
-
-
-class ResponseReplicas(Protocol):
-    """What a spectrum needs of replicas of a response, whatever they are made of."""
-
-    def __len__(self) -> int:
-        """Return the number of replicas."""
-
-    def fold(self, counts: ArrayLike, *, recoil_edges_eV: ArrayLike) -> Array:
-        """Return (R, m) observed counts of recoil counts (n,) in the bins of `observed_edges`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,3 +7,7 @@ box); `include` -> `potential` (a folder that LAMMPS can evaluate); `knock_on` (
 quench), `start` (relaxed box, thermal snapshots), `defects` (the census), `cascade` (the method on one page),
 `apart` (in a process of its own).
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

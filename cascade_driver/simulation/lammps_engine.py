@@ -310,10 +310,6 @@ class LammpsEngine:
         """Return the forces (n, 3) of the last evaluation, in the order of the atoms."""
         return self._gather("f")
 
-    def pressure_bar(self) -> float:
-        """Return the pressure of the last evaluation."""
-        return self._thermo("press")
-
     def stress_eV_A3(self) -> NDArray[np.float64]:
         """Return the stress (3, 3) of the box as it is, without kinetic part; see `Engine.stress_eV_A3`."""
         self._do("compute static all pressure NULL virial")

@@ -5,3 +5,7 @@ In reading order: `target` (isotopes of a crystal), `form_factor`, `quadrature` 
 `statistical_cascade` -> `neutron_capture`; `recoil_list` (what others have computed), `requested` (the
 spectrum that a request asks for, and how well its source is known).
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,12 +12,6 @@ from cascade_driver.errors import InputError
 from cascade_driver.sources.form_factor import HBAR_C_MeV_fm, helm_form_factor
 from cascade_driver.sources.neutrino_flux import NeutrinoFlux
 from cascade_driver.sources.quadrature import integrate_over_bins
-from cascade_driver.sources.reactor import (
-    PRESSURISED_WATER_FISSION_FRACTIONS,
-    ENERGY_PER_FISSION_MeV,
-    LowEnergyFlux,
-    reactor_flux,
-)
 from cascade_driver.sources.target import Isotope, parse_target
 from cascade_driver.spectrum import Spectrum, check_edges
 from cascade_driver.units import CM_PER_FM, SECONDS_PER_DAY, eV_PER_MeV
@@ -114,7 +107,7 @@ def magnetic_strength_cm2(
     return np.asarray(math.pi * (length_cm * magnetic_moment_bohr * isotope.atomic_number * form) ** 2)
 
 
-def cevns_spectrum_of_flux(
+def cevns_spectrum(
     flux: NeutrinoFlux,
     *,
     target: str,
@@ -192,60 +185,4 @@ def cevns_spectrum_of_flux(
             **({"magnetic_moment_bohr": repr(float(magnetic_moment_bohr))} if magnetic_moment_bohr else {}),
             **flux.metadata,
         },
-    )
-
-
-def cevns_spectrum(
-    *,
-    target: str,
-    power_GW: Sequence[float],
-    distance_m: Sequence[float],
-    energy_edges_eV: ArrayLike,
-    fission_fractions: Mapping[str, float] = PRESSURISED_WATER_FISSION_FRACTIONS,
-    energy_per_fission_MeV: Mapping[str, float] = ENERGY_PER_FISSION_MeV,
-    low_energy_flux: LowEnergyFlux = "kopeikin",
-    u238_captures_per_fission: float | None = None,
-    weak_mixing_angle: float = WEAK_MIXING_ANGLE,
-    magnetic_moment_bohr: float = 0.0,
-) -> Spectrum:
-    """Return the recoil spectrum of reactor antineutrinos: `cevns_spectrum_of_flux` of `reactor_flux`.
-
-    Parameters
-    ----------
-    target : str
-        Chemical formula.
-    power_GW, distance_m : sequence of float
-        Thermal power and distance of each core.
-    energy_edges_eV : (n + 1,) array_like
-        Edges of the recoil energy bins in eV, from 0 up.
-    fission_fractions, energy_per_fission_MeV : mapping of str to float
-        Of U235, U238, Pu239 and Pu241; the defaults are those of a pressurised-water reactor.
-    low_energy_flux : {"kopeikin", "vogel_engel", "flat", "extrapolate"}
-        What stands below 2 MeV, see `reactor.LowEnergyFlux`.
-    u238_captures_per_fission : float, optional
-        See `reactor.antineutrinos_per_fission_MeV`.
-    weak_mixing_angle : float
-        sin^2 theta_W.
-    magnetic_moment_bohr : float
-        See `cevns_spectrum_of_flux`.
-
-    Raises
-    ------
-    InputError
-        If one of them cannot be used.
-    """
-    flux = reactor_flux(
-        power_GW=power_GW,
-        distance_m=distance_m,
-        fission_fractions=fission_fractions,
-        energy_per_fission_MeV=energy_per_fission_MeV,
-        low_energy_flux=low_energy_flux,
-        u238_captures_per_fission=u238_captures_per_fission,
-    )
-    return cevns_spectrum_of_flux(
-        flux,
-        target=target,
-        energy_edges_eV=energy_edges_eV,
-        weak_mixing_angle=weak_mixing_angle,
-        magnetic_moment_bohr=magnetic_moment_bohr,
     )

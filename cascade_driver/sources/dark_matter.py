@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -340,17 +340,6 @@ def propagator(
     if mediator_mass_MeV is None:
         return np.ones_like(recoil)
     return np.asarray(1.0 / (1.0 + 2.0 * isotope.mass_MeV * recoil * 1e-6 / mediator_mass_MeV**2) ** 2)
-
-
-def dark_matter_spectra(*, masses_GeV: Sequence[float], **others: Any) -> dict[float, Spectrum]:
-    """Return `dark_matter_spectrum` for a grid of masses, by mass.
-
-    Raises
-    ------
-    InputError
-        As there.
-    """
-    return {float(mass): dark_matter_spectrum(mass_GeV=float(mass), **others) for mass in masses_GeV}
 
 
 def dark_matter_spectrum(

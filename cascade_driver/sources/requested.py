@@ -21,7 +21,7 @@ from cascade_driver.request import (
 )
 from cascade_driver.schema import build
 from cascade_driver.sources.capture_table import CaptureIsotope, capture_table
-from cascade_driver.sources.cevns import cevns_spectrum_of_flux
+from cascade_driver.sources.cevns import cevns_spectrum
 from cascade_driver.sources.dark_matter import HaloModel, dark_matter_spectrum, earth_speed_km_s
 from cascade_driver.sources.gamma_recoil import GammaTiming
 from cascade_driver.sources.neutrino_flux import NeutrinoFlux
@@ -219,7 +219,7 @@ def _flux_parts(request: CevnsRequest) -> Iterator[tuple[float, NeutrinoFlux]]:
 
 
 def _scattered(flux: NeutrinoFlux, request: CevnsRequest, energy_edges_eV: ArrayLike) -> Spectrum:
-    return cevns_spectrum_of_flux(
+    return cevns_spectrum(
         flux,
         target=request.target,
         energy_edges_eV=energy_edges_eV,

@@ -5,3 +5,7 @@ of a measured spectrum), `ensemble` and `ensemble_content` (error bands), `obser
 once), `observe` (the one road through all of them), `recoil_direction` and `daily_modulation`, `planning` (what
 more cascades would bring).
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

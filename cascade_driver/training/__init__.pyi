@@ -1,3 +1,4 @@
+from .ensemble import posterior_draws as posterior_draws
 from .extended_xyz import read_frames as read_frames
 from .fit_input import read_fit_input as read_fit_input
 from .fit_input import run_fit as run_fit
@@ -7,6 +8,7 @@ from .importing import import_frames as import_frames
 from .label_queue import LabelQueue as LabelQueue
 from .labelling import read_label_settings as read_label_settings
 from .learning import learning_curve as learning_curve
+from .linear import force_spread_eV_A as force_spread_eV_A
 from .propose import FrenkelSearch as FrenkelSearch
 from .propose import SmallCascades as SmallCascades
 from .propose import cascade_structures as cascade_structures
@@ -14,5 +16,6 @@ from .propose import close_pairs as close_pairs
 from .propose import frenkel_pairs as frenkel_pairs
 from .propose import molecular_dynamics as molecular_dynamics
 from .propose import strained as strained
+from .replay import read_flight as read_flight
 from .replay import replay as replay
 from .validate import validate as validate

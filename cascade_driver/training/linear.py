@@ -17,7 +17,6 @@ free what the cheap labels did not determine, so the departure wants strong curv
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -376,12 +375,6 @@ def cheap_prior(moments: Moments, solution: Solution, *, strength: float) -> Pri
     count = moments.count + len(moments.energy_eV)
     metric = np.tril(moments.normal_matrix()) / count
     return Prior(coefficients=solution.coefficients, metric=metric, strength=strength)
-
-
-def with_energy_weights(moments: Moments, factor: Mapping[str, float]) -> Moments:
-    """Return moments with the weights of some frames' energies multiplied, by structure id."""
-    change = np.array([factor.get(name, 1.0) for name in moments.frames])
-    return dataclasses.replace(moments, energy_weight=moments.energy_weight * change)
 
 
 def force_spread_eV_A(solution: Solution, design: DesignRows, *, atoms: Sequence[int] | None = None) -> Floats:

@@ -50,7 +50,10 @@ def campaign(tmp_path_factory) -> cd.Run:
     return cd.run(folder / "tiny.toml", out=folder / "RUN", executor="serial")
 
 
-@pytest.mark.parametrize("module", [cd, cd.film, cd.tls, cd.debris, cd.training, cd.plot])
+@pytest.mark.parametrize(
+    "module",
+    [cd, cd.film, cd.tls, cd.debris, cd.simulation, cd.analysis, cd.sources, cd.spectra, cd.training, cd.plot],
+)
 def test_every_name_that_is_offered_is_there_and_says_what_it_is(module):
     for name in module.__all__:
         assert getattr(module, name).__doc__ or isinstance(getattr(module, name), dict), name
@@ -154,6 +157,14 @@ def test_a_campaign_is_read_in_python(campaign):
     assert "4 of 4 cascades finished" in repr(campaign)
     with pytest.raises(cd.FitError):
         campaign.fit()  # 12 eV leave nothing
+
+
+def test_a_plan_runs_nothing_until_it_is_run(tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY)
+    planned = cd.plan(tmp_path / "tiny.toml", out=tmp_path / "RUN")
+    assert (planned.status().planned, planned.status().finished) == (4, 0)
+    with pytest.raises(cd.InputError, match="later kicks"):
+        planned.kick_events()
 
 
 def test_one_cascade_in_python_is_that_of_the_campaign(campaign, tmp_path):

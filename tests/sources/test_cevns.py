@@ -11,7 +11,7 @@ from scipy import integrate
 
 from cascade_driver.errors import InputError
 from cascade_driver.sources import cevns
-from cascade_driver.sources.cevns import cevns_spectrum, cevns_spectrum_of_flux
+from cascade_driver.sources.cevns import cevns_spectrum
 from cascade_driver.sources.neutrino_flux import NeutrinoFlux
 from cascade_driver.sources.reactor import (
     HUBER_MUELLER,
@@ -23,9 +23,20 @@ from cascade_driver.sources.reactor import (
     u238_capture_antineutrinos_per_MeV,
 )
 from cascade_driver.sources.target import parse_target
-from cascade_driver.spectrum import rebin
+from cascade_driver.spectrum import Spectrum, rebin
 
 CHOOZ: dict[str, Any] = {"power_GW": [4.25, 4.25], "distance_m": [72.0, 102.0]}
+
+
+def reactor_spectrum(
+    *, target: str, energy_edges_eV: Any, weak_mixing_angle: float = cevns.WEAK_MIXING_ANGLE, **reactor: Any
+) -> Spectrum:
+    return cevns_spectrum(
+        reactor_flux(**reactor),
+        target=target,
+        energy_edges_eV=energy_edges_eV,
+        weak_mixing_angle=weak_mixing_angle,
+    )
 
 
 def total_per_fission(low_energy_flux: LowEnergyFlux, low: float = 0.0) -> float:
@@ -170,7 +181,7 @@ def test_default_rates_are_those_of_a_published_summation_spectrum_by_hand(
 ) -> None:
     def found(low_energy_flux: LowEnergyFlux) -> float:
         edges = [0.99 * recoil_eV, 1.01 * recoil_eV]
-        spectrum = cevns_spectrum(
+        spectrum = reactor_spectrum(
             target=target,
             power_GW=[4.25],
             distance_m=[72.0],
@@ -229,7 +240,7 @@ def test_fissions_follow_from_power_energy_and_distance() -> None:
 def test_impossible_source_is_refused(arguments: dict[str, object], words: str) -> None:
     good: dict[str, object] = {"target": "W", "energy_edges_eV": [0.0, 10.0], **CHOOZ}
     with pytest.raises(InputError, match=words):
-        cevns_spectrum(**{**good, **arguments})  # type: ignore[arg-type]
+        reactor_spectrum(**{**good, **arguments})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("symbol", ["Si", "W"])
@@ -294,7 +305,7 @@ def test_spectrum_equals_a_double_quadrature(low_energy_flux: LowEnergyFlux) -> 
             * 1e3
         )
         width = 1e-3
-        spectrum = cevns_spectrum_of_flux(flux, target="Al", energy_edges_eV=[recoil - width, recoil + width])
+        spectrum = cevns_spectrum(flux, target="Al", energy_edges_eV=[recoil - width, recoil + width])
         assert spectrum.total_rate_per_kg_day_keV[0] == pytest.approx(expected, rel=1e-5)
 
 
@@ -304,7 +315,7 @@ def test_counts_of_one_energy_are_flux_times_cross_section() -> None:
         density_per_cm2_s_MeV=lambda E: np.where((E >= 2.999) & (E <= 3.001), 1e12 / 0.002, 0.0),
         breakpoints_MeV=np.array([2.999, 3.001]),
     )
-    spectrum = cevns_spectrum_of_flux(flux, target="W", energy_edges_eV=[0.0, 200.0])
+    spectrum = cevns_spectrum(flux, target="W", energy_edges_eV=[0.0, 200.0])
     expected = sum(
         i.atoms_per_kg
         * 86400.0
@@ -324,8 +335,8 @@ def test_bin_averages_converge_and_do_not_depend_on_the_binning() -> None:
     fine_edges = np.unique(np.concatenate([coarse_edges, np.linspace(0, 1, 20), np.geomspace(1, 1e4, 200)]))
     for low_energy_flux in ("flat", "kopeikin"):
         arguments = {"target": "CaWO4", **CHOOZ, "low_energy_flux": low_energy_flux}
-        coarse = cevns_spectrum(energy_edges_eV=coarse_edges, **arguments)
-        fine = rebin(cevns_spectrum(energy_edges_eV=fine_edges, **arguments), coarse_edges)
+        coarse = reactor_spectrum(energy_edges_eV=coarse_edges, **arguments)
+        fine = rebin(reactor_spectrum(energy_edges_eV=fine_edges, **arguments), coarse_edges)
         for element in ("Ca", "W", "O"):
             np.testing.assert_allclose(
                 coarse.rate_per_kg_day_keV[element], fine.rate_per_kg_day_keV[element], rtol=1e-6, atol=1e-12
@@ -340,13 +351,15 @@ def test_spectrum_ends_at_the_largest_recoil_of_8_MeV() -> None:
         for symbol in ("Ca", "W", "O")
     }
     for symbol, end in ends.items():
-        spectrum = cevns_spectrum(target="CaWO4", energy_edges_eV=[0.0, 0.9 * end, end, 2 * end], **CHOOZ)
+        spectrum = reactor_spectrum(target="CaWO4", energy_edges_eV=[0.0, 0.9 * end, end, 2 * end], **CHOOZ)
         assert spectrum.rate_per_kg_day_keV[symbol][1] > 0 == spectrum.rate_per_kg_day_keV[symbol][2]
 
 
 @pytest.mark.parametrize("low_energy_flux", ["flat", "kopeikin"])
 def test_tungsten_has_97_percent_between_10_and_100_eV(low_energy_flux: LowEnergyFlux) -> None:
-    spectrum = cevns_spectrum(target="CaWO4", energy_edges_eV=[10, 100], low_energy_flux=low_energy_flux, **CHOOZ)
+    spectrum = reactor_spectrum(
+        target="CaWO4", energy_edges_eV=[10, 100], low_energy_flux=low_energy_flux, **CHOOZ
+    )
     share = spectrum.rate_per_kg_day_keV["W"][0] / spectrum.total_rate_per_kg_day_keV[0]
     assert share == pytest.approx(0.97, abs=0.01)
 
@@ -354,12 +367,12 @@ def test_tungsten_has_97_percent_between_10_and_100_eV(low_energy_flux: LowEnerg
 def test_rate_at_chooz_exceeds_the_background_that_nucleus_expects() -> None:
     # arXiv:2509.03559: 250 per kg, day and keV of background between 10 and 100 eV in CaWO4, signal to
     # background >~ 1.
-    spectrum = cevns_spectrum(target="CaWO4", energy_edges_eV=[10, 100], **CHOOZ)
+    spectrum = reactor_spectrum(target="CaWO4", energy_edges_eV=[10, 100], **CHOOZ)
     assert 250 < spectrum.total_rate_per_kg_day_keV[0] < 500
 
 
 def test_metadata_tell_the_source() -> None:
-    metadata = cevns_spectrum(target="CaWO4", energy_edges_eV=[10, 100], **CHOOZ).metadata
+    metadata = reactor_spectrum(target="CaWO4", energy_edges_eV=[10, 100], **CHOOZ).metadata
     assert "below 2 MeV: kopeikin" in metadata["flux"]
     assert metadata["u238_captures_per_fission"] == "0.6"
     assert metadata["distance_m"] == "72.0 102.0"

@@ -9,7 +9,6 @@ from scipy import integrate, special
 from cascade_driver.errors import InputError
 from cascade_driver.sources.dark_matter import (
     HaloModel,
-    dark_matter_spectra,
     dark_matter_spectrum,
     earth_speed_km_s,
     propagator,
@@ -128,12 +127,3 @@ def test_without_a_date_the_rate_is_the_mean_of_the_year():
     sun = dark_matter_spectrum(target="W", halo=HaloModel(), **CASE).counts_per_kg_day["W"]
     assert sun[20] / year[20] < 0.98
     assert sun[30] / year[30] < 0.8
-
-
-def test_a_grid_of_masses_holds_each_spectrum():
-    grid = dark_matter_spectra(
-        masses_GeV=[0.5, 2.0], target="CaWO4", cross_section_cm2=1e-40, energy_edges_eV=EDGES
-    )
-    alone = dark_matter_spectrum(target="CaWO4", **CASE)
-    assert np.array_equal(grid[2.0].total_rate_per_kg_day_keV, alone.total_rate_per_kg_day_keV)
-    assert list(grid) == [0.5, 2.0]

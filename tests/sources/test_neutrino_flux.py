@@ -11,7 +11,6 @@ from cascade_driver.request import CevnsRequest
 from cascade_driver.sources.cevns import (
     cevns_cross_section_cm2_per_eV,
     cevns_spectrum,
-    cevns_spectrum_of_flux,
     magnetic_strength_cm2,
 )
 from cascade_driver.sources.reactor import (
@@ -31,7 +30,7 @@ AT = {"power_GW": (4.25,), "distance_m": (72.0,)}
 
 def test_a_monochromatic_source_gives_its_cross_section():
     flux = monochromatic_flux(5.0, flux_per_cm2_s=1e10)
-    found = cevns_spectrum_of_flux(flux, target="Al", energy_edges_eV=EDGES)
+    found = cevns_spectrum(flux, target="Al", energy_edges_eV=EDGES)
     aluminium = parse_target("Al").isotopes[0]
     middle = (EDGES[1:] + EDGES[:-1]) / 2
     exact = cevns_cross_section_cm2_per_eV(middle, 5.0, isotope=aluminium)
@@ -81,8 +80,8 @@ def test_the_magnetic_moment_adds_its_closed_form_and_falls_as_one_over_recoil()
     flux = monochromatic_flux(3.0, flux_per_cm2_s=1e12)
     mu = 1e-10
     silicon = parse_target("Al").isotopes[0]
-    plain = cevns_spectrum_of_flux(flux, target="Al", energy_edges_eV=EDGES)
-    more = cevns_spectrum_of_flux(flux, target="Al", energy_edges_eV=EDGES, magnetic_moment_bohr=mu)
+    plain = cevns_spectrum(flux, target="Al", energy_edges_eV=EDGES)
+    more = cevns_spectrum(flux, target="Al", energy_edges_eV=EDGES, magnetic_moment_bohr=mu)
     extra = more.total_rate_per_kg_day_keV - plain.total_rate_per_kg_day_keV
     radius_cm = constants.physical_constants["classical electron radius"][0] * 100
     # pi r_e^2 mu^2 Z^2 (ln(b/a) - (b - a)/E_nu) per bin; the form factor is 1 to 1e-4 at these energies
@@ -93,7 +92,7 @@ def test_the_magnetic_moment_adds_its_closed_form_and_falls_as_one_over_recoil()
     at_zero = magnetic_strength_cm2(np.array([1e-6]), isotope=silicon, magnetic_moment_bohr=mu)
     assert at_zero[0] == pytest.approx(np.pi * (radius_cm * mu * 13) ** 2, rel=1e-6)
     with pytest.raises(InputError, match="begin the bins above 0"):
-        cevns_spectrum_of_flux(flux, target="Al", energy_edges_eV=[0.0, 10.0], magnetic_moment_bohr=mu)
+        cevns_spectrum(flux, target="Al", energy_edges_eV=[0.0, 10.0], magnetic_moment_bohr=mu)
 
 
 def test_the_parts_of_a_reactor_add_up_to_the_whole():
@@ -110,7 +109,7 @@ def test_the_parts_of_a_reactor_add_up_to_the_whole():
 
 
 def test_members_of_a_reactor_scatter_by_the_errors_of_its_isotopes():
-    spectrum = cevns_spectrum(target="Ge", energy_edges_eV=[150.0, 200.0, 300.0], **AT)
+    spectrum = cevns_spectrum(reactor_flux(**AT), target="Ge", energy_edges_eV=[150.0, 200.0, 300.0])
     request = CevnsRequest(kind="cevns", target="Ge", energy_eV=(150.0, 300.0), bins=2, **AT)
     members = source_members_of(dataclasses.replace(spectrum, source=request), n_members=4000)["Ge"]
     counts = spectrum.counts_per_kg_day["Ge"]
@@ -157,7 +156,7 @@ def test_sun_and_single_energies_are_sources_on_the_command_line(tmp_path):
     solar = read_spectrum(out)
     edges = solar.energy_edges_eV
     assert edges == pytest.approx(np.geomspace(1, 1000, 31))
-    wanted = cevns_spectrum_of_flux(solar_flux(sources=("B8",)), target="CaWO4", energy_edges_eV=edges)
+    wanted = cevns_spectrum(solar_flux(sources=("B8",)), target="CaWO4", energy_edges_eV=edges)
     assert solar.total_counts_per_kg_day == pytest.approx(wanted.total_counts_per_kg_day, rel=1e-12)
     members = source_members_of(solar, n_members=4000)
     relative = members["W"].std(axis=0) / solar.counts_per_kg_day["W"]

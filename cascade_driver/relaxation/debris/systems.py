@@ -447,11 +447,6 @@ class MeanRelease:
     released_error_eV: NDArray[np.float64]
     events: NDArray[np.float64]
 
-    @property
-    def power_eV_s(self) -> NDArray[np.float64]:
-        """(k - 1,) mean power between one time and the next."""
-        return np.diff(self.released_eV) / np.diff(self.time_s)
-
 
 def mean_release(debris: Sequence[Debris], *, solid: Solid, temperature_K: float) -> MeanRelease:
     """Return the mean release of some cascades, each counted once.

@@ -1,5 +1,10 @@
+from .dislocation import critical_stress_MPa as critical_stress_MPa
+from .dislocation import integrated_depinning_rate_Hz as integrated_depinning_rate_Hz
+from .dislocation import long_time_rate_per_site_Hz as long_time_rate_per_site_Hz
+from .dislocation import tunnelling_rate_Hz as tunnelling_rate_Hz
 from .dynamics import follow as follow
 from .dynamics import release as release
+from .dynamics import stored_energy_eV_per_nm as stored_energy_eV_per_nm
 from .spectrum import film_spectrum as film_spectrum
 from .spectrum import find_background as find_background
 from .spectrum import read_film_background as read_film_background

@@ -1,0 +1,15 @@
+from .comparison import Difference as Difference
+from .comparison import Estimate as Estimate
+from .comparison import compare as compare
+from .defect_probability import fit_defect_probability as fit_defect_probability
+from .distribution import StoredEnergyDistribution as StoredEnergyDistribution
+from .distribution import fit_stored_energy_distribution as fit_stored_energy_distribution
+from .model import StoredEnergyModel as StoredEnergyModel
+from .model import fit_stored_energy_model as fit_stored_energy_model
+from .outcomes import usable_cascades as usable_cascades
+from .response import Response as Response
+from .response import observed_edges as observed_edges
+from .threshold import threshold_energies as threshold_energies
+from .uncertainty import ParameterReplicas as ParameterReplicas
+from .uncertainty import bootstrap_replicas as bootstrap_replicas
+from .uncertainty import covariance_replicas as covariance_replicas

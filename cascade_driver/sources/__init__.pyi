@@ -1,0 +1,17 @@
+from .capture_table import capture_table as capture_table
+from .cevns import cevns_cross_section_cm2_per_eV as cevns_cross_section_cm2_per_eV
+from .cevns import cevns_spectrum as cevns_spectrum
+from .dark_matter import HaloModel as HaloModel
+from .dark_matter import dark_matter_spectrum as dark_matter_spectrum
+from .neutrino_flux import NeutrinoFlux as NeutrinoFlux
+from .neutron_capture import capture_lines as capture_lines
+from .neutron_capture import capture_spectrum as capture_spectrum
+from .reactor import reactor_flux as reactor_flux
+from .recoil_list import read_recoil_list as read_recoil_list
+from .recoil_list import spectrum_of_recoils as spectrum_of_recoils
+from .solar import monochromatic_flux as monochromatic_flux
+from .solar import solar_flux as solar_flux
+from .statistical_cascade import resolved_share as resolved_share
+from .target import Isotope as Isotope
+from .target import Target as Target
+from .target import parse_target as parse_target
