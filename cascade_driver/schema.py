@@ -74,23 +74,23 @@ def _refuse_unmeant(content: Any) -> None:
             _refuse_unmeant(inner)
 
 
-def read_json(path: Path | str) -> dict[str, Any]:
-    """Return the content of a JSON file that holds an object.
+def read_json(path: Path | str, *, remedy: str = "") -> dict[str, Any]:
+    """Return the content of a JSON file that holds an object; a complaint about what it holds ends with `remedy`.
 
     Raises
     ------
     InputError
         If the file is missing, unreadable or something else.
     """
-    text = text_of(path, what="JSON")
+    text, then = text_of(path, what="JSON"), f"; {remedy}" if remedy else ""
     try:
         content = json.loads(text)
     except RecursionError:
-        raise InputError(f"{path}: not valid JSON (nested too deeply)") from None
+        raise InputError(f"{path}: not valid JSON (nested too deeply){then}") from None
     except ValueError as error:
-        raise InputError(f"{path}: not valid JSON ({error})") from None
+        raise InputError(f"{path}: not valid JSON ({error}){then}") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__}, expected an object")
+        raise InputError(f"{path}: holds a {type(content).__name__}, expected an object{then}")
     return content
 
 

@@ -46,6 +46,11 @@ from cascade_driver.simulation.start import BOX_FILE, read_box, read_snapshot, r
 from cascade_driver.simulation.trajectory import TRAJECTORY_FILE
 
 CAMPAIGN_FILE = "campaign.json"
+
+#: What mends a damaged one.
+_PLAN_AGAIN = (
+    "move it away and give `cascade run` the input again: the same plan is made, and what is finished stays"
+)
 CAMPAIGN_SCHEMA = 1
 
 #: Folder of the records of failures that were tried again.
@@ -142,10 +147,13 @@ class RunDirectory:
         path = self.path / CAMPAIGN_FILE
         if not path.is_file():
             raise InputError(f"{self.path}: no {CAMPAIGN_FILE} there; give the folder that `cascade run` made")
-        content = read_json(path)
+        content = read_json(path, remedy=_PLAN_AGAIN)
         # Plans of the first days carry none.
         checksum = content.pop("checksum", None)
-        is_sound = checksum in {None, digest(content, length=64)}
+        try:
+            is_sound = checksum in (None, digest(content, length=64))
+        except ValueError:  # a nan has none
+            is_sound = False
         version = content.pop("schema_version", None)
         if version != CAMPAIGN_SCHEMA:
             raise InputError(
@@ -153,10 +161,7 @@ class RunDirectory:
                 "that planned it, or start a new run with --out"
             )
         if not is_sound:
-            raise InputError(
-                f"{path}: content differs from its checksum; move it away and give `cascade run` the input again: "
-                "the same plan is made, and what is finished stays"
-            )
+            raise InputError(f"{path}: content differs from its checksum; {_PLAN_AGAIN}")
         campaign = build(Campaign, content, origin=str(path))
         place = self._crystal_file(campaign.protocol.crystal)
         if place is None or not place.is_file():

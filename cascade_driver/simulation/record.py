@@ -159,9 +159,10 @@ def read_record(folder: Path) -> Record:
         content = json.loads(text_of(path, what="a record"))
         version = content.pop("schema_version")
         checksum = content.pop("checksum", "")
+        found = digest({"schema_version": RECORD_SCHEMA, **content}, length=64)  # of nan there is none
     except (InputError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordError(f"{path}: damaged ({error}); `cascade run` repairs it") from None
-    if digest({"schema_version": RECORD_SCHEMA, **content}, length=64) != checksum:
+    if found != checksum:
         # Another version may hash in another way; if ours fits but for the version, the version is what was hit.
         if version != RECORD_SCHEMA:
             raise _of_another_version(path, f"schema version {version}", content)

@@ -188,6 +188,23 @@ def test_a_damaged_plan_is_refused_and_made_again_from_the_input(tmp_path):
         run.load()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("}", "", "not valid JSON"),
+        ('"checksum"', '"x": NaN, "checksum"', "differs from its checksum"),
+        ('"checksum"', '"x": 1e999, "checksum"', "differs from its checksum"),
+    ],
+)
+def test_a_damaged_plan_is_told_with_what_mends_it(tmp_path, old, new, line):
+    run = a_run(tmp_path / "run", a_campaign())
+    path = run.path / "campaign.json"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(InputError, match=rf"{line}.*; move it away and give `cascade run` the input again"):
+        run.load()
+
+
 def another_version(run: RunDirectory, name: str) -> dict[str, bytes]:
     """Let another version of the program have written a record; return what all records hold then."""
     path = run.cascades / name / "record.json"

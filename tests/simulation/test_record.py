@@ -97,6 +97,16 @@ def test_a_damaged_record_is_found(folder, text):
         read_record(folder)
 
 
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999"])
+def test_a_record_with_a_number_that_is_none_is_damaged(folder, value):
+    path = folder / RECORD_FILE
+    content = json.loads(path.read_text())
+    content["physics"]["stored_energy_eV"] = "HERE"
+    path.write_text(json.dumps(content).replace('"HERE"', value))
+    with pytest.raises(RecordError, match=r"damaged .*; `cascade run` repairs it"):
+        read_record(folder)
+
+
 def test_a_record_of_another_schema_is_refused(folder):
     path = folder / RECORD_FILE
     content = json.loads(path.read_text()) | {"schema_version": RECORD_SCHEMA + 1}
