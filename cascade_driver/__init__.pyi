@@ -32,8 +32,8 @@ from .session import plan as plan
 from .session import run as run
 from .session import run_cascade as run_cascade
 from .simulation.cascade import Result as Result
+from .simulation.outcome import CascadeTable as CascadeTable
 from .simulation.potential import Potential as Potential
-from .simulation.record import CascadeTable as CascadeTable
 from .simulation.record import Record as Record
 from .sources.requested import capture as capture
 from .sources.requested import dark_matter as dark_matter

@@ -14,7 +14,7 @@ from cascade_driver.models import analysis_of
 from cascade_driver.request import AnySpectrumRequest, CaptureRequest, CevnsRequest, DarkMatterRequest
 from cascade_driver.schema import build, parameters, read_toml
 from cascade_driver.simulation.potential import Potential
-from cascade_driver.simulation.provenance import maker, provenance
+from cascade_driver.simulation.provenance import provenance
 from cascade_driver.version import commit, version
 
 #: The one table of references.
@@ -141,12 +141,12 @@ def cite_run(directory: RunDirectory) -> Citation:
     campaign = directory.load()
     potential = directory.potential(campaign)
     wanted = analysis_of(directory)
-    makers = Counter(maker(directory.record(name).provenance) for name in sorted(directory.finished()))
+    makers = Counter(directory.record(name).provenance.maker for name in sorted(directory.finished()))
     used = {"always", "campaign", *_of_potential(potential), *_of_input(wanted)}
     known = set(_DOI.findall(potential.about.origin))
     return Citation(
         code=tuple(f"{count} cascades by {made}" for made, count in makers.most_common())
-        or (maker(provenance()) + ", no cascade finished",),
+        or (provenance().maker + ", no cascade finished",),
         potential=potential,
         references={k: r for k, r in references().items() if used & set(r.used_for) or r.doi in known},
     )

@@ -29,7 +29,7 @@ from cascade_driver.request import DarkMatterRequest
 from cascade_driver.simulation.crystal import CrystalSpec, assemble, axes_in_box_A, constituents
 from cascade_driver.simulation.frame import Direction, direction_in_box
 from cascade_driver.simulation.knock_on import choose_atom, site_rotations
-from cascade_driver.simulation.record import CascadeTable, concatenate
+from cascade_driver.simulation.outcome import CascadeTable, concatenate
 from cascade_driver.simulation.spec import Protocol
 from cascade_driver.sources.requested import requested_spectrum
 from cascade_driver.spectra.correction import species_of_elements

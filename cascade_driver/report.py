@@ -31,7 +31,7 @@ from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import write_atomically
 from cascade_driver.plot import CaptionedFigure, value_with_error
 from cascade_driver.plot.style import COLUMN_WIDTH_in
-from cascade_driver.simulation.record import CascadeTable, Outcome
+from cascade_driver.simulation.outcome import CascadeTable, Outcome
 from cascade_driver.spectra.ensemble import SpectrumBands
 from cascade_driver.spectra.observe import Observed
 from cascade_driver.spectrum import rebin

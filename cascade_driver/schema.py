@@ -8,11 +8,12 @@ equal names, so 50 and 50.0 are one energy. This is the one module that reads TO
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast, dataclass_transform, get_args, get_type_hints
 
@@ -28,6 +29,9 @@ from cascade_driver.text import acting_characters, closest
 #: Unknown keys are errors, infinities and nans too; defaults are validated like the rest.
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=True, str_strip_whitespace=True)
 
+#: The same for what was found, whose texts are kept as they are.
+_EXACT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
 T = TypeVar("T")
 
 #: Every key that any group of parameters knows, for spelling suggestions.
@@ -40,6 +44,25 @@ def parameters(cls: type[T]) -> type[T]:
     made = pydantic_dataclass(cls, frozen=True, kw_only=True, config=STRICT)
     _FIELD_NAMES.update(field.name for field in dataclasses.fields(made))
     return cast("type[T]", made)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(dataclasses.field, Field))
+def findings(cls: type[T]) -> type[T]:
+    """Return `cls` as a frozen, keyword-only dataclass of what was found.
+
+    `build` reads it as strictly as it reads `parameters`; made by the program, it is not checked.
+    """
+    cls.__pydantic_config__ = _EXACT  # type: ignore[attr-defined]
+    return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+
+def _make_adapter(kind: Any) -> TypeAdapter[Any]:
+    """Return what reads and writes a type."""
+    return TypeAdapter(kind)
+
+
+#: Made once per type: making one takes milliseconds.
+_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(_make_adapter)
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:
@@ -104,7 +127,8 @@ def build(kind: type[T], content: Mapping[str, Any], *, origin: str, every: bool
         expected.
     """
     try:
-        return TypeAdapter(kind).validate_python(content)
+        made: T = _adapter(kind).validate_python(content)
+        return made
     except ValidationError as error:
         complaints = _complaints(error, kind)
         raise InputError(f"{origin}: {'; '.join(complaints) if every else complaints[0]}") from None
@@ -185,11 +209,22 @@ def _location(loc: tuple[int | str, ...]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return `value` (a `parameters` object, or containers of them) as JSON-ready dicts, lists and scalars.
+    """Return `value` (`parameters`, `findings`, or containers of them) as JSON-ready dicts, lists and scalars.
 
     Fields that are None are left out, so that a new optional field does not rename what exists.
     """
-    return TypeAdapter(type(value)).dump_python(value, mode="json", exclude_none=True)
+    return _adapter(type(value)).dump_python(value, mode="json", exclude_none=True)
+
+
+def flattened(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return JSON-ready content as single values by dotted name; lists stay whole."""
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            values |= flattened(value, f"{prefix}{key}.")
+        else:
+            values[prefix + key] = value
+    return values
 
 
 #: Made once: `json.dumps` makes one per call, which costs more than encoding the few numbers of an id.

@@ -29,10 +29,11 @@ from cascade_driver.simulation.cascade import Result
 from cascade_driver.simulation.cascade import run_cascade as run_one
 from cascade_driver.simulation.crystal import CrystalSpec, assemble, constituents, resolved
 from cascade_driver.simulation.lammps_engine import LammpsEngine
+from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.simulation.potential import Potential
 from cascade_driver.simulation.potential import load_potential as potential_of
 from cascade_driver.simulation.protocols import with_protocol
-from cascade_driver.simulation.record import CascadeTable, Record
+from cascade_driver.simulation.record import Record
 from cascade_driver.simulation.spec import FollowSpec, Protocol, QuenchSpec, ThermalSpec
 from cascade_driver.simulation.start import make_box, make_snapshot, relaxed_constituents
 from cascade_driver.spectra.observe import Observed, observe

@@ -6,6 +6,7 @@ import itertools
 import math
 import shlex
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,10 @@ from cascade_driver.analysis.defect_probability import defect_points
 from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.campaign.rundir import outside_said
-from cascade_driver.simulation.frame import frame_said, make_frame
+from cascade_driver.schema import flattened, plain
+from cascade_driver.simulation.frame import frame_said
 from cascade_driver.simulation.lammps_build import ENVIRONMENT, INSTALLED
-from cascade_driver.simulation.provenance import maker
-from cascade_driver.simulation.record import Outcome
+from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.text import visible
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.campaign.status import RunStatus
     from cascade_driver.campaign.supervise import Progress as WorkProgress
+    from cascade_driver.simulation.outcome import CascadeTable
     from cascade_driver.simulation.potential import Potential
-    from cascade_driver.simulation.record import CascadeTable, Record
+    from cascade_driver.simulation.record import Record
     from cascade_driver.spectra.observe import Observed
     from cascade_driver.spectra.planning import CampaignAdvice
     from cascade_driver.workflow import PlannedRun
@@ -313,46 +315,43 @@ def watched_verification(run: RunDirectory, *, console: Console) -> int:
 
 def print_record(record: Record, *, folder: Path, again: str, console: Console) -> None:
     """Print one cascade, with the command `again` that reproduces it alone."""
-    kick = record.spec["knock_on"]
-    console.print(
-        headed(
-            record.id,
-            f"  {kick['recoil_energy_eV']:g} eV {kick['species']} along "
-            f"({', '.join(f'{x:.3f}' for x in kick['direction'])}), snapshot {record.spec['snapshot']}",
-        )
-    )
-    frame = record.spec["protocol"]["crystal"].get("frame")
-    console.print(frame_said(frame and make_frame(frame["axes_A"], frame["rotation"])), soft_wrap=True)
+    kick = record.spec.knock_on
+    along = ", ".join(f"{x:.3f}" for x in kick.direction)
+    given = f"{kick.recoil_energy_eV:g} eV {kick.species} along ({along}), snapshot {record.spec.snapshot}"
+    console.print(headed(record.id, f"  {given}"))
+    console.print(frame_said(record.spec.protocol.crystal.frame), soft_wrap=True)
     for line in _later_kicks(record):
         console.print(line)
     console.print(f"outcome: {record.outcome.value} {record.message}".rstrip())
     shown = Table(show_header=False)
-    for key, value in record.physics.items():
-        if key == "later_kicks":
-            continue
-        if key == "pka":
-            value = {k: v for k, v in value.items() if k != "track"}  # noqa: PLW2901
-        shown.add_row(key, f"{value:.6g}" if isinstance(value, float) else str(value))
-    for key, value in record.cost.items():
-        shown.add_row(key, str(value))
+    for name, value in (_found(record) | plain(record.cost)).items():
+        shown.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
     console.print(shown)
     console.print(f"files: {folder}", soft_wrap=True)
     console.print(f"alone: {again}", soft_wrap=True)
 
 
+def _found(record: Record) -> dict[str, str | float]:
+    """Return what a record says of its physics, name by name, without what the lines above it say."""
+    if record.physics is None:
+        return {}
+    content = plain(replace(record.physics, later_kicks=None))
+    del content["pka"]["track"]
+    # What has no defects says so: an empty group would have no line.
+    content["defects"] = {name: of or "none" for name, of in content["defects"].items()}
+    return flattened(content)
+
+
 def _later_kicks(record: Record) -> list[str]:
     """Return a line for each later kick of a cascade: what was asked for, what it found and did."""
     lines = []
-    wanted, measured = record.spec["knock_on"].get("then", []), record.physics.get("later_kicks", [])
+    wanted, measured = record.spec.knock_on.then or (), (record.physics and record.physics.later_kicks) or ()
     for kick, found in itertools.zip_longest(wanted, measured):
-        before, after = (
-            ("?", "?")
-            if found is None
-            else (f"{found[f'kinetic_energy_{when}_eV']:.4g}" for when in ("before", "after"))
-        )
+        energies = (found.kinetic_energy_before_eV, found.kinetic_energy_after_eV) if found else ()
+        before, after = (f"{energy:.4g}" for energy in energies) if energies else ("?", "?")
         lines.append(
-            f"then at {kick['time_fs']:g} fs {kick['recoil_energy_eV']:g} eV along "
-            f"({', '.join(f'{x:.3f}' for x in kick['direction'])}): kinetic energy {before} -> {after} eV"
+            f"then at {kick.time_fs:g} fs {kick.recoil_energy_eV:g} eV along "
+            f"({', '.join(f'{x:.3f}' for x in kick.direction)}): kinetic energy {before} -> {after} eV"
         )
     return lines
 
@@ -360,15 +359,15 @@ def _later_kicks(record: Record) -> list[str]:
 def print_reproduction(done: Reproduction, *, console: Console) -> None:
     """Print whether a cascade came out as before, and what is different."""
     if not done.differences:
-        energy = done.again.physics.get("stored_energy_eV")
-        stored = "" if energy is None else f", stored energy {energy!r} eV"
+        found = done.again.physics
+        stored = "" if found is None else f", stored energy {found.stored_energy_eV!r} eV"
         console.print(headed(done.record.id, f"  the same to the last digit: {done.compared} values{stored}"))
     else:
         shown = Table(title=f"{done.record.id}: not the same", title_justify="left")
         for heading in ("value", "in the run", "now"):
             shown.add_column(heading)
         made = [
-            (name, *(str(r.provenance.get(name)) for r in (done.record, done.again)))
+            (name, *(str(getattr(r.provenance, name)) for r in (done.record, done.again)))
             for name in ("engine", "host")
         ]
         for name, one, other in [(n, *map(_shortened, pair)) for n, pair in done.differences.items()] + made:
@@ -377,13 +376,18 @@ def print_reproduction(done: Reproduction, *, console: Console) -> None:
         console.print(
             "all digits agree only with one build of the engine on one kind of processor",
         )
-    then, now = (maker(r.provenance) for r in (done.record, done.again))
+    then, now = (r.provenance.maker for r in (done.record, done.again))
     if then != now:
         console.print(f"in the run by {then}, now by {now}", soft_wrap=True)
-    engines = [r.provenance.get("engine_library", {}).get("name", INSTALLED) for r in (done.record, done.again)]
+    engines = [_lammps_of(r) for r in (done.record, done.again)]
     if engines[0] != engines[1]:
         console.print(f"with the LAMMPS of the run: {ENVIRONMENT}={shlex.quote(engines[0])}", soft_wrap=True)
     console.print(f"files: {done.folder}", soft_wrap=True)
+
+
+def _lammps_of(record: Record) -> str:
+    own = record.provenance.engine_library
+    return own.name if own else INSTALLED
 
 
 def _shortened(value: object) -> str:

@@ -32,13 +32,13 @@ from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import text_of, write_atomically
 from cascade_driver.foresight import foresee
 from cascade_driver.models import INPUT_FILE, MODEL_FILE, analysis_of, fitted_run, with_errors
-from cascade_driver.schema import read_toml
+from cascade_driver.schema import plain, read_toml
 from cascade_driver.simulation.crystal import CrystalSpec, resolved
 from cascade_driver.simulation.frame import frame_said
 from cascade_driver.simulation.lammps_build import EngineSpec, chosen, library_of
+from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.provenance import provenance
-from cascade_driver.simulation.record import CascadeTable
 from cascade_driver.simulation.spec import Protocol
 from cascade_driver.simulation.start import read_box
 from cascade_driver.sources.requested import requested_spectrum
@@ -465,7 +465,7 @@ def _report_content(
         cpu_hours=status.cpu_hours,
         cpu_s_per_cascade=status.cpu_s_per_cascade,
         peak_memory_MiB=status.peak_memory_MiB,
-        provenance=provenance(engine=_engine_of(directory, table)),
+        provenance=plain(provenance(engine=_engine_of(directory, table))),
         command=f"cascade run {INPUT_FILE} --out RUN",
     )
 
@@ -474,4 +474,4 @@ def _engine_of(directory: RunDirectory, table: CascadeTable) -> str:
     """Return the engine that the records name."""
     if len(table) == 0:
         return ""
-    return str(directory.record(str(table.id[0])).provenance.get("engine", ""))
+    return directory.record(str(table.id[0])).provenance.engine

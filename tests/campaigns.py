@@ -4,7 +4,7 @@ import numpy as np
 
 from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.distribution import StoredEnergyDistribution
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable
 
 FERMI = FermiProbability(half_energy_eV=50.0, width_eV=10.0)
 LAW = StoredEnergyDistribution(

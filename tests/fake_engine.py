@@ -11,6 +11,7 @@ import signal
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase.data import atomic_masses
@@ -23,8 +24,9 @@ from cascade_driver.errors import PotentialError
 from cascade_driver.schema import file_sha256
 from cascade_driver.simulation.crystal import CrystalSpec
 from cascade_driver.simulation.engine import EngineAbortError, Flight, Minimum
+from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.potential import load_potential
-from cascade_driver.simulation.record import Outcome
+from cascade_driver.simulation.record import Defects, KnockOnPath, Physics, Track
 from cascade_driver.simulation.spec import Protocol
 
 KILLED, SEGFAULT, HANGS, CRASHES_ONCE, LOSES_ATOMS, FATAL, DISK_FULL, BUG, CRASHES = (
@@ -51,7 +53,7 @@ class FakeEngine:
 
     def __init__(self, *, potential, time_limit_s):
         self.potential = potential
-        self.library = {}
+        self.library = None
         self.stored_eV = 0.0
 
     def build(self, atoms):
@@ -191,10 +193,42 @@ def work_of(run: RunDirectory, campaign: Campaign | None = None, *, engine=FakeE
     )
 
 
+def physics(**found: Any) -> Physics:
+    """Return what a cascade without anything of note leaves, but for what is given."""
+    return Physics(
+        **{
+            "stored_energy_eV": 0.0,
+            "reference_energy_eV": -100.0,
+            "quenched_energy_eV": -100.0,
+            "largest_force_eV_A": 1e-5,
+            "start_sha256": "0" * 64,
+            "given_energy_eV": 20.0,
+            "energy_drift_eV": 0.0,
+            "temperature_start_K": 133.0,
+            "temperature_end_K": 133.0,
+            "temperature_rise_K": 0.0,
+            "least_distance_A": 1.5,
+            "followed_ps": 1.0,
+            "steps": 1000,
+            "defects": Defects(vacancies={}, interstitials={}, antisites={}, clusters=()),
+            "displaced_atoms": {},
+            "pka": KnockOnPath(
+                index=0,
+                species="Si",
+                end_displacement_A=0.0,
+                largest_displacement_A=0.5,
+                path_length_A=1.0,
+                track=Track(time_ps=(0.0,), position_A=((0.0, 0.0, 0.0),), kinetic_energy_eV=(20.0,)),
+            ),
+            **found,
+        }
+    )
+
+
 def physics_of(run: RunDirectory) -> dict[str, tuple]:
     """Return what every record says that no machine and no accident may change."""
     return {
-        name: (record.outcome, json.dumps(record.physics), json.dumps(record.spec, sort_keys=True))
+        name: (record.outcome, record.physics, record.spec)
         for name in sorted(run.finished())
         for record in [run.record(name)]
     }

@@ -48,7 +48,7 @@ HOUSE: dict[str, Wing] = {
         "one cascade: crystal -> potential -> thermalise -> kick -> follow -> quench -> record",
         imports=(),
         rooms=(
-            "record",
+            "outcome",
             "provenance",
             "frame",
             "crystal_file",
@@ -57,6 +57,7 @@ HOUSE: dict[str, Wing] = {
             "potential",
             "knock_on",
             "spec",
+            "record",
             "protocols",
             "kick_sequence",
             "trajectory",
@@ -129,7 +130,7 @@ HOUSE: dict[str, Wing] = {
     ),
     "analysis": Wing(
         "records -> defect probability + stored-energy distribution -> response",
-        imports=("simulation.record",),
+        imports=("simulation.outcome",),
         rooms=(
             "outcomes",
             "comparison",
@@ -170,7 +171,7 @@ HOUSE: dict[str, Wing] = {
     ),
     "spectra": Wing(
         "what a detector sees of it: the one road, bands, lines, modulation",
-        imports=("simulation.record", "analysis", "sources"),
+        imports=("simulation.outcome", "analysis", "sources"),
         rooms=(
             "correction",
             "detector",
@@ -489,9 +490,9 @@ def test_each_wing_has_its_tests_and_each_test_says_what_it_is_of():
     [
         ("simulation.engine", "from cascade_driver.campaign.plan import Campaign", "simulation imports"),
         ("simulation.engine", "from cascade_driver import campaign", "simulation imports"),
-        ("simulation.record", "def f():\n  from cascade_driver.simulation import spec", "stands after it"),
-        ("simulation.record", "from cascade_driver.simulation import spec", "stands after it"),
-        ("simulation.record", "import cascade_driver.simulation.spec", "stands after it"),
+        ("simulation.outcome", "def f():\n  from cascade_driver.simulation import spec", "stands after it"),
+        ("simulation.outcome", "from cascade_driver.simulation import spec", "stands after it"),
+        ("simulation.outcome", "import cascade_driver.simulation.spec", "stands after it"),
         ("errors", "from cascade_driver.units import AMU_MeV", "stands after it"),
         ("errors", "from cascade_driver.simulation import spec", "ground imports"),
         ("workflow", "from cascade_driver import cli", "edges imports only what stands before it"),
@@ -526,7 +527,9 @@ def test_negative_control_planted_violations_are_found(module, source, complaint
 
 
 def test_negative_control_what_is_allowed_is_not_complained_about():
-    allowed = "from cascade_driver.simulation.record import Record\nfrom cascade_driver.errors import FitError"
+    allowed = (
+        "from cascade_driver.simulation.outcome import CascadeTable\nfrom cascade_driver.errors import FitError"
+    )
     assert complaints(list(imports_of("analysis.outcomes", allowed)), {"analysis.outcomes"}) == []
     types = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from matplotlib.figure import Figure"
     assert complaints(list(imports_of("report", types)), {"report"}) == []

@@ -16,7 +16,7 @@ from scipy import stats
 
 from cascade_driver.analysis.outcomes import UsableCascades, effective_number, usable_cascades
 from cascade_driver.errors import InputError
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable
 
 Array = NDArray[np.float64]
 

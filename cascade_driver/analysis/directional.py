@@ -11,7 +11,7 @@ from scipy import stats
 
 from cascade_driver.analysis.defect_probability import POINT_COVERAGE
 from cascade_driver.errors import InputError
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable
 
 Array = NDArray[np.float64]
 

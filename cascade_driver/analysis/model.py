@@ -30,7 +30,7 @@ from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
 from cascade_driver.analysis.response import Response, binned_response, rising_edges
 from cascade_driver.errors import CascadeError, FitError, InputError, RecordError
 from cascade_driver.files import text_of, write_file
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable
 
 #: Version of the layout of a model file; a reader refuses what it does not know.
 MODEL_SCHEMA = 1

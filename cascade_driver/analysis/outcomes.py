@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_driver.errors import FitError, InputError, RecordError
-from cascade_driver.simulation.record import CascadeTable, Outcome, STORED_ENERGY_FLOOR_eV
+from cascade_driver.simulation.outcome import CascadeTable, Outcome, STORED_ENERGY_FLOOR_eV
 
 #: Share of unusable cascades that is always tolerated: a shift of p_d by 0.02 is a quarter of a standard
 #: error for 32 cascades, and one for 640.

@@ -28,18 +28,16 @@ from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError, RecordError
 from cascade_driver.files import whole_file
 from cascade_driver.simulation.cascade import STRUCTURE_FILE
+from cascade_driver.simulation.record import NUMBERS, Number
 from cascade_driver.simulation.trajectory import TRAJECTORY_FILE
-
-#: Columns of a row that concern the file and not the cascade.
-_OF_THE_FILE = {"id", "stamp_ns", "size"}
 
 
 def export_table(run: RunDirectory, path: Path | str) -> int:
     """Write one row per finished cascade of the plan, as CSV or Parquet by the name's ending; return how many.
 
     Columns: id, species, recoil_energy_eV, direction_x, direction_y, direction_z, direction_weight, snapshot,
-    seed, potential, potential_status, and what `campaign.index.Row` keeps of a record (outcome,
-    stored_energy_eV, ...), empty where the outcome left nothing.
+    seed, potential, potential_status, kept_bytes, outcome, and all numbers of a record (`record.NUMBERS`), empty
+    where the outcome left nothing.
 
     Raises
     ------
@@ -52,14 +50,13 @@ def export_table(run: RunDirectory, path: Path | str) -> int:
     parquet = _pyarrow() if path.suffix == ".parquet" else None
     campaign = run.load()
     rows = [_flat(campaign, planned, row) for planned, row in _finished(run, campaign)]
-    names = _columns()
     with whole_file(path) as partial:
         if parquet is not None:
-            columns = {name: [row[name] for row in rows] for name in names}
+            columns = {name: [row[name] for row in rows] for name in _COLUMNS}
             parquet[1].write_table(parquet[0].table(columns), partial)
         else:
             with partial.open("w", encoding="utf-8", newline="") as stream:
-                writer = csv.DictWriter(stream, names, lineterminator="\n")
+                writer = csv.DictWriter(stream, _COLUMNS, lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(rows)
     return len(rows)
@@ -112,7 +109,7 @@ def _write_rows(run: RunDirectory, campaign: Campaign, path: Path) -> int:
     """Add or update the rows of a run's cascades in one transaction; return how many."""
     from ase.db import connect
 
-    columns = {"cascade", *_columns()}
+    columns = {"cascade", *_COLUMNS}
     count = 0
     with connect(path, type="db", use_lock_file=False) as database:
         there = {row.cascade: row for row in database.select("cascade", include_data=False)}
@@ -226,28 +223,16 @@ def _finished(run: RunDirectory, campaign: Campaign) -> Iterator[tuple[PlannedCa
     return ((planned, rows[planned.id]) for planned in campaign.cascades() if planned.id in rows)
 
 
-def _columns() -> list[str]:
-    mine = ["id", "species", "recoil_energy_eV", "direction_x", "direction_y", "direction_z", "direction_weight"]
-    mine += ["snapshot", "seed", "potential", "potential_status"]
-    return mine + [name for name in Row._fields if name not in _OF_THE_FILE]
+#: Columns of a cascade of the plan, before the numbers of its record.
+_PLANNED = ("id", "species", "recoil_energy_eV", "direction_x", "direction_y", "direction_z", "direction_weight")
+_COLUMNS = (*_PLANNED, "snapshot", "seed", "potential", "potential_status", "kept_bytes", "outcome", *NUMBERS)
 
 
-def _flat(campaign: Campaign, planned: PlannedCascade, row: Row) -> dict[str, Any]:
-    x, y, z = planned.direction
-    return {
-        "id": planned.id,
-        "species": planned.species,
-        "recoil_energy_eV": planned.recoil_energy_eV,
-        "direction_x": x,
-        "direction_y": y,
-        "direction_z": z,
-        "direction_weight": planned.direction_weight,
-        "snapshot": planned.snapshot,
-        "seed": planned.seed,
-        "potential": campaign.protocol.potential_name,
-        "potential_status": campaign.potential_status,
-        **{name: value for name, value in row._asdict().items() if name not in _OF_THE_FILE},
-    }
+def _flat(campaign: Campaign, planned: PlannedCascade, row: Row) -> dict[str, str | Number]:
+    of_the_plan = (planned.id, planned.species, planned.recoil_energy_eV, *planned.direction)
+    of_the_campaign = (campaign.protocol.potential_name, campaign.potential_status)
+    values = (*of_the_plan, planned.direction_weight, planned.snapshot, planned.seed, *of_the_campaign)
+    return dict(zip(_COLUMNS, (*values, row.kept_bytes, row.outcome, *row.numbers), strict=True))
 
 
 def _pyarrow() -> tuple[Any, Any]:

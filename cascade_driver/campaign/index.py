@@ -20,16 +20,27 @@ from typing import Any, NamedTuple, TextIO
 
 from cascade_driver.errors import RecordError, SchemaError
 from cascade_driver.files import this_place
-from cascade_driver.simulation.record import RECORD_FILE, Record, read_record
+from cascade_driver.simulation.record import NUMBERS, RECORD_FILE, Number, Record, numbers, read_record
 
 #: Changes when the columns change: rows of another layout are not read.
-_LAYOUT = 1
+_LAYOUT = 2
 
 
 class Row(NamedTuple):
-    """What an index keeps of a record. Energies in eV, lengths in angstrom; None where the outcome left nothing.
+    """What an index keeps of a record.
 
-    `stamp_ns` and `size` are those of the record's file, `kept_bytes` is all that the cascade's folder holds.
+    Attributes
+    ----------
+    id : str
+        Of the cascade.
+    stamp_ns, size : int
+        Time and size in bytes of the record's file.
+    kept_bytes : int
+        All that the cascade's folder holds.
+    outcome : str
+        `Outcome.key`.
+    numbers : tuple
+        Those of the record, in the order of `record.NUMBERS`.
     """
 
     id: str
@@ -37,31 +48,29 @@ class Row(NamedTuple):
     size: int
     kept_bytes: int
     outcome: str
-    stored_energy_eV: float | None
-    energy_drift_eV: float | None
-    given_energy_eV: float | None
-    largest_force_eV_A: float | None
-    temperature_start_K: float | None
-    temperature_rise_K: float | None
-    least_distance_A: float | None
-    followed_ps: float | None
-    steps: int | None
-    displaced_atoms: int | None
-    vacancies: int | None
-    interstitials: int | None
-    antisites: int | None
-    clusters: int | None
-    pka_end_displacement_A: float | None
-    pka_path_length_A: float | None
-    cpu_s: float
-    wall_s: float
-    peak_memory_MiB: float
+    numbers: tuple[Number, ...]
+
+    @property
+    def stored_energy_eV(self) -> float | None:
+        """Stored energy; None where the outcome left none."""
+        return self.numbers[_STORED_ENERGY]
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time, 0 if unknown."""
+        return self.numbers[_CPU] or 0.0
+
+    @property
+    def peak_memory_MiB(self) -> float:
+        """Of its process, 0 if unknown."""
+        return self.numbers[_MEMORY] or 0.0
+
+
+_STORED_ENERGY, _CPU, _MEMORY = (NUMBERS.index(name) for name in ("stored_energy_eV", "cpu_s", "peak_memory_MiB"))
 
 
 def row_of(record: Record, folder: Path) -> Row:
     """Return the row of a record that lies in `folder`."""
-    physics, cost = record.physics, record.cost
-    defects, pka = physics.get("defects", {}), physics.get("pka", {})
     status = (folder / RECORD_FILE).stat()
     return Row(
         id=record.id,
@@ -69,30 +78,8 @@ def row_of(record: Record, folder: Path) -> Row:
         size=status.st_size,
         kept_bytes=sum(entry.stat().st_size for entry in os.scandir(folder)),
         outcome=record.outcome.key,
-        stored_energy_eV=physics.get("stored_energy_eV"),
-        energy_drift_eV=physics.get("energy_drift_eV"),
-        given_energy_eV=physics.get("given_energy_eV"),
-        largest_force_eV_A=physics.get("largest_force_eV_A"),
-        temperature_start_K=physics.get("temperature_start_K"),
-        temperature_rise_K=physics.get("temperature_rise_K"),
-        least_distance_A=physics.get("least_distance_A"),
-        followed_ps=physics.get("followed_ps"),
-        steps=physics.get("steps"),
-        displaced_atoms=_total(physics.get("displaced_atoms")),
-        vacancies=_total(defects.get("vacancies")),
-        interstitials=_total(defects.get("interstitials")),
-        antisites=_total(defects.get("antisites")),
-        clusters=len(defects["clusters"]) if "clusters" in defects else None,
-        pka_end_displacement_A=pka.get("end_displacement_A"),
-        pka_path_length_A=pka.get("path_length_A"),
-        cpu_s=float(cost.get("cpu_s", 0.0)),
-        wall_s=float(cost.get("wall_s", 0.0)),
-        peak_memory_MiB=float(cost.get("peak_memory_MiB", 0.0)),
+        numbers=numbers(record),
     )
-
-
-def _total(counts: dict[str, int] | None) -> int | None:
-    return None if counts is None else sum(counts.values())
 
 
 def number(value: float | None) -> float:
@@ -161,7 +148,7 @@ class Index:
                 self._folder.mkdir(exist_ok=True)
                 name = f"{this_place()}-{os.getpid()}-{time.time_ns()}.rows"
                 self._stream = (self._folder / name).open("x", encoding="utf-8", buffering=1)
-            text = json.dumps([_LAYOUT, *row], separators=(",", ":"))
+            text = json.dumps([_LAYOUT, *row[:-1], *row.numbers], separators=(",", ":"))
             self._stream.write(f"{zlib.crc32(text.encode()):08x} {text}\n")
 
     def close(self) -> None:
@@ -180,14 +167,19 @@ class Index:
         return known
 
 
+#: Entries of a line before its numbers, and of a line.
+_BEFORE = len(Row._fields)
+_LENGTH = _BEFORE + len(NUMBERS)
+
+
 def _rows(lines: Iterable[bytes]) -> Iterable[Row]:
     """Yield the rows of those lines that are whole."""
     for line in lines:
         checksum, _, text = line.partition(b" ")
         if text and checksum == b"%08x" % zlib.crc32(text):
             content: list[Any] = json.loads(text)
-            if content[0] == _LAYOUT and len(content) == len(Row._fields) + 1:
-                yield Row._make(content[1:])
+            if content[0] == _LAYOUT and len(content) == _LENGTH:
+                yield Row._make([*content[1:_BEFORE], tuple(content[_BEFORE:])])
 
 
 def _finished(root: str) -> tuple[list[str], list[str]]:

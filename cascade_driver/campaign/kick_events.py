@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cascade_driver.campaign.plan import solid_angle_shares
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError
-from cascade_driver.simulation.record import Record
+from cascade_driver.simulation.record import Record, RecordedKick
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,17 +89,22 @@ def kick_events(run: RunDirectory) -> KickEvents:
         outcome=np.array([r.outcome.key for r in records], dtype=np.str_),
         direction_weight=solid_angle_shares(planned),
         first_recoil_energy_eV=np.array([p.recoil_energy_eV for p in planned]),
-        kick_time_fs=_padded([_measured(r, "time_fs") for r in records], most),
+        kick_time_fs=_padded([[k.time_fs for k in _later(r)] for r in records], most),
         kick_recoil_energy_eV=_padded([[k.recoil_energy_eV for k in p.then or ()] for p in planned], most),
-        kinetic_energy_before_eV=_padded([_measured(r, "kinetic_energy_before_eV") for r in records], most),
-        recoil_energy_total_eV=np.array([r.physics.get("recoil_energy_total_eV", np.nan) for r in records]),
+        kinetic_energy_before_eV=_padded([[k.kinetic_energy_before_eV for k in _later(r)] for r in records], most),
+        recoil_energy_total_eV=np.array([_total_eV(r) for r in records]),
         stored_energy_eV=np.array([r.stored_energy_eV for r in records]),
         potential_status=campaign.potential_status,
     )
 
 
-def _measured(record: Record, name: str) -> list[float]:
-    return [float(kick[name]) for kick in record.physics.get("later_kicks", [])]
+def _later(record: Record) -> tuple[RecordedKick, ...]:
+    return (record.physics.later_kicks if record.physics else None) or ()
+
+
+def _total_eV(record: Record) -> float:
+    total = record.physics.recoil_energy_total_eV if record.physics else None
+    return np.nan if total is None else total
 
 
 def _padded(rows: list[list[float]], width: int) -> NDArray[np.float64]:

@@ -13,12 +13,11 @@ from cascade_driver.campaign.rundir import RunDirectory, disk_error
 from cascade_driver.campaign.task import run_filmed
 from cascade_driver.errors import InputError
 from cascade_driver.files import write_file
-from cascade_driver.schema import build, canonical_json
+from cascade_driver.schema import canonical_json, flattened, plain
 from cascade_driver.simulation.apart import ProcessEndedError, apart
 from cascade_driver.simulation.cascade import Result, run_cascade, write_structure
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.record import Record, write_record
-from cascade_driver.simulation.spec import CascadeSpec
 from cascade_driver.simulation.trajectory import TRAJECTORY_FILE, TrajectorySpec
 
 #: The commands that the engine was given, as a script for a bare LAMMPS.
@@ -45,7 +44,7 @@ class Reproduction:
     again: Record
     folder: Path
     compared: int
-    differences: dict[str, tuple[Any, Any]]
+    differences: dict[str, tuple[str | float | None, str | float | None]]
 
 
 def reproduce(
@@ -72,7 +71,7 @@ def reproduce(
         If the record, its starting state or the potential is missing or damaged.
     """
     record = run.record(cascade)
-    spec = build(CascadeSpec, record.spec, origin=str(run.cascades / cascade))
+    spec = record.spec
     potential = run.potential_of(spec.protocol)
     starts = run.path / "starts" / spec.protocol.start_id
     folder = _make_place(out / cascade)
@@ -145,22 +144,14 @@ def _write(result: Result, folder: Path, *, commands: list[str]) -> None:
         write_structure(result.structure, folder)
     write_record(result.record, folder)
     head = [
-        f"# Cascade {result.record.id}: what cascade_driver told {result.record.provenance['engine']} to do.",
+        f"# Cascade {result.record.id}: what cascade_driver told {result.record.provenance.engine} to do.",
         "# Files of the LAMMPS distribution are found by the environment variable LAMMPS_POTENTIALS.",
     ]
     write_file(folder / SCRIPT_FILE, "\n".join([*head, *commands]) + "\n")
 
 
-def _values(record: Record) -> dict[str, Any]:
+def _values(record: Record) -> dict[str, str | float]:
     """Return the outcome and the physics of a record as single values by dotted name, JSON text for lists."""
-    values: dict[str, Any] = {"outcome": record.outcome.key}
-
-    def collect(prefix: str, content: dict[str, Any]) -> None:
-        for key, value in content.items():
-            if isinstance(value, dict):
-                collect(f"{prefix}{key}.", value)
-            else:
-                values[prefix + key] = canonical_json(value) if isinstance(value, list) else value
-
-    collect("", record.physics)
-    return values
+    physics = flattened(plain(record.physics) or {})
+    said = {name: canonical_json(value) if isinstance(value, list) else value for name, value in physics.items()}
+    return {"outcome": record.outcome.key, **said}

@@ -39,8 +39,9 @@ from cascade_driver.files import flush, this_place, write_atomically
 from cascade_driver.schema import build, canonical_json, digest, file_sha256, plain, read_json
 from cascade_driver.simulation.cascade import Result, write_structure
 from cascade_driver.simulation.crystal import CrystalSpec, resolved
+from cascade_driver.simulation.outcome import CascadeTable, Outcome
 from cascade_driver.simulation.potential import Potential, load_potential
-from cascade_driver.simulation.record import CascadeTable, Outcome, Record, read_record, write_record
+from cascade_driver.simulation.record import Record, read_record, write_record
 from cascade_driver.simulation.spec import Protocol
 from cascade_driver.simulation.start import BOX_FILE, read_box, read_snapshot, read_stiffness
 from cascade_driver.simulation.trajectory import TRAJECTORY_FILE
@@ -477,8 +478,8 @@ class RunDirectory:
         for planned in campaign.cascades():
             if planned.snapshot == int(snapshot.stem) and planned.id in finished:
                 with suppress(RecordError):
-                    if checksum := self.record(planned.id).physics.get("start_sha256"):
-                        return str(checksum)
+                    if physics := self.record(planned.id).physics:
+                        return physics.start_sha256
         return ""
 
     def record(self, cascade: str) -> Record:

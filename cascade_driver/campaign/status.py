@@ -16,7 +16,7 @@ from cascade_driver.campaign.index import Row, number
 from cascade_driver.campaign.plan import PlannedCascade, solid_angle_shares
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.simulation.frame import frame_said
-from cascade_driver.simulation.record import Outcome, STORED_ENERGY_FLOOR_eV
+from cascade_driver.simulation.outcome import Outcome, STORED_ENERGY_FLOOR_eV
 
 #: A species and its recoil energy in eV.
 _Recoil = tuple[str, float]

@@ -19,10 +19,10 @@ from cascade_driver.campaign.rundir import PASSING_TROUBLE, RunDirectory, disk_e
 from cascade_driver.campaign.slots import Ending, Slots
 from cascade_driver.campaign.task import Task
 from cascade_driver.errors import CascadeError, EngineError, RecordError
-from cascade_driver.schema import plain
 from cascade_driver.simulation.cascade import Result
+from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.provenance import provenance
-from cascade_driver.simulation.record import Outcome, Record
+from cascade_driver.simulation.record import Cost, Record
 from cascade_driver.simulation.start import BOX_FILE, has_snapshot
 
 #: Cascades that are tried at one look; others may be at work on all of them.
@@ -324,10 +324,10 @@ class Supervisor:
         spec = self._campaign.spec(task.cascade)
         record = Record(
             id=spec.id,
-            spec=plain(spec),
+            spec=spec,
             outcome=Outcome.TIMED_OUT if ending.kind == "timed_out" else Outcome.ENGINE_ERROR,
             message=ending.message,
-            cost={"attempts": failed, "wall_s": round(ending.wall_s, 3)},
+            cost=Cost(attempts=failed, wall_s=round(ending.wall_s, 3)),
             provenance=provenance(),
         )
         self._index.add(self._run.store(Result(record=record, structure=None)))

@@ -15,11 +15,9 @@ from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import CascadeError, InputError, PotentialError, SchemaError
 from cascade_driver.files import text_of, write_atomically
-from cascade_driver.schema import build, file_sha256
+from cascade_driver.schema import file_sha256
 from cascade_driver.simulation.cascade import STRUCTURE_FILE
-from cascade_driver.simulation.provenance import maker
 from cascade_driver.simulation.record import read_record
-from cascade_driver.simulation.spec import CascadeSpec
 from cascade_driver.simulation.trajectory import TRAJECTORY_FILE
 
 #: What a verification found, for the next run to repair.
@@ -135,7 +133,7 @@ def _look_at(folder: Path, makers: Counter[str]) -> tuple[str, bool]:
         return f"{folder}: is a link that leads out of the run; `cascade run` makes it again", True
     try:
         record = read_record(folder)
-        if build(CascadeSpec, record.spec, origin=str(folder)).id != record.id:
+        if record.spec.id != record.id:
             return f"{folder}: the specification does not hash to the name; `cascade run` repairs it", True
     except FileNotFoundError:
         return "", True  # set aside just now
@@ -143,10 +141,10 @@ def _look_at(folder: Path, makers: Counter[str]) -> tuple[str, bool]:
         raise
     except CascadeError as error:
         return str(error), True
-    makers[maker(record.provenance)] += 1
+    makers[record.provenance.maker] += 1
     structure = folder / STRUCTURE_FILE
     if not structure.exists():
-        lost = bool(record.physics)
+        lost = record.physics is not None
         return (f"{structure}: missing; `cascade run` repairs it" if lost else ""), True
     # A trajectory may be removed by who needs the room.
     packed = [structure, *(file for file in [folder / TRAJECTORY_FILE] if file.exists())]

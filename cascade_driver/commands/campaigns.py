@@ -72,7 +72,7 @@ def _add_submit(verbs: Verbs) -> None:
 
 
 def _add_retries(verb: argparse.ArgumentParser) -> None:
-    from cascade_driver.simulation.record import Outcome
+    from cascade_driver.simulation.outcome import Outcome
 
     failures = [outcome.key for outcome in Outcome if not outcome.is_usable]
     verb.add_argument(
@@ -255,7 +255,7 @@ def _run(chosen: argparse.Namespace) -> int:
 def _supersede(run: RunDirectory, campaign: Campaign, chosen: argparse.Namespace) -> None:
     """Set the records of failures aside that are to be tried again, and say how many."""
     from cascade_driver.campaign.rundir import disk_error
-    from cascade_driver.simulation.record import Outcome
+    from cascade_driver.simulation.outcome import Outcome
 
     outcomes = {Outcome.from_key(key) for key in chosen.redo_outcome}
     if chosen.redo_failed:

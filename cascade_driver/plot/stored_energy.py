@@ -32,7 +32,7 @@ from cascade_driver.plot.style import (
     plus_minus,
     styled,
 )
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable
 
 #: More recoil energies than this are drawn in two columns of panels.
 MOST_PANELS = 8

@@ -11,9 +11,8 @@ import math
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import ase.io
 import numpy as np
@@ -21,12 +20,21 @@ from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
 
-from cascade_driver.schema import plain
 from cascade_driver.simulation.defects import Census, take_census
-from cascade_driver.simulation.engine import Engine, EngineAbortError, Flight, Minimum, VelocityKick
+from cascade_driver.simulation.engine import Engine, EngineAbortError, Flight, MeasuredKick, Minimum, VelocityKick
 from cascade_driver.simulation.knock_on import choose_atom, kick_velocity
+from cascade_driver.simulation.outcome import Outcome, outcome_of_stored_energy
 from cascade_driver.simulation.provenance import provenance
-from cascade_driver.simulation.record import Outcome, Record, outcome_of_stored_energy
+from cascade_driver.simulation.record import (
+    Cost,
+    Defects,
+    KnockOnPath,
+    Physics,
+    Record,
+    RecordedKick,
+    Track,
+    numbers,
+)
 from cascade_driver.simulation.spec import CascadeSpec, KnockOn, LaterKick
 from cascade_driver.simulation.start import Box, Snapshot, quench, read_box, read_snapshot
 from cascade_driver.units import FS_PER_PS
@@ -75,7 +83,8 @@ def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], En
         end = quench(engine, spec.protocol, starts)
     except EngineAbortError as abort:
         return Result(
-            record=_record(spec, abort.outcome, {}, clock=clock, engine=engine, message=str(abort)), structure=None
+            record=_record(spec, abort.outcome, None, clock=clock, engine=engine, message=str(abort)),
+            structure=None,
         )
     finally:
         engine.close()
@@ -118,7 +127,7 @@ def _kick_and_follow(engine: Engine, spec: CascadeSpec, pka: int) -> Flight:
     )
 
 
-def _outcome(spec: CascadeSpec, flight: Flight, end: Minimum, physics: dict[str, Any], box: Box) -> Outcome:
+def _outcome(spec: CascadeSpec, flight: Flight, end: Minimum, physics: Physics, box: Box) -> Outcome:
     """Return how the cascade ended; what makes the stored energy meaningless comes first."""
     if not flight.finished:
         return Outcome.TIMED_OUT
@@ -128,7 +137,7 @@ def _outcome(spec: CascadeSpec, flight: Flight, end: Minimum, physics: dict[str,
         return Outcome.ENERGY_DRIFT
     if end.largest_force_eV_A > spec.protocol.quench.largest_force_eV_A:
         return Outcome.NOT_QUENCHED
-    return outcome_of_stored_energy(physics["stored_energy_eV"])
+    return outcome_of_stored_energy(physics.stored_energy_eV)
 
 
 def _met_its_image(flight: Flight, box: Box) -> bool:
@@ -139,99 +148,95 @@ def _met_its_image(flight: Flight, box: Box) -> bool:
 
 def _physics(
     spec: CascadeSpec, *, pka: int, snapshot: Snapshot, flight: Flight, end: Minimum, census: Census
-) -> dict[str, Any]:
-    """Return what was found, JSON-ready; nothing in it depends on machine load or time."""
+) -> Physics:
+    """Return what was found; nothing in it depends on machine load or time."""
     track = flight.pka_position_A
     way = np.linalg.norm(track - track[0], axis=1)
-    return {
-        "stored_energy_eV": end.potential_energy_eV - snapshot.reference_energy_eV,
-        "reference_energy_eV": snapshot.reference_energy_eV,
-        "quenched_energy_eV": end.potential_energy_eV,
-        "largest_force_eV_A": end.largest_force_eV_A,
-        "start_sha256": snapshot.state_sha256,
-        "given_energy_eV": float(flight.pka_kinetic_energy_eV[0]),
-        **_later_kicks(flight),
-        "energy_drift_eV": flight.energy_drift_eV,
-        "temperature_start_K": flight.temperature_start_K,
-        "temperature_end_K": flight.temperature_end_K,
-        "temperature_rise_K": flight.temperature_end_K - flight.temperature_start_K,
-        "least_distance_A": float(flight.least_distance_A.min()),
-        "followed_ps": float(flight.time_ps[-1]),
-        "steps": len(flight.time_ps) - 1,
-        "defects": {
-            "vacancies": census.vacancies,
-            "interstitials": census.interstitials,
-            "antisites": census.antisites,
-            "clusters": census.clusters,
-        },
-        "displaced_atoms": census.displaced_atoms,
-        "pka": {
-            "index": pka,
-            "species": spec.knock_on.species,
-            "end_displacement_A": float(np.linalg.norm(census.displacement_A[pka])),
-            "largest_displacement_A": float(way.max()),
-            "path_length_A": float(np.linalg.norm(np.diff(track, axis=0), axis=1).sum()),
-            "track": _thinned_track(flight),
-        },
-    }
+    given_energy_eV = float(flight.pka_kinetic_energy_eV[0])
+    later = flight.later_kicks
+    return Physics(
+        stored_energy_eV=end.potential_energy_eV - snapshot.reference_energy_eV,
+        reference_energy_eV=snapshot.reference_energy_eV,
+        quenched_energy_eV=end.potential_energy_eV,
+        largest_force_eV_A=end.largest_force_eV_A,
+        start_sha256=snapshot.state_sha256,
+        given_energy_eV=given_energy_eV,
+        recoil_energy_total_eV=given_energy_eV + sum(k.work_eV for k in later) if later else None,
+        later_kicks=tuple(_recorded(kick) for kick in later) or None,
+        energy_drift_eV=flight.energy_drift_eV,
+        temperature_start_K=flight.temperature_start_K,
+        temperature_end_K=flight.temperature_end_K,
+        temperature_rise_K=flight.temperature_end_K - flight.temperature_start_K,
+        least_distance_A=float(flight.least_distance_A.min()),
+        followed_ps=float(flight.time_ps[-1]),
+        steps=len(flight.time_ps) - 1,
+        defects=Defects(
+            vacancies=census.vacancies,
+            interstitials=census.interstitials,
+            antisites=census.antisites,
+            clusters=tuple(census.clusters),
+        ),
+        displaced_atoms=census.displaced_atoms,
+        pka=KnockOnPath(
+            index=pka,
+            species=spec.knock_on.species,
+            end_displacement_A=float(np.linalg.norm(census.displacement_A[pka])),
+            largest_displacement_A=float(way.max()),
+            path_length_A=float(np.linalg.norm(np.diff(track, axis=0), axis=1).sum()),
+            track=_thinned_track(flight),
+        ),
+    )
 
 
-def _later_kicks(flight: Flight) -> dict[str, Any]:
-    """Return what each later kick found and brought, and what all kicks brought; nothing if there was one only."""
-    if not flight.later_kicks:
-        return {}
-    return {
-        "recoil_energy_total_eV": float(flight.pka_kinetic_energy_eV[0])
-        + sum(k.work_eV for k in flight.later_kicks),
-        "later_kicks": [
-            {
-                "time_fs": kick.time_ps * FS_PER_PS,
-                "kinetic_energy_before_eV": kick.kinetic_energy_before_eV,
-                "kinetic_energy_after_eV": kick.kinetic_energy_after_eV,
-                "velocity_before_A_ps": kick.velocity_before_A_ps.tolist(),
-            }
-            for kick in flight.later_kicks
-        ],
-    }
+def _recorded(kick: MeasuredKick) -> RecordedKick:
+    x, y, z = kick.velocity_before_A_ps.tolist()
+    return RecordedKick(
+        time_fs=kick.time_ps * FS_PER_PS,
+        kinetic_energy_before_eV=kick.kinetic_energy_before_eV,
+        kinetic_energy_after_eV=kick.kinetic_energy_after_eV,
+        velocity_before_A_ps=(x, y, z),
+    )
 
 
-def _thinned_track(flight: Flight) -> dict[str, list[Any]]:
+def _thinned_track(flight: Flight) -> Track:
     """Return at most `_TRACK_POINTS` points, evenly spread over the path rather than over time."""
     steps = np.linalg.norm(np.diff(flight.pka_position_A, axis=0), axis=1)
     way = np.concatenate([[0.0], np.cumsum(steps)])
     wanted = np.linspace(0.0, way[-1], _TRACK_POINTS)
     keep = np.unique(np.concatenate([[0], np.searchsorted(way, wanted).clip(max=len(way) - 1)]))
-    return {
-        "time_ps": _rounded(flight.time_ps[keep], 6),
-        "position_A": [_rounded(p, 4) for p in flight.pka_position_A[keep]],
-        "kinetic_energy_eV": _rounded(flight.pka_kinetic_energy_eV[keep], 4),
-    }
+    positions = [_rounded(axis, 4) for axis in flight.pka_position_A[keep].T]
+    return Track(
+        time_ps=_rounded(flight.time_ps[keep], 6),
+        position_A=tuple(zip(*positions, strict=True)),
+        kinetic_energy_eV=_rounded(flight.pka_kinetic_energy_eV[keep], 4),
+    )
 
 
-def _rounded(values: NDArray[np.float64], digits: int) -> list[float]:
-    return [round(float(v), digits) for v in values]
+def _rounded(values: NDArray[np.float64], digits: int) -> tuple[float, ...]:
+    return tuple(round(float(v), digits) for v in values)
 
 
 def _record(
     spec: CascadeSpec,
     outcome: Outcome,
-    physics: dict[str, Any],
+    physics: Physics | None,
     *,
     clock: _Clock,
     engine: Engine,
     message: str = "",
 ) -> Record:
-    if any(isinstance(v, float) and not math.isfinite(v) for v in physics.values()):
-        outcome, physics, message = Outcome.NON_FINITE_ENERGY, {}, "a result is not finite"
-    return Record(
+    made = Record(
         id=spec.id,
-        spec=plain(spec),
+        spec=spec,
         outcome=outcome,
         message=message,
         physics=physics,
         cost=clock.cost(),
         provenance=provenance(engine=engine.version, library=engine.library),
     )
+    if all(math.isfinite(value) for value in numbers(made) if value is not None):
+        return made
+    return replace(made, outcome=Outcome.NON_FINITE_ENERGY, physics=None, message="a result is not finite")
 
 
 def _structure(box: Box, census: Census, snapshot: Snapshot, pka: int) -> Atoms:
@@ -264,9 +269,9 @@ class _Clock:
         self._cpu = time.process_time()
         self._wall = time.perf_counter()
 
-    def cost(self) -> dict[str, float]:
-        return {
-            "cpu_s": round(time.process_time() - self._cpu, 3),
-            "wall_s": round(time.perf_counter() - self._wall, 3),
-            "peak_memory_MiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        }
+    def cost(self) -> Cost:
+        return Cost(
+            cpu_s=round(time.process_time() - self._cpu, 3),
+            wall_s=round(time.perf_counter() - self._wall, 3),
+            peak_memory_MiB=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        )

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import ase
 import numpy as np
 from numpy.typing import NDArray
 
 from cascade_driver.errors import EngineError
-from cascade_driver.simulation.record import Outcome
+from cascade_driver.simulation.outcome import Outcome
+from cascade_driver.simulation.provenance import EngineLibrary
 
 
 class EngineAbortError(EngineError):
@@ -148,8 +149,8 @@ class Engine(Protocol):
         """Name and version of the backend, for provenance."""
 
     @property
-    def library(self) -> dict[str, Any]:
-        """Which library of the user's own does the work, JSON-ready; empty for the installed one."""
+    def library(self) -> EngineLibrary | None:
+        """Which library of the user's own does the work; None for the installed one."""
 
     @property
     def kinetic_eV_per_amu_A2_ps2(self) -> float:

@@ -26,6 +26,7 @@ from pydantic import field_validator
 from cascade_driver.errors import EngineError, InputError
 from cascade_driver.schema import build, file_sha256, parameters
 from cascade_driver.simulation.potential import distribution_folder
+from cascade_driver.simulation.provenance import EngineLibrary
 
 #: Names a LAMMPS and its arguments for this machine; it comes before what an input says.
 ENVIRONMENT = "CASCADE_LAMMPS"
@@ -305,21 +306,21 @@ def _listening(heard: list[str]) -> Iterator[None]:
             heard.append(" ".join(kept.read().decode(errors="replace").split()))
 
 
-def said_of(instance: Any, wanted: EngineSpec | None = None) -> dict[str, Any]:
-    """Return which LAMMPS an instance is, JSON-ready, for provenance; empty for the installed one.
+def said_of(instance: Any, wanted: EngineSpec | None = None) -> EngineLibrary | None:
+    """Return which LAMMPS an instance is, for provenance; None for the installed one.
 
     The version of the installed one stands among the packages.
     """
     engine = chosen(wanted)
     if engine == EngineSpec():
-        return {}
+        return None
     library = library_of(engine)
-    return {
-        "name": engine.name,
-        "library": str(library),
-        "sha256": file_sha256(library),
-        "packages": sorted(instance.installed_packages),
-    }
+    return EngineLibrary(
+        name=engine.name,
+        library=str(library),
+        sha256=file_sha256(library),
+        packages=tuple(sorted(instance.installed_packages)),
+    )
 
 
 def start_mpi() -> None:

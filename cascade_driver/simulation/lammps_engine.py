@@ -39,8 +39,9 @@ from cascade_driver.simulation.engine import (
     VelocityKick,
 )
 from cascade_driver.simulation.lammps_build import EngineSpec, new_instance, said_of
+from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.potential import Potential
-from cascade_driver.simulation.record import Outcome
+from cascade_driver.simulation.provenance import EngineLibrary
 
 #: Verlet skin. Rebuilds are checked at every step: a fast recoil crosses half of it in a few steps.
 _SKIN_A = 1.0
@@ -168,7 +169,7 @@ class LammpsEngine:
         return self._version
 
     @property
-    def library(self) -> dict[str, Any]:
+    def library(self) -> EngineLibrary | None:
         """Which LAMMPS of one's own; see `Engine.library`."""
         return self._library
 

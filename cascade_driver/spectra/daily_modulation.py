@@ -13,7 +13,7 @@ from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.analysis.response import observed_edges
 from cascade_driver.analysis.uncertainty import bootstrap_replicas, central_replica
 from cascade_driver.errors import InputError
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.sources.dark_matter import HaloModel
 from cascade_driver.sources.target import parse_target
 from cascade_driver.spectra.correction import species_of_elements

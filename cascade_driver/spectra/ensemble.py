@@ -29,7 +29,7 @@ from cascade_driver.analysis.uncertainty import (
 )
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import write_file
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.spectra.correction import species_of_elements
 from cascade_driver.spectrum import Spectrum, overlap_counts, read_bands, read_spectrum
 from cascade_driver.units import EV_PER_KEV

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cascade_driver.analysis.directional import along
 from cascade_driver.errors import InputError
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.sources.dark_matter import (
     HaloModel,
     earth_velocity_km_s,

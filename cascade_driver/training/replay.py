@@ -36,10 +36,9 @@ from numpy.typing import NDArray
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError
 from cascade_driver.files import whole_file, write_atomically
-from cascade_driver.schema import build, parameters, plain, read_json
+from cascade_driver.schema import parameters, plain, read_json
 from cascade_driver.simulation.knock_on import choose_atom, kick_velocity
 from cascade_driver.simulation.lammps_engine import LammpsEngine
-from cascade_driver.simulation.spec import CascadeSpec
 from cascade_driver.simulation.start import read_box, read_snapshot
 from cascade_driver.units import FS_PER_PS, eV_PER_AMU_A2_PS2
 
@@ -110,8 +109,7 @@ def start_of(run: RunDirectory, cascade: str) -> tuple[Atoms, int]:
     RecordError, PotentialError
         If the record, its starting state or the potential is missing or damaged.
     """
-    record = run.record(cascade)
-    spec = build(CascadeSpec, record.spec, origin=str(run.cascades / cascade))
+    spec = run.record(cascade).spec
     if spec.knock_on.then:
         raise InputError(f"{cascade}: its knock-on gets several kicks, and a replay gives one; choose another")
     starts = run.path / "starts" / spec.protocol.start_id

@@ -8,7 +8,7 @@ from scipy import stats
 
 from cascade_driver.analysis.comparison import compare
 from cascade_driver.errors import InputError
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable
 
 
 def campaign(rng, *, p=0.7, mean_eV=8.0, n_directions=16, n_snapshots=4, energy_eV=81.0, stored=None):

@@ -6,7 +6,7 @@ import pytest
 from cascade_driver.analysis.directional import along, direction_map, toward
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.errors import InputError
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable
 
 #: -4 along z, the site of W in CaWO4.
 S4 = np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, -1]])

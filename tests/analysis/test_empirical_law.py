@@ -13,7 +13,7 @@ from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.analysis.response import observed_edges
 from cascade_driver.analysis.uncertainty import bootstrap_replicas, central_replica, covariance_replicas
 from cascade_driver.errors import InputError
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.spectra.ensemble import campaign_ensemble, correction_bands
 from cascade_driver.spectra.planning import advise
 from cascade_driver.spectrum import Spectrum

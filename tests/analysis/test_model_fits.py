@@ -22,7 +22,7 @@ from cascade_driver.analysis.estimation import FitHealth, sandwich_covariance
 from cascade_driver.analysis.fermi_posterior import fermi_posterior
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.errors import FitError, InputError
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable
 
 SPLIT = dataclasses.replace(LAW, shape="split_gaussian", asymmetry=(0.3,))
 

@@ -4,7 +4,7 @@ import pytest
 from cascade_driver.analysis.outcomes import count_outcomes, effective_number, usable_cascades
 from cascade_driver.analysis.threshold import threshold_energies
 from cascade_driver.errors import FitError, InputError, RecordError
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable
 
 
 def make_table(stored, energy, *, weight=None, outcome=None, direction=None, species="W"):

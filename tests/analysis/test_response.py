@@ -13,7 +13,7 @@ from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.analysis.response import Response, binned_response, observed_edges
 from cascade_driver.errors import FitError, InputError, RecordError
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable
 
 
 def make_model(*, half=50.0, width=10.0, maximum=1.0, location=(8.0, 3.0), sigma=3.0, lowest=20.0, asymmetry=()):

@@ -30,7 +30,7 @@ from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.status import run_status
 from cascade_driver.campaign.verify import set_damaged_aside, verify
-from cascade_driver.simulation.record import write_record
+from cascade_driver.simulation.record import Track, write_record
 
 pytestmark = pytest.mark.benchmark
 
@@ -43,22 +43,15 @@ def finish(run: RunDirectory, campaign: Campaign) -> None:
     """Write a record of the usual size for every planned cascade, without running anything."""
     import dataclasses
 
-    from cascade_driver.schema import plain
-
-    first = next(campaign.cascades())
     small = a_run(run.path.with_name("one"), dataclasses.replace(campaign, groups=a_campaign().groups))
     Serial().work(work_of(small), lambda _: None)
     model = small.record(sorted(small.finished())[0])
-    track = {"time_ps": [0.123456] * 128, "position_A": [[1.2345, 2.3456, 3.4567]] * 128}
-    physics = model.physics | {"pka": model.physics["pka"] | {"track": track}}
-    content = plain(campaign.spec(first))
+    track = Track(
+        time_ps=(0.123456,) * 128, position_A=((1.2345, 2.3456, 3.4567),) * 128, kinetic_energy_eV=(20.0,) * 128
+    )
+    physics = dataclasses.replace(model.physics, pka=dataclasses.replace(model.physics.pka, track=track))
     for planned in campaign.cascades():
-        spec = content | {
-            "snapshot": planned.snapshot,
-            "seed": planned.seed,
-            "knock_on": content["knock_on"]
-            | {"direction": list(planned.direction), "recoil_energy_eV": planned.recoil_energy_eV},
-        }
+        spec = campaign.spec(planned)
         folder = run.cascades / planned.id
         folder.mkdir()
         write_record(dataclasses.replace(model, id=planned.id, spec=spec, physics=physics), folder)

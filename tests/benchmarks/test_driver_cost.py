@@ -50,7 +50,7 @@ run = RunDirectory(Path(sys.argv[3]))
 run.prepare()
 run.store(result)
 took = cpu_s() - began
-print(json.dumps({"cpu_s": took, "energy": result.record.physics["quenched_energy_eV"].hex()}))
+print(json.dumps({"cpu_s": took, "energy": result.record.physics.quenched_energy_eV.hex()}))
 """
 
 _BARE = """

@@ -39,7 +39,7 @@ def test_csv_says_what_the_records_say(run, tmp_path):
     for row in rows:
         record = run.record(row["id"])
         assert row["outcome"] == record.outcome.key
-        assert float(row["recoil_energy_eV"]) == record.spec["knock_on"]["recoil_energy_eV"]
+        assert float(row["recoil_energy_eV"]) == record.spec.knock_on.recoil_energy_eV
         if record.physics:
             assert float(row["stored_energy_eV"]) == record.stored_energy_eV
         else:

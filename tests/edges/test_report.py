@@ -14,7 +14,7 @@ from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.errors import InputError, RecordError
 from cascade_driver.report import ReportContent, report_figures, report_html, write_report
-from cascade_driver.simulation.record import concatenate
+from cascade_driver.simulation.outcome import concatenate
 from cascade_driver.spectra.observe import Observed
 from cascade_driver.spectrum import Spectrum
 

@@ -82,8 +82,8 @@ def test_repository_around_an_installed_package_is_not_its_own(checkout):
 
 def test_every_record_names_the_commit():
     made = provenance()
-    assert made["commit"] == commit()
-    assert made["cascade_driver"] == cascade_driver.__version__
+    assert made.commit == commit()
+    assert made.cascade_driver == cascade_driver.__version__
 
 
 def test_version_tells_what_a_report_of_a_fault_needs(capsys):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cascade_driver.simulation.record import Outcome
+from cascade_driver.simulation.outcome import Outcome
 
 pytestmark = pytest.mark.physics
 
@@ -24,13 +24,13 @@ def closed(make_laboratory):
 
 def test_energy_drift_of_160_eV_in_8_ps_is_below_0_05_eV(closed, record_property):
     record = closed.run(closed.spec(species="W", recoil_energy_eV=160.0)).record
-    drift = record.physics["energy_drift_eV"]
+    drift = record.physics.energy_drift_eV
     record_property("energy_drift_eV", drift)
     print(
-        f"energy drift {drift:+.5f} eV in {record.physics['steps']} steps, {record.cost}, {record.outcome.key},"
-        f" E_s {record.stored_energy_eV:.4f} eV, rise {record.physics['temperature_rise_K']:.0f} K"
+        f"energy drift {drift:+.5f} eV in {record.physics.steps} steps, {record.cost}, {record.outcome.key},"
+        f" E_s {record.stored_energy_eV:.4f} eV, rise {record.physics.temperature_rise_K:.0f} K"
     )
-    assert record.physics["followed_ps"] >= 8.0
+    assert record.physics.followed_ps >= 8.0
     assert abs(drift) < LARGEST_DRIFT_eV
 
 
@@ -43,7 +43,7 @@ def test_negative_control_a_coarse_step_drifts_more(closed):
     """
     coarse = {"max_displacement_A": 0.1, "max_timestep_fs": 5.0}
     record = closed.run(closed.spec(species="W", recoil_energy_eV=160.0, follow=coarse)).record
-    print(f"coarse: {record.physics.get('energy_drift_eV')} {record.outcome.key}")
-    assert record.physics["followed_ps"] >= 8.0
-    assert abs(record.physics["energy_drift_eV"]) > 10 * LARGEST_DRIFT_eV
+    print(f"coarse: {record.physics.energy_drift_eV} {record.outcome.key}")
+    assert record.physics.followed_ps >= 8.0
+    assert abs(record.physics.energy_drift_eV) > 10 * LARGEST_DRIFT_eV
     assert record.outcome is Outcome.ENERGY_DRIFT

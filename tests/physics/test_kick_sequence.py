@@ -75,37 +75,35 @@ def events(box):
 
 
 def kinetic_eV(records):
-    return np.array([r.physics["later_kicks"][0]["kinetic_energy_before_eV"] for r in records])
+    return np.array([r.physics.later_kicks[0].kinetic_energy_before_eV for r in records])
 
 
 def total_eV(records):
-    return np.array([r.physics["recoil_energy_total_eV"] for r in records])
+    return np.array([r.physics.recoil_energy_total_eV for r in records])
 
 
 def cosine_of_kicks(records):
-    return np.array(
-        [np.dot(r.spec["knock_on"]["direction"], r.spec["knock_on"]["then"][0]["direction"]) for r in records]
-    )
+    return np.array([np.dot(r.spec.knock_on.direction, r.spec.knock_on.then[0].direction) for r in records])
 
 
 def forward_share(record):
     """Momentum along the first kick just before the second, over what the first one gave."""
-    kick = record.physics["later_kicks"][0]
-    velocity = np.array(kick["velocity_before_A_ps"])
-    speed_at_first = np.linalg.norm(velocity) * np.sqrt(recoils_eV()[0] / kick["kinetic_energy_before_eV"])
-    return velocity @ record.spec["knock_on"]["direction"] / speed_at_first
+    kick = record.physics.later_kicks[0]
+    velocity = np.array(kick.velocity_before_A_ps)
+    speed_at_first = np.linalg.norm(velocity) * np.sqrt(recoils_eV()[0] / kick.kinetic_energy_before_eV)
+    return velocity @ record.spec.knock_on.direction / speed_at_first
 
 
 def test_each_total_is_the_closed_form_of_what_the_kick_found(events):
     first_eV, second_eV = recoils_eV()
     for records in events.values():
         for record in records:
-            kick = record.physics["later_kicks"][0]
-            velocity = np.array(kick["velocity_before_A_ps"])
-            cosine = velocity @ record.spec["knock_on"]["then"][0]["direction"] / np.linalg.norm(velocity)
-            work = work_of_kick_eV(second_eV, kinetic_energy_eV=kick["kinetic_energy_before_eV"], cosine=cosine)
-            assert record.physics["recoil_energy_total_eV"] == pytest.approx(first_eV + work, abs=1e-6)
-            assert abs(record.physics["energy_drift_eV"]) < LARGEST_DRIFT_eV
+            kick = record.physics.later_kicks[0]
+            velocity = np.array(kick.velocity_before_A_ps)
+            cosine = velocity @ record.spec.knock_on.then[0].direction / np.linalg.norm(velocity)
+            work = work_of_kick_eV(second_eV, kinetic_energy_eV=kick.kinetic_energy_before_eV, cosine=cosine)
+            assert record.physics.recoil_energy_total_eV == pytest.approx(first_eV + work, abs=1e-6)
+            assert abs(record.physics.energy_drift_eV) < LARGEST_DRIFT_eV
 
 
 def test_a_prompt_gamma_adds_momenta(events):

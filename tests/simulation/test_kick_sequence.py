@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from fake_engine import a_campaign, a_run
+from fake_engine import a_campaign, a_run, physics
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -31,8 +31,10 @@ from cascade_driver.simulation.kick_sequence import (
     work_of_kick_eV,
 )
 from cascade_driver.simulation.knock_on import kick_velocity
+from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.potential import load_potential
-from cascade_driver.simulation.record import Outcome, Record
+from cascade_driver.simulation.provenance import provenance
+from cascade_driver.simulation.record import Record, RecordedKick, read_record, write_record
 from cascade_driver.simulation.spec import CascadeSpec, KnockOn, LaterKick, Protocol
 from cascade_driver.simulation.start import read_box, read_snapshot
 from cascade_driver.sources.capture_table import capture_table
@@ -376,16 +378,20 @@ def finished_run(tmp_path):
     run = a_run(tmp_path / "RUN", campaign)
     planned = list(campaign.cascades())
     for n, p in enumerate(planned):
-        physics = {"stored_energy_eV": 4.0}
-        if p.then:
-            kick = {"time_fs": 10.0, "kinetic_energy_before_eV": 5.0 + n, "kinetic_energy_after_eV": 10.0 + 2 * n}
-            physics |= {"later_kicks": [kick], "recoil_energy_total_eV": 25.0 + n}
+        kick = RecordedKick(
+            time_fs=10.0,
+            kinetic_energy_before_eV=5.0 + n,
+            kinetic_energy_after_eV=10.0 + 2 * n,
+            velocity_before_A_ps=(0.0, 0.0, 1.0),
+        )
+        later = {"later_kicks": (kick,), "recoil_energy_total_eV": 25.0 + n} if p.then else {}
         failed = n == len(planned) - 1
         record = Record(
             id=p.id,
-            spec=plain(campaign.spec(p)),
+            spec=campaign.spec(p),
             outcome=Outcome.LOST_ATOMS if failed else Outcome.COMPLETED,
-            physics={} if failed else physics,
+            physics=None if failed else physics(stored_energy_eV=4.0, **later),
+            provenance=provenance(),
         )
         run.store(Result(record=record, structure=None))
     return run
@@ -547,23 +553,24 @@ def test_a_kick_that_the_time_limit_forbids_is_not_made(silicon):
     assert abs(flight.energy_drift_eV) < 1.0
 
 
-def test_a_record_tells_the_sequence_and_what_it_brought(silicon):
+def test_a_record_tells_the_sequence_and_what_it_brought(silicon, tmp_path):
     spec = silicon.spec(species="Si", recoil_energy_eV=40.0, follow={"duration_ps": 0.2})
     kicks = (later(time_fs=15.0, direction=(0.0, 0.6, 0.8)), later(time_fs=40.0))
     spec = dataclasses.replace(spec, knock_on=dataclasses.replace(spec.knock_on, then=kicks))
     record = silicon.run(spec).record
-    physics = record.physics
+    found = record.physics
     assert record.outcome is Outcome.COMPLETED
-    assert physics["given_energy_eV"] == pytest.approx(40.0, abs=1e-9)
-    works = [k["kinetic_energy_after_eV"] - k["kinetic_energy_before_eV"] for k in physics["later_kicks"]]
-    assert physics["recoil_energy_total_eV"] == pytest.approx(40.0 + sum(works), abs=1e-9)
-    assert [k["time_fs"] for k in physics["later_kicks"]] == pytest.approx([15.0, 40.0])
-    assert 0 < physics["stored_energy_eV"] < physics["recoil_energy_total_eV"]
+    assert found.given_energy_eV == pytest.approx(40.0, abs=1e-9)
+    works = [k.kinetic_energy_after_eV - k.kinetic_energy_before_eV for k in found.later_kicks]
+    assert found.recoil_energy_total_eV == pytest.approx(40.0 + sum(works), abs=1e-9)
+    assert [k.time_fs for k in found.later_kicks] == pytest.approx([15.0, 40.0])
+    assert 0 < found.stored_energy_eV < found.recoil_energy_total_eV
     # The flight is counted from the last kick.
-    assert 0.24 <= physics["followed_ps"] <= 0.24 + 10 * 0.002
-    assert abs(physics["energy_drift_eV"]) < LARGEST_DRIFT_eV
-    assert record.spec["knock_on"]["then"] == [plain(k) for k in kicks]
-    assert json.loads(json.dumps(record.as_json(), allow_nan=False))["physics"] == physics
+    assert 0.24 <= found.followed_ps <= 0.24 + 10 * 0.002
+    assert abs(found.energy_drift_eV) < LARGEST_DRIFT_eV
+    assert record.spec.knock_on.then == kicks
+    (tmp_path / record.id).mkdir()
+    assert write_record(record, tmp_path / record.id) == read_record(tmp_path / record.id)
 
 
 def test_a_record_is_shown_with_its_sequence(silicon, tmp_path):
@@ -574,11 +581,12 @@ def test_a_record_is_shown_with_its_sequence(silicon, tmp_path):
         text = io.StringIO()
         print_record(record, folder=tmp_path, again="", console=Console(file=text, width=120))
         if knock_on.then:
-            found = record.physics["later_kicks"][0]
+            found = record.physics.later_kicks[0]
             assert "then at 2.5 fs 10 eV along (0.000, 0.000, 1.000): kinetic energy" in text.getvalue()
-            assert f"-> {found['kinetic_energy_after_eV']:.4g} eV" in text.getvalue()
+            assert f"-> {found.kinetic_energy_after_eV:.4g} eV" in text.getvalue()
             assert "recoil_energy_total_eV" in text.getvalue()
         else:
             assert "then at" not in text.getvalue()
-            assert "recoil_energy_total_eV" not in record.physics
-            assert "later_kicks" not in record.physics
+            assert record.physics.recoil_energy_total_eV is None
+            assert "recoil_energy_total_eV" not in record.as_json()["physics"]
+            assert "later_kicks" not in record.as_json()["physics"]

@@ -10,8 +10,8 @@ from cascade_driver.errors import EngineError
 from cascade_driver.simulation.engine import EngineAbortError
 from cascade_driver.simulation.knock_on import kick_velocity
 from cascade_driver.simulation.lammps_engine import LammpsEngine, _distance_to_nearest, _outcome_of, _run_of_ids
+from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.potential import load_potential
-from cascade_driver.simulation.record import Outcome
 
 MASS_Si_amu = 28.085
 

@@ -3,36 +3,57 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_engine import physics
+from pydantic import TypeAdapter
 
 from cascade_driver import __version__
 from cascade_driver.errors import RecordError, SchemaError
 from cascade_driver.schema import digest
-from cascade_driver.simulation.record import (
-    RECORD_FILE,
-    RECORD_SCHEMA,
+from cascade_driver.simulation.crystal import CrystalSpec
+from cascade_driver.simulation.outcome import (
     CascadeTable,
     Outcome,
-    Record,
     STORED_ENERGY_FLOOR_eV,
     concatenate,
     outcome_of_stored_energy,
+)
+from cascade_driver.simulation.provenance import provenance
+from cascade_driver.simulation.record import (
+    NUMBERS,
+    RECORD_FILE,
+    RECORD_SCHEMA,
+    Cost,
+    Record,
+    numbers,
     read_record,
     write_record,
 )
+from cascade_driver.simulation.spec import CascadeSpec, KnockOn, Protocol
+
+#: Runs made by earlier commits: 8c21bf6 (`first-layout`), c4d3873 (the others); the inputs lie beside them.
+KEPT_RUNS = Path(__file__).parents[1] / "data" / "records"
 
 
 @pytest.fixture
 def record():
     return Record(
         id="0123456789abcdef",
-        spec={"snapshot": 3, "knock_on": {"recoil_energy_eV": 81.0}},
+        spec=CascadeSpec(
+            protocol=Protocol(
+                crystal=CrystalSpec(name="Si", minimum_atoms=512), potential_name="x", potential_digest="0" * 16
+            ),
+            snapshot=3,
+            knock_on=KnockOn(species="Si", direction=(0.0, 0.6, 0.8), recoil_energy_eV=81.0),
+            seed=7,
+        ),
         outcome=Outcome.COMPLETED,
-        physics={"stored_energy_eV": 7.123456789012345, "defects": {"vacancies": {"O": 1}}, "tiny": 1e-17},
-        cost={"cpu_s": 12.3},
-        provenance={"cascade_driver": "0.1.0"},
+        physics=physics(stored_energy_eV=7.123456789012345, energy_drift_eV=1e-17, displaced_atoms={"Si": 2}),
+        cost=Cost(cpu_s=12.3),
+        provenance=dataclasses.replace(provenance(), cascade_driver="0.1.0"),
     )
 
 
@@ -50,10 +71,10 @@ def test_a_record_that_is_read_is_the_one_that_was_written(record, folder):
 
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_each_outcome_survives_the_file(record, tmp_path, outcome):
-    changed = dataclasses.replace(record, outcome=outcome, physics={}, message="said something")
+    changed = dataclasses.replace(record, outcome=outcome, physics=None, message="said something")
     (tmp_path / record.id).mkdir()
     write_record(changed, tmp_path / record.id)
-    assert read_record(tmp_path / record.id).outcome is outcome
+    assert read_record(tmp_path / record.id) == changed
     assert Outcome.from_key(outcome.key) is outcome
     assert math.isnan(changed.stored_energy_eV)
 
@@ -127,19 +148,68 @@ def test_a_bit_flipped_in_the_version_is_damage_and_not_another_schema(folder):
     assert not isinstance(caught.value, SchemaError)
 
 
-@pytest.mark.parametrize("change", [{"outcome": "melted"}, {"mood": "good"}])
+UNKNOWN = {
+    "outcome": lambda content: content | {"outcome": "melted"},
+    "a field": lambda content: content | {"mood": "good"},
+    "a result": lambda content: content | {"physics": content["physics"] | {"entropy_eV_K": 1.0}},
+    "a result without its unit": lambda content: content | {"physics": {"stored_energy": 1.0}},
+    "a parameter": lambda content: content | {"spec": content["spec"] | {"colour": "red"}},
+    "a cost": lambda content: content | {"cost": {"gpu_s": 1.0}},
+}
+
+
+@pytest.mark.parametrize("change", UNKNOWN.values(), ids=UNKNOWN)
 def test_sound_content_that_this_program_does_not_know_is_of_another_version(folder, change):
     path = folder / RECORD_FILE
-    content = json.loads(path.read_text()) | change
+    content = change(json.loads(path.read_text()))
     del content["checksum"]
     path.write_text(json.dumps(content | {"checksum": digest(content, length=64)}))
     with pytest.raises(SchemaError, match="unknown content"):
         read_record(folder)
 
 
+@pytest.mark.parametrize("path", sorted(KEPT_RUNS.glob("*/cascades/*/record.json")), ids=lambda p: p.parts[-4])
+def test_records_of_all_layouts_are_read_and_would_be_written_to_the_same_bytes(path):
+    record = read_record(path.parent)
+    assert json.dumps(record.as_json(), indent=1, allow_nan=False) + "\n" == path.read_text()
+    assert record.spec.id == record.id == path.parent.name
+    found = dict(zip(NUMBERS, numbers(record), strict=True))
+    assert found == expected_numbers(json.loads(path.read_text()))
+
+
+def expected_numbers(content):
+    """What a reader of the JSON alone would put into the columns, key by key."""
+    physics, cost = content["physics"], content["cost"]
+    named = {name: value for name, value in (physics | cost).items() if isinstance(value, float | int)}
+    if physics:
+        counts = physics["defects"] | {"displaced_atoms": physics["displaced_atoms"]}
+        named |= {name: sum(of.values()) for name, of in counts.items() if name != "clusters"}
+        named |= {"clusters": len(counts["clusters"])}
+        named |= {f"pka_{name}": value for name, value in physics["pka"].items() if isinstance(value, float | int)}
+    return dict.fromkeys(NUMBERS) | named
+
+
+def test_the_fixtures_hold_what_records_learned_with_time():
+    """Negative control of the test above: without checksums of files and commit, with later kicks, failed."""
+    records = {path.parts[-4]: read_record(path.parent) for path in KEPT_RUNS.glob("*/cascades/*/record.json")}
+    assert records["first-layout"].files == {}
+    assert records["first-layout"].provenance.commit is None
+    assert records["one-kick"].files
+    assert records["one-kick"].provenance.commit
+    assert len(records["two-kicks"].physics.later_kicks) == 1
+    assert records["crashed"].physics is None
+    assert records["crashed"].outcome is Outcome.ENGINE_ERROR
+
+
+def test_a_record_has_a_json_schema():
+    schema = TypeAdapter(Record).json_schema(mode="serialization")
+    assert schema["properties"]["outcome"]["enum"] == [outcome.key for outcome in Outcome]
+    assert "stored_energy_eV" in schema["$defs"]["Physics"]["required"]
+
+
 def test_a_record_that_is_not_finite_is_not_written(record, tmp_path):
     with pytest.raises(ValueError, match=r"[Nn]a[Nn]|JSON compliant"):
-        write_record(dataclasses.replace(record, physics={"stored_energy_eV": math.nan}), tmp_path)
+        write_record(dataclasses.replace(record, physics=physics(stored_energy_eV=math.nan)), tmp_path)
     assert not (tmp_path / RECORD_FILE).exists()
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cascade_driver.errors import InputError
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.sources.dark_matter import dark_matter_spectrum
 from cascade_driver.spectra.daily_modulation import crystal_from_laboratory, daily_modulation
 

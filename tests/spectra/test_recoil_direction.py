@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cascade_driver.errors import InputError
-from cascade_driver.simulation.record import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.sources.dark_matter import HaloModel, earth_speed_km_s, mean_inverse_speed_s_km
 from cascade_driver.sources.target import parse_target
 from cascade_driver.spectra.recoil_direction import (

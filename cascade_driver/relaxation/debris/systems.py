@@ -56,9 +56,9 @@ from cascade_driver.schema import build, canonical_json, parameters, plain, read
 from cascade_driver.simulation.apart import without_main
 from cascade_driver.simulation.engine import EngineAbortError
 from cascade_driver.simulation.lammps_engine import LammpsEngine
+from cascade_driver.simulation.outcome import STORED_ENERGY_FLOOR_eV
 from cascade_driver.simulation.potential import Potential
 from cascade_driver.simulation.provenance import provenance
-from cascade_driver.simulation.record import STORED_ENERGY_FLOOR_eV
 from cascade_driver.units import SECONDS_PER_DAY
 
 DEBRIS_FILE = "debris.json"
@@ -175,7 +175,7 @@ def search_cascade(
             "failed": found.failed,
             "active_atoms": len(active),
         },
-        "provenance": provenance(engine=landscape.engine_version),
+        "provenance": plain(provenance(engine=landscape.engine_version)),
     }
     write_atomically(state.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
 
@@ -360,7 +360,7 @@ def _prepare(wanted: DebrisRun, folder: Path) -> None:
         return
     try:
         (folder / "cascades").mkdir(parents=True, exist_ok=True)
-        content = {"schema_version": SCHEMA, "debris": plain(wanted), "provenance": provenance()}
+        content = {"schema_version": SCHEMA, "debris": plain(wanted), "provenance": plain(provenance())}
         write_atomically(path, canonical_json(content) + "\n")
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from None
@@ -494,7 +494,7 @@ def write_summary(
         "potential": potential.name,
         "potential_status": potential.about.status,
         "solid": plain(solid),
-        "provenance": provenance(),
+        "provenance": plain(provenance()),
     }
     write_atomically(folder / "summary.json", json.dumps(content, indent=1) + "\n")
     return debris, means

@@ -221,7 +221,7 @@ def write_summary(folder: Path) -> tuple[GlassSummary, list[DensityFit]]:
         "flips_per_s": summary.flips_per_s,
         "seconds_per_realisation": summary.seconds,
         "fits": [dataclasses.asdict(fit) for fit in fits],
-        "provenance": provenance(),
+        "provenance": plain(provenance()),
     }
     write_atomically(folder / "fits.json", json.dumps(content, indent=1) + "\n")
     return summary, fits
@@ -251,7 +251,7 @@ def _prepare(run: GlassRun, folder: Path) -> None:
         return
     try:
         (folder / "realisations").mkdir(parents=True, exist_ok=True)
-        content = {"schema_version": SCHEMA, "run": plain(run), "provenance": provenance()}
+        content = {"schema_version": SCHEMA, "run": plain(run), "provenance": plain(provenance())}
         write_atomically(folder / GLASS_FILE, canonical_json(content) + "\n")
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another place") from None

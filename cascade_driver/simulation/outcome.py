@@ -1,0 +1,174 @@
+"""How cascades end: one by one, and as the table that the analysis reads.
+
+This module is the only meeting point of simulation and analysis.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cascade_driver.errors import InputError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+#: Below this magnitude a stored energy is the noise of the minimiser, not a defect: cascades without a defect
+#: come back to the reference within 1e-8 eV, real defects store eV.
+STORED_ENERGY_FLOOR_eV = 1e-3
+
+
+class Outcome(enum.Enum):
+    """How a cascade ended; the values are the messages that people read."""
+
+    COMPLETED = "completed"
+    NEGATIVE_STORED_ENERGY = "stored energy below zero: the potential has found a spurious minimum"
+    ENERGY_DRIFT = "total energy drifted beyond the tolerance"
+    BOX_TOO_SMALL = "the recoil met the border of its box"
+    LOST_ATOMS = "atoms were lost"
+    NON_FINITE_ENERGY = "an energy was not a finite number"
+    NOT_QUENCHED = "the quench did not reach its force tolerance"
+    ENGINE_ERROR = "the engine stopped with an error"
+    TIMED_OUT = "the time limit was reached"
+
+    @property
+    def key(self) -> str:
+        """The short name that tables and JSON use, e.g. `completed`, `energy_drift`."""
+        return self.name.lower()
+
+    @classmethod
+    def from_key(cls, key: str) -> Outcome:
+        """Return the outcome named by `key`.
+
+        Raises
+        ------
+        KeyError
+            If there is no such outcome.
+        """
+        return cls[key.upper()]
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the stored energy of such a cascade means what it says."""
+        return self is Outcome.COMPLETED
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CascadeTable:
+    """One row per planned and finished cascade: all that the analysis needs of a campaign.
+
+    Attributes
+    ----------
+    id : (n,) str
+        Identifier of the cascade.
+    species : (n,) str
+        Chemical symbol of the primary knock-on atom.
+    recoil_energy_eV : (n,) float
+        Kinetic energy given to it.
+    direction : (n, 3) float
+        Unit vector of the kick in the crystal frame.
+    direction_weight : (n,) float
+        Share of the solid angle that the cascade stands for: that of its direction, divided among the finished
+        cascades along it. Sums to 1 over one species and energy of a plan that is finished.
+    snapshot : (n,) int
+        Index of the thermal starting state.
+    outcome : (n,) str
+        `Outcome.key` of each.
+    stored_energy_eV : (n,) float
+        Stored energy; nan where the outcome left none.
+    potential_status : str
+        `qualitative` or `quantitative`, as the potential declares itself.
+    """
+
+    id: NDArray[np.str_]
+    species: NDArray[np.str_]
+    recoil_energy_eV: NDArray[np.float64]
+    direction: NDArray[np.float64]
+    direction_weight: NDArray[np.float64]
+    snapshot: NDArray[np.int64]
+    outcome: NDArray[np.str_]
+    stored_energy_eV: NDArray[np.float64]
+    potential_status: str = "qualitative"
+
+    def __post_init__(self) -> None:
+        for name in _COLUMNS:
+            if len(getattr(self, name)) != len(self.id):
+                raise ValueError(f"{name} has {len(getattr(self, name))} rows, id has {len(self.id)}")
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    def select(self, mask: NDArray[np.bool_]) -> CascadeTable:
+        """Return the rows where `mask` is true."""
+        return replace(self, **{name: getattr(self, name)[mask] for name in _COLUMNS})
+
+    def __repr__(self) -> str:
+        """Return one line: how many cascades of what."""
+        recoils = sorted(set(zip(map(str, self.species), self.recoil_energy_eV.tolist(), strict=True)))
+        said = ", ".join(f"{species} {energy:g} eV" for species, energy in recoils)
+        return f"<CascadeTable: {len(self)} cascades ({said}), {int(self.stores_energy.sum())} store energy>"
+
+    def to_pandas(self) -> DataFrame:
+        """Return it as a `pandas.DataFrame`, its index the ids, the direction in three columns.
+
+        Raises
+        ------
+        InputError
+            If pandas is not installed.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError:
+            raise InputError("pandas is not installed; install it with: pip install pandas") from None
+        columns: dict[str, NDArray[np.generic]] = {}
+        for name in _COLUMNS[1:]:
+            column = getattr(self, name)
+            if column.ndim > 1:
+                columns |= {f"{name}_{axis}": column[:, i] for i, axis in enumerate("xyz")}
+            else:
+                columns[name] = column
+        return DataFrame(columns, index=self.id).rename_axis("id")
+
+    @property
+    def is_usable(self) -> NDArray[np.bool_]:
+        """(n,) whether the stored energy of a row means what it says."""
+        usable = {o.key for o in Outcome if o.is_usable}
+        return np.array([o in usable for o in self.outcome], dtype=bool)
+
+    @property
+    def stores_energy(self) -> NDArray[np.bool_]:
+        """(n,) whether a row stored energy above `STORED_ENERGY_FLOOR_eV`."""
+        return np.nan_to_num(self.stored_energy_eV, nan=0.0) > STORED_ENERGY_FLOOR_eV
+
+    def outcome_counts(self) -> dict[str, int]:
+        """Return how many cascades ended in each way, most frequent first."""
+        return dict(Counter(str(o) for o in self.outcome).most_common())
+
+
+#: Names of the arrays of a table, all of one length.
+_COLUMNS = tuple(field.name for field in fields(CascadeTable) if field.name != "potential_status")
+
+
+def outcome_of_stored_energy(stored_energy_eV: float) -> Outcome:
+    """Return the outcome that a stored energy alone implies."""
+    if not math.isfinite(stored_energy_eV):
+        return Outcome.NON_FINITE_ENERGY
+    if stored_energy_eV < -STORED_ENERGY_FLOOR_eV:
+        return Outcome.NEGATIVE_STORED_ENERGY
+    return Outcome.COMPLETED
+
+
+def concatenate(tables: Sequence[CascadeTable]) -> CascadeTable:
+    """Return the rows of several tables as one; its status is the weakest among them."""
+    statuses = {t.potential_status for t in tables}
+    return CascadeTable(
+        **{name: np.concatenate([getattr(table, name) for table in tables]) for name in _COLUMNS},
+        potential_status="quantitative" if statuses == {"quantitative"} else "qualitative",
+    )
