@@ -452,6 +452,8 @@ def _draw(chosen: argparse.Namespace) -> int:
         observed_of_files(expected, observed, title=title)
         for expected, observed, title in zip(files[::2], files[1::2], titles, strict=True)
     ]
+    for pair in pairs:
+        _print_notes([note for note in pair.notes if note not in pair.observed.notes])
     range_eV = tuple(chosen.range_eV) if chosen.range_eV else None
     status: Literal["qualitative", "quantitative"] = "quantitative"
     if any(pair.observed.observation is not None and pair.status == "qualitative" for pair in pairs):

@@ -34,6 +34,7 @@ from cascade_driver.request import (
     request_title,
     requested_edges,
 )
+from cascade_driver.schema import plain
 from cascade_driver.sources.requested import (
     gamma_timing,
     is_as_requested,
@@ -286,7 +287,8 @@ def observed_of_files(expected: Path, observed: Path, *, title: str) -> Observed
     Raises
     ------
     InputError
-        If one cannot be read, the ranges have nothing in common, or the first is a corrected spectrum.
+        If one cannot be read, the ranges have nothing in common, the first is a corrected spectrum, or they say
+        that they are of different targets or kinds of sources.
     """
     before, after = read_spectrum(expected), read_spectrum(observed)
     if before.observation is not None:
@@ -297,6 +299,10 @@ def observed_of_files(expected: Path, observed: Path, *, title: str) -> Observed
     edges, other = before.energy_edges_eV, after.energy_edges_eV
     if not (edges[0] < other[-1] and other[0] < edges[-1]):
         raise InputError(f"{expected} and {observed} have no energy in common: they are not of one source")
+    differs = _differing(before.source, after.source)
+    said = f"{expected} and {observed} differ in {', '.join(differs)}"
+    if {"kind", "target"} & set(differs):
+        raise InputError(f"{said}: they are not of one source, give the spectrum that was corrected")
     bands = bands_of_file(observed)
     if bands is not None and not np.array_equal(edges, other):
         # a band has no meaning in bins that are put together from others
@@ -312,8 +318,17 @@ def observed_of_files(expected: Path, observed: Path, *, title: str) -> Observed
         complete_eV=about.complete_eV if about else (float(edges[0]), float(edges[-1])),
         threshold_eV=about.threshold_eV if about else None,
         borrowed=about.borrowed if about else {},
-        notes=after.notes,
+        notes=(*after.notes, *([f"{said}: their ratio is not the loss alone"] if differs else [])),
     )
+
+
+def _differing(one: AnySpectrumRequest | None, other: AnySpectrumRequest | None) -> list[str]:
+    """Return in what two sources differ, but for their bins; nothing if one is not known."""
+    if one is None or other is None:
+        return []
+    first, second = plain(one), plain(other)
+    names = dict.fromkeys([*first, *second])
+    return [n for n in names if n not in {"energy_eV", "bins", "logarithmic"} and first.get(n) != second.get(n)]
 
 
 # -- whose crystal ---------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cascade_driver.cli import main
+from cascade_driver.errors import InputError
 from cascade_driver.plot import calibration_figure
 from cascade_driver.simulation.potential import data_folder
 from cascade_driver.spectra.observe import observed_of_files
@@ -52,6 +53,23 @@ def test_a_pair_on_disk_is_drawn_with_its_band(files, tmp_path, capsys):
     assert main([*words, "--out", str(tmp_path / "figure")]) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / f"figure{s}") for s in (".png", ".pdf")]
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+def test_two_spectra_of_different_sources_are_no_pair(files, tmp_path, capsys):
+    words, out = [*DM, "--energy-eV", "2", "90", "--bins", "44"], str(tmp_path / "figure")
+    names = ("other", "same", "silicon")
+    other, same, silicon = (tmp_path / f"{name}.csv" for name in names)
+    assert main([*words, "--mass-GeV", "3", "--out", str(other)]) == 0
+    assert main([*words, "--out", str(same)]) == 0
+    assert main([*words, "--target", "Si", "--out", str(silicon)]) == 0
+    with pytest.raises(InputError, match=r"differ in target: they are not of one source"):
+        observed_of_files(silicon, files[1], title="")
+    capsys.readouterr()
+    # to show what another parameter does is a use of the figure, but it is not the loss
+    assert main(["draw", str(other), str(files[1]), "--out", out]) == 0
+    assert "differ in mass_GeV: their ratio is not the loss alone" in capsys.readouterr().err
+    assert main(["draw", str(same), str(files[1]), "--out", out]) == 0  # other bins are no matter
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("logarithmic", [False, True])
