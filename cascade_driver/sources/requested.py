@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -235,10 +235,11 @@ def _spectrum_function(name: str, request: Callable[P, AnySpectrumRequest], **fi
 
     They are typed and documented once, with the request.
     """
+    kind = cast("type[AnySpectrumRequest]", request)
 
     def make(*target: Any, **given: Any) -> Spectrum:
         content = {**inspect.signature(request).bind_partial(*target).arguments, **given, **fixed}
-        return requested_spectrum(build(request, content, origin=name))
+        return requested_spectrum(build(kind, content, origin=name))
 
     signature = inspect.signature(request)
     free = [p for p in signature.parameters.values() if p.name not in {"kind", *fixed}]
@@ -248,7 +249,7 @@ def _spectrum_function(name: str, request: Callable[P, AnySpectrumRequest], **fi
     shown = signature.replace(parameters=free, return_annotation="Spectrum")
     make.__signature__ = shown  # type: ignore[attr-defined]
     make.__doc__ = f"Return a recoil spectrum, a `Spectrum`.\n\n{about}"
-    return make  # type: ignore[return-value]
+    return make
 
 
 #: Recoils by dark matter; parameters as in `DarkMatterRequest`.

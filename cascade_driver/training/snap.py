@@ -133,7 +133,7 @@ class SnapForm:
         return " ".join(str(word) for word in words)
 
     def rows(self, atoms: Atoms, *, stress: bool = True) -> DesignRows:
-        """Return the design rows of a periodic box of any shape."""
+        """Return the design rows of a periodic box of any shape; those of the stress are zeros if not wanted."""
         point = _calculator(self)(atoms)
         array = point.array
         assert array is not None
@@ -143,7 +143,7 @@ class SnapForm:
         symbols = np.array(atoms.get_chemical_symbols())
         energy = np.zeros(self.size)
         forces = np.zeros((self.size, n, 3))
-        stress = np.zeros((self.size, 6))
+        of_stress = np.zeros((self.size, 6))
         for number, s in enumerate(self.species):
             begin = number * (1 + k)
             energy[begin] = np.count_nonzero(symbols == s)
@@ -151,8 +151,9 @@ class SnapForm:
             columns = np.asarray(gather @ array[:, number * all_ : (number + 1) * all_].T).T
             energy[here] = columns[0]
             forces[here] = columns[1 : 1 + 3 * n].T.reshape(k, n, 3) @ point.turn
-            stress[here] = -_turned(columns[1 + 3 * n :].T, point.turn) / volume
-        return DesignRows(energy=energy, forces_per_A=forces, stress_per_A3=stress)
+            if stress:
+                of_stress[here] = -_turned(columns[1 + 3 * n :].T, point.turn) / volume
+        return DesignRows(energy=energy, forces_per_A=forces, stress_per_A3=of_stress)
 
     @cached_property
     def pair_energies(self) -> sparse.csr_array:
