@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -44,8 +45,9 @@ _ONE_PROCESS = {"UCX_TLS": "self", "FI_PROVIDER": "shm,tcp", "FI_TCP_IFACE": "lo
 #: What the driver says itself on LAMMPS' command line, or what makes several processes of one.
 _OURS = re.compile("-(i|in|l|log|sc|screen|nc|nocite|sf|suffix|p|partition|pl|plog|ps|pscreen|m|mpicolor)")
 
-#: Where a library lies in what a user may name: itself a folder of one, or an environment.
-_LIBRARY_FOLDERS = ("", "lib", "lib64")
+#: Where libraries and Python modules lie in an installation, an environment, or a source tree with its build.
+_LIBRARIES = ("", "lib/", "lib64/", "lib/*-linux-gnu/", "build*/")
+_MODULES = ("", "lammps", "python/lammps", "lib/python3*/*-packages/lammps")
 
 
 @parameters
@@ -140,12 +142,14 @@ def _place(engine: EngineSpec) -> tuple[Path, Path]:
         return installed, installed / "liblammps.so"
     given = Path(engine.lammps).expanduser()
     if given.is_file():
-        return (given.parent if _is_module(given.parent) else installed), given
-    libraries = [file for name in _LIBRARY_FOLDERS for file in sorted((given / name).glob("liblammps*.so*"))]
-    for module in (given, given / "lammps", *sorted(given.glob("lib/python3*/site-packages/lammps"))):
-        if _is_module(module) and (own := [*sorted(module.glob("liblammps*.so*")), *libraries]):
-            return module, own[0]
-    if libraries:
+        near = [module for folder in given.parents[:3] for module in _modules(folder)]
+        return (near[0] if near else installed), given
+    for module in _modules(given):
+        # The last for a module in the lib folder of an installation.
+        for folder in (module, given, *module.parents[3:4]):
+            if libraries := _libraries(folder):
+                return module, libraries[0]
+    if libraries := _libraries(given):
         return installed, libraries[0]
     raise EngineError(
         f"{given}: no LAMMPS there; expected a shared library liblammps*.so, a folder that holds one, or an "
@@ -153,8 +157,17 @@ def _place(engine: EngineSpec) -> tuple[Path, Path]:
     )
 
 
-def _is_module(folder: Path) -> bool:
-    return (folder / "core.py").is_file() and (folder / "__init__.py").is_file()
+def _libraries(folder: Path) -> list[Path]:
+    return [file for place in _LIBRARIES for file in sorted(folder.glob(f"{place}liblammps*.so*"), key=_length)]
+
+
+def _length(path: Path) -> int:
+    return len(path.name)
+
+
+def _modules(folder: Path) -> list[Path]:
+    places = [place for name in _MODULES for place in (sorted(folder.glob(name)) if name else [folder])]
+    return [place for place in places if (place / "core.py").is_file() and (place / "__init__.py").is_file()]
 
 
 #: The library of this process, once there is one.
@@ -218,11 +231,26 @@ def _module_at(folder: Path) -> ModuleType:
     module = importlib.util.module_from_spec(found)
     sys.modules["lammps"] = module
     try:
-        found.loader.exec_module(module)
+        with _without_version():
+            found.loader.exec_module(module)
     except Exception as error:
         del sys.modules["lammps"]
         raise EngineError(f"{folder}: the Python module cannot be loaded ({_told(error)})") from None
     return module
+
+
+@contextlib.contextmanager
+def _without_version() -> Iterator[None]:
+    """Hide the version of the installed distribution: older modules take it for their own."""
+
+    def version(distribution_name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(distribution_name)
+
+    before, importlib.metadata.version = importlib.metadata.version, version
+    try:
+        yield
+    finally:
+        importlib.metadata.version = before
 
 
 def _load(library: Path) -> None:
@@ -284,6 +312,11 @@ def new_instance(wanted: EngineSpec | None = None) -> Any:
             f"LAMMPS ({engine.name}) cannot be started ({said}); library and Python module must be of one "
             "version, and the library must have been built with what the arguments name"
         ) from None
+    if not instance.has_exceptions:
+        raise EngineError(
+            f"LAMMPS ({engine.name}) ends the process at each error; build it with -D LAMMPS_EXCEPTIONS=on, or a "
+            "newer one"
+        )
     if instance.extract_setting("tagint") != ctypes.sizeof(ctypes.c_int32):
         raise EngineError(
             f"LAMMPS ({engine.name}) counts atoms with 64 bits; build it with the default, LAMMPS_SIZES=smallbig"

@@ -68,8 +68,8 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+=,@%^~:-]+")
 #: Commands of potentials with proper orthogonal descriptors.
 _POD = re.compile(r"pair_style\s(.*\s)?pod(\s|$)")
 
-#: What LAMMPS says of a style whose package was not built.
-_LACKS = "package which is not enabled in this LAMMPS binary"
+#: What LAMMPS says of a style whose package was not built, or that it did not have yet.
+_LACKS = re.compile(r"package which is not enabled|Unrecognized (pair|fix|compute) style")
 
 _NO_FOLDERS: Mapping[str, Path] = MappingProxyType({})
 
@@ -573,7 +573,7 @@ class LammpsEngine:
                 self._lmp.command(plain)
             except Exception as error:  # LAMMPS raises plain Exception for everything
                 message = " ".join(str(error).split())
-                if _LACKS in message:  # no matter of this cascade: the next one would end like it
+                if _LACKS.search(message):  # no matter of this cascade: the next one would end like it
                     raise EngineError(f"LAMMPS at `{kept}`: {message}; use a build that has it") from None
                 raise EngineAbortError(_outcome_of(message), f"LAMMPS at `{kept}`: {message}") from None
 

@@ -12,10 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import ase
 import numpy as np
 
-from cascade_driver.errors import EngineError, InputError
+from cascade_driver.errors import CascadeError, EngineError, InputError
 from cascade_driver.files import write_atomically
 from cascade_driver.schema import canonical_json, file_sha256, read_json
 from cascade_driver.simulation.apart import ProcessEndedError, apart
@@ -23,7 +22,7 @@ from cascade_driver.simulation.crystal import CrystalSpec, constituents
 from cascade_driver.simulation.lammps_build import ENVIRONMENT, EngineSpec, chosen, library_of
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import Potential
-from cascade_driver.validation.contract import CRYSTAL_CHECKS, ContractResult
+from cascade_driver.validation.contract import CRYSTAL_CHECKS, ContractResult, loose_crystal
 
 #: In the folder of the potential, and no part of it.
 CHECKED_FILE = "checked.json"
@@ -116,16 +115,31 @@ def require_lammps(potential: Potential, engine: EngineSpec | None = None) -> No
 
 
 def _try(say: Callable[[Any], None], potential: Potential, engine: EngineSpec) -> None:
-    """Evaluate one atom of each species, all out of reach of each other."""
+    """Let all species of a potential fly for a few steps: whatever a cascade needs of LAMMPS is asked for."""
     del say
-    species = potential.species
-    apart_A = potential.about.cutoff_A + 2.0
-    lengths = np.array([len(species) + 1, 2, 2]) * apart_A
-    positions = [(k * apart_A, 0.0, 0.0) for k in range(len(species))]
     lammps = LammpsEngine(potential=potential, lammps=engine)
     try:
-        lammps.build(ase.Atoms(species, positions=positions, cell=lengths, pbc=True))
-        lammps.potential_energy_eV()
+        lammps.build(loose_crystal(potential))
+        lammps.minimise(force_tolerance_eV_A=1.0, max_iterations=1)
+        lammps.follow(
+            pka=0,
+            velocity_A_ps=np.array([1.0, 0.0, 0.0]),
+            duration_ps=0.005,
+            max_displacement_A=0.01,
+            max_timestep_ps=0.001,
+            border_width_A=0.0,
+            border_temperature_K=0.0,
+            border_damping_ps=0.1,
+            seed=1,
+        )
+    except CascadeError:
+        raise
+    except Exception as error:  # LAMMPS raises plain Exception
+        said = " ".join(str(error).split())
+        raise EngineError(
+            f"LAMMPS ({engine.name}, {lammps.version}) cannot do what a cascade asks for ({said}); "
+            "releases from 2 August 2023 on can"
+        ) from None
     finally:
         lammps.close()
 

@@ -376,14 +376,19 @@ class _Bench:
         """Return some crystal that holds all species: the first it is for, or a loose fcc of all."""
         if self.crystals:
             return self.box(next(iter(self.crystals)), atoms=_SMALL_BOX_ATOMS)
-        spacing = max(s.outer_A for s in self.potential.about.zbl.values()) + 0.5
-        atoms = bulk("Al", "fcc", a=spacing * math.sqrt(2), cubic=True) * (2, 2, 2)
-        species = self.potential.species
-        atoms.set_chemical_symbols([species[i % len(species)] for i in range(len(atoms))])
-        return atoms
+        return loose_crystal(self.potential)
 
     def minimise(self) -> Minimum:
         return self.engine.minimise(force_tolerance_eV_A=_QUENCH_FORCE_eV_A, max_iterations=5000)
+
+
+def loose_crystal(potential: Potential) -> Atoms:
+    """Return an fcc crystal of all species of a potential, its atoms beyond the ZBL core of each other."""
+    spacing = max(s.outer_A for s in potential.about.zbl.values()) + 0.5
+    atoms = bulk("Al", "fcc", a=spacing * math.sqrt(2), cubic=True) * (2, 2, 2)
+    species = potential.species
+    atoms.set_chemical_symbols([species[i % len(species)] for i in range(len(atoms))])
+    return atoms
 
 
 # -- two atoms --------------------------------------------------------------------------------------------

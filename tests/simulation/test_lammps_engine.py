@@ -338,9 +338,16 @@ def test_what_lammps_says_becomes_an_outcome(message, outcome):
 
 
 def test_a_command_that_lammps_refuses_is_named(engine):
-    with pytest.raises(EngineAbortError, match=r"LAMMPS at `pair_style banana`: ERROR: .*banana") as abort:
-        engine._do("pair_style banana")
+    with pytest.raises(EngineAbortError, match=r"LAMMPS at `banana 1`: ERROR: .*banana") as abort:
+        engine._do("banana 1")
     assert abort.value.outcome is Outcome.ENGINE_ERROR
+
+
+@pytest.mark.parametrize("command", ["pair_style banana", "compute c all banana"])
+def test_what_a_lammps_lacks_is_no_outcome_of_a_cascade(engine, command):
+    with pytest.raises(EngineError, match=rf"LAMMPS at `{command}`: .*use a build that has it") as refused:
+        engine._do(command)
+    assert not isinstance(refused.value, EngineAbortError)
 
 
 def test_least_distance_sees_through_periodic_faces_and_not_through_free_ones():
