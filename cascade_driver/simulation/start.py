@@ -35,6 +35,9 @@ REFERENCE_TOLERANCE_eV = 1e-4
 #: Force tolerance of the small cells whose lattice constants are relaxed; they cost nothing.
 _CELL_FORCE_TOLERANCE_eV_A = 1e-8
 
+#: By so large a share no potential that is of use changes the edges of a crystal.
+LARGEST_RELAXATION = 0.15
+
 #: Edges that agree to this were equal before rounding: a = b of a tetragonal crystal.
 _EQUAL_EDGES_A = 1e-4
 
@@ -149,6 +152,17 @@ def _relaxed(cell: Atoms, relax_box: bool, make_engine: MakeEngine) -> Atoms:
     return relaxed
 
 
+def _require_about_the_same(before: NDArray[np.float64], after: NDArray[np.float64]) -> None:
+    """Refuse a cell that relaxes into another crystal, or whose lengths were in another unit."""
+    if np.all(np.abs(after / before - 1) <= LARGEST_RELAXATION):
+        return
+    given, relaxed = (" x ".join(f"{length:.3f}" for length in lengths) for lengths in (before, after))
+    raise InputError(
+        f"a cell of {given} A relaxes to {relaxed} A in this potential: not the crystal that was given; correct "
+        "its lengths, use another potential, or keep them with [crystal] relax_cell = false"
+    )
+
+
 def make_box(protocol: Protocol, folder: Path, make_engine: MakeEngine) -> Box:
     """Relax the crystal, build the box, bring it to rest, and keep it in `folder` (or read what is there).
 
@@ -163,6 +177,8 @@ def make_box(protocol: Protocol, folder: Path, make_engine: MakeEngine) -> Box:
     if file.is_file():
         return read_box(folder)
     cells = relaxed_constituents(protocol, make_engine)
+    for name, cell in constituents(protocol.crystal).items():
+        _require_about_the_same(cell.cell.lengths(), cells[name].cell.lengths())
     atoms = assemble(protocol.crystal, cells)
     engine = make_engine()
     try:

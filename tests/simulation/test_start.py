@@ -3,8 +3,10 @@
 import dataclasses
 import re
 
+import ase.io
 import numpy as np
 import pytest
+from ase.build import bulk
 from scipy.integrate import quad
 
 from cascade_driver.errors import InputError, RecordError
@@ -32,6 +34,14 @@ def test_the_box_has_the_lattice_constant_of_the_potential(long_chain):
     assert box.lengths_A == pytest.approx(2 * np.array(box.cells_A["Si"]), abs=1e-12)
     assert len(box.symbols) == 64
     assert box.potential_energy_eV / 64 == pytest.approx(-4.63, abs=5e-3)
+
+
+def test_a_crystal_that_relaxes_into_another_is_refused(make_laboratory, tmp_path):
+    file = tmp_path / "half.vasp"  # silicon of half its lattice constant would become silicon as it is
+    ase.io.write(file, bulk("Si", a=5.431 / 2, cubic=True))
+    crystal = {"file": str(file), "repeats": [4, 4, 4]}
+    with pytest.raises(InputError, match=r"a cell of 2\.716 x 2\.716 x 2\.716 A relaxes to 5\.43"):
+        make_laboratory(snapshots=0, **SECTIONS | {"crystal": crystal})
 
 
 def test_without_relaxation_the_edges_stay_as_given(make_laboratory):
