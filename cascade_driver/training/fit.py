@@ -65,6 +65,7 @@ DEFAULT_STRENGTHS = {
     "snap_pairs": 0.0,
     "pod_size": 1e-4,
     "pod_pairs": 0.0,
+    "pod_core": 1.0,
 }
 
 

@@ -33,12 +33,20 @@ from scipy import sparse
 from cascade_driver.schema import digest, parameters, plain
 from cascade_driver.simulation.lammps_engine import SinglePoints
 from cascade_driver.training.descriptors import DesignRows, Penalty, size_penalties, two_alone
+from cascade_driver.validation.zbl import numbers_of, zbl
 
 #: Strain of the central differences that give rows of the stress: `pod/global` has none of its own.
 _STRAIN = 1e-4
 
 #: Distances at which two atoms alone are asked for their energies.
 _PAIR_DISTANCES = 24
+
+#: Distances of two atoms among others at which ZBL must rule, and the share of its force that is put up with.
+_CORE_DISTANCES_A = (0.12, 0.25, 0.4, 0.55, 0.7, 0.85)
+_CORE_SHARE = 0.03
+
+#: How many others stand around them, how near to anything, in how large a sphere, and how often they are drawn.
+_CROWD, _CROWD_NEAREST_A, _CROWD_RADIUS_A, _CROWDS = 14, 1.6, 4.0, 3
 
 #: ASE's order of the stress.
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
@@ -55,7 +63,7 @@ class PodForm:
     cutoff_A : float
         Reach.
     inner_A : float
-        Distance that radial functions count from.
+        Distance that radial functions count from: 0/0 there, so that only zero is out of all ways.
     radial : int
         Radial functions of two atoms.
     triples_radial, triples_angular : int
@@ -63,19 +71,19 @@ class PodForm:
     quadruples_radial, quadruples_angular : int
         Of four atoms; none of the two more than of three.
     bessel_degree, inverse_degree : int
-        Functions that the radial ones are made of.
+        Functions that the radial ones are made of; inverse ones, 1/r^k, have no end in the core.
     """
 
     species: tuple[str, ...] = Field(min_length=1)
     cutoff_A: float = Field(default=5.0, gt=0)
-    inner_A: float = Field(default=0.8, gt=0)
+    inner_A: float = Field(default=0.8, ge=0)
     radial: int = Field(default=8, ge=1)
     triples_radial: int = Field(default=5, ge=0)
     triples_angular: int = Field(default=4, ge=0)
     quadruples_radial: int = Field(default=3, ge=0)
     quadruples_angular: int = Field(default=2, ge=0)
     bessel_degree: int = Field(default=4, ge=1)
-    inverse_degree: int = Field(default=10, ge=1)
+    inverse_degree: int = Field(default=10, ge=0)
 
     @model_validator(mode="after")
     def _orders_are_nested(self) -> PodForm:
@@ -160,20 +168,55 @@ class PodForm:
         constants = np.concatenate([c for name, c in self.blocks.items() if name.startswith("one_body")])
         rows = []
         for pair in itertools.combinations_with_replacement(self.species, 2):
-            for r in np.linspace(0.5 * self.inner_A, self.cutoff_A, _PAIR_DISTANCES, endpoint=False):
+            for r in np.linspace(_CORE_DISTANCES_A[0], self.cutoff_A, _PAIR_DISTANCES, endpoint=False):
                 row = _energy_row(self, two_alone(pair, float(r)))
                 row[constants] = 0.0
                 rows.append(row)
         return sparse.csr_array(np.array(rows))
 
+    @cached_property
+    def core_forces(self) -> sparse.csr_array:
+        """Rows of the forces on two atoms in each other's core among others, over what is put up with there.
+
+        No label says what three and four atoms do at distances where ZBL rules; left alone, they do as much as it.
+        """
+        random = np.random.default_rng(1)
+        rows = []
+        for pair in itertools.combinations_with_replacement(self.species, 2):
+            for r, _ in itertools.product(_CORE_DISTANCES_A, range(_CROWDS)):
+                forces = self.rows(_crowd(self.species, pair, r, random), stress=False).forces_per_A[:, :2]
+                tolerated = _CORE_SHARE * abs(float(zbl(np.array([r]), numbers=numbers_of(pair))[1][0]))
+                rows += list(forces.reshape(self.size, -1).T / tolerated)
+        return sparse.csr_array(np.array(rows))
+
     def penalties(self) -> list[Penalty]:
-        """Return the coefficients themselves, per kind of column, and energies of two atoms alone."""
-        return [Penalty(name="pod_pairs", rows=self.pair_energies), *size_penalties(self, "one_body", "pod")]
+        """Return the coefficients themselves, energies of two atoms alone, and forces in the core."""
+        return [
+            Penalty(name="pod_pairs", rows=self.pair_energies),
+            Penalty(name="pod_core", rows=self.core_forces),
+            *size_penalties(self, "one_body", "pod"),
+        ]
 
     def files(self, coefficients: NDArray[np.float64], *, name: str) -> dict[str, str]:
         """Return the files of `pair_style pod` by name: parameters and coefficients."""
         lines = [f"model_coefficients: {len(coefficients)} 0 0", *(f"{c:.17g}" for c in coefficients)]
         return {f"{name}.pod": self.parameter_file(), f"{name}.podcoeff": "\n".join(lines) + "\n"}
+
+
+def _crowd(
+    species: tuple[str, ...], pair: tuple[str, str], distance_A: float, random: np.random.Generator
+) -> Atoms:
+    """Return two atoms at a distance, and others at random around them, none near to anything."""
+    centre = 4 * _CROWD_RADIUS_A
+    along = random.normal(size=3)
+    places = [np.zeros(3), distance_A * along / np.linalg.norm(along)]
+    while len(places) < 2 + _CROWD:
+        trial = random.uniform(-_CROWD_RADIUS_A, _CROWD_RADIUS_A, size=3)
+        nearest = np.linalg.norm(np.array(places) - trial, axis=1).min()
+        if nearest > _CROWD_NEAREST_A and np.linalg.norm(trial) < _CROWD_RADIUS_A:
+            places.append(trial)
+    symbols = [*pair, *random.choice(species, size=_CROWD)]
+    return Atoms(symbols, positions=np.array(places) + centre, cell=[2 * centre] * 3, pbc=True)
 
 
 def _energy_row(form: PodForm, atoms: Atoms) -> NDArray[np.float64]:

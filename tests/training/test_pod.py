@@ -1,5 +1,7 @@
 """Proper orthogonal descriptors: rows that are gradients, and files that run as they were fitted."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -12,7 +14,7 @@ from cascade_driver.training.descriptors import two_alone
 from cascade_driver.training.export import About, bodies_of, write_potential
 from cascade_driver.training.pod import PodForm
 from cascade_driver.validation.calculator import calculator
-from cascade_driver.validation.zbl import dimer
+from cascade_driver.validation.zbl import dimer, numbers_of, zbl
 
 FORM = PodForm(
     species=("Al", "O"),
@@ -110,6 +112,20 @@ def test_two_atoms_of_a_pod_can_be_taken_apart(tmp_path):
     constants = [FORM.blocks[f"one_body {s}"][0] for s in FORM.species]
     wanted = [FORM.rows(two_alone(("Al", "O"), r)).energy @ coefficients for r in distances]
     np.testing.assert_allclose(found, np.array(wanted) - coefficients[constants].sum(), atol=1e-6)
+
+
+def test_descriptors_held_in_the_core_leave_zbl_alone_in_a_crystal(box):
+    """In surroundings that the penalty has not seen; coefficients that it has not held push as hard as ZBL."""
+    form = dataclasses.replace(FORM, inner_A=0.0, inverse_degree=0, bessel_degree=4)
+    rows = next(one.rows for one in form.penalties() if one.name == "pod_core").toarray()
+    free = np.random.default_rng(2).normal(scale=300.0, size=form.size)
+    held = np.linalg.solve(np.eye(form.size) + 1e6 * rows.T @ rows, free)
+    box.positions[1] = box.positions[2] + [0.3, 0.2, 0.1]
+    apart = box.get_distance(1, 2, mic=True)
+    pushed = form.rows(box).forces_per_A[:, 1]
+    limit = 0.1 * abs(zbl(apart, numbers=numbers_of(("Al", "Al")))[1])
+    assert np.linalg.norm(held @ pushed) < limit < np.linalg.norm(free @ pushed)
+    assert np.linalg.norm(held) > 0.1 * np.linalg.norm(free)
 
 
 def test_higher_orders_take_their_functions_from_lower_ones():
