@@ -20,8 +20,10 @@ from .relaxation import debris as debris
 from .relaxation import film as film
 from .relaxation import tls as tls
 from .request import CaptureRequest as CaptureRequest
-from .request import CevnsRequest as CevnsRequest
 from .request import DarkMatterRequest as DarkMatterRequest
+from .request import MonoenergeticRequest as MonoenergeticRequest
+from .request import ReactorRequest as ReactorRequest
+from .request import SolarRequest as SolarRequest
 from .session import Run as Run
 from .session import calculator as calculator
 from .session import check_potential as check_potential

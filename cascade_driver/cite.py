@@ -11,7 +11,14 @@ from pathlib import Path
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.config import RunInput
 from cascade_driver.models import analysis_of
-from cascade_driver.request import AnySpectrumRequest, CaptureRequest, CevnsRequest, DarkMatterRequest
+from cascade_driver.request import (
+    AnySpectrumRequest,
+    CaptureRequest,
+    DarkMatterRequest,
+    NeutrinoRequest,
+    ReactorRequest,
+    SolarRequest,
+)
 from cascade_driver.schema import build, parameters, read_toml
 from cascade_driver.simulation.potential import Potential
 from cascade_driver.simulation.provenance import provenance
@@ -178,14 +185,14 @@ def uses(request: AnySpectrumRequest) -> Iterator[str]:
         case DarkMatterRequest():
             if request.coupling != "independent":
                 yield "dm-spin"
-        case CevnsRequest():
-            yield request.source
-            if request.source == "reactor":
-                yield f"reactor-{request.low_energy_flux}"
-            if request.magnetic_moment_bohr > 0:
-                yield "magnetic"
+        case ReactorRequest():
+            yield from ("reactor", f"reactor-{request.low_energy_flux}")
+        case SolarRequest():
+            yield "solar"
         case CaptureRequest():
             yield f"capture-{request.unresolved}"
+    if isinstance(request, NeutrinoRequest) and request.magnetic_moment_bohr > 0:
+        yield "magnetic"
 
 
 def _entry(kind: str, key: str, fields: dict[str, str]) -> str:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import inspect
 import json
 import math
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import Any, TypeVar, cast, dataclass_transform, get_args, get_type_h
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from cascade_driver.errors import InputError
@@ -63,6 +66,43 @@ def _make_adapter(kind: Any) -> TypeAdapter[Any]:
 
 #: Made once per type: making one takes milliseconds.
 _adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(_make_adapter)
+
+
+def fields_of(kind: type) -> Mapping[str, FieldInfo]:
+    """Return the fields of a class made by `parameters`: their types, limits and defaults."""
+    return cast("Mapping[str, FieldInfo]", kind.__pydantic_fields__)  # type: ignore[attr-defined]
+
+
+def field_descriptions(kind: type) -> dict[str, str]:
+    """Return what the docstring of a class says of each field, those of the classes that it is made from included.
+
+    Examples
+    --------
+    >>> @parameters
+    ... class Beam:
+    ...     '''A beam.
+    ...
+    ...     Attributes
+    ...     ----------
+    ...     width_nm, height_nm : float
+    ...         Of its
+    ...         cross-section.
+    ...     '''
+    ...
+    ...     width_nm: float
+    ...     height_nm: float
+    >>> field_descriptions(Beam)
+    {'width_nm': 'Of its cross-section.', 'height_nm': 'Of its cross-section.'}
+    """
+    found: dict[str, str] = {}
+    for part in reversed(kind.__mro__):
+        # numpydoc: under the heading entries at the margin, and indented what is said of them; up to the next one.
+        _, heading, text = inspect.cleandoc(part.__doc__ or "").partition("Attributes\n----------\n")
+        for entry in re.split(r"\n(?=\w)", re.split(r"\n\n(?=\w)", text)[0] if heading else ""):
+            names, *said = entry.split("\n")
+            about = " ".join(line.strip() for line in said)
+            found |= {name.strip(): about for name in names.partition(" : ")[0].split(",") if about}
+    return found
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:
@@ -185,8 +225,9 @@ def _keys_at(kind: Any, loc: tuple[int | str, ...]) -> set[str]:
             for group in groups
             if isinstance(part, str) and part in group.__dataclass_fields__
         ]
-        # A number of an element, or the label of a union, stays within the group.
-        groups = [inner for annotation in fields for inner in _groups_in(annotation)] if fields else groups
+        # A number of an element stays within the groups, the label of a union within those that have it.
+        labelled = [group for group in groups if any(part in get_args(h) for h in get_type_hints(group).values())]
+        groups = [g for annotation in fields for g in _groups_in(annotation)] if fields else labelled or groups
     return {name for group in groups for name in group.__dataclass_fields__}
 
 

@@ -191,7 +191,7 @@ class Spectrum:
         `UNRESOLVED`. May be negative, as after a background was subtracted.
     energy_kind : {"recoil", "observed"}
         Which energy the bins are of.
-    source : DarkMatterRequest, CevnsRequest or CaptureRequest, optional
+    source : DarkMatterRequest, ReactorRequest, SolarRequest, MonoenergeticRequest or CaptureRequest, optional
         What it can be made from again (`sources.requested`); none of a spectrum of another program.
     observation : Observation, optional
         What took the stored energy off; none if nothing did.

@@ -234,6 +234,7 @@ HOUSE: dict[str, Wing] = {
         imports=None,
         rooms=(
             "arguments",
+            "options",
             "campaigns",
             "comparison",
             "spectra",

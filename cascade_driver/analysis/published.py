@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
 from cascade_driver.analysis.uncertainty import ParameterReplicas
 from cascade_driver.errors import InputError
+from cascade_driver.schema import parameters
 from cascade_driver.text import closest
 
 #: Name by which the model of printed values for CaWO4 is asked for.
@@ -41,7 +41,7 @@ _CITATION = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@parameters
 class CaWO4Assumptions:
     """What the paper on CaWO4 does not print: chosen here, to be varied by the user.
 
@@ -56,8 +56,10 @@ class CaWO4Assumptions:
         Recoil energy at which every second recoil leaves a defect.
     width_eV : float
         Of the Fermi function.
-    sigma_81_eV, sigma_160_eV : float
-        Width of the (untruncated) Gaussian of the stored energy at 81 and at 160 eV; exponential in between.
+    sigma_81_eV : float
+        Width of the (untruncated) Gaussian of the stored energy at 81 eV; exponential between this and the next.
+    sigma_160_eV : float
+        The same at 160 eV.
 
     Raises
     ------

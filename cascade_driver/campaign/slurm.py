@@ -11,12 +11,14 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import Field, field_validator
 
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import CascadeError, InputError
 from cascade_driver.files import write_atomically
+from cascade_driver.schema import parameters
 
 #: Slurm warns so long before the walltime; killing and releasing takes a second.
 WARNING_s = 60
@@ -27,7 +29,7 @@ SHORTEST_s = 2 * WARNING_s
 _TIME = re.compile(r"(?:(?P<d>\d+)-)?(?P<a>\d+)(?::(?P<b>\d+))?(?::(?P<c>\d+))?")
 
 
-@dataclass(frozen=True, kw_only=True)
+@parameters
 class ArrayRequest:
     """What is asked of Slurm.
 
@@ -46,13 +48,19 @@ class ArrayRequest:
         More options of sbatch, as they are, e.g. `--qos=long`.
     """
 
-    tasks: int
-    time: str
-    cpus: int = 1
-    memory_MiB: int | None = None
+    tasks: int = Field(default=4, ge=1, le=10**8)
+    time: str = "12:00:00"
+    cpus: int = Field(default=1, ge=1, le=10**8)
+    memory_MiB: int | None = Field(default=None, ge=1, le=10**8)
     partition: str | None = None
     account: str | None = None
     extra: tuple[str, ...] = ()
+
+    @field_validator("time")
+    @classmethod
+    def _is_a_time(cls, time: str) -> str:
+        walltime_s(time)
+        return time
 
 
 def walltime_s(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -21,9 +21,6 @@ Verbs: TypeAlias = "argparse._SubParsersAction[Any]"
 
 #: More events, processes or points than this are a slip of the pen.
 LARGEST_COUNT = 10**8
-
-#: As in the input file.
-LARGEST_BINS = 100_000
 
 #: What stands in a run and is written by the campaign alone: its plan, its input, and all that it has computed.
 _OF_A_RUN = (
@@ -50,11 +47,16 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        for kind, fit in ((float, number), (int, whole), (Path, any_path), (None, words)):
+        for kind, fit in ((float, number), (int, whole), (Path, any_path), (str, words), (None, words)):
             self.register("type", kind, fit)
+        #: Adds the options when they are needed: those made of types cost the import of the types.
+        self.add_later: Callable[[argparse.ArgumentParser], None] | None = None
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, and refuse to write over a file that is read."""
+        """Parse, and refuse to write over a file that is read; of a verb this is when its options are made."""
+        later, self.add_later = self.add_later, None
+        if later is not None:
+            later(self)
         chosen, rest = super().parse_known_args(args, namespace)
         self._keep_what_is_read(vars(chosen))
         return chosen, rest
@@ -145,10 +147,17 @@ def new_folder(text: str) -> Path:
     return place
 
 
-def add_verb(verbs: Verbs, name: str, command: Any, summary: str) -> argparse.ArgumentParser:
-    """Add a verb that is answered by `command`."""
-    parser: argparse.ArgumentParser = verbs.add_parser(name, help=summary, description=summary)
+def add_verb(
+    verbs: Verbs,
+    name: str,
+    command: Any,
+    summary: str,
+    options: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> argparse.ArgumentParser:
+    """Add a verb that is answered by `command`; `options` adds its options once it is the verb that was chosen."""
+    parser: Parser = verbs.add_parser(name, help=summary, description=summary)
     parser.set_defaults(command=command)
+    parser.add_later = options
     return parser
 
 
@@ -160,15 +169,11 @@ def no_kind(chosen: argparse.Namespace) -> int:
 
 def positive(text: str) -> int:
     """Return a whole number of at least 1."""
-    return _count(text, most=LARGEST_COUNT)
+    return count(text, most=LARGEST_COUNT)
 
 
-def bin_number(text: str) -> int:
-    """Return a number of bins."""
-    return _count(text, most=LARGEST_BINS)
-
-
-def _count(text: str, *, most: int) -> int:
+def count(text: str, *, most: int) -> int:
+    """Return a whole number of at least 1."""
     try:
         value = int(text)
     except ValueError:
@@ -193,29 +198,6 @@ def named_number(text: str) -> tuple[str, float]:
     if not (name and equals):
         raise argparse.ArgumentTypeError(f"{text[:80]!r} is not NAME=VALUE")
     return name, number(value)
-
-
-def add_binning(verb: argparse.ArgumentParser) -> None:
-    """Add the options of spectra that are made for a target."""
-    verb.add_argument("--target", required=True, metavar="FORMULA", help="e.g. CaWO4, Si, Ge, Al2O3")
-    verb.add_argument(
-        "--enrich",
-        nargs="+",
-        default=(),
-        metavar="ISOTOPE=SHARE",
-        help="share of the atoms of its element, e.g. W183=0.9; the others keep their proportions",
-    )
-    add_bins(verb)
-
-
-def add_bins(verb: argparse.ArgumentParser) -> None:
-    """Add the options that say where to count, and where to write."""
-    verb.add_argument("--energy-eV", type=float, nargs=2, required=True, dest="energy_eV", metavar=("LOW", "HIGH"))
-    verb.add_argument("--bins", type=bin_number, required=True, metavar="N")
-    verb.add_argument(
-        "--log", action="store_true", dest="logarithmic", help="bins of equal ratio instead of equal width"
-    )
-    verb.add_argument("--out", type=new_file, required=True, metavar="FILE.csv")
 
 
 class _OneDirection(argparse.Action):
@@ -245,23 +227,14 @@ class _OneDirection(argparse.Action):
         setattr(namespace, self.dest, direction)
 
 
-def add_direction(verb: argparse.ArgumentParser) -> None:
-    """Add the options that ask a run for recoils of one direction."""
-    verb.add_argument(
-        "--direction",
-        nargs="+",
-        action=_OneDirection,
-        metavar="X",
-        help="recoils near this direction alone, as after the tag of a gamma: X Y Z in the frame of the box, or "
-        "'[u v w]' or '(h k l)' of the crystal, in quotes (default: isotropic)",
-    )
-    verb.add_argument(
-        "--angular-width-deg",
-        type=float,
-        default=15.0,
-        metavar="W",
-        help="standard deviation of that (default: 15)",
-    )
+#: How a `Direction` is given.
+DIRECTION = {
+    "nargs": "+",
+    "action": _OneDirection,
+    "metavar": "X",
+    "help": "recoils near this direction alone, as after the tag of a gamma: X Y Z in the frame of the box, or "
+    "'[u v w]' or '(h k l)' of the crystal, in quotes (default: isotropic)",
+}
 
 
 def potential_of(word: str) -> Potential:

@@ -6,16 +6,16 @@ import argparse
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cascade_driver.commands.arguments import (
+    DIRECTION,
     Verbs,
-    add_direction,
     add_verb,
     new_file,
     new_folder,
-    positive,
 )
+from cascade_driver.commands.options import add_options, built, given
 from cascade_driver.errors import CascadeError, InputError
 from cascade_driver.text import visible
 
@@ -42,11 +42,16 @@ def add_to(verbs: Verbs) -> None:
 
 
 def _add_run(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "run", _run, "Run a campaign, or what is missing of it, and what its input asks for.")
+    about = "Run a campaign, or what is missing of it, and what its input asks for."
+    add_verb(verbs, "run", _run, about, _options_run)
+
+
+def _options_run(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.config import WorkSpec
+
     verb.add_argument("input", type=Path, help="input file (TOML), or the name of a shipped one")
     verb.add_argument("--out", type=new_folder, metavar="RUN", help="run directory (default: runs/<input's name>)")
-    verb.add_argument("--workers", type=positive, metavar="N", help="processes at a time (default: all cores)")
-    verb.add_argument("--executor", metavar="NAME", help="processes (default), serial or dask")
+    add_options(verb, WorkSpec, only=["workers", "executor"], tell_defaults=False)
     verb.add_argument("--plan-only", action="store_true", help="write the plan and stop")
     verb.add_argument(
         "--replace-plan",
@@ -57,16 +62,17 @@ def _add_run(verbs: Verbs) -> None:
 
 
 def _add_submit(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "submit", _submit, "Give what is missing of a run to a batch system.")
+    add_verb(verbs, "submit", _submit, "Give what is missing of a run to a batch system.", _options_submit)
+
+
+def _options_submit(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.campaign.slurm import ArrayRequest
+
     verb.add_argument("run", type=Path, metavar="RUN")
     verb.add_argument("--slurm", action="store_true", required=True, help="as a Slurm array")
-    verb.add_argument("--tasks", type=positive, default=4, metavar="N", help="workers (default: 4)")
-    verb.add_argument("--time", default="12:00:00", metavar="HH:MM:SS", help="walltime of each (default: 12 h)")
-    verb.add_argument("--cpus", type=positive, default=1, metavar="N", help="cores of each (default: 1)")
-    verb.add_argument("--memory-MiB", type=positive, dest="memory_MiB", metavar="M", help="of each core")
-    verb.add_argument("--partition", metavar="P")
-    verb.add_argument("--account", metavar="A")
-    verb.add_argument("--option", action="append", default=[], metavar="=--X=Y", help="any more of sbatch's")
+    time: Any = {"metavar": "HH:MM:SS"}
+    extra: Any = {"action": "append", "metavar": "=--X=Y"}
+    add_options(verb, ArrayRequest, names={"extra": "--option"}, time=time, extra=extra)
     verb.add_argument("--dry-run", action="store_true", help="write the job script and stop")
     _add_retries(verb)
 
@@ -91,11 +97,15 @@ def _add_retries(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_work(verbs: Verbs) -> None:
-    verb = add_verb(
-        verbs, "work", _work, "Be one of many workers on a run that was planned; job scripts call this."
-    )
+    about = "Be one of many workers on a run that was planned; job scripts call this."
+    add_verb(verbs, "work", _work, about, _options_work)
+
+
+def _options_work(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.config import WorkSpec
+
     verb.add_argument("run", type=Path, metavar="RUN")
-    verb.add_argument("--workers", type=positive, metavar="N", help="processes at a time (default: all cores)")
+    add_options(verb, WorkSpec, only=["workers"])
     verb.add_argument("--until", type=float, metavar="SECONDS", help="start no cascade later than this from now")
     # Stop when this claim is over, or when the standard input ends: how the executor dask holds its pilots.
     verb.add_argument("--lease", type=Path, help=argparse.SUPPRESS)
@@ -153,36 +163,55 @@ def _add_show(verbs: Verbs) -> None:
 
 
 def _add_reproduce(verbs: Verbs) -> None:
-    verb = add_verb(
-        verbs, "reproduce", _reproduce, "Run one cascade of a run again, alone, and compare it with its record."
-    )
+    about = "Run one cascade of a run again, alone, and compare it with its record."
+    add_verb(verbs, "reproduce", _reproduce, about, _options_reproduce)
+
+
+def _options_reproduce(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.simulation.trajectory import TrajectorySpec
+
     verb.add_argument("run", type=Path, metavar="RUN")
     verb.add_argument("id", help="its number in the plan (`cascade ls`), its id, or the beginning of it")
     verb.add_argument("--out", type=new_folder, required=True, metavar="FOLDER", help="gets FOLDER/<id>")
-    verb.add_argument("--trajectory-every-fs", type=float, metavar="FS", help="film it, a frame every so often")
-    verb.add_argument("--trajectory-atoms", choices=["moved", "all"], default="moved", help="(default: moved)")
+    film = verb.add_argument_group("film it")
+    names = {"every_fs": "--trajectory-every-fs", "atoms": "--trajectory-atoms"}
+    add_options(film, TrajectorySpec, names=names, may_be_missing=True)
 
 
 def _add_fit(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "fit", _fit, "Fit the stored-energy model to the finished cascades of a run.")
+    about = "Fit the stored-energy model to the finished cascades of a run."
+    add_verb(verbs, "fit", _fit, about, _options_fit)
+
+
+def _options_fit(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.config import AnalysisSpec
+
     verb.add_argument("run", type=Path, metavar="RUN")
     verb.add_argument("--out", type=new_file, metavar="MODEL.json", help="model file (default: RUN/model.json)")
-    verb.add_argument(
-        "--shape", choices=["auto", "gaussian", "split_gaussian", "empirical"], help="of the stored energies"
-    )
-    verb.add_argument("--order", type=int, choices=[1, 2], help="of their dependence on the recoil energy")
-    verb.add_argument("--allow-failures", action="store_true", help="fit in spite of many failed cascades")
-    add_direction(verb)
+    of_spectra = ("fallback_species", "extrapolate", "other_crystal")
+    add_options(verb, AnalysisSpec, without=of_spectra, tell_defaults=False, direction=DIRECTION)
 
 
 def _add_report(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "report", _report, "Fit, correct, draw and write the report of a run again.")
+    about = "Fit, correct, draw and write the report of a run again."
+    add_verb(verbs, "report", _report, about, _options_report)
+
+
+def _options_report(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.config import AnalysisSpec
+
     verb.add_argument("run", type=Path, metavar="RUN")
-    verb.add_argument("--allow-failures", action="store_true", help="fit in spite of many failed cascades")
+    add_options(verb, AnalysisSpec, only=["allow_failures"])
 
 
 def _add_advice(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "plan", _plan, "Say what limits the spectra of a run, and which cascades to add.")
+    about = "Say what limits the spectra of a run, and which cascades to add."
+    add_verb(verbs, "plan", _plan, about, _options_plan)
+
+
+def _options_plan(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.config import AnalysisSpec
+
     verb.add_argument("run", type=Path, metavar="RUN")
     verb.add_argument(
         "--between-eV",
@@ -192,7 +221,7 @@ def _add_advice(verbs: Verbs) -> None:
         metavar=("LOW", "HIGH"),
         help="observed energies that matter (default: from the threshold on)",
     )
-    verb.add_argument("--allow-failures", action="store_true", help="fit in spite of many failed cascades")
+    add_options(verb, AnalysisSpec, only=["allow_failures"])
 
 
 def _add_cite(verbs: Verbs) -> None:
@@ -212,8 +241,7 @@ def _cite(chosen: argparse.Namespace) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    from cascade_driver.campaign.executors import require_executor
-    from cascade_driver.config import find_input
+    from cascade_driver.config import WorkSpec, find_input
     from cascade_driver.schema import plain
     from cascade_driver.simulation.frame import frame_said
     from cascade_driver.simulation.lammps_build import EngineSpec
@@ -224,8 +252,8 @@ def _run(chosen: argparse.Namespace) -> int:
     from cascade_driver.validation.checked import doubt
     from cascade_driver.workflow import attended_run
 
-    if chosen.executor is not None:
-        require_executor(chosen.executor)
+    built(chosen, WorkSpec)
+    work = given(chosen, WorkSpec)
     path = find_input(chosen.input)
     with attended_run(path, out=chosen.out, replace_plan=chosen.replace_plan) as planned:
         _supersede(planned.directory, planned.campaign, chosen)
@@ -245,7 +273,7 @@ def _run(chosen: argparse.Namespace) -> int:
             console.print(line, soft_wrap=True)
         if chosen.plan_only:
             return 0
-        watched_work(planned, workers=chosen.workers, executor=chosen.executor, console=console)
+        watched_work(planned, workers=work.get("workers"), executor=work.get("executor"), console=console)
         if planned.wanted.analysis is None:
             _print_status(planned.directory.path)
             return 0
@@ -270,11 +298,13 @@ def _supersede(run: RunDirectory, campaign: Campaign, chosen: argparse.Namespace
 
 
 def _submit(chosen: argparse.Namespace) -> int:
-    from cascade_driver.campaign.slurm import ArrayRequest, sbatch, submit, walltime_s, write_script
+    from dataclasses import replace
+
+    from cascade_driver.campaign.slurm import ArrayRequest, sbatch, submit, write_script
     from cascade_driver.campaign.verify import set_damaged_aside
     from cascade_driver.workflow import open_run
 
-    walltime_s(chosen.time)
+    request = built(chosen, ArrayRequest)
     if not chosen.dry_run:
         sbatch()
     planned = open_run(chosen.run)
@@ -286,15 +316,7 @@ def _submit(chosen: argparse.Namespace) -> int:
     if missing == 0 and not run.starts_to_restore(planned.campaign):
         print(f"{run.path}: all cascades are finished, nothing to submit")
         return 0
-    request = ArrayRequest(
-        tasks=min(chosen.tasks, max(1, missing)),
-        time=chosen.time,
-        cpus=chosen.cpus,
-        memory_MiB=chosen.memory_MiB,
-        partition=chosen.partition,
-        account=chosen.account,
-        extra=tuple(chosen.option),
-    )
+    request = replace(request, tasks=min(request.tasks, max(1, missing)))
     script = write_script(run, request, title=planned.campaign.title)
     if chosen.dry_run:
         print(f"{script}: written, not submitted; {missing} cascades are missing")
@@ -305,6 +327,7 @@ def _submit(chosen: argparse.Namespace) -> int:
 
 
 def _work(chosen: argparse.Namespace) -> int:
+    from cascade_driver.config import WorkSpec
     from cascade_driver.workflow import open_run, work_on
 
     planned = open_run(chosen.run)
@@ -314,7 +337,7 @@ def _work(chosen: argparse.Namespace) -> int:
         # A worker has children, whatever executor started it.
         progress = work_on(
             planned,
-            workers=chosen.workers,
+            workers=built(chosen, WorkSpec).workers,
             executor="processes",
             until_s=chosen.until,
             repair=False,
@@ -372,7 +395,9 @@ def _conclude(path: Path, *, allow_failures: bool) -> int:
 
 
 def _report(chosen: argparse.Namespace) -> int:
-    return _conclude(chosen.run.resolve(), allow_failures=chosen.allow_failures)
+    from cascade_driver.config import AnalysisSpec
+
+    return _conclude(chosen.run.resolve(), allow_failures=built(chosen, AnalysisSpec).allow_failures)
 
 
 def _status(chosen: argparse.Namespace) -> int:
@@ -477,14 +502,10 @@ def _reproduce(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.listing import one_finished
     from cascade_driver.campaign.reproduce import reproduce_apart
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.schema import build
     from cascade_driver.simulation.trajectory import TrajectorySpec
     from cascade_driver.terminal import make_console, print_reproduction
 
-    film = None
-    if chosen.trajectory_every_fs is not None:
-        wanted = {"every_fs": chosen.trajectory_every_fs, "atoms": chosen.trajectory_atoms}
-        film = build(TrajectorySpec, wanted, origin="--trajectory-every-fs")
+    film = built(chosen, TrajectorySpec) if given(chosen, TrajectorySpec) else None
     run = RunDirectory(chosen.run.resolve())
     done = reproduce_apart(run, one_finished(run, chosen.id), out=chosen.out.resolve(), trajectory=film)
     print_reproduction(done, console=make_console())
@@ -493,21 +514,18 @@ def _reproduce(chosen: argparse.Namespace) -> int:
 
 def _fit(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.config import AnalysisSpec, analysis_with
+    from cascade_driver.config import AnalysisSpec
     from cascade_driver.models import analysis_of, fit_run
+    from cascade_driver.schema import plain
     from cascade_driver.terminal import make_console, print_energies, print_model
 
     run = RunDirectory(chosen.run.resolve())
     run.load()
-    analysis = analysis_of(run).analysis or AnalysisSpec()
-    changes = {name: getattr(chosen, name) for name in ("shape", "order") if getattr(chosen, name) is not None}
-    if chosen.allow_failures:
-        changes["allow_failures"] = True
-    if chosen.direction is not None:
-        if chosen.out is None:
-            raise InputError("--direction gives a model of some recoils alone: say where it goes with --out")
-        changes |= {"direction": chosen.direction, "angular_width_deg": chosen.angular_width_deg}
-    table, model, path = fit_run(run, analysis=analysis_with(analysis, **changes), out=chosen.out)
+    changes = given(chosen, AnalysisSpec)
+    if "direction" in changes and chosen.out is None:
+        raise InputError("--direction gives a model of some recoils alone: say where it goes with --out")
+    stands = plain(analysis_of(run).analysis or AnalysisSpec())
+    table, model, path = fit_run(run, analysis=built(chosen, AnalysisSpec, **(stands | changes)), out=chosen.out)
     console = make_console()
     print_energies(table, console=console)
     print_model(model, console=console)
@@ -517,6 +535,7 @@ def _fit(chosen: argparse.Namespace) -> int:
 
 def _plan(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.config import AnalysisSpec
     from cascade_driver.terminal import make_console, print_advice
     from cascade_driver.workflow import advise_run
 
@@ -525,7 +544,9 @@ def _plan(chosen: argparse.Namespace) -> int:
         raise InputError(f"--between-eV {between[0]:g} {between[1]:g}: give two rising energies in eV")
     console = make_console()
     for pair, advice in advise_run(
-        RunDirectory(chosen.run.resolve()), between_eV=between, allow_failures=chosen.allow_failures
+        RunDirectory(chosen.run.resolve()),
+        between_eV=between,
+        allow_failures=built(chosen, AnalysisSpec).allow_failures,
     ):
         print_advice(pair, advice, between_eV=between or pair.range_eV, console=console)
     return 0

@@ -8,26 +8,29 @@ import json
 from pathlib import Path
 
 from cascade_driver.commands.arguments import Verbs, add_verb
+from cascade_driver.commands.options import add_options, built
 
 
 def add_to(verbs: Verbs) -> None:
     """Add the verb of this module to the command."""
-    verb = add_verb(
-        verbs,
-        "compare",
-        _compare,
-        "Hold campaigns side by side: boxes, borders, times, potentials; what changes, and how sure that is.",
-    )
+    about = "Hold campaigns side by side: boxes, borders, times, potentials; what changes, and how sure that is."
+    add_verb(verbs, "compare", _compare, about, _options)
+
+
+def _options(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.config import AnalysisSpec
+
     verb.add_argument(
         "runs", type=Path, nargs="+", metavar="RUN", help="two or more; the first is held against each"
     )
-    verb.add_argument("--allow-failures", action="store_true", help="although too many cascades are unusable")
+    add_options(verb, AnalysisSpec, only=["allow_failures"])
     verb.add_argument("--json", action="store_true", help="for programs")
 
 
 def _compare(chosen: argparse.Namespace) -> int:
     from cascade_driver.analysis.comparison import compare
     from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.config import AnalysisSpec
     from cascade_driver.errors import InputError
     from cascade_driver.terminal import make_console, print_differences
 
@@ -37,7 +40,7 @@ def _compare(chosen: argparse.Namespace) -> int:
     tables = [run.table(run.load()) for run in runs]
     console = make_console()
     for path, table in zip(chosen.runs[1:], tables[1:], strict=True):
-        found = compare(tables[0], table, allow_failures=chosen.allow_failures)
+        found = compare(tables[0], table, allow_failures=built(chosen, AnalysisSpec).allow_failures)
         if chosen.json:
             rows = [dataclasses.asdict(difference) for difference in found]
             print(json.dumps({"first": str(chosen.runs[0]), "second": str(path), "differences": rows}))

@@ -13,13 +13,13 @@ from typing import Any
 from cascade_driver.commands.arguments import (
     Verbs,
     add_verb,
-    bin_number,
     named_number,
     new_file,
     new_folder,
     no_kind,
     positive,
 )
+from cascade_driver.commands.options import add_options, built, complaints_by_option, given, option_of
 from cascade_driver.errors import InputError
 from cascade_driver.files import is_stream, write_file
 
@@ -33,29 +33,41 @@ def add_to(verbs: Verbs) -> None:
 def _add_background(verbs: Verbs) -> None:
     verb = add_verb(verbs, "background", no_kind, "Make the spectrum of what relaxes without a recoil.")
     kinds = verb.add_subparsers(title="kinds", metavar="KIND")
-    film = add_verb(kinds, "film", _background_film, "Dislocations that come free in a stressed metal film.")
+    add_verb(
+        kinds, "film", _background_film, "Dislocations that come free in a stressed metal film.", _options_film
+    )
+
+
+#: The options of a film that are not named as in its input.
+_FILM_NAMES = {
+    "film_area_mm2": "--area-mm2",
+    "detector_mass_kg": "--mass-kg",
+    "days_since_cooldown": "--days",
+    "dislocation_spacing_nm": "--spacing-nm",
+    "bulk_stress_MPa": "--stress-MPa",
+    "substrate_shear_modulus_GPa": "--substrate-GPa",
+}
+
+
+def _options_film(film: argparse.ArgumentParser) -> None:
+    from cascade_driver.relaxation.film.dislocation import METALS, Film
+    from cascade_driver.relaxation.film.dynamics import Interface
+    from cascade_driver.relaxation.film.spectrum import FilmBackground
+
     film.add_argument(
         "input", type=Path, nargs="?", metavar="INPUT.toml", help="film.toml ships; options override it"
     )
-    film.add_argument("--area-mm2", type=float, dest="film_area_mm2", metavar="A", help="of film on the detector")
-    film.add_argument("--mass-kg", type=float, dest="detector_mass_kg", metavar="M", help="of the crystal")
-    film.add_argument("--days", type=float, dest="days_since_cooldown", metavar="T", help="since the cooldown")
-    film.add_argument("--metal", choices=["Al", "Cu", "Au"])
-    film.add_argument(
-        "--substrate-GPa", type=float, dest="substrate_GPa", metavar="MU", help="shear modulus (default: 51, Si)"
+    add_options(film, FilmBackground, without=["title"], names=_FILM_NAMES, may_be_missing=True)
+    more = "of the dislocations; further ones are only drawn for comparison"
+    add_options(
+        film,
+        Film,
+        only=["dislocation_spacing_nm", "bulk_stress_MPa"],
+        names=_FILM_NAMES,
+        dislocation_spacing_nm={"type": float, "nargs": "+", "metavar": "D", "help": more},
     )
-    film.add_argument(
-        "--spacing-nm",
-        type=float,
-        nargs="+",
-        metavar="D",
-        help="of the dislocations; further ones are only drawn for comparison",
-    )
-    film.add_argument("--stress-MPa", type=float, dest="bulk_stress_MPa", metavar="S", help="in the film")
-    film.add_argument("--energy-eV", type=float, nargs=2, dest="energy_eV", metavar=("LOW", "HIGH"))
-    film.add_argument("--bins", type=bin_number, metavar="N")
-    film.add_argument("--events", type=positive, metavar="N", help="simulated")
-    film.add_argument("--seed", type=int, metavar="N")
+    interface = ["metal", "substrate_shear_modulus_GPa"]
+    add_options(film, Interface, only=interface, names=_FILM_NAMES, metal={"choices": list(METALS)})
     film.add_argument("--out", type=new_file, required=True, metavar="FILM.csv")
     film.add_argument("--figure", type=new_file, metavar="STEM", help="rates per area: STEM.png and STEM.pdf")
     film.add_argument(
@@ -79,24 +91,47 @@ def _add_background(verbs: Verbs) -> None:
 def _add_tls(verbs: Verbs) -> None:
     verb = add_verb(verbs, "tls", no_kind, "Tunnelling two-level systems: damping of a resonator, glass of them.")
     kinds = verb.add_subparsers(title="kinds", metavar="KIND")
-    damping = add_verb(kinds, "damping", _tls_damping, "Damping of a resonator against temperature.")
-    _add_resonator(damping)
-    damping.add_argument("--strength", type=float, required=True, metavar="C")
-    damping.add_argument("--strain-coupling-eV", type=float, required=True, dest="strain_coupling_eV", metavar="G")
-    damping.add_argument(
-        "--charged-fraction", type=float, default=0.0, metavar="X", help="relaxed by electrons too"
+    about = "Damping of a resonator against temperature."
+    add_verb(kinds, "damping", _tls_damping, about, _options_damping)
+    add_verb(kinds, "fit", _tls_fit, "Fit tunnelling systems to measured damping.", _options_fit)
+    about = "Heat, sound and dielectric constant of a glass of them."
+    add_verb(kinds, "properties", _tls_properties, about, _options_properties)
+    about = "Tunnelling systems in the debris of cascades, and their release."
+    add_verb(kinds, "debris", _tls_debris, about, _options_debris)
+    about = "Density of states of interacting systems, or what is missing of it."
+    add_verb(kinds, "dos", _tls_dos, about, _options_dos)
+
+
+def _options_damping(damping: argparse.ArgumentParser) -> None:
+    from cascade_driver.relaxation.tls.damping import Resonator, TunnellingSystems
+
+    add_options(damping, Resonator)
+    add_options(damping, TunnellingSystems)
+    _add_temperatures(damping, up_to_K=10.0, points=61)
+
+
+def _add_temperatures(verb: argparse.ArgumentParser, *, up_to_K: float, points: int) -> None:
+    """Add the options of what is tabulated and drawn against temperature."""
+    range_K = [0.01, up_to_K]
+    verb.add_argument(
+        "--temperature-K", type=float, nargs=2, default=range_K, dest="temperature_K", metavar=("LOW", "HIGH")
     )
-    damping.add_argument("--electron-coupling", type=float, default=0.0, metavar="K")
-    damping.add_argument(
-        "--temperature-K", type=float, nargs=2, default=[0.01, 10.0], dest="temperature_K", metavar=("LOW", "HIGH")
-    )
-    damping.add_argument("--points", type=positive, default=61, metavar="N")
-    damping.add_argument(
-        "--out", type=new_file, required=True, metavar="FILE.csv", help="a figure is put beside it"
-    )
-    fit = add_verb(kinds, "fit", _tls_fit, "Fit tunnelling systems to measured damping.")
+    verb.add_argument("--points", type=positive, default=points, metavar="N")
+    verb.add_argument("--out", type=new_file, required=True, metavar="FILE.csv", help="a figure is put beside it")
+
+
+def _temperatures_K(chosen: argparse.Namespace) -> tuple[float, float]:
+    low, high = chosen.temperature_K
+    if not 0 < low < high:
+        raise InputError(f"--temperature-K {low:g} {high:g}: must rise and begin above 0")
+    return low, high
+
+
+def _options_fit(fit: argparse.ArgumentParser) -> None:
+    from cascade_driver.relaxation.tls.damping import Resonator
+
     fit.add_argument("data", type=Path, metavar="DATA.csv", help="temperature_K,damping_Hz,damping_error_Hz,metal")
-    _add_resonator(fit)
+    add_options(fit, Resonator)
     fit.add_argument("--hold", type=named_number, nargs="*", default=[], metavar="NAME=VALUE", help="not to fit")
     fit.add_argument(
         "--without-superconducting-K",
@@ -107,72 +142,47 @@ def _add_tls(verbs: Verbs) -> None:
         help="leave out superconducting points here, where quasiparticles damp",
     )
     fit.add_argument("--out", type=new_file, required=True, metavar="FIT.json", help="a figure is put beside it")
-    _add_properties(kinds)
-    _add_debris(kinds)
-    dos = add_verb(kinds, "dos", _tls_dos, "Density of states of interacting systems, or what is missing of it.")
-    dos.add_argument("--size", type=positive, required=True, metavar="L", help="edge of the lattice, in sites")
-    dos.add_argument("--interaction-K", type=float, required=True, dest="interaction_K", metavar="J")
-    dos.add_argument("--random-field-K", type=float, default=10.0, dest="random_field_K", metavar="H")
-    dos.add_argument("--concentration", type=float, default=0.5, metavar="X")
+
+
+def _options_dos(dos: argparse.ArgumentParser) -> None:
+    from cascade_driver.relaxation.tls.glass import Annealing, Glass
+    from cascade_driver.relaxation.tls.realisations import GlassRun
+
+    add_options(dos, Glass)
+    add_options(dos.add_argument_group("simulated annealing"), Annealing)
     dos.add_argument("--realisations", type=positive, required=True, metavar="N")
-    dos.add_argument("--seed", type=int, default=1)
+    add_options(dos, GlassRun)
     dos.add_argument("--workers", type=positive, metavar="N", help="processes at a time (default: all cores)")
     dos.add_argument("--out", type=new_folder, required=True, metavar="DIR")
 
 
-def _add_properties(kinds: Verbs) -> None:
-    verb = add_verb(
-        kinds, "properties", _tls_properties, "Heat, sound and dielectric constant of a glass of them."
-    )
+def _options_properties(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.relaxation.tls.density import PowerLawDensity
+    from cascade_driver.relaxation.tls.properties import RelaxingSystems
+
     verb.add_argument("--glass", type=Path, metavar="DIR", help="density of states that `cascade tls dos` counted")
-    verb.add_argument(
-        "--prefactor-per-K", type=float, default=0.0135, metavar="B", help="of n = B (T^2 + E^2)^(mu/2)"
-    )
-    verb.add_argument("--exponent", type=float, default=0.127, metavar="MU", help="0 is the standard model")
-    verb.add_argument(
-        "--cutoff-K", type=float, default=100.0, dest="cutoff_K", metavar="E", help="of the energies"
-    )
-    verb.add_argument("--coupling-K", type=float, default=1.0, dest="coupling_K", metavar="G")
-    verb.add_argument(
-        "--frequency-Hz", type=float, default=90e3, dest="frequency_Hz", metavar="F", help="of the wave"
-    )
+    add_options(verb, PowerLawDensity, names={"prefactor": "--prefactor-per-K"})
+    add_options(verb, RelaxingSystems, only=["coupling_K", "frequency_Hz"])
     verb.add_argument(
         "--crossover-K", type=float, default=0.1, dest="crossover_K", metavar="T0", help="(omega / A)^(1/3)"
     )
-    verb.add_argument(
-        "--temperature-K", type=float, nargs=2, default=[0.01, 2.0], dest="temperature_K", metavar=("LOW", "HIGH")
-    )
-    verb.add_argument("--points", type=positive, default=41, metavar="N")
-    verb.add_argument("--out", type=new_file, required=True, metavar="FILE.csv", help="a figure is put beside it")
+    _add_temperatures(verb, up_to_K=2.0, points=41)
 
 
-def _add_debris(kinds: Verbs) -> None:
-    debris = add_verb(
-        kinds, "debris", _tls_debris, "Tunnelling systems in the debris of cascades, and their release."
-    )
+def _options_debris(debris: argparse.ArgumentParser) -> None:
+    from cascade_driver.relaxation.debris.path import PathSpec
+    from cascade_driver.relaxation.debris.search import SearchSpec
+    from cascade_driver.relaxation.debris.systems import DebrisRun
+    from cascade_driver.relaxation.debris.tunnelling import Solid
+
     debris.add_argument("run", type=Path, metavar="RUN")
     debris.add_argument(
         "--out", type=new_folder, required=True, metavar="DIR", help="the same DIR continues a search"
     )
     debris.add_argument("--cascades", type=positive, metavar="N", help="search the first N that stored energy")
-    debris.add_argument("--bursts", type=positive, metavar="N", help="hot bursts per cascade (default: 30)")
-    debris.add_argument("--burst-temperature-K", type=float, nargs="+", dest="burst_temperatures_K", metavar="T")
-    debris.add_argument("--images", type=positive, metavar="N", help="of a path, between its minima (default: 7)")
-    debris.add_argument(
-        "--force-tolerance-eV-A",
-        type=float,
-        dest="force_tolerance_eV_A",
-        metavar="F",
-        help="of paths (default: 0.02)",
-    )
-    debris.add_argument(
-        "--path-steps",
-        type=positive,
-        dest="steps",
-        metavar="N",
-        help="at most, in each of two stages (default: 300)",
-    )
-    debris.add_argument("--seed", type=int, default=1)
+    add_options(debris, SearchSpec, names={"burst_temperatures_K": "--burst-temperature-K"})
+    add_options(debris.add_argument_group("paths"), PathSpec, names={"steps": "--path-steps"})
+    add_options(debris, DebrisRun, only=["seed"])
     debris.add_argument("--workers", type=positive, default=1, metavar="N", help="processes (default: 1)")
     debris.add_argument(
         "--temperature-K",
@@ -183,23 +193,16 @@ def _add_debris(kinds: Verbs) -> None:
         metavar="T",
         help="of the detector (default: 0.01 0.1 1)",
     )
-    debris.add_argument("--density-kg-m3", type=float, metavar="R", help="of the crystal; Si, Al, CaWO4 are known")
-    debris.add_argument("--longitudinal-speed-m-s", type=float, metavar="V", help="of sound")
-    debris.add_argument("--transverse-speed-m-s", type=float, metavar="V", help="of sound")
-    debris.add_argument("--debye-temperature-K", type=float, dest="debye_temperature_K", metavar="T")
-
-
-def _add_resonator(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--mode-frequency-Hz", type=float, required=True, dest="mode_frequency_Hz", metavar="F")
-    verb.add_argument("--thickness-nm", type=float, required=True, dest="thickness_nm", metavar="E")
-    verb.add_argument("--width-nm", type=float, required=True, dest="width_nm", metavar="W")
-    verb.add_argument("--density-kg-m3", type=float, default=2900.0, metavar="R", help="default: SiN, 2900")
-    verb.add_argument("--sound-speed-m-s", type=float, default=6000.0, metavar="V", help="longitudinal; SiN: 6000")
+    crystal = debris.add_argument_group("the crystal; Si, Al, CaWO4 are known")
+    add_options(crystal, Solid, may_be_missing=True)
 
 
 def _background_film(chosen: argparse.Namespace) -> int:
     from cascade_driver.plot import film_overlay_figure, film_spectra_figure, save_figure
+    from cascade_driver.relaxation.film.dislocation import Film
+    from cascade_driver.relaxation.film.dynamics import Interface
     from cascade_driver.relaxation.film.spectrum import (
+        FilmBackground,
         film_spectrum,
         find_background,
         read_film_background,
@@ -215,20 +218,20 @@ def _background_film(chosen: argparse.Namespace) -> int:
         raise InputError("--start-nm and --resolved-MPa are those of --dynamics: say where with --dynamics STEM")
     over = [(path.stem, read_spectrum(path)) for path in chosen.over]
     measured = [(path.stem, read_spectrum(path)) for path in chosen.measured]
-    names = ("film_area_mm2", "detector_mass_kg", "days_since_cooldown", "energy_eV", "bins", "events", "seed")
-    options = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
-    spacings = chosen.spacing_nm or [None]
+    of_film = given(chosen, Film)
+    spacings = of_film.pop("dislocation_spacing_nm", None) or [None]
     if chosen.input is not None and (found := find_background(chosen.input)) != chosen.input:
         print(f"input: {found} (shipped)")
-    wanted = [
-        read_film_background(
-            chosen.input,
-            options,
-            film={"dislocation_spacing_nm": spacing, "bulk_stress_MPa": chosen.bulk_stress_MPa},
-            interface={"metal": chosen.metal, "substrate_shear_modulus_GPa": chosen.substrate_GPa},
-        )
-        for spacing in spacings
-    ]
+    with complaints_by_option(chosen, FilmBackground, Film, Interface, only_given=chosen.input is not None):
+        wanted = [
+            read_film_background(
+                chosen.input,
+                given(chosen, FilmBackground),
+                film=of_film | {"dislocation_spacing_nm": spacing},
+                interface=given(chosen, Interface),
+            )
+            for spacing in spacings
+        ]
     # First, so that a start outside the model costs no table.
     dynamics = (
         _film_dynamics(
@@ -299,30 +302,14 @@ def _film_dynamics(interface: Any, *, start_nm: float, stress_MPa: float) -> dic
     }
 
 
-def _resonator(chosen: argparse.Namespace) -> Any:
-    import dataclasses
-
-    from cascade_driver.relaxation.tls.damping import Resonator
-    from cascade_driver.schema import build
-
-    names = [field.name for field in dataclasses.fields(Resonator)]
-    return build(Resonator, {name: getattr(chosen, name) for name in names}, origin="arguments")
-
-
 def _tls_damping(chosen: argparse.Namespace) -> int:
     import numpy as np
 
     from cascade_driver.plot import save_figure, tls_damping_figure
-    from cascade_driver.relaxation.tls.damping import TunnellingSystems, crossovers, damping_table
-    from cascade_driver.schema import build
+    from cascade_driver.relaxation.tls.damping import Resonator, TunnellingSystems, crossovers, damping_table
 
-    resonator = _resonator(chosen)
-    names = ("strength", "strain_coupling_eV", "charged_fraction", "electron_coupling")
-    systems = build(TunnellingSystems, {name: getattr(chosen, name) for name in names}, origin="arguments")
-    low, high = chosen.temperature_K
-    if not 0 < low < high:
-        raise InputError(f"--temperature-K {low:g} {high:g}: must rise and begin above 0")
-    temperature = np.geomspace(low, high, chosen.points)
+    resonator, systems = built(chosen, Resonator), built(chosen, TunnellingSystems)
+    temperature = np.geomspace(*_temperatures_K(chosen), chosen.points)
     write_file(
         chosen.out,
         damping_table(temperature, systems=systems, resonator=resonator),
@@ -343,12 +330,13 @@ def _tls_fit(chosen: argparse.Namespace) -> int:
     import numpy as np
 
     from cascade_driver.plot import save_figure, tls_damping_figure
+    from cascade_driver.relaxation.tls.damping import Resonator
     from cascade_driver.relaxation.tls.damping_fit import fit_damping, read_damping
 
     data = read_damping(chosen.data)
     if chosen.without_K:
         data = data.without_superconducting(*chosen.without_K)
-    resonator = _resonator(chosen)
+    resonator = built(chosen, Resonator)
     fit = fit_damping(data, resonator=resonator, held=dict(chosen.hold))
     write_file(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
     temperature = np.geomspace(0.8 * data.temperature_K.min(), 1.25 * data.temperature_K.max(), 81)
@@ -373,13 +361,11 @@ def _tls_fit(chosen: argparse.Namespace) -> int:
 
 def _tls_dos(chosen: argparse.Namespace) -> int:
     from cascade_driver.plot import save_figure, tls_density_figure
+    from cascade_driver.relaxation.tls.glass import Annealing, Glass
     from cascade_driver.relaxation.tls.realisations import GlassRun, make_realisations, write_summary
-    from cascade_driver.schema import build
     from cascade_driver.terminal import make_console
 
-    names = ("size", "interaction_K", "random_field_K", "concentration")
-    content = {"glass": {n: getattr(chosen, n) for n in names}, "annealing": {}, "seed": chosen.seed}
-    run = build(GlassRun, content, origin="arguments")
+    run = built(chosen, GlassRun, glass=built(chosen, Glass), annealing=built(chosen, Annealing))
     workers = chosen.workers or len(os.sched_getaffinity(0))
     console = make_console()
     with console.status("annealing") as status:
@@ -411,27 +397,23 @@ def _tls_dos(chosen: argparse.Namespace) -> int:
 
 
 def _tls_properties(chosen: argparse.Namespace) -> int:
+    import dataclasses
+
     import numpy as np
 
     from cascade_driver.plot import glass_properties_figure, save_figure
     from cascade_driver.relaxation.tls.density import PowerLawDensity
     from cascade_driver.relaxation.tls.properties import RelaxingSystems, glass_properties, local_exponent
     from cascade_driver.relaxation.tls.realisations import summarise
-    from cascade_driver.schema import build
 
-    low, high = chosen.temperature_K
-    if not 0 < low < high:
-        raise InputError(f"--temperature-K {low:g} {high:g}: must rise and begin above 0")
+    low, high = _temperatures_K(chosen)
     if not chosen.crossover_K > 0:
         raise InputError(f"--crossover-K {chosen.crossover_K:g}: must be above 0")
-    content = {
-        "coupling_K": chosen.coupling_K,
-        "frequency_Hz": chosen.frequency_Hz,
-        "relaxation_per_s_K3": 2 * np.pi * chosen.frequency_Hz / chosen.crossover_K**3,
-    }
-    systems = build(RelaxingSystems, content, origin="arguments")
-    law = PowerLawDensity(prefactor=chosen.prefactor_per_K, exponent=chosen.exponent, cutoff_K=chosen.cutoff_K)
-    flat = PowerLawDensity(prefactor=chosen.prefactor_per_K, exponent=0.0, cutoff_K=chosen.cutoff_K)
+    frequency_Hz = given(chosen, RelaxingSystems).get("frequency_Hz", RelaxingSystems.frequency_Hz)
+    relaxation_per_s_K3 = 2 * np.pi * frequency_Hz / chosen.crossover_K**3
+    systems = built(chosen, RelaxingSystems, relaxation_per_s_K3=relaxation_per_s_K3)
+    law = built(chosen, PowerLawDensity)
+    flat = dataclasses.replace(law, exponent=0.0)
     temperature = np.geomspace(low, high, chosen.points)
     found = glass_properties(temperature, density=law, systems=systems)
     name = f"n = {law.prefactor:g} (T² + E²)^{law.exponent / 2:.3g}"
@@ -459,8 +441,12 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
     from cascade_driver.plot import debris_figure, save_figure
     from cascade_driver.relaxation.debris.path import PathSpec
     from cascade_driver.relaxation.debris.search import SearchSpec
-    from cascade_driver.relaxation.debris.systems import cascades_with_debris, search_run, write_summary
-    from cascade_driver.schema import build
+    from cascade_driver.relaxation.debris.systems import (
+        DebrisRun,
+        cascades_with_debris,
+        search_run,
+        write_summary,
+    )
 
     run = RunDirectory(chosen.run)
     campaign = run.load()
@@ -469,18 +455,14 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
         if not temperature > 0:
             raise InputError(f"--temperature-K {temperature:g}: must be above 0")
 
-    def given(*names: str) -> dict[str, Any]:
-        return {name: value for name in names if (value := getattr(chosen, name)) is not None}
-
-    search = build(SearchSpec, given("bursts", "burst_temperatures_K"), origin="arguments")
-    path = build(PathSpec, given("images", "force_tolerance_eV_A", "steps"), origin="arguments")
+    search, path = built(chosen, SearchSpec), built(chosen, PathSpec)
     with _search_progress() as observe:
         search_run(
             run,
             chosen.out,
             search=search,
             path=path,
-            seed=chosen.seed,
+            seed=given(chosen, DebrisRun).get("seed", DebrisRun.seed),
             cascades=chosen.cascades,
             workers=chosen.workers,
             observe=observe,
@@ -502,19 +484,15 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
 
 
 def _solid(chosen: argparse.Namespace, crystal: str | None) -> Any:
-    import dataclasses
-
     from cascade_driver.relaxation.debris.tunnelling import SOLIDS, Solid
-    from cascade_driver.schema import build
+    from cascade_driver.schema import fields_of, plain
 
-    names = [field.name for field in dataclasses.fields(Solid)]
-    known = SOLIDS.get(crystal or "")
-    content = {} if known is None else dataclasses.asdict(known)
-    content.update({name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None})
-    if missing := [name for name in names if name not in content]:
-        options = " ".join(f"--{name.replace('_', '-')}" for name in missing)
+    known = {} if crystal not in SOLIDS else plain(SOLIDS[crystal])
+    content = known | given(chosen, Solid)
+    if missing := [name for name in fields_of(Solid) if name not in content]:
+        options = " ".join(option_of(chosen, Solid, name) for name in missing)
         raise InputError(f"the phonons of {crystal or 'this crystal'} are not known; give {options}")
-    return build(Solid, content, origin="arguments")
+    return built(chosen, Solid, **content)
 
 
 @contextlib.contextmanager

@@ -6,27 +6,27 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from cascade_driver.commands.arguments import (
+    DIRECTION,
     Verbs,
-    add_binning,
-    add_bins,
-    add_direction,
     add_verb,
-    named_number,
     new_file,
     no_kind,
     positive,
 )
+from cascade_driver.commands.options import add_options, built, given, option_of
 from cascade_driver.errors import InputError
 from cascade_driver.files import write_file
 
 if TYPE_CHECKING:
-    from cascade_driver.request import AnySpectrumRequest
+    from cascade_driver.request import AnyNeutrinoRequest, AnySpectrumRequest
     from cascade_driver.spectra.detector import Detector
     from cascade_driver.spectra.observe import Observed
     from cascade_driver.spectrum import Spectrum
+
+R = TypeVar("R", bound="AnySpectrumRequest")
 
 
 def add_to(verbs: Verbs) -> None:
@@ -41,140 +41,102 @@ def add_to(verbs: Verbs) -> None:
 def _add_spectrum(verbs: Verbs) -> None:
     verb = add_verb(verbs, "spectrum", no_kind, "Make a recoil spectrum.")
     kinds = verb.add_subparsers(title="kinds", metavar="KIND")
-    dm = add_verb(kinds, "dm", _spectrum_dm, "Dark-matter scattering in the standard halo.")
-    dm.add_argument("--mass-GeV", type=float, required=True, dest="mass_GeV", metavar="M")
-    dm.add_argument(
-        "--cross-section-cm2", type=float, required=True, dest="cross_section_cm2", metavar="S", help="per nucleon"
-    )
-    dm.add_argument("--mediator-mass-MeV", type=float, dest="mediator_mass_MeV", metavar="M", help="a light one")
-    dm.add_argument(
-        "--coupling",
-        choices=["independent", "proton_spin", "neutron_spin"],
-        default="independent",
-        help="of the spin of which nucleon (default: independent of it)",
-    )
-    dm.add_argument(
-        "--date", metavar="YYYY-MM-DD", help="speed of the Earth on that day (default: mean over the year)"
-    )
-    add_binning(dm)
+    add_verb(kinds, "dm", _spectrum_dm, "Dark-matter scattering in the standard halo.", _options_dm)
+    add_verb(kinds, "cevns", _spectrum_cevns, "Coherent scattering of neutrinos.", _options_cevns)
+    about = "Recoils after the capture of thermal neutrons."
+    add_verb(kinds, "capture", _spectrum_capture, about, _options_capture)
+    about = "Recoils that another program has listed."
+    add_verb(kinds, "recoils", _spectrum_recoils, about, _options_recoils)
+    about = "Gamma cascades of a level file of nrCascadeSim."
+    add_verb(kinds, "levels", _spectrum_levels, about, _options_levels)
+
+
+#: Whatever is counted in bins.
+_BINS: Any = {"names": {"logarithmic": "--log"}, "target": {"metavar": "FORMULA"}}
+
+
+def _options_dm(dm: argparse.ArgumentParser) -> None:
+    from cascade_driver.request import DarkMatterRequest
+
+    add_options(dm, DarkMatterRequest, **_BINS)
     _add_observation(dm)
-    _add_spectrum_cevns(kinds)
-    _add_spectrum_capture(kinds)
-    _add_spectrum_files(kinds)
 
 
-def _add_spectrum_cevns(kinds: Verbs) -> None:
-    cevns = add_verb(kinds, "cevns", _spectrum_cevns, "Coherent scattering of neutrinos.")
+def _options_cevns(cevns: argparse.ArgumentParser) -> None:
+    from cascade_driver.request import NeutrinoRequest
+    from cascade_driver.schema import fields_of
+
+    sources = _neutrino_sources()
     cevns.add_argument(
-        "--source",
-        choices=["reactor", "solar", "mono"],
-        default="reactor",
-        help="of the neutrinos (default: reactor)",
+        "--source", choices=list(sources), default="reactor", help="of the neutrinos (default: reactor)"
     )
-    reactor = cevns.add_argument_group("a reactor")
-    reactor.add_argument(
-        "--power-GW", type=float, nargs="+", default=(), dest="power_GW", metavar="P", help="thermal, per core"
-    )
-    reactor.add_argument(
-        "--distance-m", type=float, nargs="+", default=(), dest="distance_m", metavar="D", help="per core"
-    )
-    reactor.add_argument(
-        "--fission-fractions",
-        type=named_number,
-        nargs="+",
-        metavar="ISOTOPE=SHARE",
-        help="of U235, U238, Pu239 and Pu241 (default: of a pressurised-water reactor)",
-    )
-    sun = cevns.add_argument_group("the Sun")
-    sun.add_argument(
-        "--solar-sources",
-        nargs="+",
-        metavar="NAME",
-        help="some of pp pep hep Be7 B8 N13 O15 F17 (default: all)",
-    )
-    line = cevns.add_argument_group("neutrinos of one energy")
-    line.add_argument("--neutrino-energy-MeV", type=float, dest="neutrino_energy_MeV", metavar="E")
-    line.add_argument("--neutrino-flux-cm2-s", type=float, dest="neutrino_flux_per_cm2_s", metavar="F")
-    reactor.add_argument(
-        "--low-energy-flux",
-        choices=["kopeikin", "vogel_engel", "flat", "extrapolate"],
-        default="kopeikin",
-        help="antineutrinos below 2 MeV (default: kopeikin; flat and extrapolate are known to be wrong)",
-    )
-    reactor.add_argument(
-        "--u238-captures-per-fission",
-        type=float,
-        metavar="N",
-        help="neutrons that U238 captures; two beta decays follow (default: 0.6)",
-    )
-    cevns.add_argument(
-        "--magnetic-moment-bohr",
-        type=float,
-        default=0.0,
-        metavar="MU",
-        help="of the neutrino, in Bohr magnetons (default: 0)",
-    )
-    add_binning(cevns)
+    add_options(cevns, NeutrinoRequest, **_BINS)
+    for name, title in (("reactor", "a reactor"), ("solar", "the Sun"), ("mono", "neutrinos of one energy")):
+        add_options(
+            cevns.add_argument_group(title),
+            sources[name],
+            without=fields_of(NeutrinoRequest),
+            names={"neutrino_flux_per_cm2_s": "--neutrino-flux-cm2-s"},
+            may_be_missing=True,
+        )
     _add_observation(cevns)
 
 
-def _add_spectrum_files(kinds: Verbs) -> None:
-    recoils = add_verb(kinds, "recoils", _spectrum_recoils, "Recoils that another program has listed.")
-    recoils.add_argument("file", type=Path, metavar="LIST.csv", help="columns energy_eV[,weight]")
-    recoils.add_argument("--counts-per-kg-day", type=float, required=True, metavar="N", help="of the whole list")
-    recoils.add_argument("--element", default="", metavar="X", help="which atom recoils")
-    add_bins(recoils)
-    levels = add_verb(kinds, "levels", _spectrum_levels, "Gamma cascades of a level file of nrCascadeSim.")
-    levels.add_argument("file", type=Path, metavar="LEVELS.txt")
-    levels.add_argument("--captures-per-kg-day", type=float, required=True, metavar="N", help="of the whole file")
-    levels.add_argument("--target", required=True, metavar="FORMULA", help="what the nuclei move in")
-    levels.add_argument(
-        "--lifetime-unit-fs", type=float, default=1.0, metavar="U", help="of the file (default: 1 fs)"
-    )
-    levels.add_argument("--gamma-timing", choices=["in_flight", "prompt", "slow"], default="in_flight")
-    add_bins(levels)
+def _neutrino_sources() -> dict[str, type[AnyNeutrinoRequest]]:
+    from cascade_driver.request import MonoenergeticRequest, ReactorRequest, SolarRequest
+
+    return {"reactor": ReactorRequest, "solar": SolarRequest, "mono": MonoenergeticRequest}
 
 
-def _add_spectrum_capture(kinds: Verbs) -> None:
-    capture = add_verb(kinds, "capture", _spectrum_capture, "Recoils after the capture of thermal neutrons.")
-    capture.add_argument(
-        "--neutron-flux-cm2-s", type=float, required=True, metavar="F", help="neutron density times 2200 m/s"
-    )
-    capture.add_argument(
-        "--gamma-timing",
-        choices=["in_flight", "prompt", "slow"],
-        default="in_flight",
-        help="what the second gamma of a cascade finds (default: in_flight)",
-    )
-    capture.add_argument(
-        "--unknown-lifetime",
-        choices=["single_particle", "prompt", "slow"],
-        default="single_particle",
-        help="of levels without a tabulated one",
-    )
-    capture.add_argument("--slowing-time-fs", type=float, metavar="T", help="of the nucleus, in place of ZBL's")
-    capture.add_argument("--density-g-cm3", type=float, metavar="RHO", help="of other crystals, for that")
-    capture.add_argument(
-        "--unresolved",
-        choices=["statistical", "left_out"],
-        default="statistical",
-        help="captures without a tabulated primary gamma (default: cascades of the statistical model)",
-    )
-    capture.add_argument(
-        "--continuum-temperature-MeV",
-        type=float,
-        dest="continuum_temperature_MeV",
-        metavar="T",
-        help="of that model (default: by the mass of each nucleus, 0.5 for W)",
-    )
-    capture.add_argument("--table", metavar="FOLDER", help="another capture table (see `cascade capture table`)")
+def _options_capture(capture: argparse.ArgumentParser) -> None:
+    from cascade_driver.request import CaptureRequest
+
+    add_options(capture, CaptureRequest, **_BINS)
     capture.add_argument("--mass-g", type=float, metavar="M", help="also say the counts per day in such a crystal")
-    add_binning(capture)
     _add_observation(capture)
 
 
+def _options_recoils(recoils: argparse.ArgumentParser) -> None:
+    from cascade_driver.request import Bins
+
+    recoils.add_argument("file", type=Path, metavar="LIST.csv", help="columns energy_eV[,weight]")
+    recoils.add_argument("--counts-per-kg-day", type=float, required=True, metavar="N", help="of the whole list")
+    recoils.add_argument("--element", default="", metavar="X", help="which atom recoils")
+    add_options(recoils, Bins, **_BINS)
+    _add_out(recoils)
+
+
+def _options_levels(levels: argparse.ArgumentParser) -> None:
+    from cascade_driver.request import CaptureRequest, Recoils
+
+    levels.add_argument("file", type=Path, metavar="LEVELS.txt")
+    levels.add_argument("--captures-per-kg-day", type=float, required=True, metavar="N", help="of the whole file")
+    levels.add_argument(
+        "--lifetime-unit-fs", type=float, default=1.0, metavar="U", help="of the file (default: 1 fs)"
+    )
+    add_options(levels, CaptureRequest, only=["gamma_timing"])
+    add_options(levels, Recoils, **_BINS)
+    _add_out(levels)
+
+
+def _add_out(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--out", type=new_file, required=True, metavar="FILE.csv")
+
+
+def _add_enrichment(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--enrich",
+        nargs="+",
+        default=(),
+        metavar="ISOTOPE=SHARE",
+        help="share of the atoms of its element, e.g. W183=0.9; the others keep their proportions",
+    )
+
+
 def _add_observation(verb: argparse.ArgumentParser) -> None:
-    """Add the options of a spectrum that is written as it is observed."""
+    """Add the options of a spectrum that is made for a target, and written as it is observed."""
+    _add_enrichment(verb)
+    _add_out(verb)
     seen = verb.add_argument_group("what is observed of it")
     seen.add_argument(
         "--model",
@@ -187,30 +149,29 @@ def _add_observation(verb: argparse.ArgumentParser) -> None:
     _add_detection(seen)
 
 
+#: How a model is used.
+_USE = ("fallback_species", "extrapolate", "other_crystal")
+
+
 def _add_detection(seen: argparse._ActionsContainer) -> None:
     """Add the options of everything that is observed by a model."""
-    seen.add_argument("--species", metavar="X", help="whose response stands for elements that have none")
-    seen.add_argument("--extrapolate", action="store_true", help="use the model outside of the simulated energies")
-    seen.add_argument(
-        "--other-crystal", action="store_true", help="use the model for a target that is not its crystal"
-    )
-    seen.add_argument("--resolution-eV", type=float, default=0.0, dest="resolution_eV", metavar="SIGMA")
-    seen.add_argument(
-        "--resolution-stochastic-sqrt-eV",
-        type=float,
-        default=0.0,
-        dest="resolution_stochastic_sqrt_eV",
-        metavar="B",
-        help="sigma^2 also has B^2 E",
-    )
-    seen.add_argument("--resolution-linear", type=float, default=0.0, metavar="C", help="sigma^2 also has C^2 E^2")
-    seen.add_argument("--threshold-eV", type=float, dest="threshold_eV", metavar="E")
-    seen.add_argument("--efficiency", type=float, default=1.0, metavar="SHARE", help="of triggers and cuts")
+    from cascade_driver.config import AnalysisSpec
+    from cascade_driver.spectra.detector import Detector
+
+    add_options(seen, AnalysisSpec, only=_USE, names={"fallback_species": "--species"})
+    add_options(seen, Detector)
     seen.add_argument("--no-bands", action="store_true", help="leave out the columns of the error bands")
 
 
 def _add_correct(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "correct", _correct, "Correct a recoil spectrum for the energy stored in defects.")
+    about = "Correct a recoil spectrum for the energy stored in defects."
+    add_verb(verbs, "correct", _correct, about, _options_correct)
+
+
+def _options_correct(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.analysis.published import CaWO4Assumptions
+    from cascade_driver.config import AnalysisSpec
+
     verb.add_argument(
         "files",
         nargs="+",
@@ -223,14 +184,9 @@ def _add_correct(verbs: Verbs) -> None:
     )
     verb.add_argument("--out", type=new_file, required=True, metavar="OBSERVED.csv")
     _add_detection(verb)
-    add_direction(verb)
+    add_options(verb, AnalysisSpec, only=["direction", "angular_width_deg"], direction=DIRECTION)
     assumed = verb.add_argument_group("what cawo4-published assumes, because the paper does not print it")
-    assumed.add_argument(
-        "--half-energy-eV", type=float, dest="half_energy_eV", metavar="E", help="p_d is 1/2 there"
-    )
-    assumed.add_argument("--width-eV", type=float, dest="width_eV", metavar="W", help="of the Fermi function")
-    assumed.add_argument("--sigma-81-eV", type=float, dest="sigma_81_eV", metavar="S", help="at 81 eV")
-    assumed.add_argument("--sigma-160-eV", type=float, dest="sigma_160_eV", metavar="S", help="at 160 eV")
+    add_options(assumed, CaWO4Assumptions)
     assumed.add_argument(
         "--assumption-error",
         type=float,
@@ -285,20 +241,23 @@ def _add_draw(verbs: Verbs) -> None:
 
 
 def _add_modulation(verbs: Verbs) -> None:
-    verb = add_verb(
-        verbs,
-        "modulation",
-        _modulation,
-        "Daily modulation of dark matter, by what a crystal stores along its axes.",
-    )
+    about = "Daily modulation of dark matter, by what a crystal stores along its axes."
+    add_verb(verbs, "modulation", _modulation, about, _options_modulation)
+
+
+def _options_modulation(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.config import AnalysisSpec
+    from cascade_driver.request import DarkMatterRequest
+
     verb.add_argument("run", type=Path, metavar="RUN")
-    verb.add_argument("--mass-GeV", type=float, required=True, dest="mass_GeV", metavar="M")
-    verb.add_argument("--cross-section-cm2", type=float, required=True, dest="cross_section_cm2", metavar="S")
-    add_binning(verb)
+    date = {"required": True, "metavar": "YYYY-MM-DD", "help": "from midnight, UTC"}
+    # A light mediator, or a spin, would change which recoils come from where.
+    add_options(verb, DarkMatterRequest, without=["mediator_mass_MeV", "coupling"], **_BINS, date=date)
+    _add_enrichment(verb)
+    _add_out(verb)
     verb.add_argument("--threshold-eV", type=float, required=True, dest="threshold_eV", metavar="E")
     verb.add_argument("--latitude-deg", type=float, required=True, metavar="N", help="north is positive")
     verb.add_argument("--longitude-deg", type=float, required=True, metavar="E", help="east is positive")
-    verb.add_argument("--date", required=True, metavar="YYYY-MM-DD", help="from midnight, UTC")
     verb.add_argument("--times", type=positive, default=12, metavar="N", help="of that day (default: 12)")
     verb.add_argument(
         "--up", type=float, nargs=3, default=(0, 0, 1), metavar=("X", "Y", "Z"), help="what of the crystal is up"
@@ -306,38 +265,45 @@ def _add_modulation(verbs: Verbs) -> None:
     verb.add_argument(
         "--east", type=float, nargs=3, default=(1, 0, 0), metavar=("X", "Y", "Z"), help="what points east"
     )
-    verb.add_argument("--species", metavar="X", help="whose response stands for elements that have none")
-    verb.add_argument("--other-crystal", action="store_true", help="for a target that is not the run's crystal")
+    names = {"fallback_species": "--species"}
+    add_options(verb, AnalysisSpec, only=["fallback_species", "other_crystal"], names=names)
 
 
 def _spectrum_dm(chosen: argparse.Namespace) -> int:
-    return _write_requested(chosen, kind="dm")
+    from cascade_driver.request import DarkMatterRequest
+
+    return _write_requested(chosen, _request(chosen, DarkMatterRequest))
 
 
 def _spectrum_cevns(chosen: argparse.Namespace) -> int:
-    if chosen.fission_fractions:
-        isotopes = [name for name, _ in chosen.fission_fractions]
-        if len(set(isotopes)) != len(isotopes):
-            raise InputError(f"--fission-fractions {' '.join(isotopes)}: name each isotope once")
-        chosen.fission_fractions = dict(chosen.fission_fractions)
-    return _write_requested(chosen, kind="cevns")
+    sources = _neutrino_sources()
+    for source, kind in sources.items():
+        others = given(chosen, kind).keys() - given(chosen, sources[chosen.source]).keys()
+        if source != chosen.source and others:
+            option = option_of(chosen, kind, min(others))
+            raise InputError(
+                f"{option} belongs to --source {source}, found --source {chosen.source}; leave it out"
+            )
+    return _write_requested(chosen, _request(chosen, sources[chosen.source]))
 
 
 def _spectrum_capture(chosen: argparse.Namespace) -> int:
+    from cascade_driver.request import CaptureRequest
+
     if chosen.mass_g is not None and not chosen.mass_g > 0:
         raise InputError(f"--mass-g is {chosen.mass_g:g}, expected the mass of the crystal in g")
-    return _write_requested(chosen, kind="capture")
+    return _write_requested(chosen, _request(chosen, CaptureRequest))
 
 
 def _spectrum_recoils(chosen: argparse.Namespace) -> int:
-    from cascade_driver.binning import bin_edges
+    from cascade_driver.request import Bins
     from cascade_driver.sources.recoil_list import read_recoil_list, spectrum_of_recoils
     from cascade_driver.spectrum import write_spectrum
 
     spectrum = spectrum_of_recoils(
         read_recoil_list(chosen.file),
         counts_per_kg_day=chosen.counts_per_kg_day,
-        energy_edges_eV=bin_edges(*chosen.energy_eV, bins=chosen.bins, logarithmic=chosen.logarithmic),
+        energy_edges_eV=built(chosen, Bins).edges_eV,
         element=chosen.element,
     )
     write_spectrum(spectrum, chosen.out)
@@ -346,17 +312,19 @@ def _spectrum_recoils(chosen: argparse.Namespace) -> int:
 
 
 def _spectrum_levels(chosen: argparse.Namespace) -> int:
-    from cascade_driver.binning import bin_edges
+    from cascade_driver.request import CaptureRequest, Recoils
     from cascade_driver.sources.gamma_recoil import GammaTiming
     from cascade_driver.sources.recoil_list import read_level_file, spectrum_of_cascades
     from cascade_driver.spectrum import write_spectrum
 
+    wanted = built(chosen, Recoils)
+    timing = given(chosen, CaptureRequest).get("gamma_timing", CaptureRequest.gamma_timing)
     spectrum = spectrum_of_cascades(
         read_level_file(chosen.file, lifetime_unit_fs=chosen.lifetime_unit_fs),
-        target=chosen.target,
+        target=wanted.target,
         captures_per_kg_day=chosen.captures_per_kg_day,
-        energy_edges_eV=bin_edges(*chosen.energy_eV, bins=chosen.bins, logarithmic=chosen.logarithmic),
-        timing=GammaTiming(law=chosen.gamma_timing),
+        energy_edges_eV=wanted.edges_eV,
+        timing=GammaTiming(law=timing),
     )
     write_spectrum(spectrum, chosen.out)
     print(f"{chosen.out}: {spectrum.total_counts_per_kg_day:.6g} counts per kg and day")
@@ -401,14 +369,13 @@ def _modulation(chosen: argparse.Namespace) -> int:
     import datetime
 
     from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.config import AnalysisSpec
     from cascade_driver.models import modulation_of_run
     from cascade_driver.request import DarkMatterRequest
     from cascade_driver.spectra.daily_modulation import crystal_from_laboratory
 
-    request = _request(chosen, kind="dm")
-    assert isinstance(request, DarkMatterRequest)
-    if request.date is None:
-        raise InputError("--date is missing: give the day, such as 2026-06-01")
+    request = _request(chosen, DarkMatterRequest)
+    assert request.date is not None
     start = datetime.datetime.combine(request.date, datetime.time(), tzinfo=datetime.UTC)
     times = [start + datetime.timedelta(days=i / chosen.times) for i in range(chosen.times)]
     found = modulation_of_run(
@@ -419,8 +386,7 @@ def _modulation(chosen: argparse.Namespace) -> int:
         longitude_deg=chosen.longitude_deg,
         crystal=crystal_from_laboratory(up=chosen.up, east=chosen.east),
         threshold_eV=chosen.threshold_eV,
-        fallback_species=chosen.species,
-        other_crystal=chosen.other_crystal,
+        **given(chosen, AnalysisSpec),
     )
     rows = ["time_utc,counts_per_kg_day,deviation,deviation_error"]
     rows += [
@@ -481,14 +447,12 @@ def _draw(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _write_requested(chosen: argparse.Namespace, *, kind: Literal["dm", "cevns", "capture"]) -> int:
+def _write_requested(chosen: argparse.Namespace, request: AnySpectrumRequest) -> int:
     from cascade_driver.spectra.observe import expect, observe
     from cascade_driver.spectrum import write_spectrum
 
-    request = _request(chosen, kind=kind)
-    detector = _detector(chosen)
     if not chosen.model:
-        spectrum = expect(request, detector=detector)
+        spectrum = expect(request, detector=_detector(chosen))
         write_spectrum(spectrum, chosen.out)
         _print_notes(spectrum.notes)
     else:
@@ -496,49 +460,33 @@ def _write_requested(chosen: argparse.Namespace, *, kind: Literal["dm", "cevns",
 
         spectrum = _write_observed(observe(request, load_model(*chosen.model), **_ways(chosen)), chosen.out)
     total = float(spectrum.total_counts_per_kg_day)
-    low, high = chosen.energy_eV
+    low, high = request.energy_eV
     print(f"{chosen.out}: {total:.6g} counts per kg and day between {low:g} and {high:g} eV")
     if getattr(chosen, "mass_g", None):
         print(f"{chosen.mass_g:g} g: {total * chosen.mass_g / 1e3:.6g} counts per day")
     return 0
 
 
-def _request(chosen: argparse.Namespace, *, kind: Literal["dm", "cevns", "capture"]) -> AnySpectrumRequest:
-    """Return what the options ask for: each is a field of the request."""
-    import dataclasses
-
-    from cascade_driver.request import CaptureRequest, CevnsRequest, DarkMatterRequest
-    from cascade_driver.schema import build
-
-    wanted: type[AnySpectrumRequest]
-    wanted = {"dm": DarkMatterRequest, "cevns": CevnsRequest, "capture": CaptureRequest}[kind]
-    names = {field.name for field in dataclasses.fields(wanted)} & vars(chosen).keys()
-    content = {name: getattr(chosen, name) for name in names} | {"kind": kind}
-    content["target"] = f"{chosen.target}[{','.join(chosen.enrich)}]" if chosen.enrich else chosen.target
-    return build(wanted, content, origin="arguments")
+def _request(chosen: argparse.Namespace, kind: type[R]) -> R:
+    """Return what the options ask for."""
+    target = given(chosen, kind)["target"]
+    return built(chosen, kind, target=f"{target}[{','.join(chosen.enrich)}]" if chosen.enrich else target)
 
 
 def _detector(chosen: argparse.Namespace) -> Detector | None:
     """Return the detector that the options describe, if they describe one."""
-    import dataclasses
-
-    from cascade_driver.schema import build
     from cascade_driver.spectra.detector import Detector
 
-    names = {field.name for field in dataclasses.fields(Detector)} & vars(chosen).keys()
-    made = build(Detector, {name: getattr(chosen, name) for name in names}, origin="arguments")
+    made = built(chosen, Detector)
     return None if made == Detector() else made
 
 
 def _ways(chosen: argparse.Namespace) -> dict[str, Any]:
     """Return how `observe` is to go about it."""
-    return {
-        "detector": _detector(chosen),
-        "bands": not chosen.no_bands,
-        "fallback_species": chosen.species,
-        "extrapolate": chosen.extrapolate,
-        "other_crystal": chosen.other_crystal,
-    }
+    from cascade_driver.config import AnalysisSpec
+
+    use = built(chosen, AnalysisSpec)
+    return {"detector": _detector(chosen), "bands": not chosen.no_bands} | {n: getattr(use, n) for n in _USE}
 
 
 def _write_observed(found: Observed, path: Path) -> Spectrum:
@@ -562,25 +510,25 @@ def _print_notes(notes: Sequence[str]) -> None:
 def _correct(chosen: argparse.Namespace) -> int:
     from cascade_driver.spectrum import read_spectrum
 
-    given: list[str] = [*chosen.model, *chosen.files]
-    models, file = given[:-1], given[-1]
+    names: list[str] = [*chosen.model, *chosen.files]
+    models, file = names[:-1], names[-1]
     if not models:
         raise InputError(
             f"1 files or names given ({file}), expected a model and a spectrum: cascade correct MODEL SPECTRUM.csv"
         )
     recoil = read_spectrum(Path(file))  # before what takes seconds: a wrong file is told at once
     from cascade_driver.analysis.published import CaWO4Assumptions
+    from cascade_driver.config import AnalysisSpec
     from cascade_driver.models import load_model
     from cascade_driver.spectra.observe import observe
 
-    names = ("half_energy_eV", "width_eV", "sigma_81_eV", "sigma_160_eV")
-    assumed = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
+    asked = built(chosen, AnalysisSpec)
     model = load_model(
         *models,
-        assumptions=CaWO4Assumptions(**assumed) if assumed else None,
+        assumptions=built(chosen, CaWO4Assumptions) if given(chosen, CaWO4Assumptions) else None,
         assumption_error=chosen.assumption_error,
-        direction=chosen.direction,
-        angular_width_deg=chosen.angular_width_deg,
+        direction=asked.direction,
+        angular_width_deg=asked.angular_width_deg,
     )
     observed = _write_observed(observe(recoil, model, **_ways(chosen)), chosen.out)
     print(f"{chosen.out}: {float(observed.total_counts_per_kg_day):.6g} counts per kg and day")

@@ -13,13 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from cascade_driver.errors import InputError
 from cascade_driver.request import (
+    AnyNeutrinoRequest,
     AnySpectrumRequest,
     CaptureRequest,
-    CevnsRequest,
     DarkMatterRequest,
-    requested_edges,
+    MonoenergeticRequest,
+    NeutrinoRequest,
+    ReactorRequest,
+    SolarRequest,
 )
-from cascade_driver.schema import build
+from cascade_driver.schema import build, field_descriptions
 from cascade_driver.sources.capture_table import CaptureIsotope, capture_table
 from cascade_driver.sources.cevns import cevns_spectrum
 from cascade_driver.sources.dark_matter import HaloModel, dark_matter_spectrum, earth_speed_km_s
@@ -52,7 +55,7 @@ def requested_spectrum(request: AnySpectrumRequest, *, energy_edges_eV: ArrayLik
 
     Parameters
     ----------
-    request : DarkMatterRequest, CevnsRequest or CaptureRequest
+    request : DarkMatterRequest, ReactorRequest, SolarRequest, MonoenergeticRequest or CaptureRequest
     energy_edges_eV : (n + 1,) array_like, optional
         In these bins instead of those of the request: a source has a spectrum at any energy.
 
@@ -61,7 +64,7 @@ def requested_spectrum(request: AnySpectrumRequest, *, energy_edges_eV: ArrayLik
     InputError
         If it cannot be made.
     """
-    edges = requested_edges(request) if energy_edges_eV is None else energy_edges_eV
+    edges = request.edges_eV if energy_edges_eV is None else energy_edges_eV
     if isinstance(request, DarkMatterRequest):
         made = dark_matter_spectrum(
             target=request.target,
@@ -102,7 +105,7 @@ def is_as_requested(spectrum: Spectrum) -> bool:
     )
 
 
-def neutrino_flux(request: CevnsRequest) -> NeutrinoFlux:
+def neutrino_flux(request: AnyNeutrinoRequest) -> NeutrinoFlux:
     """Return the neutrinos that a requested spectrum of coherent scattering is made by.
 
     Raises
@@ -110,12 +113,10 @@ def neutrino_flux(request: CevnsRequest) -> NeutrinoFlux:
     InputError
         If the source cannot be made.
     """
-    if request.source == "solar":
+    if isinstance(request, SolarRequest):
         return solar_flux(sources=request.solar_sources or tuple(SOLAR_FLUXES_per_cm2_s))
-    if request.source == "mono":
-        return monochromatic_flux(
-            request.neutrino_energy_MeV or 0.0, flux_per_cm2_s=request.neutrino_flux_per_cm2_s or 0.0
-        )
+    if isinstance(request, MonoenergeticRequest):
+        return monochromatic_flux(request.neutrino_energy_MeV, flux_per_cm2_s=request.neutrino_flux_per_cm2_s)
     return reactor_flux(
         power_GW=request.power_GW,
         distance_m=request.distance_m,
@@ -194,16 +195,16 @@ def source_parts(request: AnySpectrumRequest, *, energy_edges_eV: ArrayLike) -> 
             continuum_temperature_MeV=request.continuum_temperature_MeV,
             table=table_of(request),
         )
-    elif isinstance(request, CevnsRequest):
+    elif isinstance(request, NeutrinoRequest):
         for error, flux in _flux_parts(request):
             yield error, _scattered(flux, request, energy_edges_eV).counts_per_kg_day
 
 
-def _flux_parts(request: CevnsRequest) -> Iterator[tuple[float, NeutrinoFlux]]:
-    if request.source == "solar":
+def _flux_parts(request: AnyNeutrinoRequest) -> Iterator[tuple[float, NeutrinoFlux]]:
+    if isinstance(request, SolarRequest):
         for name in request.solar_sources or tuple(SOLAR_FLUXES_per_cm2_s):
             yield SOLAR_FLUXES_per_cm2_s[name][1], solar_flux(sources=(name,))
-    elif request.source == "reactor":
+    elif isinstance(request, ReactorRequest):
         fractions = request.fission_fractions or PRESSURISED_WATER_FISSION_FRACTIONS
         for isotope in (*fractions, None):
             flux = reactor_part_flux(
@@ -218,7 +219,7 @@ def _flux_parts(request: CevnsRequest) -> Iterator[tuple[float, NeutrinoFlux]]:
             yield low if isotope is None else HUBER_MUELLER_YIELD_ERRORS[isotope], flux
 
 
-def _scattered(flux: NeutrinoFlux, request: CevnsRequest, energy_edges_eV: ArrayLike) -> Spectrum:
+def _scattered(flux: NeutrinoFlux, request: NeutrinoRequest, energy_edges_eV: ArrayLike) -> Spectrum:
     return cevns_spectrum(
         flux,
         target=request.target,
@@ -230,39 +231,38 @@ def _scattered(flux: NeutrinoFlux, request: CevnsRequest, energy_edges_eV: Array
 # -- functions that take what a request holds ------------------------------------------------------------------
 
 
-def _spectrum_function(name: str, request: Callable[P, AnySpectrumRequest], **fixed: str) -> Callable[P, Spectrum]:
+def _spectrum_function(name: str, request: Callable[P, AnySpectrumRequest]) -> Callable[P, Spectrum]:
     """Return a function that takes the parameters of a request and returns its spectrum.
 
     They are typed and documented once, with the request.
     """
     kind = cast("type[AnySpectrumRequest]", request)
+    signature = inspect.signature(request)
 
     def make(*target: Any, **given: Any) -> Spectrum:
-        content = {**inspect.signature(request).bind_partial(*target).arguments, **given, **fixed}
-        return requested_spectrum(build(kind, content, origin=name))
+        return requested_spectrum(build(kind, signature.bind_partial(*target).arguments | given, origin=name))
 
-    signature = inspect.signature(request)
-    free = [p for p in signature.parameters.values() if p.name not in {"kind", *fixed}]
-    free.sort(key=lambda parameter: parameter.kind)
-    about = (inspect.getdoc(request) or "").replace("Attributes\n----------", "Parameters\n----------")
+    free = [p for p in signature.parameters.values() if p.name not in {"kind", "source"}]
+    about = field_descriptions(kind)
+    said = [f"{p.name} : {p.annotation}\n    {about.get(p.name, '')}".rstrip() for p in free]
     make.__name__ = make.__qualname__ = name
     shown = signature.replace(parameters=free, return_annotation="Spectrum")
     make.__signature__ = shown  # type: ignore[attr-defined]
-    make.__doc__ = f"Return a recoil spectrum, a `Spectrum`.\n\n{about}"
+    make.__doc__ = "\n".join(["Return a recoil spectrum, a `Spectrum`.", "", "Parameters", "----------", *said])
     return make
 
 
 #: Recoils by dark matter; parameters as in `DarkMatterRequest`.
 dark_matter = _spectrum_function("dark_matter", DarkMatterRequest)
 
-#: Recoils by coherent scattering (CEvNS) of the antineutrinos of reactors; parameters as in `CevnsRequest`.
-reactor = _spectrum_function("reactor", CevnsRequest, source="reactor")
+#: Recoils by coherent scattering (CEvNS) of the antineutrinos of reactors; parameters as in `ReactorRequest`.
+reactor = _spectrum_function("reactor", ReactorRequest)
 
-#: Recoils by coherent scattering (CEvNS) of neutrinos of the Sun; parameters as in `CevnsRequest`.
-solar = _spectrum_function("solar", CevnsRequest, source="solar")
+#: Recoils by coherent scattering (CEvNS) of neutrinos of the Sun; parameters as in `SolarRequest`.
+solar = _spectrum_function("solar", SolarRequest)
 
-#: Recoils by coherent scattering (CEvNS) of neutrinos of one energy; parameters as in `CevnsRequest`.
-monoenergetic = _spectrum_function("monoenergetic", CevnsRequest, source="mono")
+#: Recoils by coherent scattering (CEvNS) of neutrinos of one energy; parameters as in `MonoenergeticRequest`.
+monoenergetic = _spectrum_function("monoenergetic", MonoenergeticRequest)
 
 #: Recoils after the capture of thermal neutrons; parameters as in `CaptureRequest`.
 capture = _spectrum_function("capture", CaptureRequest)

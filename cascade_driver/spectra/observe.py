@@ -30,9 +30,8 @@ from cascade_driver.errors import InputError
 from cascade_driver.request import (
     AnySpectrumRequest,
     CaptureRequest,
-    CevnsRequest,
+    NeutrinoRequest,
     request_title,
-    requested_edges,
 )
 from cascade_driver.schema import plain
 from cascade_driver.sources.requested import (
@@ -195,7 +194,7 @@ def observe(
 
     Parameters
     ----------
-    source : DarkMatterRequest, CevnsRequest, CaptureRequest or Spectrum
+    source : DarkMatterRequest, ReactorRequest, SolarRequest, MonoenergeticRequest, CaptureRequest or Spectrum
         A spectrum is one of recoil energy.
     model : StoredEnergyModel
         Its errors are those that it tells itself, see `ensemble_of`.
@@ -276,7 +275,7 @@ def expect(request: AnySpectrumRequest, *, detector: Detector | None = None) -> 
     InputError
         If it cannot be made.
     """
-    wanted = requested_edges(request)
+    wanted = request.edges_eV
     edges = _continued(wanted, request, detector, up_to_eV=float(wanted[-1]) + _resolved_eV(detector, wanted[-1]))
     return rebin(_detected(requested_spectrum(request, energy_edges_eV=edges), detector), wanted)
 
@@ -436,7 +435,7 @@ def _recoils(
     if edges_eV is not None:
         wanted = check_edges(edges_eV, floor_eV=0.0)
     else:
-        wanted = source.energy_edges_eV if isinstance(source, Spectrum) else requested_edges(source)
+        wanted = source.energy_edges_eV if isinstance(source, Spectrum) else source.edges_eV
     simulated = [law[species] for species in dict.fromkeys(used.values())]
     top = float(wanted[-1])
     reach_eV = max(_most_stored_eV(one, top) for one in simulated) + _resolved_eV(detector, top)
@@ -453,7 +452,7 @@ def _recoils(
 def _continued(wanted: Array, request: AnySpectrumRequest, detector: Detector | None, *, up_to_eV: float) -> Array:
     """Return bins that go on to an energy above, and below as far as the resolution carries."""
     low = float(wanted[0])
-    if isinstance(request, CevnsRequest) and request.magnetic_moment_bohr > 0:
+    if isinstance(request, NeutrinoRequest) and request.magnetic_moment_bohr > 0:
         down_to_eV = low  # its rate grows without end towards 0
     else:
         down_to_eV = max(low - _resolved_eV(detector, low), 0.0)

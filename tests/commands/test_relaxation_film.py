@@ -66,12 +66,12 @@ def test_options_replace_what_the_file_says(coarse, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "`film_area_mm2` is missing"),
-        (["--area-mm2", "1"], "`detector_mass_kg` is missing"),
-        (["film.toml", "--days", "0"], "`days_since_cooldown`: input should be greater than 0"),
+        ([], "`--area-mm2` is missing"),
+        (["--area-mm2", "1"], "`--mass-kg` is missing"),
+        (["film.toml", "--days", "0"], "`--days`: input should be greater than 0"),
         (["film.toml", "--metal", "Cu"], "film 51.476 GPa; expected a stiffer substrate"),
         (["film.toml", "--spacing-nm", "2"], "there are no events"),
-        (["film.toml", "--stress-MPa", "-5"], "`film.bulk_stress_MPa`"),
+        (["film.toml", "--stress-MPa", "-5"], "`--stress-MPa`"),
         (["film.toml", "--energy-eV", "9", "3"], "two rising energies"),
         (["film.toml", "--over", "nowhere.csv", "--figure", "f"], "no such file"),
         (["film.toml", "--over", "nowhere.csv"], "--over draws a figure"),

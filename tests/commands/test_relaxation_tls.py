@@ -73,13 +73,16 @@ def test_properties_of_a_power_law_are_its_powers_and_the_shifts_mirror_each_oth
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["damping", *BEAM, *FITTED, "--charged-fraction", "1.5"], "charged_fraction"),
-        (["damping", *BEAM, *FITTED, "--electron-coupling", "1"], "electron_coupling"),
+        (
+            ["damping", *BEAM, *FITTED, "--charged-fraction", "1.5"],
+            "`--charged-fraction`: input should be",
+        ),
+        (["damping", *BEAM, *FITTED, "--electron-coupling", "1"], "`--electron-coupling`"),
         (["damping", *BEAM, *FITTED, "--temperature-K", "0", "1"], "must rise and begin above 0"),
-        (["damping", *BEAM[:4], "--width-nm", "-1", *FITTED], "width_nm"),
+        (["damping", *BEAM[:4], "--width-nm", "-1", *FITTED], "`--width-nm`"),
         (["fit", "nowhere.csv", *BEAM], "no such file"),
-        (["dos", "--size", "1", "--interaction-K", "2", "--realisations", "1"], "size"),
-        (["dos", "--size", "4", "--interaction-K", "-2", "--realisations", "1"], "interaction_K"),
+        (["dos", "--size", "1", "--interaction-K", "2", "--realisations", "1"], "`--size`"),
+        (["dos", "--size", "4", "--interaction-K", "-2", "--realisations", "1"], "`--interaction-K`"),
         (["properties", "--exponent", "3"], "exponent 3"),
         (["properties", "--crossover-K", "0"], "--crossover-K 0"),
         (["properties", "--temperature-K", "1", "0.1"], "must rise"),

@@ -10,7 +10,7 @@ import cascade_driver
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cite import Reference, cite_run, references, uses
 from cascade_driver.cli import main
-from cascade_driver.request import CaptureRequest, CevnsRequest, DarkMatterRequest
+from cascade_driver.request import CaptureRequest, DarkMatterRequest, ReactorRequest, SolarRequest
 from cascade_driver.schema import build
 from cascade_driver.session import run
 from cascade_driver.simulation.potential import load_potential, shipped_potentials
@@ -68,12 +68,12 @@ def test_every_potential_is_cited_by_what_it_names(name):
         (request(DarkMatterRequest, **DM), {"baxter2021", "lewin1996"}, {"klos2013", "huber2011"}),
         (request(DarkMatterRequest, **DM, coupling="proton_spin"), {"klos2013"}, {"freedman1974"}),
         (
-            request(CevnsRequest, **REACTOR),
+            request(ReactorRequest, **REACTOR),
             {"huber2011", "mueller2011", "kopeikin2012", "freedman1974"},
             {"vinyoles2017", "vogel1989"},
         ),
-        (request(CevnsRequest, **REACTOR, low_energy_flux="vogel_engel"), {"vogel1989"}, {"kopeikin2012"}),
-        (request(CevnsRequest, source="solar"), {"vinyoles2017", "winter2006"}, {"huber2011", "dayabay2021"}),
+        (request(ReactorRequest, **REACTOR, low_energy_flux="vogel_engel"), {"vogel1989"}, {"kopeikin2012"}),
+        (request(SolarRequest), {"vinyoles2017", "winter2006"}, {"huber2011", "dayabay2021"}),
         (request(CaptureRequest, **CAPTURE), {"egaf2003", "kopecky1990"}, {"baxter2021"}),
         (request(CaptureRequest, **CAPTURE, unresolved="left_out"), {"egaf2003"}, {"kopecky1990"}),
     ],
@@ -86,7 +86,7 @@ def test_a_spectrum_is_cited_by_what_it_is_made_of(made, wanted, unwanted):
 
 def test_every_way_to_make_a_spectrum_is_a_word_of_the_table():
     words = {word for reference in references().values() for word in reference.used_for}
-    fluxes = get_args(CevnsRequest.__annotations__["low_energy_flux"]) or ("kopeikin", "vogel_engel")
+    fluxes = get_args(ReactorRequest.__annotations__["low_energy_flux"]) or ("kopeikin", "vogel_engel")
     for flux in set(fluxes) - {"flat", "extrapolate"}:
         assert f"reactor-{flux}" in words
     assert {"dm", "cevns", "capture", "reactor", "solar", "published", "film", "tls"} <= words

@@ -22,7 +22,7 @@ from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
 from cascade_driver.errors import InputError, RecordError
 from cascade_driver.models import fitted_run, load_model, run_ensemble
-from cascade_driver.request import CaptureRequest, CevnsRequest
+from cascade_driver.request import CaptureRequest, ReactorRequest
 from cascade_driver.sources.requested import is_as_requested, requested_spectrum, source_members_of
 from cascade_driver.spectra.ensemble import Ensemble
 from cascade_driver.spectra.ensemble_content import ensemble_of
@@ -276,9 +276,9 @@ def test_assumed_numbers_vary_and_printed_ones_do_not():
         assumption_replicas(relative_error=0.0, rng=np.random.default_rng(1))
 
 
-def reactor(**changes) -> CevnsRequest:
+def reactor(**changes) -> ReactorRequest:
     about = {"kind": "cevns", "target": "Ge", "power_GW": (4.25,), "distance_m": (72.0,)}
-    return CevnsRequest(**{**about, "energy_eV": (10.0, 100.0), "bins": 30, **changes})
+    return ReactorRequest(**{**about, "energy_eV": (10.0, 100.0), "bins": 30, **changes})
 
 
 def test_a_spectrum_brings_the_errors_of_its_own_source():

@@ -14,7 +14,7 @@ from cascade_driver.errors import InputError
 from cascade_driver.models import with_errors
 from cascade_driver.plot import spectra_figure
 from cascade_driver.report import _spectrum_row
-from cascade_driver.request import CevnsRequest
+from cascade_driver.request import ReactorRequest
 from cascade_driver.simulation.outcome import concatenate
 from cascade_driver.spectra.correction import correct, largest_borrowed_share, shortcut_error
 from cascade_driver.spectra.observe import observe
@@ -84,7 +84,7 @@ def test_a_run_of_three_species_reports_bands_and_the_error_of_tungsten_only():
     tables = [campaigns.simulate(rng, species=s, n_snapshots=4, common=0.0) for s in ("W", "Ca", "O")]
     table = concatenate(tables)
     model = fit_stored_energy_model(table, n_bootstrap=0)
-    request = CevnsRequest(
+    request = ReactorRequest(
         kind="cevns", target="CaWO4", power_GW=(4.25,), distance_m=(72.0,), energy_eV=(0.0, 140.0), bins=70
     )
     model = dataclasses.replace(with_errors(table, model, analysis=AnalysisSpec()), crystal=("CaWO4",))

@@ -7,7 +7,7 @@ import pytest
 from scipy import constants, integrate
 
 from cascade_driver.errors import InputError
-from cascade_driver.request import CevnsRequest
+from cascade_driver.request import ReactorRequest
 from cascade_driver.sources.cevns import (
     cevns_cross_section_cm2_per_eV,
     cevns_spectrum,
@@ -110,7 +110,7 @@ def test_the_parts_of_a_reactor_add_up_to_the_whole():
 
 def test_members_of_a_reactor_scatter_by_the_errors_of_its_isotopes():
     spectrum = cevns_spectrum(reactor_flux(**AT), target="Ge", energy_edges_eV=[150.0, 200.0, 300.0])
-    request = CevnsRequest(kind="cevns", target="Ge", energy_eV=(150.0, 300.0), bins=2, **AT)
+    request = ReactorRequest(kind="cevns", target="Ge", energy_eV=(150.0, 300.0), bins=2, **AT)
     members = source_members_of(dataclasses.replace(spectrum, source=request), n_members=4000)["Ge"]
     counts = spectrum.counts_per_kg_day["Ge"]
     assert members.mean(axis=0) == pytest.approx(counts, rel=3e-3)
@@ -125,7 +125,7 @@ def test_the_band_of_a_reactor_spans_the_treatments_of_its_low_energies():
     edges = np.array([1.0, 2.0, 5.0, 10.0, 20.0, 50.0])
 
     def made(target, low_energy_flux):
-        request = CevnsRequest(
+        request = ReactorRequest(
             kind="cevns", target=target, low_energy_flux=low_energy_flux, energy_eV=(1.0, 50.0), bins=5, **AT
         )
         spectrum = requested_spectrum(request, energy_edges_eV=edges)
@@ -175,19 +175,25 @@ def test_sun_and_single_energies_are_sources_on_the_command_line(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--source", "mono", "--neutrino-energy-MeV", "5"], "source mono needs neutrino_flux_per_cm2_s"),
-        (["--source", "solar", "--power-GW", "3"], "power_GW belongs to source reactor"),
+        (["--source", "mono", "--neutrino-energy-MeV", "5"], "`--neutrino-flux-cm2-s` is missing"),
+        (["--source", "solar", "--power-GW", "3"], "--power-GW belongs to --source reactor"),
         (["--source", "solar", "--solar-sources", "Be8"], "solar sources Be8: choose among pp"),
         (["--source", "solar", "--solar-sources", "B8", "B8"], "solar source B8 is named 2 times"),
         (["--source", "solar", "--enrich", "Si28=0.5", "Si28=0.2"], "share of Si28 is given twice"),
         (
             ["--power-GW", "3", "--distance-m", "9", "--fission-fractions", "U235=0.5", "U235=1"],
-            "name each isotope once",
+            "--fission-fractions U235 U235: name each once",
         ),
-        ([], "source reactor needs power_GW and distance_m"),
-        (["--solar-sources", "B8", "--power-GW", "3", "--distance-m", "9"], "belongs to source solar"),
+        ([], "`--power-GW` is missing"),
+        (
+            ["--solar-sources", "B8", "--power-GW", "3", "--distance-m", "9"],
+            "--solar-sources belongs to",
+        ),
         (["--power-GW", "3", "--distance-m", "9", "--fission-fractions", "U235=0.5"], "sum to 0.5"),
-        (["--source", "solar", "--u238-captures-per-fission", "0.6"], "belongs to source reactor"),
+        (
+            ["--source", "solar", "--u238-captures-per-fission", "0.6"],
+            "fission belongs to --source reactor",
+        ),
         (
             ["--power-GW", "3", "--distance-m", "9", "--u238-captures-per-fission", "7"],
             "less than or equal to 2; found 7",

@@ -14,7 +14,7 @@ from cascade_driver.cli import main
 from cascade_driver.config import RunInput
 from cascade_driver.errors import InputError
 from cascade_driver.models import load_model
-from cascade_driver.request import CaptureRequest, CevnsRequest, DarkMatterRequest
+from cascade_driver.request import CaptureRequest, DarkMatterRequest, ReactorRequest, SolarRequest
 from cascade_driver.schema import build
 from cascade_driver.sources.requested import is_as_requested, requested_spectrum, source_members_of
 from cascade_driver.spectra.detector import Detector
@@ -230,7 +230,7 @@ requests = st.one_of(
         **binning,
     ),
     st.builds(
-        CevnsRequest,
+        ReactorRequest,
         kind=st.just("cevns"),
         target=targets,
         power_GW=st.tuples(st.floats(0.1, 10.0)),
@@ -241,10 +241,9 @@ requests = st.one_of(
         **binning,
     ),
     st.builds(
-        CevnsRequest,
+        SolarRequest,
         kind=st.just("cevns"),
         target=targets,
-        source=st.just("solar"),
         solar_sources=st.none() | st.just(("B8", "Be7")),
         **binning,
     ),

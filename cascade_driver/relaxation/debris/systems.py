@@ -82,6 +82,7 @@ class DebrisRun:
     search, path
         How minima and paths are found.
     seed : int
+        Root of all random numbers.
     """
 
     run_protocol: str

@@ -48,19 +48,21 @@ class Resonator:
     ----------
     mode_frequency_Hz : float
         Frequency of the mode, omega / 2 pi.
-    thickness_nm, width_nm : float
-        Of the cross-section, e and w.
+    thickness_nm : float
+        Of the cross-section, e.
+    width_nm : float
+        Of the cross-section, w.
     density_kg_m3 : float
-        Mass density rho.
+        Mass density rho; by default of SiN.
     sound_speed_m_s : float
-        Of longitudinal waves, c_l.
+        Of longitudinal waves, c_l; by default of SiN.
     """
 
     mode_frequency_Hz: Positive
     thickness_nm: Positive
     width_nm: Positive
-    density_kg_m3: Positive
-    sound_speed_m_s: Positive
+    density_kg_m3: Positive = 2900.0
+    sound_speed_m_s: Positive = 6000.0
 
 
 @parameters

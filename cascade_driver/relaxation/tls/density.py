@@ -20,6 +20,7 @@ from scipy import special, stats
 
 from cascade_driver.analysis.estimation import FitHealth, Goodness
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.schema import parameters
 
 #: Bins of the counted density: 40 per decade from 1 mK to 1000 K, and one below. A bin is 6 % wide.
 EDGES_K: NDArray[np.float64] = np.concatenate([[0.0], np.geomspace(1e-3, 1e3, 241)])
@@ -47,7 +48,7 @@ class DensityOfStates(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@parameters
 class PowerLawDensity:
     r"""The density that the paper fits to its simulations.
 
@@ -70,9 +71,9 @@ class PowerLawDensity:
         If prefactor or cutoff is not above 0, or the exponent not within (-1, 2).
     """
 
-    prefactor: float
-    exponent: float
-    cutoff_K: float
+    prefactor: float = 0.0135
+    exponent: float = 0.127
+    cutoff_K: float = 100.0
 
     def __post_init__(self) -> None:
         if not (0 < self.prefactor < math.inf and 0 < self.cutoff_K < math.inf):

@@ -90,8 +90,12 @@ class Annealing:
     ----------
     temperatures : int
         Number of rungs.
-    highest_K, lowest_K, quench_K : float
-        First and last rung, and the temperature that stands for zero.
+    highest_K : float
+        First rung.
+    lowest_K : float
+        Last rung.
+    quench_K : float
+        The temperature that stands for zero.
     sweeps : int
         At each rung, and again at the quench.
     measured_K : tuple of float

@@ -49,8 +49,9 @@ class RelaxingSystems:
     Attributes
     ----------
     coupling_K : float
-        :math:`\gamma^2 / (\rho v^2 L_0)`, or :math:`p^2 / (4\pi\epsilon_0 L_0)` for the dielectric constant: what
-        makes n in 1/K dimensionless. The product with n is the tunnelling strength of the standard model.
+        What makes n in 1/K dimensionless. It is :math:`\gamma^2 / (\rho v^2 L_0)`, or
+        :math:`p^2 / (4\pi\epsilon_0 L_0)` for the dielectric constant. The product with n is the tunnelling
+        strength of the standard model.
     frequency_Hz : float
         f of the wave.
     relaxation_per_s_K3 : float
@@ -59,8 +60,8 @@ class RelaxingSystems:
         Take omega = f in Eq. 8 instead of :math:`2 \pi f`, for values of A that were found so.
     """
 
-    coupling_K: Annotated[float, Field(gt=0)]
-    frequency_Hz: Annotated[float, Field(gt=0)]
+    coupling_K: Annotated[float, Field(gt=0)] = 1.0
+    frequency_Hz: Annotated[float, Field(gt=0)] = 90e3
     relaxation_per_s_K3: Annotated[float, Field(gt=0)]
     omega_is_frequency: bool = False
 

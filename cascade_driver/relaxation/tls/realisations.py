@@ -42,11 +42,19 @@ PAPER_REALISATIONS = 10_000
 
 @parameters
 class GlassRun:
-    """What a folder of realisations is of."""
+    """What a folder of realisations is of.
+
+    Attributes
+    ----------
+    glass : Glass
+    annealing : Annealing
+    seed : int
+        Root of all random numbers.
+    """
 
     glass: Glass
     annealing: Annealing
-    seed: int
+    seed: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
