@@ -23,7 +23,9 @@ import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails
+from pydantic_core.core_schema import DataclassSchema, ModelSchema
 
 from cascade_driver.errors import InputError
 from cascade_driver.files import LARGEST_NUMBER, readable, text_of
@@ -103,6 +105,32 @@ def field_descriptions(kind: type) -> dict[str, str]:
             about = " ".join(line.strip() for line in said)
             found |= {name.strip(): about for name in names.partition(" : ")[0].split(",") if about}
     return found
+
+
+def json_schema_of(kind: Any) -> dict[str, Any]:
+    """Return the JSON schema of a type, with what docstrings say of its classes and their fields."""
+    return TypeAdapter(kind).json_schema(schema_generator=_Described)
+
+
+class _Described(GenerateJsonSchema):
+    """Makes JSON schemas that tell the first line of a docstring with its class, and attributes with fields."""
+
+    def dataclass_schema(self, schema: DataclassSchema) -> JsonSchemaValue:
+        """Return the schema of a dataclass."""
+        return _described(super().dataclass_schema(schema), schema["cls"])
+
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        """Return the schema of a model."""
+        return _described(super().model_schema(schema), schema["cls"])
+
+
+def _described(made: JsonSchemaValue, kind: type) -> JsonSchemaValue:
+    about = field_descriptions(kind)
+    made["description"] = inspect.cleandoc(kind.__doc__ or "").partition("\n")[0]
+    for name, content in made["properties"].items():
+        if about.get(name):
+            content.setdefault("description", about[name])
+    return made
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:

@@ -219,6 +219,7 @@ HOUSE: dict[str, Wing] = {
         imports=None,
         rooms=(
             "config",
+            "json_schema",
             "models",
             "foresight",
             "cite",
@@ -242,6 +243,7 @@ HOUSE: dict[str, Wing] = {
             "relaxation",
             "potentials",
             "training",
+            "schemas",
             "parser",
         ),
     ),

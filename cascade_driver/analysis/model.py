@@ -271,7 +271,7 @@ class StoredEnergyModel:
             If the file cannot be written.
         """
         path = Path(path)
-        text = _ModelFile(
+        text = ModelFile(
             schema_version=MODEL_SCHEMA,
             species=dict(self.species),
             status=self.status,
@@ -315,7 +315,7 @@ class StoredEnergyModel:
                 "again or use the version that wrote it"
             )
         try:
-            file = _ModelFile.model_validate_json(json.dumps(content))
+            file = ModelFile.model_validate_json(json.dumps(content))
         except ValidationError as error:
             first = error.errors()[0]
             # Labels of the laws that a species may have stand in no file.
@@ -336,7 +336,7 @@ class StoredEnergyModel:
         )
 
 
-class _ModelFile(BaseModel):
+class ModelFile(BaseModel):
     """Layout of a model file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

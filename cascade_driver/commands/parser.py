@@ -6,7 +6,16 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from cascade_driver.commands import campaigns, capture, comparison, potentials, relaxation, spectra, training
+from cascade_driver.commands import (
+    campaigns,
+    capture,
+    comparison,
+    potentials,
+    relaxation,
+    schemas,
+    spectra,
+    training,
+)
 from cascade_driver.commands.arguments import Parser
 
 
@@ -18,7 +27,7 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show versions and places, and exit")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")
-    for room in (campaigns, comparison, spectra, capture, relaxation, potentials, training):
+    for room in (campaigns, comparison, spectra, capture, relaxation, potentials, training, schemas):
         room.add_to(verbs)
     return parser
 

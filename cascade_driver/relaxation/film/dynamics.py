@@ -25,6 +25,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -125,7 +126,7 @@ class Interface:
     frequency_form: FrequencyForm = FrequencyForm.PRINTED
     beyond_domain: BeyondDomain = BeyondDomain.HOLD
 
-    @field_validator("metal", mode="before")
+    @field_validator("metal", mode="before", json_schema_input_type=FccMetal | Literal["Al", "Cu", "Au"])
     @classmethod
     def _by_name(cls, metal: object) -> object:
         if isinstance(metal, str):
