@@ -160,7 +160,7 @@ def _require_leave(
     """Refuse a plan that takes the place of another campaign, or changes it while somebody is at work on it."""
     stored = directory.path / INPUT_FILE
     contents = [read_toml(file) if file.is_file() else {} for file in (stored, given)]
-    asked, asks = ({k: v for k, v in content.items() if k != "work"} for content in contents)
+    asked, asks = ({k: v for k, v in content.items() if k not in {"work", "engine"}} for content in contents)
     lost = what_is_lost(earlier, later)
     # A driver ends with the table of the plan that is there then; other workers know theirs from the beginning.
     others = directory.drivers() if asked != asks else 0

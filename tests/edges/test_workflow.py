@@ -113,6 +113,7 @@ def test_a_plan_is_not_changed_under_a_driver_at_work(tmp_path, capsys):
         # The same input, and another way to work on it.
         assert plan(tmp_path) == 0
         assert plan(tmp_path, more="[work]\nworkers = 3") == 0
+        assert plan(tmp_path, more='[engine]\nsuffix = "omp"') == 0
         for other in ({"energies": [20, 40, 60]}, {"seed": 2}, {"more": "[analysis]\norder = 2"}):
             capsys.readouterr()
             assert plan(tmp_path, "--replace-plan", **other) == 2
