@@ -22,7 +22,8 @@ from cascade_driver.analysis.published import (
     load_stored_energy_model,
     published_hint,
 )
-from cascade_driver.campaign.rundir import RunDirectory, outside_said
+from cascade_driver.campaign.contents import RunContents, contents_of, outside_said
+from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.config import AnalysisSpec, RunInput, analysis_with, read_input
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.request import DarkMatterRequest
@@ -81,21 +82,23 @@ def fit_run(
     return table, model, model.save(path)
 
 
-def fitted_run(directory: RunDirectory, *, analysis: AnalysisSpec) -> tuple[CascadeTable, StoredEnergyModel]:
+def fitted_run(
+    directory: RunDirectory, *, analysis: AnalysisSpec, contents: RunContents | None = None
+) -> tuple[CascadeTable, StoredEnergyModel]:
     """Return the finished cascades of a run and the model fitted to them, without its errors; nothing is written.
+
+    Where what it holds was read already, it is fitted to that.
 
     Raises
     ------
     FitError
         If the records do not allow a fit.
     """
-    campaign = directory.load()
-    table = directory.table(campaign)
-    if len(table) == 0:
+    now = contents or contents_of(directory)
+    campaign = now.campaign
+    table = now.table(single_kicks=True)
+    if len(table) == 0 and not any(planned.id in now.rows for planned in now.planned):
         raise FitError(f"{directory.path}: no finished cascades; run the campaign first")
-    if any(group.then for group in campaign.groups):
-        single = campaign.single_kicks
-        table = table.select(np.array([name in single for name in table.id], dtype=bool))
     if len(table) == 0:
         raise FitError(
             f"{directory.path}: every finished cascade has later kicks and no single recoil energy: a response "
@@ -115,13 +118,13 @@ def fitted_run(directory: RunDirectory, *, analysis: AnalysisSpec) -> tuple[Casc
             "potential": protocol.potential_name,
             "potential_digest": protocol.potential_digest,
             "protocol_digest": protocol.digest,
-            "cascades": f"{len(table)} of {campaign.size}",
+            "cascades": f"{len(table)} of {len(now.planned)}",
             **_direction_said(analysis),
         },
     )
     return table, dataclasses.replace(
         fitted,
-        notes=(*fitted.notes, *outside_said(directory.outside(campaign))),
+        notes=(*fitted.notes, *outside_said(now.outside)),
         crystal=crystal_formulas(protocol.crystal),
         fallback_species=analysis.fallback_species,
         extrapolate=analysis.extrapolate,

@@ -15,6 +15,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from cascade_driver.analysis.model import StoredEnergyModel
+from cascade_driver.campaign.contents import contents_of
 from cascade_driver.campaign.export import read_structure
 from cascade_driver.campaign.kick_events import KickEvents, kick_events
 from cascade_driver.campaign.listing import ListedCascade, listed, one_finished
@@ -90,7 +91,7 @@ class Run:
         RecordError
             If a record is damaged.
         """
-        return self._directory.table(self._directory.load())
+        return contents_of(self._directory).table()
 
     def record(self, cascade: str | int) -> Record:
         """Return the record of a finished cascade, by its number in the plan, its id, or the beginning of it.

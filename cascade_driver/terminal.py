@@ -18,7 +18,7 @@ from rich.text import Text
 from cascade_driver.analysis.defect_probability import defect_points
 from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.outcomes import usable_cascades
-from cascade_driver.campaign.rundir import outside_said
+from cascade_driver.campaign.contents import outside_said
 from cascade_driver.schema import flattened, plain
 from cascade_driver.simulation.frame import frame_said
 from cascade_driver.simulation.lammps_build import ENVIRONMENT, INSTALLED

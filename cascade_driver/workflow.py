@@ -14,6 +14,7 @@ import numpy as np
 
 from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.campaign.claims import Claims
+from cascade_driver.campaign.contents import RunContents, contents_of
 from cascade_driver.campaign.dask_executor import DaskExecutor
 from cascade_driver.campaign.executors import Executor, Processes, Serial, Work, require_executor
 from cascade_driver.campaign.plan import Campaign, make_campaign, what_is_lost
@@ -373,9 +374,10 @@ def conclude(directory: RunDirectory, *, allow_failures: bool = False) -> Conclu
         analysis = dataclasses.replace(analysis, allow_failures=True)
     files: dict[Path, str] = {}
     model, pairs, problems = None, [], {"model": "", "spectra": ""}
-    table = directory.table(directory.load())
+    contents = contents_of(directory)
+    table = contents.table()
     try:
-        table, model = fitted_run(directory, analysis=analysis)
+        table, model = fitted_run(directory, analysis=analysis, contents=contents)
     except FitError as error:
         problems["model"] = str(error)
     if model is not None:
@@ -387,7 +389,7 @@ def conclude(directory: RunDirectory, *, allow_failures: bool = False) -> Conclu
         files[model.save(directory.path / MODEL_FILE)] = "stored-energy model"
     elif wanted.spectra:
         problems["spectra"] = "there is no model to correct them by"
-    content = _report_content(directory, wanted, table, model, pairs=pairs, problems=problems)
+    content = _report_content(directory, contents, wanted, table, model, pairs=pairs, problems=problems)
     figures = report_figures(content)
     for figure in figures:
         for file in save_figure(figure.figure, directory.path / "figures" / figure.name):
@@ -424,6 +426,7 @@ def _write_pairs(
 
 def _report_content(
     directory: RunDirectory,
+    contents: RunContents,
     wanted: RunInput,
     table: CascadeTable,
     model: StoredEnergyModel | None,
@@ -433,8 +436,8 @@ def _report_content(
 ) -> ReportContent:
     from cascade_driver.report import ReportContent
 
-    status = run_status(directory)
-    campaign = directory.load()
+    status = run_status(directory, contents)
+    campaign = contents.campaign
     protocol = campaign.protocol
     box = read_box(directory.starts(campaign)) if len(table) else None
     border = protocol.follow.border

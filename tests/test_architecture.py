@@ -84,6 +84,7 @@ HOUSE: dict[str, Wing] = {
             "plan",
             "index",
             "rundir",
+            "contents",
             "kick_events",
             "verify",
             "export",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from cascade_driver.campaign.contents import contents_of
 from cascade_driver.campaign.index import number
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError
@@ -78,10 +79,10 @@ def listed(run: RunDirectory) -> list[ListedCascade]:
     InputError
         If this is no run directory.
     """
-    rows, damaged = run.index.read()
+    now = contents_of(run)
     cascades = []
-    for place, planned in enumerate(run.load().cascades(), start=1):
-        row = rows.get(planned.id)
+    for place, planned in enumerate(now.planned, start=1):
+        row = now.rows.get(planned.id)
         cascades.append(
             ListedCascade(
                 number=place,
@@ -90,7 +91,7 @@ def listed(run: RunDirectory) -> list[ListedCascade]:
                 recoil_energy_eV=planned.recoil_energy_eV,
                 direction=planned.direction,
                 snapshot=planned.snapshot,
-                outcome=row.outcome if row else DAMAGED if planned.id in damaged else PLANNED,
+                outcome=row.outcome if row else DAMAGED if planned.id in now.damaged else PLANNED,
                 stored_energy_eV=number(row.stored_energy_eV) if row else math.nan,
             )
         )

@@ -171,11 +171,6 @@ class Campaign:
             return sum(1 for _ in self.cascades())
         return sum(len(g.recoil_energies_eV) * len(g.vectors) * g.snapshots for g in self.groups)
 
-    @property
-    def single_kicks(self) -> frozenset[str]:
-        """Ids of the cascades whose atom is kicked once: a response is a law of those alone."""
-        return frozenset(planned.id for planned in self.cascades() if not planned.then)
-
     @cached_property
     def _joint_weights(self) -> dict[_Aim, dict[tuple[float, float, float], float]]:
         """Weights of the directions of recoils that several groups ask for; what one group asks for has its own.

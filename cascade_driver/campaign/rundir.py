@@ -32,14 +32,14 @@ from pathlib import Path
 import numpy as np
 
 from cascade_driver.campaign.claims import Claims, Heartbeat, is_running
-from cascade_driver.campaign.index import Index, Row, number, row_of
-from cascade_driver.campaign.plan import Campaign, RecoilGroup, solid_angle_shares
+from cascade_driver.campaign.index import Index, Row, row_of
+from cascade_driver.campaign.plan import Campaign, RecoilGroup
 from cascade_driver.errors import CascadeError, InputError, PotentialError, RecordError
 from cascade_driver.files import flush, this_place, write_atomically
 from cascade_driver.schema import build, canonical_json, digest, file_sha256, plain, read_json
 from cascade_driver.simulation.cascade import Result, write_structure
 from cascade_driver.simulation.crystal import CrystalSpec, resolved
-from cascade_driver.simulation.outcome import CascadeTable, Outcome
+from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.record import Record, read_record, write_record
 from cascade_driver.simulation.spec import Protocol
@@ -288,10 +288,6 @@ class RunDirectory:
         except FileNotFoundError:
             return set()
 
-    def outside(self, campaign: Campaign) -> int:
-        """Return how many finished cascades are in no table of a plan: earlier plans asked for them."""
-        return len(self.finished() - {planned.id for planned in campaign.cascades()})
-
     def is_finished(self, cascade: str) -> bool:
         """Return whether a cascade is finished."""
         place = self.cascades / cascade
@@ -491,42 +487,6 @@ class RunDirectory:
             If it is missing or damaged.
         """
         return read_record(self.cascades / cascade)
-
-    def table(self, campaign: Campaign) -> CascadeTable:
-        """Return one row per finished cascade of the plan.
-
-        Raises
-        ------
-        RecordError
-            If a record is damaged.
-        """
-        rows, damaged = self.index.read()
-        planned = list(campaign.cascades())
-        for p in planned:
-            if p.id in damaged:
-                raise RecordError(damaged[p.id])
-        pairs = [(p, rows[p.id]) for p in planned if p.id in rows]
-        return CascadeTable(
-            id=np.array([p.id for p, _ in pairs], dtype=np.str_),
-            species=np.array([p.species for p, _ in pairs], dtype=np.str_),
-            recoil_energy_eV=np.array([p.recoil_energy_eV for p, _ in pairs], dtype=np.float64),
-            direction=np.array([p.direction for p, _ in pairs], dtype=np.float64).reshape(-1, 3),
-            direction_weight=solid_angle_shares([p for p, _ in pairs]),
-            snapshot=np.array([p.snapshot for p, _ in pairs], dtype=np.int64),
-            outcome=np.array([r.outcome for _, r in pairs], dtype=np.str_),
-            stored_energy_eV=np.array([number(r.stored_energy_eV) for _, r in pairs], dtype=np.float64),
-            potential_status=campaign.potential_status,
-        )
-
-
-def outside_said(number: int) -> tuple[str, ...]:
-    """Return a note about finished cascades that the plan does not ask for, if there are any."""
-    if not number:
-        return ()
-    return (
-        f"{number} finished cascades of earlier plans are kept and not counted: the present plan does not ask for "
-        "them",
-    )
 
 
 def expected_checksum(starts: Path, index: int) -> Path:

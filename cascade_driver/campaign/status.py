@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cascade_driver.campaign.claims import Claims
+from cascade_driver.campaign.contents import RunContents, contents_of
 from cascade_driver.campaign.index import Row, number
 from cascade_driver.campaign.plan import PlannedCascade, solid_angle_shares
 from cascade_driver.campaign.rundir import RunDirectory
@@ -128,21 +129,21 @@ def _without_nan(value: Any) -> Any:
     return value
 
 
-def run_status(run: RunDirectory) -> RunStatus:
-    """Return how far a run is.
+def run_status(run: RunDirectory, contents: RunContents | None = None) -> RunStatus:
+    """Return how far a run is; by what it holds, where that was read already.
 
     Raises
     ------
     InputError
         If this is no run directory.
     """
-    campaign = run.load()
-    known, wrong = run.index.read()
+    now = contents or contents_of(run)
+    campaign, known, wrong = now.campaign, now.rows, now.damaged
     rows: dict[_Recoil, list[tuple[PlannedCascade, Row]]] = defaultdict(list)
     planned: dict[_Recoil, int] = defaultdict(int)
     directions: dict[_Recoil, set[tuple[float, float, float]]] = defaultdict(set)
     damaged: dict[str, str] = {}
-    for cascade in campaign.cascades():
+    for cascade in now.planned:
         key = (cascade.species, cascade.recoil_energy_eV)
         planned[key] += 1
         directions[key].add(cascade.direction)
@@ -171,7 +172,7 @@ def run_status(run: RunDirectory) -> RunStatus:
         kept_bytes=sum(row.kept_bytes for row in found),
         cascades_per_hour=rate,
         hours_left=left,
-        other=len(known) + len(wrong) - n - len(damaged),
+        other=now.outside,
         superseded=run.superseded(),
     )
 

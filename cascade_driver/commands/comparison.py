@@ -29,6 +29,7 @@ def _options(verb: argparse.ArgumentParser) -> None:
 
 def _compare(chosen: argparse.Namespace) -> int:
     from cascade_driver.analysis.comparison import compare
+    from cascade_driver.campaign.contents import contents_of
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.config import AnalysisSpec
     from cascade_driver.errors import InputError
@@ -37,7 +38,7 @@ def _compare(chosen: argparse.Namespace) -> int:
     if len(chosen.runs) < 2:
         raise InputError(f"one run ({chosen.runs[0]}) cannot be compared; name two or more")
     runs = [RunDirectory(path.resolve()) for path in chosen.runs]
-    tables = [run.table(run.load()) for run in runs]
+    tables = [contents_of(run).table() for run in runs]
     console = make_console()
     for path, table in zip(chosen.runs[1:], tables[1:], strict=True):
         found = compare(tables[0], table, allow_failures=built(chosen, AnalysisSpec).allow_failures)

@@ -467,7 +467,7 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
             workers=chosen.workers,
             observe=observe,
         )
-    storing, usable = cascades_with_debris(run, campaign)
+    storing, usable = cascades_with_debris(run)
     debris, means = write_summary(
         chosen.out,
         solid=solid,

@@ -25,6 +25,7 @@ import time
 import pytest
 from fake_engine import SlowEngine, a_campaign, a_run, work_of
 
+from cascade_driver.campaign.contents import contents_of
 from cascade_driver.campaign.executors import Processes, Serial
 from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
@@ -73,7 +74,7 @@ def test_large_campaigns_start_report_and_resume_in_seconds(tmp_path, capsys, si
     finish(run, campaign)
     seconds["status, no index"] = timed(lambda: run_status(run))
     seconds["status"] = timed(lambda: json.dumps(run_status(run).as_json()))
-    seconds["table"] = timed(lambda: run.table(campaign))
+    seconds["table"] = timed(lambda: contents_of(run).table())
     victim = sorted(run.finished())[0]
     shutil.rmtree(run.cascades / victim)
 

@@ -10,6 +10,7 @@ from fake_engine import POTENTIAL, a_campaign, a_run, physics, work_of
 
 from cascade_driver.campaign import rundir as module
 from cascade_driver.campaign.claims import Claims, this_place
+from cascade_driver.campaign.contents import contents_of
 from cascade_driver.campaign.executors import Serial
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
@@ -64,7 +65,7 @@ def test_records_hash_to_their_folder(run):
 
 
 def test_table_has_a_row_per_finished_cascade_in_the_order_of_the_plan(run):
-    table = run.table(run.load())
+    table = contents_of(run).table()
     assert table.id.tolist() == [c.id for c in run.load().cascades()]
     for name, stored in zip(table.id, table.stored_energy_eV, strict=True):
         assert run.record(name).stored_energy_eV == stored
@@ -138,11 +139,11 @@ def test_a_damaged_record_is_named_and_set_aside(run, damage):
     else:
         file.write_bytes((run.cascades / sorted(run.finished())[1] / "record.json").read_bytes())
     with pytest.raises(RecordError, match=name):
-        run.table(run.load())
+        contents_of(run).table()
     assert list(run.set_damaged_aside()) == [name]
     assert name not in run.finished()
     assert [p.name.split("-")[0] for p in (run.path / "damaged").iterdir()] == [name]
-    assert len(run.table(run.load())) == 3
+    assert len(contents_of(run).table()) == 3
 
 
 def test_the_index_can_be_removed_at_any_moment(run):

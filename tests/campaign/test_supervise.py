@@ -25,6 +25,7 @@ from fake_engine import a_campaign, a_run, physics_of, work_of
 from cascade_driver.analysis.outcomes import effective_number
 from cascade_driver.campaign import supervise
 from cascade_driver.campaign.claims import Claims, _owner_text
+from cascade_driver.campaign.contents import contents_of
 from cascade_driver.campaign.executors import Processes, Serial
 from cascade_driver.campaign.plan import Campaign, RecoilsSpec, make_campaign
 from cascade_driver.campaign.rundir import RunDirectory
@@ -641,14 +642,14 @@ def test_a_campaign_that_gets_more_directions_keeps_all_that_it_has(tmp_path):
     run.save(extended(run, 16))
     (half,) = run_status(run).energies
     assert (half.finished, half.planned, half.directions_finished, half.directions_planned) == (16, 32, 8, 16)
-    table = run.table(run.load())
+    table = contents_of(run).table()
     assert len(table) == 16
     assert half.effective == pytest.approx(effective_number(table.direction_weight))
-    assert run.outside(run.load()) == 0
+    assert contents_of(run).outside == 0
     # One snapshot of the new directions: the old ones, with two, count no more for it.
     once = extended(run, 16, snapshots=1)
     Serial().work(work_of(run, once), silent)
-    table = run.table(run.load())
+    table = contents_of(run).table()
     assert len(table) == 24
     assert table.direction_weight.sum() == pytest.approx(1)
     assert run_status(run).energies[0].effective == pytest.approx(effective_number(table.direction_weight))
@@ -670,7 +671,7 @@ def test_cascades_that_the_plan_does_not_ask_for_are_counted_and_said(tmp_path, 
     run = a_run(tmp_path, a_campaign(energies=energies, directions=3))
     Serial().work(work_of(run, engine=Threshold), silent)
     run.save(a_campaign(energies=energies[1:], directions=3))
-    assert run_status(run).other == run.outside(run.load()) == 6
+    assert run_status(run).other == contents_of(run).outside == 6
     said = "6 finished cascades of earlier plans are kept and not counted"
     assert main(["status", str(tmp_path)]) == 0
     assert said in " ".join(capsys.readouterr().out.split())

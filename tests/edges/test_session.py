@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import hist
@@ -11,6 +12,9 @@ import pytest
 from matplotlib.figure import Figure
 
 import cascade_driver as cd
+from cascade_driver.campaign.index import Index
+from cascade_driver.campaign.plan import Campaign
+from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
 
 TINY = """
@@ -157,6 +161,23 @@ def test_a_campaign_is_read_in_python(campaign):
     assert "4 of 4 cascades finished" in repr(campaign)
     with pytest.raises(cd.FitError):
         campaign.fit()  # 12 eV leave nothing
+
+
+def test_a_conclusion_works_out_the_plan_and_reads_the_index_once(campaign, monkeypatch):
+    # Each costs seconds where there are 1e5 cascades.
+    calls = Counter()
+
+    def counted(name, plain):
+        def call(*given, **more):
+            calls[name] += 1
+            return plain(*given, **more)
+
+        return call
+
+    for kind, name in ((RunDirectory, "load"), (Campaign, "cascades"), (Index, "read")):
+        monkeypatch.setattr(kind, name, counted(name, getattr(kind, name)))
+    assert campaign.report().is_file()
+    assert calls == {"load": 1, "cascades": 1, "read": 1}
 
 
 def test_a_plan_runs_nothing_until_it_is_run(tmp_path):

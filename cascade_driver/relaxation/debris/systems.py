@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_driver.campaign.contents import contents_of
 from cascade_driver.campaign.export import read_structure
-from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError, RecordError
 from cascade_driver.files import readable, whole_file, write_atomically
@@ -280,9 +280,9 @@ def _read_state(path: Path) -> tuple[Found, list[dict[str, Any]]]:
 # -- all of them --------------------------------------------------------------------------------------------
 
 
-def cascades_with_debris(run: RunDirectory, campaign: Campaign) -> tuple[list[str], int]:
+def cascades_with_debris(run: RunDirectory) -> tuple[list[str], int]:
     """Return the ids of usable cascades that store energy, as planned, and the number of usable ones."""
-    table = run.table(campaign)
+    table = contents_of(run).table()
     usable = table.is_usable
     storing = usable & (np.nan_to_num(table.stored_energy_eV, nan=0.0) > STORED_ENERGY_FLOOR_eV)
     return [str(one) for one in table.id[storing]], int(usable.sum())
@@ -309,7 +309,7 @@ def search_run(
         If something is damaged, or the potential of the run is another than its plan names.
     """
     campaign = run.load()
-    ids, usable = cascades_with_debris(run, campaign)
+    ids, usable = cascades_with_debris(run)
     if not ids:
         raise InputError(
             f"{run.path}: none of {usable} usable cascades stored energy; there is no debris to search: "
