@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cascade_driver.errors import InputError
+from cascade_driver.request import MonoenergeticRequest, ReactorRequest, SolarRequest
 from cascade_driver.spectrum import read_spectrum
 
 WANTED = ([0.0, 10.0, 20.0], [1.5, 0.25])
@@ -86,3 +87,29 @@ def test_a_line_of_another_version_leaves_the_numbers_with_a_note(tmp_path):
         assert spectrum.source is None
         assert spectrum.rate_per_kg_day_keV["W"].tolist() == WANTED[1]
         assert any("taken as a file of another program" in note for note in spectrum.notes)
+
+
+#: Neutrinos as the version wrote them that kept all their sources in one type (commit b07566d).
+EARLIER = {
+    "solar": '"power_GW":[],"distance_m":[],"solar_sources":["B8"]',
+    "mono": '"power_GW":[],"distance_m":[],"neutrino_energy_MeV":5.0,"neutrino_flux_per_cm2_s":10000000000.0',
+    "reactor": '"power_GW":[4.0],"distance_m":[70.0],"fission_fractions":{"Pu239":0.4,"U235":0.6}',
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"), [("solar", SolarRequest), ("mono", MonoenergeticRequest), ("reactor", ReactorRequest)]
+)
+def test_a_line_about_neutrinos_of_an_earlier_version_is_read(tmp_path, source, kind):
+    line = (
+        '{"source":{"bins":2,"energy_eV":[10.0,100.0],"kind":"cevns","logarithmic":false,'
+        f'"low_energy_flux":"kopeikin","magnetic_moment_bohr":0.0,"source":"{source}","target":"Ge",'
+        f"{EARLIER[source]}}}}}"
+    )
+    (tmp_path / "s.csv").write_text(f"# made by: {line}\nenergy_eV,rate_Ge\n32.5,1.5\n77.5,0.25\n")
+    spectrum = read_spectrum(tmp_path / "s.csv")
+    assert isinstance(spectrum.source, kind)
+    assert spectrum.source.edges_eV.tolist() == [10.0, 55.0, 100.0]
+    # a control: what no version has written is not overheard
+    (tmp_path / "t.csv").write_text((tmp_path / "s.csv").read_text().replace('"bins":2', '"bins":2,"date":1'))
+    assert read_spectrum(tmp_path / "t.csv").source is None
