@@ -19,6 +19,7 @@ from cascade_driver.commands.arguments import (
     positive,
     potential_of,
 )
+from cascade_driver.commands.options import add_options, built, given
 from cascade_driver.errors import InputError
 from cascade_driver.files import readable
 
@@ -74,19 +75,24 @@ def _add_propose(kinds: Verbs) -> None:
     pairs.add_argument("--pair", nargs=2, action="append", required=True, metavar=("X", "Y"))
     pairs.add_argument("--at-A", type=float, nargs="+", required=True, dest="at_A", metavar="R")
     _add_crystal(pairs)
-    frenkel = add_verb(sources, "frenkel", _propose_frenkel, "All close Frenkel pairs of a grid search, relaxed.")
+    about = "All close Frenkel pairs of a grid search, relaxed."
+    add_verb(sources, "frenkel", _propose_frenkel, about, _options_frenkel)
+    about = "Small cascades of a potential, and their ends."
+    add_verb(sources, "cascades", _propose_cascades, about, _options_cascades)
+
+
+def _options_frenkel(frenkel: argparse.ArgumentParser) -> None:
+    from cascade_driver.training.propose import FrenkelSearch
+
     frenkel.add_argument("--species", nargs="+", required=True, metavar="X")
-    frenkel.add_argument("--grid-A", type=float, default=0.7, dest="grid_A", metavar="D")
-    frenkel.add_argument("--clearance-A", type=float, default=1.8, dest="clearance_A", metavar="D")
-    frenkel.add_argument("--reach-A", type=float, default=5.5, dest="reach_A", metavar="D")
-    excerpts = "of each relaxation, beside its end (default: 3)"
-    frenkel.add_argument("--frames", type=int, default=3, dest="excerpts", metavar="N", help=excerpts)
+    add_options(frenkel, FrenkelSearch, without=["species"], names={"excerpts": "--frames"})
     _add_crystal(frenkel, moves=True)
-    cascades = add_verb(sources, "cascades", _propose_cascades, "Small cascades of a potential, and their ends.")
-    cascades.add_argument("--species", nargs="+", required=True, metavar="X")
-    cascades.add_argument("--energy-eV", type=float, nargs="+", default=[20.0, 40.0, 60.0], dest="energies_eV")
-    cascades.add_argument("--count", type=positive, default=12, metavar="N")
-    cascades.add_argument("--frames", type=int, default=3, metavar="N", help="of each flight")
+
+
+def _options_cascades(cascades: argparse.ArgumentParser) -> None:
+    from cascade_driver.training.propose import SmallCascades
+
+    add_options(cascades, SmallCascades, without=["seed"], names={"energies_eV": "--energy-eV"})
     _add_crystal(cascades)
     cascades.add_argument("--potential", required=True, metavar="P", help="shipped, or a folder")
     cascades.add_argument(
@@ -244,16 +250,14 @@ def _propose_pairs(chosen: argparse.Namespace) -> int:
 
 
 def _propose_frenkel(chosen: argparse.Namespace) -> int:
-    from cascade_driver.schema import build
     from cascade_driver.terminal import make_console
     from cascade_driver.training.propose import FrenkelSearch, frenkel_pairs
 
     console, box, make_calculator = make_console(), _cell(chosen), _calculator(chosen)
-    content = {name: getattr(chosen, name) for name in ("grid_A", "clearance_A", "reach_A", "excerpts")}
 
     def found() -> Iterable[Atoms]:
         for species in chosen.species:
-            search = build(FrenkelSearch, {"species": species} | content, origin="arguments")
+            search = built(chosen, FrenkelSearch, species=species)
             with console.status("searching") as status:
                 for pair in frenkel_pairs(box, search, make_calculator, observe=status.update):
                     mark = "" if pair.converged else ", not converged"
@@ -264,14 +268,12 @@ def _propose_frenkel(chosen: argparse.Namespace) -> int:
 
 
 def _propose_cascades(chosen: argparse.Namespace) -> int:
-    from cascade_driver.schema import build
     from cascade_driver.simulation.crystal import orthogonal_cell
     from cascade_driver.simulation.lammps_engine import LammpsEngine
     from cascade_driver.training.propose import SmallCascades, cascade_structures
 
     potential = potential_of(chosen.potential)
-    content = {name: getattr(chosen, name) for name in ("species", "energies_eV", "count", "frames", "seed")}
-    wanted = build(SmallCascades, content, origin="arguments")
+    wanted = built(chosen, SmallCascades, seed=chosen.seed)
     box = orthogonal_cell(_cell(chosen))
 
     def found() -> Iterable[Atoms]:
@@ -398,12 +400,14 @@ def _collect(chosen: argparse.Namespace) -> int:
 
 
 def _add_import(kinds: Verbs) -> None:
-    verb = add_verb(
-        kinds,
-        "import",
-        _import,
-        "Read the labels of other programs: VASP, CP2K, FitSNAP, extended XYZ, what ASE reads.",
-    )
+    about = "Read the labels of other programs: VASP, CP2K, FitSNAP, extended XYZ, what ASE reads."
+    add_verb(kinds, "import", _import, about, _options_import)
+
+
+def _options_import(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.training.extended_xyz import FrameUnits
+    from cascade_driver.training.importing import ImportRules
+
     verb.add_argument("files", type=Path, nargs="+", metavar="FILE")
     verb.add_argument(
         "--key",
@@ -421,25 +425,15 @@ def _add_import(kinds: Verbs) -> None:
         metavar="WHAT=UNIT",
         help="of energy, forces, stress or virial in extended XYZ, e.g. stress=GPa (default: as the file says)",
     )
-    verb.add_argument(
-        "--compression-positive", action="store_true", help="stresses of extended XYZ have the sign of LAMMPS"
-    )
+    add_options(verb, FrameUnits, only=["compression_positive"])
     verb.add_argument("--groups", nargs="+", metavar="G", help="keep only these")
-    verb.add_argument("--group", default="", metavar="G", help="put all frames in this one, such as `perfect`")
-    verb.add_argument(
-        "--trajectory",
-        default="",
-        metavar="T",
-        help="put all frames in this one; `each`: they are independent (default: one of each file)",
-    )
+    add_options(verb, ImportRules, only=["group", "trajectory", "settings", "origin"])
     verb.add_argument(
         "--energy",
         choices=("free", "unsmeared"),
         default="free",
         help="with smearing: the one that forces derive from, or extrapolated (default: free)",
     )
-    verb.add_argument("--settings", default="", metavar="TEXT", help="who labelled them, with what")
-    verb.add_argument("--origin", default="", metavar="TEXT", help="default: the name of the file")
     verb.add_argument("--out", type=new_file, required=True, metavar="FRAMES.extxyz.gz")
 
 
@@ -455,17 +449,11 @@ def _import(chosen: argparse.Namespace) -> int:
     from cascade_driver.training.frames import without_copies, write_frames
     from cascade_driver.training.importing import ImportRules, doubts, import_frames
 
-    rules = ImportRules(
+    rules = built(
+        chosen,
+        ImportRules,
         keys=build(FrameKeys, dict(chosen.key), origin="--key"),
-        units=build(
-            FrameUnits,
-            dict(chosen.unit) | {"compression_positive": chosen.compression_positive},
-            origin="--unit",
-        ),
-        group=chosen.group,
-        trajectory=chosen.trajectory,
-        origin=chosen.origin,
-        settings=chosen.settings,
+        units=build(FrameUnits, dict(chosen.unit) | given(chosen, FrameUnits), origin="--unit"),
         smeared=chosen.energy == "free",
     )
     found = [import_frames(path, rules) for path in chosen.files]
@@ -649,9 +637,13 @@ def _validate(chosen: argparse.Namespace) -> int:
 
 
 def _add_replay(kinds: Verbs) -> None:
-    verb = add_verb(
-        kinds, "replay", _replay, "Follow a cascade of a run by first principles, or another potential."
-    )
+    about = "Follow a cascade of a run by first principles, or another potential."
+    add_verb(kinds, "replay", _replay, about, _options_replay)
+
+
+def _options_replay(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.training.replay import ReplaySettings
+
     verb.add_argument("run", type=Path, metavar="RUN")
     verb.add_argument("id", metavar="ID", help="of a finished cascade, or its first digits")
     how = verb.add_mutually_exclusive_group(required=True)
@@ -659,8 +651,7 @@ def _add_replay(kinds: Verbs) -> None:
     how.add_argument("--potential", metavar="P", help="shipped, or a folder")
     _add_allow_calculator(verb)
     verb.add_argument("--until-fs", type=float, default=200.0, dest="until_fs", metavar="T", help="default: 200")
-    verb.add_argument("--max-displacement-A", type=float, default=0.1, dest="max_displacement_A", metavar="D")
-    verb.add_argument("--max-timestep-fs", type=float, default=1.5, dest="max_timestep_fs", metavar="DT")
+    add_options(verb, ReplaySettings, without=["cascade", "calculator"])
     verb.add_argument("--stop-after", type=float, default=float("inf"), metavar="SECONDS", help="and go on later")
     verb.add_argument("--out", type=new_folder, required=True, metavar="DIR", help="goes on where it stopped")
 
@@ -687,12 +678,7 @@ def _replay(chosen: argparse.Namespace) -> int:
         settings = read_label_settings(chosen.settings)
         require_allowed(settings, chosen.allow_calculator)
         who, opens = settings_words(settings), partial(flight_calculator, settings)
-    wanted = ReplaySettings(
-        cascade=cascade,
-        calculator=who,
-        max_displacement_A=chosen.max_displacement_A,
-        max_timestep_fs=chosen.max_timestep_fs,
-    )
+    wanted = built(chosen, ReplaySettings, cascade=cascade, calculator=who)
     replay(
         run,
         wanted,

@@ -48,11 +48,15 @@ class ImportRules:
     keys : FrameKeys
     units : FrameUnits
         Both of extended XYZ alone: other formats know theirs.
-    group, trajectory : str
-        Of all frames, before what the file says; the trajectory `each` makes every frame one of its own. By
-        default the frames of a file that names none are one trajectory.
-    origin, settings : str
-        Of frames that do not name theirs.
+    group : str
+        Of all frames, such as `perfect`, before what the file says.
+    trajectory : str
+        Of all frames, before what the file says; `each` makes every frame one of its own. By default the frames of
+        a file that names none are one trajectory.
+    origin : str
+        Of frames that do not name theirs; by default the name of the file.
+    settings : str
+        Who labelled frames that do not tell it, with what.
     smeared : bool
         Take the free energy, whose derivatives the forces are; else the one extrapolated to no smearing.
     """
