@@ -48,7 +48,7 @@ _UNIT_NOTE = "rates are bin averages per kg of target, day and keV"
 _ENERGY_KIND, _MADE_BY, _NOTE = "energy", "made by", "note"
 
 #: Names of a column of bin centres, in place of those of the two edges, and units of energy.
-_CENTRES = ("energy", "energy_center", "energy_centre", "center", "centre", "e")
+_CENTRES = ("energy", "energy_center", "energy_centre", "center", "centre", "e", "E")
 _UNITS_eV = {"eV": 1.0, "keV": EV_PER_KEV}
 
 #: Bin centres are printed with few digits: steps between them that differ by this share are equal.

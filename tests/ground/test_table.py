@@ -24,6 +24,7 @@ def numpy_header(path, **changes):
         pytest.param("energy_low_eV energy_high_eV  rate_W\n 0 10   1.5\n10 20 0.25\n", id="blanks"),
         pytest.param("energy_low_keV,energy_high_keV,rate_W\n0,0.01,1.5\n0.01,0.02,0.25\n", id="keV"),
         pytest.param("energy_eV,rate_W\n5,1.5\n15,0.25\n", id="centres"),
+        pytest.param("E_keV,rate_W\n0.005,1.5\n0.015,0.25\n", id="a physicist's E"),
         pytest.param("rate_W energy_keV\n1,5 0,005\n0,25 0,015\n", id="centres in keV, decimal commas"),
         pytest.param("# made on Monday\n# energy_eV rate_W\n5 1.5\n15 0.25\n", id="names in a comment"),
     ],
