@@ -20,6 +20,7 @@ from cascade_driver.simulation.protocols import with_protocol
 from cascade_driver.simulation.spec import FollowSpec, QuenchSpec, ThermalSpec
 from cascade_driver.simulation.trajectory import TrajectorySpec
 from cascade_driver.spectra.detector import Detector
+from cascade_driver.text import closest
 
 
 @parameters
@@ -256,5 +257,8 @@ def find_input(given: Path | str) -> Path:
     shipped = data_folder("inputs")
     if given.suffix == ".toml" and (shipped / given.name).is_file() and given.parent.name in {"", "inputs"}:
         return shipped / given.name
-    names = ", ".join(sorted(p.name for p in shipped.glob("*.toml")))
-    raise InputError(f"{given}: no such input file; shipped with the package are {names}")
+    names = sorted(p.stem for p in shipped.glob("*.toml"))
+    close = closest(given.stem, names)
+    hint = f"; did you mean {close}.toml?" if close else ""
+    ships = ", ".join(f"{name}.toml" for name in names)
+    raise InputError(f"{given}: no such input file; shipped with the package are {ships}{hint}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from cascade_driver.errors import InputError
 from cascade_driver.files import LARGEST_NUMBER
-from cascade_driver.text import acting_characters
+from cascade_driver.text import acting_characters, closest
 
 if TYPE_CHECKING:
     from cascade_driver.simulation.potential import Potential
@@ -53,13 +53,30 @@ class Parser(argparse.ArgumentParser):
         self.add_later: Callable[[argparse.ArgumentParser], None] | None = None
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, and refuse to write over a file that is read; of a verb this is when its options are made."""
+        """Parse, and refuse what is unknown and to write over a file that is read.
+
+        Of a verb this is when its options are made.
+        """
         later, self.add_later = self.add_later, None
         if later is not None:
             later(self)
         chosen, rest = super().parse_known_args(args, namespace)
+        if rest:  # here, where the verb is known, and not by the parser above it
+            self._refuse(rest)
         self._keep_what_is_read(vars(chosen))
         return chosen, rest
+
+    def _refuse(self, unknown: Sequence[str]) -> NoReturn:
+        close = closest(unknown[0].partition("=")[0], self._option_string_actions)
+        self.error(f"unrecognized arguments: {' '.join(unknown)}" + (f"; did you mean {close}?" if close else ""))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Name the choice that was meant: of twenty verbs nobody looks for it in a list."""
+        if action.choices is not None and value not in action.choices:
+            close = closest(str(value), map(str, action.choices))
+            if close is not None:
+                raise argparse.ArgumentError(action, f"invalid choice: {value!r}; did you mean {close}?")
+        super()._check_value(action, value)
 
     def _keep_what_is_read(self, chosen: Mapping[str, Any]) -> None:
         written = [action for action in self._actions if action.type is new_file]

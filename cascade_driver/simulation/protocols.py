@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import Field
 
 from cascade_driver.errors import InputError
 from cascade_driver.schema import build, parameters, read_toml
+from cascade_driver.text import closest
 
 #: Keys of `[crystal]` that say how large the box is: any of an input takes the place of all of a protocol.
 _SIZE = ("minimum_atoms", "repeats")
@@ -61,8 +61,8 @@ def named_protocol(name: object, *, origin: str) -> NamedProtocol:
     known = named_protocols()
     if isinstance(name, str) and name in known:
         return known[name]
-    close = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean `{close[0]}`?" if close else f"known are {', '.join(known)}"
+    close = closest(str(name), known)
+    hint = f"did you mean `{close}`?" if close else f"known are {', '.join(known)}"
     raise InputError(f"{origin}: `protocol`: no protocol has the name {name!r}; {hint}")
 
 

@@ -186,6 +186,26 @@ def test_a_missing_input_names_those_that_ship(capsys, tmp_path):
     assert "quickstart.toml" in line
 
 
+@pytest.mark.parametrize(
+    ("mistyped", "meant"),
+    [
+        (["corect", "RUN"], "did you mean correct?"),
+        (["spectrum", "dmm"], "did you mean dm?"),
+        (["run", "quikstart.toml"], "did you mean quickstart.toml?"),
+        (["ls", "RUN", "--srot", "stored"], "did you mean --sort?; see `cascade ls --help`"),
+        (["ls", "RUN", "--srot=stored"], "did you mean --sort?; see `cascade ls --help`"),
+    ],
+)
+def test_a_mistyped_word_names_the_one_that_was_meant(capsys, mistyped, meant):
+    assert meant in complaint(capsys, *mistyped)
+
+
+def test_a_word_that_is_like_none_gets_the_list(capsys):
+    line = complaint(capsys, "xyzzy")
+    assert "did you mean" not in line
+    assert "'correct'" in line
+
+
 def test_a_folder_is_no_input(capsys, tmp_path):
     assert "no such input file" in complaint(capsys, "run", tmp_path)
 
