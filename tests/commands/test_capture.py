@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cascade_driver import sources
 from cascade_driver.analysis.published import cawo4_published
 from cascade_driver.cli import main
 from cascade_driver.config import find_input, read_input
 from cascade_driver.plot import calibration_figure, spectra_figure
 from cascade_driver.request import CaptureRequest, request_title
-from cascade_driver.sources import capture_table as table_module
 from cascade_driver.spectra.observe import observe
 from cascade_driver.spectrum import read_spectrum
 
@@ -120,7 +120,7 @@ def test_crystals_of_detectors_have_lines(target: str) -> None:
 
 def test_another_table_is_made_and_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = tmp_path / "own"
-    shutil.copytree(Path(table_module.__file__).parent, own, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    shutil.copytree(Path(sources.__file__).parent, own, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     lines = (own / "capture_lines.csv").read_text()
     (own / "capture_lines.csv").write_text(
         lines.replace("W182,6190.78,0.03,0,0.08204", "W182,6190.78,0.03,0,0.1641")
@@ -145,7 +145,7 @@ def test_another_table_is_made_and_used(tmp_path: Path, capsys: pytest.CaptureFi
         (["capture", "lines", "W", "--first", "0"], "'0' is not a whole number of at least 1"),
         (
             [*CAPTURE, *ONE_BIN, "--unresolved", "left_out", "--continuum-temperature-MeV", "0.5"],
-            "are left out, and have a continuum_temperature_MeV; remove one",
+            "are left out, and have a --continuum-temperature-MeV; remove one",
         ),
         ([*CAPTURE, "--bins", "2", "--out", "x.csv", "--mass-g", "-1"], "--mass-g is -1"),
         ([*CAPTURE, "--bins", "2", "--out", "x.csv", "--model", "nothing.json"], "nothing.json: no such model"),
@@ -153,7 +153,7 @@ def test_another_table_is_made_and_used(tmp_path: Path, capsys: pytest.CaptureFi
         (["correct", "one.csv", "--out", "x.csv"], "1 files or names given (one.csv), expected"),
         (["correct", "cawo4-publised", "s.csv", "--out", "x.csv"], "did you mean cawo4-published?"),
         (["correct", "m.json", "s.csv", "--sigma-81-eV", "2", "--out", "x.csv"], "assumptions are for cawo4"),
-        (["correct", "cawo4-published", "s.csv", "--width-eV", "0", "--out", "x.csv"], "width_eV of cawo4"),
+        (["correct", "cawo4-published", "s.csv", "--width-eV", "0", "--out", "x.csv"], "--width-eV of cawo4"),
         (
             ["spectrum", "recoils", "none.csv", "--counts-per-kg-day", "1", *CAPTURE[6:], *ONE_BIN],
             "none.csv: no such file",
