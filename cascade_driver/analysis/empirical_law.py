@@ -106,6 +106,10 @@ class EmpiricalDistribution:
             moved = scale / mean[k]
             yield number, hats[k], stored * moved, np.maximum(self.bandwidth_eV[k] * moved, 1e-9)
 
+    def location_at(self, recoil_energy_eV: ArrayLike) -> Array:
+        """Return M, the mean location of the kernels, in eV at recoil energies of any shape."""
+        return self._scale(np.asarray(recoil_energy_eV, dtype=np.float64))
+
     def widths_at(self, recoil_energy_eV: ArrayLike) -> tuple[Array, Array]:
         """Return the widths in eV of the kernels, left and right, at recoil energies of any shape."""
         energy = np.asarray(recoil_energy_eV, dtype=np.float64)

@@ -22,6 +22,9 @@ MOST_PIECES = 64
 #: Of widths that a law of stored energies (eV) can have; a polynomial carried too far has any.
 WIDTHS_eV = (1e-9, 1e6)
 
+#: Nor does a location (eV) lie further from zero: beside it bins are lost in rounding (from 1e16 on).
+FARTHEST_LOCATION_eV = 1e12
+
 #: Recoil energies worked on at a time: bounds the memory at a few times this many times the observed bins.
 NODES_AT_A_TIME = 512
 
@@ -127,14 +130,19 @@ def _cut(
     width = probability.width_eV
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
         left, right = stored.widths_at(cuts)
+        location = stored.location_at(cuts)
     sharpest, widest = np.minimum(left, right), np.maximum(left, right)
-    unfit = ~((sharpest >= WIDTHS_eV[0]) & (widest <= WIDTHS_eV[1]))  # nan included
-    if unfit.any():
-        at = int(np.argmax(unfit))
-        raise InputError(
-            f"the law of the stored energies has a width of {left[at]:g} eV at {cuts[at]:g} eV of recoil: it "
-            "cannot be carried so far; end the spectrum nearer to the simulated energies, or mend the model"
-        )
+    # nan included
+    for name, value, fit in (
+        ("width", left, (sharpest >= WIDTHS_eV[0]) & (widest <= WIDTHS_eV[1])),
+        ("location", location, np.abs(location) <= FARTHEST_LOCATION_eV),
+    ):
+        if not fit.all():
+            at = int(np.argmin(fit))
+            raise InputError(
+                f"the law of the stored energies has a {name} of {value[at]:g} eV at {cuts[at]:g} eV of recoil: "
+                "it cannot be carried so far; end the spectrum nearer to the simulated energies, or mend the model"
+            )
     sharpest = np.minimum(sharpest[1:], sharpest[:-1])
     if width > 0:
         near = (cuts[1:] > probability.half_energy_eV - 40 * width) & (

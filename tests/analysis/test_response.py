@@ -310,3 +310,13 @@ def test_a_law_that_is_carried_too_far_is_refused_with_its_energy():
     assert near.matrix.sum(axis=0) == pytest.approx([1, 1])
     with pytest.raises(InputError, match=r"width of .* eV at 2000 eV of recoil"):
         binned_response("W", defect_probability=certain, distribution=law, recoil_edges_eV=[40, 2000, 3000])
+
+
+@pytest.mark.parametrize(("location", "is_fit"), [(1e11, True), (-1e11, True), (1e300, False), (-1e18, False)])
+def test_a_location_beyond_all_energies_is_refused_before_bins_are_lost_beside_it(location, is_fit):
+    model = make_model(location=(location,))
+    if is_fit:
+        assert model.response("W", [40, 80, 120]).matrix.sum(axis=0) == pytest.approx([1, 1])
+    else:
+        with pytest.raises(InputError, match=r"location of .* eV at .* mend the model"):
+            model.response("W", [40, 80, 120])
