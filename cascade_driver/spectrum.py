@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from cascade_driver.errors import InputError
-from cascade_driver.files import write_file
+from cascade_driver.files import LARGEST_NUMBER, write_file
 from cascade_driver.request import AnySpectrumRequest, SpectrumRequest
 from cascade_driver.schema import build, canonical_json, parameters, plain
 from cascade_driver.table import Table, read_table
@@ -86,8 +86,8 @@ def check_edges(
         raise InputError(f"{name}: expected numbers in eV, got something else ({error}).") from error
     if edges.ndim != 1 or len(edges) < 2:
         raise InputError(f"{name}: found shape {edges.shape}, expected one row of at least two bin edges in eV.")
-    if not np.all(np.isfinite(edges)):
-        index = int(np.argmin(np.isfinite(edges)))
+    if not np.all(fit := np.abs(edges) <= LARGEST_NUMBER):
+        index = int(np.argmin(fit))
         raise InputError(f"{name}: edge {index} is {edges[index]}, expected a finite energy in eV.")
     if edges[0] < floor_eV:
         raise InputError(f"{name}: the first edge is {edges[0]:g} eV, expected at least {floor_eV:g} eV.")
@@ -244,12 +244,12 @@ class Spectrum:
                     f"rate of {element or 'the total'}: found shape {rate.shape}, expected one value per "
                     f"bin, ({len(edges) - 1},)."
                 )
-            wrong = ~np.isfinite(rate)
+            wrong = ~(np.abs(rate) <= LARGEST_NUMBER)  # nan included
             if np.any(wrong):
                 index = int(np.argmax(wrong))
                 raise InputError(
                     f"rate of {element or 'the total'} in bin {index} ({edges[index]:g} to "
-                    f"{edges[index + 1]:g} eV) is {rate[index]:g}, expected a finite rate."
+                    f"{edges[index + 1]:g} eV) is {rate[index]:g}, expected a finite rate; correct it."
                 )
             rate.flags.writeable = False
             rates[element] = rate
@@ -593,9 +593,12 @@ def _check_names(where: str, names: list[str]) -> list[str]:
         ):
             continue
         known = [*energies, _TOTAL, *(f"{_TOTAL}_{symbol}" for symbol in atomic_numbers)]
+        # more letters than any element's symbol and a slip: `rate_per_keV` is no `rate_V`
+        is_total = element != name and len(element) > 3
+        meant = f" Did you mean {_TOTAL}, per kg, day and keV?" if is_total else _did_you_mean(name, known)
         raise InputError(
             f"{where}: the column {name!r} is unknown, expected {_LOW}, {_HIGH}, {_TOTAL}_<element> or "
-            f"{_TOTAL}.{_did_you_mean(name, known)}"
+            f"{_TOTAL}.{meant}"
         )
     found = {name for name in names if name in energies}
     ways = [{f"energy_low_{unit}", f"energy_high_{unit}"} for unit in _UNITS_eV]

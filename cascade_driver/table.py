@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_driver.errors import InputError
-from cascade_driver.files import text_of
+from cascade_driver.files import LARGEST_NUMBER, text_of
 
 #: What separates cells, the surest sign first; then a comma, which may also be a decimal one, then blanks.
 _SURE = (";", "\t")
@@ -150,7 +149,7 @@ def _row(where: str, line: str, names: Sequence[str], separator: str) -> list[fl
         value = _number(cell)
         if value is None:
             raise InputError(f"{where}: {name} is {cell!r}, expected a number; correct or remove the line.")
-        if not math.isfinite(value):
+        if not abs(value) <= LARGEST_NUMBER:  # nan included
             raise InputError(f"{where}: {name} is {cell}, expected a finite number; correct it.")
         values.append(value)
     return values
