@@ -56,12 +56,15 @@ def _answered(arguments: Sequence[str] | None) -> int:
 
     speak_everywhere()
     warnings.showwarning = _note
+    _of_arithmetic.clear()
     parser = make_parser()
     chosen = parser.parse_args(arguments)
     if not hasattr(chosen, "command"):
         parser.print_help()
         return _EXIT_USER
     result: int = chosen.command(chosen)
+    for message in _of_arithmetic:
+        _say(message)
     return result
 
 
@@ -69,9 +72,20 @@ def _complain(line: str) -> None:
     print(f"cascade: {one_line(line)}", file=sys.stderr)
 
 
-def _note(message: Warning | str, *_about: object, **_where: object) -> None:
+#: What arithmetic complained of; it waits for the end, where a refusal that names the cause takes its place.
+_of_arithmetic: list[str] = []
+
+
+def _note(message: Warning | str, category: type[Warning] = UserWarning, *_where: object, **_more: object) -> None:
     """Say a library's warning as we say ours: in one line, without its place in the code."""
-    print(f"note: {one_line(str(message))}", file=sys.stderr)
+    if issubclass(category, RuntimeWarning):
+        _of_arithmetic.append(str(message))
+    else:
+        _say(str(message))
+
+
+def _say(message: str) -> None:
+    print(f"note: {one_line(message)}", file=sys.stderr)
 
 
 def _discard_output() -> None:

@@ -7,6 +7,7 @@ Everything that a user can cause ends a command with one line and exit code 2: w
 from __future__ import annotations
 
 import errno
+import os
 
 
 class CascadeError(Exception):
@@ -70,6 +71,8 @@ def told(error: BaseException) -> str | None:  # noqa: PLR0911  (one line per ki
         case UnicodeDecodeError():
             return f"text that is not {error.encoding} ({error.reason} at byte {error.start}); save it as UTF-8"
         case OSError():
+            if error.filename is None and error.errno == errno.ENOENT and _is_nowhere():
+                return "the current directory has been deleted; go to one that is there"
             remedy = _REMEDIES.get(error.errno or 0, "check its place and permissions")
             what = f"{error.filename}: " if error.filename is not None else ""
             return f"{what}{error.strerror or error}; {remedy}"
@@ -80,3 +83,12 @@ def told(error: BaseException) -> str | None:  # noqa: PLR0911  (one line per ki
         case RuntimeError() if "can't start new thread" in str(error):
             return f"no further thread can be started; {_REMEDIES[errno.EAGAIN]}"
     return None
+
+
+def _is_nowhere() -> bool:
+    """Return whether the current directory is gone."""
+    try:
+        os.getcwd()  # noqa: PTH109  (pathlib asks the same)
+    except FileNotFoundError:
+        return True
+    return False

@@ -14,7 +14,7 @@ from fake_engine import a_campaign, a_run
 
 from cascade_driver.cli import main
 from cascade_driver.commands import spectra as spectra_verbs
-from cascade_driver.errors import told
+from cascade_driver.errors import InputError, told
 from cascade_driver.text import visible
 
 CASCADE = [sys.executable, "-c", "import sys; from cascade_driver.cli import main; sys.exit(main())"]
@@ -174,17 +174,26 @@ def test_what_is_read_or_computed_is_not_written_over(capsys, tmp_path):
         assert main([*dm, "1", "9", "--bins", "4", "--out", str(out)]) == 0
 
 
-def test_a_librarys_warning_is_a_line(capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("refused", "expected"),
+    [(False, "note: careful\nnote: overflow encountered\n"), (True, "note: careful\ncascade: too far\n")],
+)
+def test_a_librarys_warning_is_a_line_and_one_of_arithmetic_gives_way_to_a_refusal(
+    capsys, monkeypatch, refused, expected
+):
     def warn(_):
         warnings.warn("overflow\nencountered", RuntimeWarning, stacklevel=1)
+        warnings.warn("careful", UserWarning, stacklevel=1)
+        if refused:
+            raise InputError("too far")
         return 0
 
     monkeypatch.setattr(spectra_verbs, "_lines", warn)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         given = ["lines", "x.csv", "--at-eV", "1", "--exposure-kg-day", "1", "--resolution-eV", "1"]
-        assert main(given) == 0
-    assert capsys.readouterr().err == "note: overflow encountered\n"
+        assert main(given) == (2 if refused else 0)
+    assert capsys.readouterr().err == expected
 
 
 def test_trouble_of_the_world_is_one_line_and_a_bug_is_not():
@@ -196,6 +205,18 @@ def test_trouble_of_the_world_is_one_line_and_a_bug_is_not():
     assert "nested too deeply" in told(RecursionError("maximum recursion depth exceeded"))
     for bug in (ValueError("x"), KeyError("x"), ImportError("No module named x"), RuntimeError("x"), IndexError()):
         assert told(bug) is None
+
+
+def test_a_deleted_current_directory_is_told(tmp_path):
+    program = (
+        "import os, sys\nfrom cascade_driver.cli import main\n"
+        "os.rmdir(os.getcwd())\nsys.exit(main(['status', 'RUN']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "the current directory has been deleted" in done.stderr
 
 
 @pytest.mark.parametrize("limit", [("NOFILE", 3), ("AS", 2**28)])
