@@ -194,6 +194,27 @@ def write_file(path: Path, content: str | bytes, *, remedy: str = "choose anothe
         raise InputError(f"{path}: cannot be written ({_reason(error)}); {remedy}") from None
 
 
+@contextmanager
+def whole_folder(path: Path, *, remedy: str = "choose another place") -> Iterator[Path]:
+    """Give the name of a folder to make, in a scratch folder of its own; in the end it becomes `path`.
+
+    Raises
+    ------
+    InputError
+        If it is there already, or cannot be written; nothing is left then.
+    """
+    if path.exists():
+        raise InputError(f"{path}: exists; give the name of a new folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".draft-") as scratch:
+            draft = Path(scratch) / path.name
+            yield draft
+            draft.rename(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({_reason(error)}); {remedy}") from None
+
+
 _count = itertools.count()
 
 

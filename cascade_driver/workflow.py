@@ -369,6 +369,7 @@ def conclude(directory: RunDirectory, *, allow_failures: bool = False) -> Conclu
     from cascade_driver.report import report_figures, write_report
 
     wanted = analysis_of(directory)
+    directory.probe(remedy="what a run comes to is written there: make it writable, or copy it to where it is")
     analysis = wanted.analysis or AnalysisSpec()
     if allow_failures:
         analysis = dataclasses.replace(analysis, allow_failures=True)

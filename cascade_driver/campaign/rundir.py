@@ -123,12 +123,25 @@ class RunDirectory:
         try:
             for folder in (self.cascades, self.claims, self.logs, self.path / "starts"):
                 folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path / ".probe", "")
-            (self.path / ".probe").unlink(missing_ok=True)
         except OSError as error:
             raise InputError(
                 f"{self.path}: cannot be written ({error.strerror}); choose another place with --out"
             ) from None
+        self.probe(remedy="choose another place with --out")
+
+    def probe(self, *, remedy: str) -> None:
+        """Write a file and take it away again.
+
+        Raises
+        ------
+        InputError
+            If that cannot be done here; ends with `remedy`.
+        """
+        try:
+            write_atomically(self.path / ".probe", "")
+            (self.path / ".probe").unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written ({error.strerror}); {remedy}") from None
 
     def save(self, campaign: Campaign) -> None:
         """Write the plan; what an earlier plan had finished stays."""

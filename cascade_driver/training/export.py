@@ -7,8 +7,6 @@ splines, embedding energies are tabulated so finely that forces agree to 1e-5 eV
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.files import whole_folder
 from cascade_driver.schema import file_sha256
 from cascade_driver.simulation.potential import Potential, ZblSwitch, element_pairs, load_potential
 from cascade_driver.training.descriptors import CombinedForm, LinearForm
@@ -125,13 +124,9 @@ def write_potential(
     Raises
     ------
     InputError
-        If the folder exists.
+        If the folder exists, or cannot be written.
     """
-    if out.exists():
-        raise InputError(f"{out}: exists; give the name of a new folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as scratch:
-        made = Path(scratch) / out.name
+    with whole_folder(out) as made:
         made.mkdir()
         write_core(made / CORE_FILE, zbl=zbl)
         for body in bodies:
@@ -143,7 +138,6 @@ def write_potential(
         sums = {file: file_sha256(made / file) for file in names}
         text = _toml(species, zbl, about, cutoff_A=cutoff, files=sums)
         (made / "potential.toml").write_text(text, encoding="utf-8")
-        shutil.move(made, out)
     return load_potential(out)
 
 

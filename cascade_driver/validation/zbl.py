@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from cascade_driver.errors import InputError, PotentialError
+from cascade_driver.files import whole_folder
 from cascade_driver.schema import file_sha256
 from cascade_driver.simulation.engine import Engine
 from cascade_driver.simulation.include import FILE_NAME, FOLDER, read_commands, understood
@@ -274,8 +274,6 @@ def join_core(
     PotentialError
         If the body cannot be joined.
     """
-    if out.exists():
-        raise InputError(f"{out}: exists; give the name of a new folder")
     pairs = {"-".join(pair): pair for pair in element_pairs(species)}
     if set(switches) != set(pairs):
         raise InputError(f"inner and outer radii are needed for {sorted(pairs)}, found {sorted(switches)}")
@@ -289,10 +287,8 @@ def join_core(
         crystals=tuple(crystals),
         switches=dict(switches),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".join-") as scratch:
-        bare = Path(scratch) / "body"
-        made = Path(scratch) / out.name
+    with whole_folder(out) as made:
+        bare = made.with_name(f"{out.name}-body")
         commands = _collect(commands, body, [bare, made])
         # A body of its own, for the engine to sample; its reach is not known yet.
         _write_folder(bare, commands.lines(), about=about, commands=commands, cutoff_A=_FARTHEST_A)
@@ -315,7 +311,6 @@ def join_core(
         reach = max(reach, *(s.outer_A for s in switches.values()))
         _write_folder(made, commands.joined(species, switches), about=about, commands=commands, cutoff_A=reach)
         shutil.copy(body, made / "body.lmp")
-        made.rename(out)
     return load_potential(out)
 
 

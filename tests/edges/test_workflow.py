@@ -53,6 +53,16 @@ def plan(folder: Path, *options: str, **changes) -> int:
     return main(["run", str(path), "--out", str(folder / "RUN"), "--plan-only", *options])
 
 
+def test_a_run_that_cannot_be_written_is_refused_before_it_is_fitted(tmp_path, capsys):
+    assert plan(tmp_path) == 0
+    (tmp_path / "RUN" / ".probe").mkdir()  # also root cannot put a file there
+    capsys.readouterr()
+    assert main(["report", str(tmp_path / "RUN")]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'RUN'}: cannot be written" in said
+    assert "make it writable, or copy it" in said
+
+
 def ids(folder: Path) -> set[str]:
     return {planned.id for planned in RunDirectory(folder / "RUN").load().cascades()}
 

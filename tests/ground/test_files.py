@@ -11,7 +11,15 @@ import pytest
 
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError
-from cascade_driver.files import LARGEST_TEXT_bytes, readable, text_of, whole_file, write_atomically, write_file
+from cascade_driver.files import (
+    LARGEST_TEXT_bytes,
+    readable,
+    text_of,
+    whole_file,
+    whole_folder,
+    write_atomically,
+    write_file,
+)
 from cascade_driver.schema import read_json, read_toml
 from cascade_driver.sources.recoil_list import read_recoil_list
 from cascade_driver.spectrum import read_spectrum, write_spectrum
@@ -216,3 +224,26 @@ def test_what_cannot_be_written_is_told(tmp_path):
         draft.write_text("")
     assert {p.name for p in tmp_path.iterdir()} == {"folder", "file"}
     write_file(tmp_path / (250 * "x"), "a long name is no draft's trouble")
+
+
+def test_a_folder_is_made_whole_or_not_at_all(tmp_path):
+    out = tmp_path / "new" / "made"
+
+    def fill_the_disk(folder):
+        folder.mkdir()
+        (folder / "half").write_text("x")
+        with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123
+            full.write(b"x")
+
+    with pytest.raises(InputError) as caught, whole_folder(out) as draft:
+        fill_the_disk(draft)
+    assert str(caught.value) == f"{out}: cannot be written (No space left on device); choose another place"
+    assert list(out.parent.iterdir()) == []
+    with whole_folder(out) as draft:
+        draft.mkdir()
+        (draft / "file").write_text("x")
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()] == [
+        "new/made/file"
+    ]
+    with pytest.raises(InputError, match="exists; give the name of a new folder"), whole_folder(out):
+        pass
