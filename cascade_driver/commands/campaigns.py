@@ -243,6 +243,7 @@ def _cite(chosen: argparse.Namespace) -> int:
 def _run(chosen: argparse.Namespace) -> int:
     from cascade_driver.config import WorkSpec, find_input
     from cascade_driver.schema import plain
+    from cascade_driver.simulation.crystal import sites_said
     from cascade_driver.simulation.frame import frame_said
     from cascade_driver.simulation.lammps_build import EngineSpec
     from cascade_driver.simulation.lammps_build import chosen as chosen_lammps
@@ -269,6 +270,8 @@ def _run(chosen: argparse.Namespace) -> int:
         if said := doubt(planned.given, campaign.protocol.crystal, engine):
             console.print(f"note: {said}", soft_wrap=True)
         console.print(frame_said(campaign.protocol.crystal.frame), soft_wrap=True)
+        if said := sites_said(campaign.protocol.crystal, (group.species for group in campaign.groups)):
+            console.print(f"note: {said}", soft_wrap=True)
         for line in protocol_said(planned.wanted.protocol, plain(campaign.protocol)):
             console.print(line, soft_wrap=True)
         if chosen.plan_only:

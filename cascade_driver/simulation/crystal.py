@@ -20,7 +20,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ import spglib
 from ase import Atoms
 from ase.build import bulk, make_supercell
 from ase.constraints import FixAtoms
+from ase.data import chemical_symbols
 from ase.geometry import minkowski_reduce
 from ase.spacegroup import crystal
 from numpy.typing import NDArray
@@ -537,6 +538,28 @@ def symmetry_of(atoms: Atoms, *, symprec_A: float = SYMMETRY_PRECISION_A) -> tup
         if atoms.pbc.all():
             cell = spglib.standardize_cell(cell, to_primitive=True, no_idealize=True, symprec=symprec_A)
         return cell, None if cell is None else spglib.get_symmetry_dataset(cell, symprec=symprec_A)
+
+
+def sites_said(spec: CrystalSpec, species: Iterable[str]) -> str:
+    """Return a line about recoiling species that have several kinds of sites in a bulk crystal; else an empty one.
+
+    So has any crystal whose atoms were displaced, added or taken away.
+    """
+    if spec.is_film:
+        return ""
+    (cell,) = constituents(spec).values()
+    found, symmetry = symmetry_of(cell)
+    if symmetry is None:
+        return ""
+    symbols = np.array([chemical_symbols[number] for number in found[2]])
+    kinds = {name: len(set(symmetry.equivalent_atoms[symbols == name])) for name in sorted(set(species))}
+    several = ", ".join(f"{name} {n}" for name, n in kinds.items() if n > 1)
+    if not several:
+        return ""
+    return (
+        f"sites that no symmetry joins: {several}; recoils start from the one nearest the centre of the box, the "
+        "others are not sampled; if atoms of the file are displaced or missing, give the perfect cell"
+    )
 
 
 def _primitive(atoms: Atoms) -> tuple[Atoms, NDArray[np.float64] | None]:

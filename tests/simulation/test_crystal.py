@@ -32,6 +32,7 @@ from cascade_driver.simulation.crystal import (
     require_bonds,
     require_room,
     resolved,
+    sites_said,
 )
 from cascade_driver.simulation.frame import direction_in_box, make_frame
 
@@ -649,3 +650,22 @@ class TestRoom:
     def test_the_vacuum_of_a_film_is_no_width(self):
         box = box_of(name="Al/Si", repeats=[2, 2, 1])
         require_room(box, recoil_energy_eV=100, border_A=4, cutoff_A=6.5)
+
+
+def test_sites_that_no_symmetry_joins_are_said(tmp_path):
+    perfect = bulk("Si", cubic=True).repeat(2)
+    rattled = perfect.copy()
+    rattled.rattle(0.05, seed=1)
+    vacancy = perfect.copy()
+    del vacancy[0]
+
+    def said(atoms: Atoms) -> str:
+        ase.io.write(tmp_path / "cell.vasp", atoms)
+        return sites_said(resolved(CrystalSpec(file="cell.vasp", minimum_atoms=1), tmp_path), ["Si"])
+
+    assert said(perfect) == ""
+    assert "no symmetry joins: Si 64; " in said(rattled)
+    # no operation joins atoms at different distances from the vacancy
+    shells = np.unique(np.round(perfect.get_distances(0, range(1, 64), mic=True), 6))
+    assert int(said(vacancy).partition("joins: Si ")[2].partition(";")[0]) >= len(shells) > 4
+    assert sites_said(CrystalSpec(name="CaWO4", minimum_atoms=1), ["Ca", "W", "O"]) == ""
