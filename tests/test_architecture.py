@@ -458,6 +458,16 @@ def test_what_is_public_is_used_or_offered():
     assert unreached(sources, offered=offered) == []
 
 
+def test_no_name_that_is_offered_hides_a_module():
+    hidden = [
+        f"{path.parent.name}: {name}"
+        for path in PACKAGE.rglob("__init__.pyi")
+        for name in re.findall(r"^from \.\w[\w.]* import (\w+)", path.read_text(), flags=re.MULTILINE)
+        if (path.parent / f"{name}.py").exists()
+    ]
+    assert hidden == []
+
+
 def test_negative_control_what_nobody_calls_is_found():
     sources = {"a": "def f(): ...\ndef g(): f()\nclass C:\n    def m(self): ...", "b": "C()"}
     assert unreached(sources, offered="") == ["a.g", "a.C.m"]

@@ -259,7 +259,7 @@ def _folder_of(which: str | Path) -> Path:
     names = shipped_potentials()
     if which in names:
         return data_folder("potentials") / which
-    if where := left_out(data_folder("potentials") / which):
+    if Path(which).name == which and (where := left_out(data_folder("potentials") / which)):
         raise InputError(f"potential `{which}`: {where}, and name it as a folder")
     close = closest(which, names)
     hint = f"did you mean `{close}`?" if close else f"shipped are {', '.join(names)}"

@@ -1,4 +1,3 @@
-from .capture_table import capture_table as capture_table
 from .cevns import cevns_cross_section_cm2_per_eV as cevns_cross_section_cm2_per_eV
 from .cevns import cevns_spectrum as cevns_spectrum
 from .dark_matter import HaloModel as HaloModel

@@ -1,5 +1,4 @@
 from .daily_modulation import crystal_from_laboratory as crystal_from_laboratory
-from .daily_modulation import daily_modulation as daily_modulation
 from .detector import Detector as Detector
 from .detector import apply_detector as apply_detector
 from .detector import padded_edges as padded_edges
@@ -11,5 +10,4 @@ from .line_fit import fit_lines as fit_lines
 from .line_fit import fit_spectrum_lines as fit_spectrum_lines
 from .observe import Observed as Observed
 from .observe import expect as expect
-from .observe import observe as observe
 from .planning import advise as advise

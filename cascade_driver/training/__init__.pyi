@@ -17,5 +17,3 @@ from .propose import frenkel_pairs as frenkel_pairs
 from .propose import molecular_dynamics as molecular_dynamics
 from .propose import strained as strained
 from .replay import read_flight as read_flight
-from .replay import replay as replay
-from .validate import validate as validate

@@ -104,7 +104,10 @@ def test_a_spectrum_of_a_source_is_that_of_the_command(recoils, tmp_path):
     ("given", "complaint"),
     [
         ({"mass_gev": 2.0}, "dark_matter: unknown key `mass_gev`; did you mean `mass_GeV`"),
-        ({"mass_GeV": -2.0}, "dark_matter: `mass_GeV`: input should be greater than 0; found -2"),
+        (
+            {"energy_eV": (1, 10), "bins": 3, "mass_GeV": -2.0, "cross_section_cm2": 1e-40},
+            "dark_matter: `mass_GeV`: input should be greater than 0; found -2",
+        ),
         ({"energy_eV": (10, 1), "bins": 3, "mass_GeV": 2.0, "cross_section_cm2": 1e-40}, "two rising energies"),
     ],
 )
