@@ -147,7 +147,11 @@ def film_overlay_figure(film: Spectrum, others: Sequence[tuple[str, Spectrum]]) 
         colour = PAIR_COLOURS[(1 - number if number < 2 else number) % len(PAIR_COLOURS)]
         shown = np.where(rate > 0, rate, np.nan)
         label = as_drawn(textwrap.fill(name, 48))
-        axes.stairs(shown, one.energy_edges_eV, baseline=None, color=colour, label=label, linewidth=1.2)
+        line: dict[str, Any] = {"baseline": None, "color": colour, "linewidth": 1.2}
+        whole = _is_complete(one)
+        axes.stairs(np.where(whole, shown, np.nan), one.energy_edges_eV, label=label, **line)
+        if not whole.all():
+            axes.stairs(np.where(whole, np.nan, shown), one.energy_edges_eV, alpha=0.3, **line)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(numticks=8))
     lowest = min(top for top in tops if top > 0)
@@ -157,6 +161,15 @@ def film_overlay_figure(film: Spectrum, others: Sequence[tuple[str, Spectrum]]) 
     axes.set_ylabel(RATE_LABEL)
     legend(axes)
     return finished(figure)
+
+
+def _is_complete(spectrum: Spectrum) -> NDArray[np.bool_]:
+    """Return (n,) in which bins of a corrected spectrum no recoil is missing; of others it is not said."""
+    edges = spectrum.energy_edges_eV
+    if spectrum.observation is None:
+        return np.ones(len(edges) - 1, dtype=bool)
+    low, high = spectrum.observation.complete_eV or (np.inf, -np.inf)
+    return np.asarray((edges[:-1] >= low) & (edges[1:] <= high))
 
 
 def _release_title(start_nm: float, stress_MPa: float, interface: Interface) -> str:

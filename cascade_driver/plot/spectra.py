@@ -116,6 +116,8 @@ def spectra_figure(
         parts = dict.fromkeys(name for bands in banded for name in bands.components if name != "fit")
         label = f"its {banded[0].coverage:.0%} band: {', '.join(parts)}"
         handles.insert(2, Line2D([], [], color=QUIET_COLOUR, alpha=BAND_ALPHA, linewidth=5, label=label))
+    if not all(pair.is_complete.all() for pair in drawn):
+        handles.insert(2, Line2D([], [], color=QUIET_COLOUR, alpha=0.3, label="where recoils are missing"))
     _limit_spectra(upper, lower, drawn, logarithmic_energy=logarithmic_energy, range_eV=range_eV)
     for axes in (upper, lower):
         dress(axes)

@@ -1,5 +1,7 @@
 """`cascade background film`: the spectrum, its figures, one clear line and exit code 2 for what cannot be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from cascade_driver.errors import InputError
 from cascade_driver.relaxation.film import spectrum as module
 from cascade_driver.relaxation.film.dynamics import Interface, follow, release
 from cascade_driver.relaxation.film.spectrum import film_spectrum, read_film_background, tabulate
-from cascade_driver.spectrum import Spectrum, read_spectrum, write_spectrum
+from cascade_driver.spectrum import Observation, Spectrum, read_spectrum, write_spectrum
 
 
 @pytest.fixture
@@ -114,6 +116,14 @@ def test_figures_show_every_spectrum(coarse):
     assert labels == [r"$\rho_D$ = (60 nm)$^{-2}$", r"$\rho_D$ = (60 nm)$^{-2}$ × 0.1"]
     overlay = plot.film_overlay_figure(spectrum.in_detector(), [("neutrinos", spectrum.in_detector())])
     assert [t.get_text() for t in overlay.axes[0].get_legend().get_texts()] == ["film", "neutrinos"]
+
+
+def test_an_overlay_is_pale_where_recoils_are_missing():
+    film = Spectrum(energy_edges_eV=[0, 10, 20, 30], rate_per_kg_day_keV={"": np.array([9.0, 8.0, 7.0])})
+    observed = replace(film, observation=Observation(model="m", status="qualitative", complete_eV=(0, 20)))
+    stairs = plot.film_overlay_figure(film, [("observed", observed)]).axes[0].patches
+    np.testing.assert_array_equal([np.isfinite(one.get_data().values).sum() for one in stairs], [3, 2, 1])
+    assert [one.get_alpha() for one in stairs] == [None, None, 0.3]
 
 
 def test_figures_without_anything_to_show_are_refused():

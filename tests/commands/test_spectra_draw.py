@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from cascade_driver.cli import main
 from cascade_driver.errors import InputError
-from cascade_driver.plot import calibration_figure
+from cascade_driver.plot import calibration_figure, spectra_figure
 from cascade_driver.simulation.potential import data_folder
 from cascade_driver.spectra.observe import observed_of_files
 from cascade_driver.spectrum import read_bands, read_spectrum
@@ -53,6 +54,15 @@ def test_a_pair_on_disk_is_drawn_with_its_band(files, tmp_path, capsys):
     assert main([*words, "--out", str(tmp_path / "figure")]) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / f"figure{s}") for s in (".png", ".pdf")]
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+def test_the_legend_says_what_is_pale_where_something_is(files):
+    pair = observed_of_files(*files, title="dark matter")
+    whole = replace(pair, complete_eV=(2, 120))
+    part = replace(pair, complete_eV=(2, 80))
+    for drawn, is_said in ((whole, False), (part, True)):
+        (legend,) = spectra_figure([drawn]).legends
+        assert any("recoils are missing" in text.get_text() for text in legend.get_texts()) == is_said
 
 
 def test_two_spectra_of_different_sources_are_no_pair(files, tmp_path, capsys):
