@@ -81,6 +81,7 @@ HOUSE: dict[str, Wing] = {
         imports=("simulation",),
         rooms=(
             "claims",
+            "tasks",
             "plan",
             "index",
             "rundir",
@@ -193,7 +194,7 @@ HOUSE: dict[str, Wing] = {
     ),
     "relaxation.tls": Wing(
         "tunnelling two-level systems of a glass",
-        imports=("simulation", "analysis"),
+        imports=("simulation", "campaign.tasks", "analysis"),
         rooms=("distribution", "damping", "damping_fit", "glass", "density", "realisations", "properties"),
     ),
     "relaxation.debris": Wing(

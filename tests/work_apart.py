@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 from ase import Atoms
@@ -46,3 +47,28 @@ class Dying(LammpsEngine):
         if self.how == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         os._exit(0)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Tasks that write a file each, a line per time; `fatal` kills those who do it, so many times."""
+
+    folder: Path
+    names: tuple[str, ...]
+    fatal: str = ""
+    deaths: int = 0
+
+    def waiting(self):
+        return [name for name in self.names if not self.is_done(name)]
+
+    def is_done(self, name):
+        return (self.folder / name).exists()
+
+    def do(self, name):
+        if name == self.fatal:
+            with (self.folder / "deaths").open("a") as stream:
+                stream.write("x")
+            if (self.folder / "deaths").stat().st_size <= self.deaths:
+                os.kill(os.getpid(), signal.SIGKILL)
+        with (self.folder / name).open("a") as stream:
+            stream.write(f"{os.getpid()}\n")

@@ -8,8 +8,8 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar, cast
 
 from cascade_driver.errors import CascadeError, EngineError, told
 
@@ -60,15 +60,10 @@ def apart(work: Callable[..., T], *arguments: Any, tell: Callable[[Any], None] |
     CascadeError
         That the function raised, with its words.
     """
-    context = multiprocessing.get_context("spawn")
-    answer, child_end = context.Pipe(duplex=False)
-    child = context.Process(target=_work_and_answer, args=(child_end, work, arguments), daemon=True)
-    with without_main():
-        child.start()
-    child_end.close()
+    child = _Child(work, arguments)
     try:
         while True:
-            kind, content = answer.recv()
+            kind, content = child.answer.recv()
             if kind == _DONE:
                 return content  # type: ignore[no-any-return]
             if kind == _FAILED:
@@ -76,15 +71,71 @@ def apart(work: Callable[..., T], *arguments: Any, tell: Callable[[Any], None] |
             if tell is not None:
                 tell(content)
     except KeyboardInterrupt:
-        child.join(_GRACE_s)  # it was interrupted, too, and tidies up
+        child.process.join(_GRACE_s)  # it was interrupted, too, and tidies up
         raise
     except (EOFError, OSError):  # its end of the pipe is closed, perhaps in the middle of a message
-        child.join()
-        raise ProcessEndedError(f"the engine ended its process: {_how(child.exitcode)}") from None
+        raise child.ended() from None
     finally:
-        child.terminate()
-        child.join()
-        answer.close()
+        child.end()
+
+
+def side_by_side(
+    work: Callable[..., object], *arguments: Any, processes: int, tell: Callable[[Any], None]
+) -> list[ProcessEndedError]:
+    """Let some processes do `work(say, *arguments)` each; return what became of those that ended before.
+
+    The others go on: what the work is made of must not be lost with one of them.
+
+    Raises
+    ------
+    CascadeError
+        That one of them raised; the others are ended.
+    """
+    children: list[_Child] = []
+    lost = []
+    try:
+        children += (_Child(work, arguments) for _ in range(processes))
+        at_work = {child.answer: child for child in children}
+        while at_work:
+            for answer in cast("list[Connection]", wait(list(at_work))):
+                try:
+                    kind, content = answer.recv()
+                except (EOFError, OSError):
+                    lost.append(at_work.pop(answer).ended())
+                    continue
+                if kind == _FAILED:
+                    raise CascadeError(content)
+                if kind == _DONE:
+                    del at_work[answer]
+                else:
+                    tell(content)
+    finally:
+        for child in children:
+            child.end()
+    return lost
+
+
+class _Child:
+    """A process that works and answers."""
+
+    def __init__(self, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.answer, child_end = context.Pipe(duplex=False)
+        self.process = context.Process(target=_work_and_answer, args=(child_end, work, arguments), daemon=True)
+        with without_main():
+            self.process.start()
+        child_end.close()
+
+    def ended(self) -> ProcessEndedError:
+        """Return how the process ended before its work did."""
+        self.process.join()
+        return ProcessEndedError(f"the engine ended its process: {_how(self.process.exitcode)}")
+
+    def end(self) -> None:
+        """End the process if it is at work."""
+        self.process.terminate()
+        self.process.join()
+        self.answer.close()
 
 
 def _work_and_answer(answer: Connection, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 import ase.io
 from ase import Atoms
 
-from cascade_driver.campaign.claims import Claims, Heartbeat
+from cascade_driver.campaign.tasks import do_tasks
 from cascade_driver.errors import InputError
 from cascade_driver.files import readable, whole_file, write_atomically
 from cascade_driver.schema import digest, plain, read_json
@@ -143,12 +143,14 @@ class LabelQueue:
     def _asked(self) -> list[Path]:
         return sorted((self.folder / "structures").glob("[0-9]*.extxyz"))
 
-    def waiting(self) -> Iterator[tuple[str, Path]]:
-        """Yield the ids and files of what has neither label nor failure, the most urgent first."""
-        for path in self._asked():
-            name = path.stem.rpartition("-")[2]
-            if not (self._label(name).exists() or (self.folder / "failed" / name).exists()):
-                yield name, path
+    def waiting(self) -> Iterator[str]:
+        """Yield the ids of what has neither label nor failure, the most urgent first."""
+        names = (path.stem.rpartition("-")[2] for path in self._asked())
+        return (name for name in names if not self.is_done(name))
+
+    def is_done(self, name: str) -> bool:
+        """Return whether a structure has its answer, be it a failure."""
+        return self._label(name).exists() or (self.folder / "failed" / name).exists()
 
     def _label(self, name: str) -> Path:
         return self.folder / "labels" / f"{name}.extxyz"
@@ -216,32 +218,18 @@ class LabelQueue:
         require_allowed(self.settings, allowed)
         if isinstance(self.settings, Cp2kSettings):
             require_cp2k()
-        claims, begun, made = Claims(self.folder / "claims"), time.monotonic(), 0
-        with Heartbeat() as heartbeat:
-            # What others finish or ask for meanwhile counts: the list is read again after each label.
-            while (most is None or made < most) and (until_s is None or time.monotonic() - begun < until_s):
-                claimed = next(
-                    (
-                        (name, path, claim)
-                        for name, path in self.waiting()
-                        if (claim := claims.take(name)) is not None
-                    ),
-                    None,
-                )
-                if claimed is None:
-                    break
-                name, path, claim = claimed
-                heartbeat.add(claim)
-                try:
-                    made += self._answer(name, path, observe)
-                finally:
-                    heartbeat.release(claim)
-        return made
+        begun, work = time.monotonic(), _Work(queue=self, observe=observe)
 
-    def _answer(self, name: str, path: Path, observe: Callable[[str], None]) -> bool:
+        def go_on() -> bool:
+            late = until_s is not None and time.monotonic() - begun >= until_s
+            return not late and (most is None or work.made < most)
+
+        do_tasks(work, go_on=go_on)
+        return work.made
+
+    def answer(self, name: str, observe: Callable[[str], None]) -> bool:
         """Label one structure and keep the answer, be it a failure; return whether there is a label."""
-        if self._label(name).exists():
-            return False  # another worker's, since we looked
+        path = next((self.folder / "structures").glob(f"[0-9]*-{name}.extxyz"))
         try:
             atoms = ase.io.read(readable(path, what="a structure"))
         except Exception as error:  # ASE fails in many ways
@@ -283,6 +271,28 @@ class LabelQueue:
         target = self.folder / "failed" / name
         shutil.rmtree(target, ignore_errors=True)
         work.rename(target)
+
+
+@dataclass(kw_only=True)
+class _Work:
+    """What waits in a queue as tasks, and how many labels were made here."""
+
+    queue: LabelQueue
+    observe: Callable[[str], None]
+    made: int = 0
+
+    @property
+    def folder(self) -> Path:
+        return self.queue.folder
+
+    def waiting(self) -> Iterator[str]:
+        return self.queue.waiting()
+
+    def is_done(self, name: str) -> bool:
+        return self.queue.is_done(name)
+
+    def do(self, name: str) -> None:
+        self.made += self.queue.answer(name, self.observe)
 
 
 def _sound(frame: LabelledFrame) -> LabelledFrame:

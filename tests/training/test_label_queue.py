@@ -156,7 +156,7 @@ def test_urgent_structures_come_first(queue):
     usual, urgent = silicon(1), strained(bulk("Si"), strain=0.03, count=1)
     queue.add(usual)
     queue.add(urgent, priority=1)
-    assert [name for name, _ in queue.waiting()] == [structure_id(a) for a in urgent + usual]
+    assert list(queue.waiting()) == [structure_id(a) for a in urgent + usual]
 
 
 def test_a_failure_is_kept_and_does_not_stop_the_others(tmp_path, capsys):
@@ -179,7 +179,7 @@ def test_a_failure_is_kept_and_does_not_stop_the_others(tmp_path, capsys):
 
 def test_what_a_living_worker_is_at_is_left_alone(queue):
     queue.add(silicon(2))
-    name, _ = next(queue.waiting())
+    name = next(queue.waiting())
     claim = Claims(queue.folder / "claims").take(name)
     assert queue.work(observe=lambda _: None) == 1
     claim.release()

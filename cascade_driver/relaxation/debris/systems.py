@@ -3,6 +3,7 @@
     DIR/debris.json              what was asked for; a folder holds one search of one run
     DIR/cascades/<id>.npz        a search on its way, or the minima of a finished one
     DIR/cascades/<id>.json       a finished cascade: its minima and the systems between them
+    DIR/claims/                  who is at what
     DIR/systems.csv              all systems
     DIR/release.csv              energy given off later against time, at each temperature
     DIR/summary.json             counts, energies, what was left out
@@ -17,11 +18,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from numpy.typing import NDArray
 from cascade_driver.campaign.contents import contents_of
 from cascade_driver.campaign.export import read_structure
 from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.campaign.tasks import share_tasks
 from cascade_driver.errors import InputError, RecordError
 from cascade_driver.files import readable, whole_file, write_atomically
 from cascade_driver.relaxation.debris.path import Path as MinimumPath
@@ -53,7 +52,6 @@ from cascade_driver.relaxation.debris.tunnelling import (
     tunnelling_amplitude_eV,
 )
 from cascade_driver.schema import build, canonical_json, parameters, plain, read_json, seed_from
-from cascade_driver.simulation.apart import without_main
 from cascade_driver.simulation.engine import EngineAbortError
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.outcome import STORED_ENERGY_FLOOR_eV
@@ -301,6 +299,8 @@ def search_run(
 ) -> int:
     """Search the first `cascades` cascades of a run that store energy, or what is missing; return their number.
 
+    Others may do the same in the same folder, also on other machines; all return when all are searched.
+
     Raises
     ------
     InputError
@@ -319,38 +319,36 @@ def search_run(
     chosen = ids[:cascades]
     wanted = DebrisRun(run_protocol=campaign.protocol.digest, search=search, path=path, seed=seed)
     _prepare(wanted, folder)
-    missing = [one for one in chosen if not (folder / "cascades" / f"{one}.json").is_file()]
-    if workers == 1:
-        for one in missing:
-            search_cascade(wanted, folder, run=run, cascade=one, observe=observe)
-        return len(chosen)
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
-    done = len(chosen) - len(missing)
-    try:
-        with without_main():
-            waiting: set[Future[None]] = {
-                pool.submit(search_cascade, wanted, folder, run=run, cascade=one) for one in missing
-            }
-        while waiting:
-            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in finished:
-                future.result()
-            done += len(finished)
-            if observe:
-                observe("", done, len(chosen))
-    except KeyboardInterrupt:
-        # What they have is kept after each step: nobody needs to wait for the rest.
-        for child in active_children():
-            child.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    searches = _Searches(
+        wanted=wanted, folder=folder, run=run, cascades=tuple(chosen), observe=observe if workers == 1 else None
+    )
+
+    def tell(_cascade: str) -> None:
+        if observe and workers > 1:
+            observe("", len(chosen) - len(searches.waiting()), len(chosen))
+
+    share_tasks(searches, workers=workers, observe=tell)
     return len(chosen)
 
 
-def _begin() -> None:
-    """Leave interrupts to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@dataclass(frozen=True, kw_only=True)
+class _Searches:
+    """Searches of some cascades, as tasks."""
+
+    wanted: DebrisRun
+    folder: Path
+    run: RunDirectory
+    cascades: tuple[str, ...]
+    observe: Observe | None
+
+    def waiting(self) -> list[str]:
+        return [cascade for cascade in self.cascades if not self.is_done(cascade)]
+
+    def is_done(self, name: str) -> bool:
+        return (self.folder / "cascades" / f"{name}.json").is_file()
+
+    def do(self, name: str) -> None:
+        search_cascade(self.wanted, self.folder, run=self.run, cascade=name, observe=self.observe)
 
 
 def _prepare(wanted: DebrisRun, folder: Path) -> None:

@@ -1,7 +1,10 @@
-"""Many realisations of a glass, on all cores, each a file: a killed run continues where it stopped.
+"""Many realisations of a glass, on any number of processes and machines, each a file.
+
+Who is killed loses the realisation that it was at; the others go on, and a later run continues.
 
     DIR/glass.json               what was asked for; a folder holds one glass, one protocol and one seed
     DIR/realisations/000123.npz  counted excitation energies of one realisation, complete or not there
+    DIR/claims/                  who is at what
 
 The seed of a realisation is its place, `SeedSequence(seed, spawn_key=(index,))`: any number of processes, in any
 order, give the same files, and a run that asks for more keeps what it has.
@@ -11,13 +14,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -25,12 +25,12 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_driver.campaign.tasks import share_tasks
 from cascade_driver.errors import FitError, InputError, RecordError
 from cascade_driver.files import readable, whole_file, write_atomically
 from cascade_driver.relaxation.tls.density import EDGES_K, CountedDensity, DensityFit, fit_density
 from cascade_driver.relaxation.tls.glass import Annealing, Glass, anneal, draw_sample, warm_up
 from cascade_driver.schema import build, canonical_json, parameters, plain, read_json
-from cascade_driver.simulation.apart import without_main
 from cascade_driver.simulation.provenance import provenance
 
 GLASS_FILE = "glass.json"
@@ -98,6 +98,8 @@ def make_realisations(
 ) -> None:
     """Make what is missing of the first `realisations` realisations, on `workers` processes.
 
+    Others may do the same in the same folder, also on other machines; all return when all are made.
+
     Parameters
     ----------
     run : GlassRun
@@ -111,33 +113,38 @@ def make_realisations(
     ------
     InputError
         If the folder holds another glass, or cannot be written, or numba is missing.
+    ProcessEndedError
+        If processes were killed and left something undone.
     """
     warm_up()
     _prepare(run, folder)
-    missing = [i for i in range(realisations) if not _file(folder, i).is_file()]
-    done = realisations - len(missing)
-    if observe:
-        observe(done, realisations)
-    if workers == 1:
-        for index in missing:
-            make_one(run, folder, index)
-            done += 1
-            if observe:
-                observe(done, realisations)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin)
-    try:
-        with without_main():
-            waiting: set[Future[None]] = {pool.submit(make_one, run, folder, index) for index in missing}
-        while waiting:
-            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for one in finished:
-                one.result()
-            done += len(finished)
-            if observe:
-                observe(done, realisations)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    tasks = _Realisations(run=run, folder=folder, number=realisations)
+
+    def tell(_name: str) -> None:
+        if observe:
+            observe(realisations - len(tasks.waiting()), realisations)
+
+    tell("")
+    share_tasks(tasks, workers=workers, observe=tell)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Realisations:
+    """The first realisations of a glass, as tasks."""
+
+    run: GlassRun
+    folder: Path
+    number: int
+
+    def waiting(self) -> list[str]:
+        there = {file.name for file in (self.folder / "realisations").iterdir()}
+        return [file.stem for i in range(self.number) if (file := _file(self.folder, i)).name not in there]
+
+    def is_done(self, name: str) -> bool:
+        return _file(self.folder, int(name)).is_file()
+
+    def do(self, name: str) -> None:
+        make_one(self.run, self.folder, int(name))
 
 
 def make_one(run: GlassRun, folder: Path, index: int) -> None:
@@ -275,9 +282,3 @@ def _read(path: Path) -> Sequence[NDArray[Any]]:
             return [content[name] for name in ("measured_K", "counts", "tally", "seconds")]
     except (InputError, OSError, ValueError, KeyError, BadZipFile, EOFError) as error:
         raise RecordError(f"{path}: damaged ({error}); remove it and run again") from None
-
-
-def _begin() -> None:
-    """Prepare a process: leave interrupts to the parent, load the compiled loops."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warm_up()
