@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,26 @@ from numpy.typing import NDArray
 from cascade_driver.errors import InputError
 from cascade_driver.files import LARGEST_NUMBER, text_of
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 #: What separates cells, the surest sign first; then a comma, which may also be a decimal one, then blanks.
 _SURE = (";", "\t")
+
+
+def data_frame(columns: Mapping[str, NDArray[Any]], *, index: NDArray[Any] | None = None) -> DataFrame:
+    """Return columns of equal length as a `pandas.DataFrame`, which is no dependency of this package.
+
+    Raises
+    ------
+    InputError
+        If pandas is not installed.
+    """
+    try:
+        from pandas import DataFrame
+    except ImportError:
+        raise InputError("pandas is not installed; install it with: pip install pandas") from None
+    return DataFrame(dict(columns), index=index)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

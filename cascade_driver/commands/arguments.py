@@ -46,7 +46,8 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
+        # Abbreviations drop the unit of an option.
+        super().__init__(*arguments, **{"allow_abbrev": False, **settings})
         for kind, fit in ((float, number), (int, whole), (Path, any_path), (str, words), (None, words)):
             self.register("type", kind, fit)
         #: Adds the options when they are needed: those made of types cost the import of the types.

@@ -153,7 +153,7 @@ def draw_observed(pair: Observed, ax: Axes | None = None) -> Axes:
     observed = pair.observed_in_same_bins.total_rate_per_kg_day_keV
     axes.stairs(expected, edges, baseline=None, color=colour, linestyle=(0, (4, 1.5)), label=NOTHING_STORED)
     shown = np.where(pair.is_complete, observed, np.nan)
-    axes.stairs(shown, edges, baseline=None, color=colour, label=as_drawn(pair.title))
+    axes.stairs(shown, edges, baseline=None, color=colour, label=as_drawn(f"{pair.title}, observed"))
     if not pair.is_complete.all():
         axes.stairs(np.where(pair.is_complete, np.nan, observed), edges, baseline=None, color=colour, alpha=0.3)
     if pair.bands is not None:

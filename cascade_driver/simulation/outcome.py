@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cascade_driver.errors import InputError
+from cascade_driver.table import data_frame
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -123,10 +123,6 @@ class CascadeTable:
         InputError
             If pandas is not installed.
         """
-        try:
-            from pandas import DataFrame
-        except ImportError:
-            raise InputError("pandas is not installed; install it with: pip install pandas") from None
         columns: dict[str, NDArray[np.generic]] = {}
         for name in _COLUMNS[1:]:
             column = getattr(self, name)
@@ -134,7 +130,7 @@ class CascadeTable:
                 columns |= {f"{name}_{axis}": column[:, i] for i, axis in enumerate("xyz")}
             else:
                 columns[name] = column
-        return DataFrame(columns, index=self.id).rename_axis("id")
+        return data_frame(columns, index=self.id).rename_axis("id")
 
     @property
     def is_usable(self) -> NDArray[np.bool_]:

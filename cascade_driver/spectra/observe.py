@@ -62,9 +62,11 @@ from cascade_driver.spectrum import (
     rebin,
     write_spectrum,
 )
+from cascade_driver.table import data_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 #: Only this share of the recoils stores more than what is taken as the most that is stored.
 RARELY_STORED = 1e-4
@@ -133,6 +135,28 @@ class Observed:
     def write(self, path: Path | str) -> None:
         """Write what is observed, in the bins of `expected`, with its bands; see `write_spectrum`."""
         write_spectrum(self.observed_in_same_bins, path, bands=self.bands.limits() if self.bands else None)
+
+    def to_pandas(self) -> DataFrame:
+        """Return it as a `pandas.DataFrame`, a row per bin of `expected`: rates per kg, day and keV, ratio, band.
+
+        Raises
+        ------
+        InputError
+            If pandas is not installed.
+        """
+        edges = self.expected.energy_edges_eV
+        columns = {
+            "energy_low_eV": edges[:-1],
+            "energy_high_eV": edges[1:],
+            "expected": self.expected.total_rate_per_kg_day_keV,
+            "observed": self.observed_in_same_bins.total_rate_per_kg_day_keV,
+            "ratio": self.ratio,
+            "is_complete": self.is_complete,
+        }
+        if self.bands is not None:
+            columns["observed_lower"] = self.bands.total.lower_per_kg_day_keV
+            columns["observed_upper"] = self.bands.total.upper_per_kg_day_keV
+        return data_frame(columns)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw rates without and with the loss, and the band, into these axes or into new ones; return them."""
