@@ -176,7 +176,7 @@ class StoredEnergyModel:
         if maximum_eV > model.maximum_recoil_energy_eV * (1 + 1e-12):
             raise InputError(
                 f"{species}: recoil energies up to {maximum_eV:g} eV wanted, simulated up to "
-                f"{model.maximum_recoil_energy_eV:g} eV: simulate higher, or ask for it "
+                f"{model.maximum_recoil_energy_eV:g} eV: end the spectrum there, simulate higher, or ask for it "
                 "(--extrapolate; extrapolate = true)"
             )
         lowest = model.minimum_recoil_energy_eV

@@ -55,7 +55,8 @@ def _lines(chosen: argparse.Namespace) -> int:
         for line in capture_lines(target=chosen.target, neutron_flux_cm2_s=1.0, table=capture_table(chosen.table))
         if low <= line.recoil_energy_eV <= high
     ]
-    shown = Table(title=f"{len(found)} primary gammas after capture in {chosen.target}", title_justify="left")
+    few = f", the first {chosen.first} of them (--first)" if chosen.first < len(found) else ""
+    shown = Table(title=f"{len(found)} primary gammas after capture in {chosen.target}{few}", title_justify="left")
     for heading in ("isotope", "gamma / keV", "recoil / eV", "per 1e6 captures", "then"):
         shown.add_column(heading, justify="right")
     for line in found[: chosen.first]:
