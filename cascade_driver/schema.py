@@ -45,8 +45,23 @@ _FIELD_NAMES: set[str] = set()
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
 def parameters(cls: type[T]) -> type[T]:
-    """Return `cls` as a frozen, keyword-only, validated dataclass."""
+    """Return `cls` as a frozen, keyword-only, validated dataclass, whose complaints are of our kind.
+
+    Made from Python it complains by an `InputError` as `build` does.
+    """
     made = pydantic_dataclass(cls, frozen=True, kw_only=True, config=STRICT)
+    unchecked = made.__init__
+
+    @functools.wraps(unchecked)
+    def checked(self: Any, *given: Any, **named: Any) -> None:
+        if given:  # pydantic counts positions over all fields
+            named = {**inspect.signature(made).bind_partial(*given).arguments, **named}
+        try:
+            unchecked(self, **named)
+        except ValidationError as error:
+            raise InputError(f"{cls.__name__}: {_complaints(error, made)[0]}") from None
+
+    made.__init__ = checked  # type: ignore[method-assign]
     _FIELD_NAMES.update(field.name for field in dataclasses.fields(made))
     return cast("type[T]", made)
 

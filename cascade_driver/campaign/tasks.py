@@ -86,7 +86,15 @@ def do_tasks(
                     observe(name)
             finally:
                 heartbeat.release(claim)
+    _sweep(tasks, claims)
     return done
+
+
+def _sweep(tasks: Tasks, claims: Claims) -> None:
+    """Remove claims that the dead left on what they had done."""
+    for path in (tasks.folder / "claims").glob("*.json"):
+        if tasks.is_done(path.stem) and (claim := claims.take(path.stem)) is not None:
+            claim.release()
 
 
 def _claimed(tasks: Tasks, claims: Claims) -> tuple[tuple[str, Claim] | None, bool]:
