@@ -500,9 +500,9 @@ def test_what_cannot_be_fitted_is_refused(core, tmp_path):
     (tmp_path / "there").mkdir()
     with pytest.raises(InputError, match="exists"):
         write_potential(tmp_path / "there", species=SPECIES, zbl=ZBL, bodies=[], about=ABOUT)
-    with pytest.raises(ValueError, match="leg_knot_A must name"):
+    with pytest.raises(InputError, match="leg_knot_A must name"):
         SplineForm(species=SPECIES, zbl=ZBL, leg_knot_A={}, far_knot_A=PAIRWISE)
-    with pytest.raises(ValueError, match="a density is named like"):
+    with pytest.raises(InputError, match="a density is named like"):
         SplineForm(
             species=SPECIES,
             zbl=ZBL,
@@ -510,5 +510,5 @@ def test_what_cannot_be_fitted_is_refused(core, tmp_path):
             far_knot_A=PAIRWISE,
             embedding=(Embedding(densities={"Al-O": Density(inner_A=1, outer_A=2)}, largest_density={"Al": 1.0}),),
         )
-    with pytest.raises(ValueError, match="weights must name"):
+    with pytest.raises(InputError, match="weights must name"):
         SnapForm(species=SPECIES, weights={"Al": 1.0})

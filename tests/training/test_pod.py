@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from cascade_driver.errors import EngineError
+from cascade_driver.errors import EngineError, InputError
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import ZblSwitch
 from cascade_driver.training.descriptors import two_alone
@@ -129,5 +129,5 @@ def test_descriptors_held_in_the_core_leave_zbl_alone_in_a_crystal(box):
 
 
 def test_higher_orders_take_their_functions_from_lower_ones():
-    with pytest.raises(ValueError, match="each order takes its functions from the one before"):
+    with pytest.raises(InputError, match="each order takes its functions from the one before"):
         PodForm(species=("Al",), radial=3, triples_radial=5)
