@@ -8,6 +8,20 @@ from numpy.typing import ArrayLike, NDArray
 from cascade_driver.errors import InputError
 
 
+def rising_energies(energy_eV: tuple[float, float]) -> tuple[float, float]:
+    """Return the ends of a range if they rise from zero or more; to validate a parameter.
+
+    Raises
+    ------
+    ValueError
+        If they do not.
+    """
+    low, high = energy_eV
+    if not 0 <= low < high:
+        raise ValueError(f"expected two rising energies [low, high] in eV, found [{low:g}, {high:g}]")
+    return energy_eV
+
+
 def bin_edges(low_eV: float, high_eV: float, *, bins: int, logarithmic: bool = False) -> NDArray[np.float64]:
     r"""Return the edges of bins of equal width, or of equal ratio; the ends are those given, to the last digit.
 

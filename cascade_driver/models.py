@@ -59,6 +59,17 @@ def analysis_of(directory: RunDirectory) -> RunInput:
     return read_input(path)
 
 
+def analysis_section(directory: RunDirectory, **changes: Any) -> AnalysisSpec:
+    """Return the section `[analysis]` of a run's input, or its defaults, with changes.
+
+    Raises
+    ------
+    InputError
+        If the input is gone, or a change is unfit.
+    """
+    return analysis_with(analysis_of(directory).analysis or AnalysisSpec(), **changes)
+
+
 def fit_run(
     directory: RunDirectory, *, analysis: AnalysisSpec, out: Path | None = None
 ) -> tuple[CascadeTable, StoredEnergyModel, Path]:
@@ -76,8 +87,7 @@ def fit_run(
     InputError
         If a run with another potential that the input names cannot be found.
     """
-    table, model = fitted_run(directory, analysis=analysis)
-    model = with_errors(table, model, analysis=analysis, relative_to=directory.path)
+    table, model = fitted_with_errors(directory, analysis=analysis)
     path = out or directory.path / MODEL_FILE
     return table, model, model.save(path)
 
@@ -222,6 +232,20 @@ def with_errors(
     return dataclasses.replace(model, uncertainty=ensemble_content(ensemble))
 
 
+def fitted_with_errors(
+    directory: RunDirectory, *, analysis: AnalysisSpec
+) -> tuple[CascadeTable, StoredEnergyModel]:
+    """Return the finished cascades of a run and the model fitted to them, with its errors; nothing is written.
+
+    Raises
+    ------
+    FitError, InputError
+        As `fitted_run` and `run_ensemble`.
+    """
+    table, model = fitted_run(directory, analysis=analysis)
+    return table, with_errors(table, model, analysis=analysis, relative_to=directory.path)
+
+
 def names_a_run(given: str) -> bool:
     """Return whether a model is meant to be a run directory; the name of a published one never is."""
     return given not in PUBLISHED_MODELS and Path(given).is_dir()
@@ -240,8 +264,7 @@ def central_model(given: str, **changes: Any) -> StoredEnergyModel:
     if not names_a_run(given):
         return model_of_file(given)
     directory = RunDirectory(Path(given).resolve())
-    analysis = analysis_with(analysis_of(directory).analysis or AnalysisSpec(), **changes)
-    return fitted_run(directory, analysis=analysis)[1]
+    return fitted_run(directory, analysis=analysis_section(directory, **changes))[1]
 
 
 def model_of_file(given: str, *, assumptions: CaWO4Assumptions | None = None) -> StoredEnergyModel:
@@ -312,9 +335,7 @@ def load_model(
         if assumptions is not None:
             raise InputError(f"{first}: assumptions are for published models only; a run has its own numbers")
         directory = RunDirectory(Path(first).resolve())
-        analysis = analysis_with(analysis_of(directory).analysis or AnalysisSpec(), **changes)
-        table, model = fitted_run(directory, analysis=analysis)
-        model = with_errors(table, model, analysis=analysis, relative_to=directory.path)
+        _, model = fitted_with_errors(directory, analysis=analysis_section(directory, **changes))
     else:
         model = model_of_file(first, assumptions=assumptions)
     for name, other in potentials.items():
@@ -329,6 +350,8 @@ def load_model(
         drawn = assumption_replicas(assumptions, relative_error=assumption_error, rng=rng)
         note = f"{first}: each assumed number varies by {assumption_error:.0%}, the printed means not at all"
         ensemble = dataclasses.replace(ensemble, assumptions={"W": drawn}, notes=(note,))
+    elif not potentials:
+        return model  # it tells all that there is
     return dataclasses.replace(model, uncertainty=ensemble_content(with_potentials(ensemble, model, potentials)))
 
 
@@ -366,7 +389,7 @@ def modulation_of_run(
     InputError, FitError
         As `daily_modulation`; or if the target is not the crystal of the run.
     """
-    analysis = analysis_of(directory).analysis or AnalysisSpec()
+    analysis = analysis_section(directory)
     table, model = fitted_run(directory, analysis=analysis)
     fallback = fallback_species or model.response_fallback
     spectrum = requested_spectrum(request)

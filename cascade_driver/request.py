@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from cascade_driver.binning import bin_edges
+from cascade_driver.binning import bin_edges, rising_energies
 from cascade_driver.schema import parameters
 
 
@@ -34,13 +34,7 @@ class Bins:
     bins: int = Field(ge=1, le=100_000)
     logarithmic: bool = False
 
-    @field_validator("energy_eV")
-    @classmethod
-    def _rises(cls, energy_eV: tuple[float, float]) -> tuple[float, float]:
-        low, high = energy_eV
-        if not 0 <= low < high:
-            raise ValueError(f"expected two rising energies [low, high] in eV, found [{low:g}, {high:g}]")
-        return energy_eV
+    _rises = field_validator("energy_eV")(rising_energies)
 
     @model_validator(mode="after")
     def _logarithm_begins_above_zero(self) -> Self:

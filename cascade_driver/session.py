@@ -23,8 +23,7 @@ from cascade_driver.campaign.plan import RecoilsSpec, make_campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.status import RunStatus, run_status
 from cascade_driver.campaign.supervise import Progress
-from cascade_driver.config import AnalysisSpec, analysis_with
-from cascade_driver.models import analysis_of, fitted_run, with_errors
+from cascade_driver.models import analysis_of, analysis_section, fitted_with_errors
 from cascade_driver.schema import build
 from cascade_driver.simulation.cascade import Result
 from cascade_driver.simulation.cascade import run_cascade as run_one
@@ -142,9 +141,7 @@ class Run:
         InputError
             If an option is unknown or unfit.
         """
-        wanted = analysis_with(analysis_of(self._directory).analysis or AnalysisSpec(), **analysis)
-        table, model = fitted_run(self._directory, analysis=wanted)
-        return with_errors(table, model, analysis=wanted, relative_to=self.path)
+        return fitted_with_errors(self._directory, analysis=analysis_section(self._directory, **analysis))[1]
 
     def spectra(self) -> list[Observed]:
         """Return the spectra that its input asks for, as expected and as observed.

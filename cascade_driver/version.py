@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import functools
 import os
-import subprocess
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
 from pathlib import Path
 
 #: Beside this module, in a wheel and in an unpacked source distribution.
@@ -32,6 +29,10 @@ def version() -> str:
 
     In a checkout the part after `+` is left out: it is the commit of the day of its installation, see `commit`.
     """
+    # Here, as below: what costs more than all of the ground is for those who ask.
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed_version
+
     try:
         found = installed_version("cascade-driver")
     except PackageNotFoundError:
@@ -64,6 +65,8 @@ def _asked(package: Path) -> str:
 
     A checkout of somebody else's (an administrator's) is asked, too: its code is running already.
     """
+    import subprocess
+
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | {"GIT_OPTIONAL_LOCKS": "0"}
     try:
         said = subprocess.run(

@@ -32,7 +32,7 @@ from cascade_driver.config import (
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import text_of, write_atomically
 from cascade_driver.foresight import foresee
-from cascade_driver.models import INPUT_FILE, MODEL_FILE, analysis_of, fitted_run, with_errors
+from cascade_driver.models import INPUT_FILE, MODEL_FILE, analysis_of, fitted_run, fitted_with_errors, with_errors
 from cascade_driver.schema import plain, read_toml
 from cascade_driver.simulation.crystal import CrystalSpec, resolved
 from cascade_driver.simulation.frame import frame_said
@@ -302,8 +302,7 @@ def advise_run(
         raise InputError(
             f"{directory.path}: its input asks for no [[spectra]], so nothing says which error matters; add one"
         )
-    table, model = fitted_run(directory, analysis=analysis)
-    model = with_errors(table, model, analysis=analysis, relative_to=directory.path)
+    table, model = fitted_with_errors(directory, analysis=analysis)
     candidates: dict[str, list[float]] = {}
     for species in model.species:
         energies = np.unique(table.recoil_energy_eV[table.species == species])

@@ -11,15 +11,12 @@ from scipy.interpolate import PchipInterpolator
 
 from cascade_driver.analysis.empirical_law import kernel_width_eV
 from cascade_driver.analysis.outcomes import UsableCascades
-from cascade_driver.analysis.response import observed_edges
+from cascade_driver.analysis.response import POINTS_PER_BIN, points_in_bins
 from cascade_driver.analysis.uncertainty import ResamplingUnit, resampling_counts
 from cascade_driver.errors import FitError, InputError
 
 #: Points of equal mass that stand for the kernel of one cascade.
 KERNEL_POINTS = 16
-
-#: Points per recoil bin.
-POINTS_PER_BIN = 4
 
 Array = NDArray[np.float64]
 
@@ -93,20 +90,13 @@ class EmpiricalReplicas:
         InputError
             If counts and edges do not fit, or edges are unfit.
         """
-        observed = observed_edges(recoil_edges_eV)
-        recoil = np.asarray(recoil_edges_eV, dtype=np.float64)
-        given = np.asarray(counts, dtype=np.float64)
-        if given.shape != (len(recoil) - 1,):
-            raise InputError(f"counts of shape {given.shape} for {len(recoil) - 1} recoil bins")
-        n, below = len(given), len(observed) - 1 - len(given)
-        point = (np.arange(POINTS_PER_BIN) + 0.5) / POINTS_PER_BIN
-        energy = (recoil[:-1, None] + np.diff(recoil)[:, None] * point).ravel()
-        part = np.repeat(given / POINTS_PER_BIN, POINTS_PER_BIN)
+        points = points_in_bins(counts, recoil_edges_eV=recoil_edges_eV)
+        observed, energy, part = points.observed_edges_eV, points.energy_eV, points.share
         hat, mean = self.hat(energy), self.transported(energy)
         z = stats.norm.ppf((np.arange(KERNEL_POINTS) + 0.5) / KERNEL_POINTS)
         z /= z.std()
         moved = np.zeros((len(self.stored_energy_eV), len(observed) - 1))
-        home = np.repeat(np.arange(n) + below, POINTS_PER_BIN)
+        home = np.repeat(np.arange(len(points.counts)) + points.below, POINTS_PER_BIN)
         for c, (k, stored) in enumerate(zip(self.knot, self.stored_energy_eV, strict=True)):
             at = np.flatnonzero((hat[k] > 0) & (part > 0))
             scale = (mean[at] / self.mean_eV[k])[:, None]
@@ -123,7 +113,7 @@ class EmpiricalReplicas:
             )
             moved[c] -= np.bincount(home[at], weight, minlength=len(observed) - 1)
         # rounding may leave a hair below zero in an empty bin
-        return np.maximum(np.concatenate([np.zeros(below), given]) + self.share @ moved, 0.0)
+        return np.maximum(np.concatenate([np.zeros(points.below), points.counts]) + self.share @ moved, 0.0)
 
 
 def empirical_replicas(

@@ -28,6 +28,9 @@ FARTHEST_LOCATION_eV = 1e12
 #: Recoil energies worked on at a time: bounds the memory at a few times this many times the observed bins.
 NODES_AT_A_TIME = 512
 
+#: Points per recoil bin of a fold through replicas.
+POINTS_PER_BIN = 4
+
 #: What is stored if something is, given the recoil energy.
 StoredLaw = StoredEnergyDistribution | EmpiricalDistribution
 
@@ -115,6 +118,52 @@ def observed_edges(recoil_edges_eV: ArrayLike) -> NDArray[np.float64]:
     if n_below:
         below[0] = 0.0
     return np.concatenate([below, edges])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BinPoints:
+    """Counts in recoil bins, shared evenly among points within each: what replicas fold.
+
+    Attributes
+    ----------
+    counts : (n,) float
+    observed_edges_eV : (m + 1,) float
+        See `observed_edges`.
+    below : int
+        Observed bins below the first recoil bin, m - n.
+    energy_eV, share : (n POINTS_PER_BIN,) float
+        Of each point.
+    """
+
+    counts: NDArray[np.float64]
+    observed_edges_eV: NDArray[np.float64]
+    below: int
+    energy_eV: NDArray[np.float64]
+    share: NDArray[np.float64]
+
+
+def points_in_bins(counts: ArrayLike, *, recoil_edges_eV: ArrayLike) -> BinPoints:
+    """Return the points of recoil counts (n,) in bins (n + 1,).
+
+    Raises
+    ------
+    InputError
+        If counts and edges do not fit, or edges are unfit.
+    """
+    observed = observed_edges(recoil_edges_eV)
+    recoil = np.asarray(recoil_edges_eV, dtype=np.float64)
+    given = np.asarray(counts, dtype=np.float64)
+    n = len(recoil) - 1
+    if given.shape != (n,):
+        raise InputError(f"counts of shape {given.shape} for {n} recoil bins")
+    point = (np.arange(POINTS_PER_BIN) + 0.5) / POINTS_PER_BIN
+    return BinPoints(
+        counts=given,
+        observed_edges_eV=observed,
+        below=len(observed) - len(recoil),
+        energy_eV=(recoil[:-1, None] + np.diff(recoil)[:, None] * point).ravel(),
+        share=np.repeat(given / POINTS_PER_BIN, POINTS_PER_BIN),
+    )
 
 
 def _cut(

@@ -30,7 +30,7 @@ from cascade_driver.analysis.distribution import (
 from cascade_driver.analysis.empirical_law import EmpiricalDistribution
 from cascade_driver.analysis.model import SpeciesModel
 from cascade_driver.analysis.outcomes import UsableCascades, effective_number
-from cascade_driver.analysis.response import observed_edges
+from cascade_driver.analysis.response import POINTS_PER_BIN, observed_edges, points_in_bins
 from cascade_driver.errors import FitError, InputError
 
 #: What is drawn with replacement: every cascade within its recoil energy; whole directions (all snapshots and
@@ -49,9 +49,6 @@ NUMBERS_AT_A_TIME = 16_384
 
 #: Standard deviations beyond which a stored energy is not looked for: 1e-9 of a normal law.
 REACH = 6.0
-
-#: Points per recoil bin of a fold through an empirical distribution.
-POINTS_PER_BIN = 4
 
 #: Below this normalisation (location more than 6 widths outside) the logarithmic, slower form is used.
 _SMALL = 1e-9
@@ -284,15 +281,9 @@ class EmpiricalLawReplicas:
         InputError
             If counts and edges do not fit, or edges are unfit.
         """
-        observed = observed_edges(recoil_edges_eV)
-        recoil = np.asarray(recoil_edges_eV, dtype=np.float64)
-        given = np.asarray(counts, dtype=np.float64)
-        n, below = len(recoil) - 1, len(observed) - len(recoil)
-        if given.shape != (n,):
-            raise InputError(f"counts of shape {given.shape} for {n} recoil bins")
-        point = (np.arange(POINTS_PER_BIN) + 0.5) / POINTS_PER_BIN
-        energy = (recoil[:-1, None] + np.diff(recoil)[:, None] * point).ravel()
-        damaging = np.repeat(given / POINTS_PER_BIN, POINTS_PER_BIN) * self.defect_probability(energy)
+        points = points_in_bins(counts, recoil_edges_eV=recoil_edges_eV)
+        observed, energy, n = points.observed_edges_eV, points.energy_eV, len(points.counts)
+        damaging = points.share * self.defect_probability(energy)
         middle = damaging.mean(axis=0)
         stored = np.clip(energy - observed[:, None], 0.0, energy)
         whole = np.zeros((len(observed) - 1, len(energy)))
@@ -309,10 +300,10 @@ class EmpiricalLawReplicas:
             whole[:, at] += central[number] * column
             of_cascade[number] = column @ middle[at]
         out = np.zeros((len(self), len(observed) - 1))
-        out[:, below:] = given - damaging.reshape(len(self), n, POINTS_PER_BIN).sum(axis=2)
+        out[:, points.below :] = points.counts - damaging.reshape(len(self), n, POINTS_PER_BIN).sum(axis=2)
         out += damaging @ whole.T + (self.weight - central) @ of_cascade
         out = np.maximum(out, 0.0)  # a superposition may fall below zero by a hair where hardly a count is
-        return np.asarray(out * (given.sum() / np.maximum(out.sum(axis=1, keepdims=True), 1e-300)))
+        return np.asarray(out * (points.counts.sum() / np.maximum(out.sum(axis=1, keepdims=True), 1e-300)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -337,19 +328,15 @@ class RisingReplicas:
 
     def fold(self, counts: ArrayLike, *, recoil_edges_eV: ArrayLike) -> Array:
         """Return (R, m) observed counts of recoil counts (n,), in the bins of `observed_edges`; none is lost."""
-        observed = observed_edges(recoil_edges_eV)
-        recoil = np.asarray(recoil_edges_eV, dtype=np.float64)
-        given = np.asarray(counts, dtype=np.float64)
-        n, below = len(recoil) - 1, len(observed) - len(recoil)
-        point = (np.arange(POINTS_PER_BIN) + 0.5) / POINTS_PER_BIN
-        energy = (recoil[:-1, None] + np.diff(recoil)[:, None] * point).ravel()
+        points = points_in_bins(counts, recoil_edges_eV=recoil_edges_eV)
+        observed, energy, n = points.observed_edges_eV, points.energy_eV, len(points.counts)
         grid = np.concatenate([[0.0], self.knots_eV])
         hats = np.stack([np.interp(energy, grid, row) for row in np.eye(len(grid))[1:]])
-        damaging = np.repeat(given / POINTS_PER_BIN, POINTS_PER_BIN) * (self.probability @ hats)
+        damaging = points.share * (self.probability @ hats)
         reached = self.law.cumulative(np.clip(energy - observed[:, None], 0.0, energy), energy)
         reached[0] = 1.0  # the lowest edge takes whatever lies further
         out = damaging @ (reached[:-1] - reached[1:]).T
-        out[:, below:] += given - damaging.reshape(len(self), n, POINTS_PER_BIN).sum(axis=2)
+        out[:, points.below :] += points.counts - damaging.reshape(len(self), n, POINTS_PER_BIN).sum(axis=2)
         return np.asarray(out)
 
 

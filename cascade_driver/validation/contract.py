@@ -394,6 +394,11 @@ def loose_crystal(potential: Potential) -> Atoms:
 # -- two atoms --------------------------------------------------------------------------------------------
 
 
+def _worst(error: NDArray[np.float64]) -> int:
+    """Return where the largest error is; what is not finite is larger than any."""
+    return int(np.argmax(np.where(np.isfinite(error), error, np.inf)))
+
+
 def _zbl_limit(bench: _Bench) -> Iterator[_Finding]:
     """Two atoms in vacuum below the inner radius: the force is that of ZBL."""
     for name, pair, inner, _ in bench.pairs():
@@ -401,7 +406,7 @@ def _zbl_limit(bench: _Bench) -> Iterator[_Finding]:
         found = bench.dimer(pair, r).force_eV_A
         wanted = -zbl(r, numbers=numbers_of(pair))[1]
         error = np.abs(found / wanted - 1)
-        worst = int(np.argmax(np.where(np.isfinite(error), error, np.inf)))
+        worst = _worst(error)
         yield _Finding(
             subject=name,
             measured=float(error[worst]),
@@ -450,7 +455,7 @@ def _smooth_switch(bench: _Bench) -> Iterator[_Finding]:
         # A knot between two points shows at one of them first: each is compared with all that its stencils see.
         stays = np.abs(jump) > _KINK_STAYS * maximum_filter1d(np.abs(coarse), size=9)
         excess = np.abs(jump) / (KINK_TOLERANCE_eV_A2 + KINK_TOLERANCE * np.abs(curvature)) * stays
-        worst = int(np.argmax(np.where(np.isfinite(excess), excess, np.inf)))
+        worst = _worst(excess)
         yield _Finding(
             subject=name,
             measured=float(excess[worst]),
@@ -480,7 +485,7 @@ def _continuous_energy(bench: _Bench) -> Iterator[_Finding]:
         F, E = curve.force_eV_A, curve.energy_eV
         work = (F[:-2] + 4 * F[1:-1] + F[2:]) * _KINK_STEP_A / 6
         step = np.abs(E[2:] - E[:-2] + work) / np.maximum(1.0, np.abs(work))
-        worst = int(np.argmax(np.where(np.isfinite(step), step, np.inf)))
+        worst = _worst(step)
         yield _Finding(
             subject=name,
             measured=float(step[worst]),
@@ -533,7 +538,7 @@ def _force_is_gradient(bench: _Bench) -> Iterator[_Finding]:
 
 def _gradient_finding(subject: str, force: NDArray[np.float64], minus_gradient: NDArray[np.float64]) -> _Finding:
     error = np.abs(force - minus_gradient) / np.maximum(1.0, np.abs(minus_gradient))
-    worst = int(np.argmax(np.where(np.isfinite(error), error, np.inf)))
+    worst = _worst(error)
     return _Finding(
         subject=subject,
         measured=float(error[worst]),

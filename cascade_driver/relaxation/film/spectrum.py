@@ -25,6 +25,7 @@ from scipy.integrate import cumulative_simpson
 from scipy.interpolate import CubicSpline, RectBivariateSpline
 from scipy.optimize import brentq
 
+from cascade_driver.binning import rising_energies
 from cascade_driver.errors import InputError
 from cascade_driver.relaxation.film.dislocation import (
     Film,
@@ -487,13 +488,7 @@ class FilmBackground:
     events: int = Field(default=1_000_000, ge=1, le=100_000_000)
     seed: int = Field(default=1, ge=0)
 
-    @field_validator("energy_eV")
-    @classmethod
-    def _rises(cls, energy_eV: tuple[float, float]) -> tuple[float, float]:
-        low, high = energy_eV
-        if not 0 <= low < high:
-            raise ValueError(f"expected two rising energies [low, high] in eV, found [{low:g}, {high:g}]")
-        return energy_eV
+    _rises = field_validator("energy_eV")(rising_energies)
 
 
 def find_background(given: Path) -> Path:
