@@ -34,7 +34,7 @@ from cascade_driver.simulation.potential import Potential
 from cascade_driver.simulation.potential import load_potential as potential_of
 from cascade_driver.simulation.protocols import with_protocol
 from cascade_driver.simulation.record import Record
-from cascade_driver.simulation.spec import FollowSpec, Protocol, QuenchSpec, ThermalSpec
+from cascade_driver.simulation.spec import FollowSpec, Protocol, QuenchSpec, ThermalSpec, thermal_of
 from cascade_driver.simulation.start import make_box, make_snapshot, relaxed_constituents
 from cascade_driver.spectra.observe import Observed, observe
 from cascade_driver.validation.calculator import calculator as calculator_of
@@ -239,7 +239,7 @@ def crystal(given: Path | str, *, potential: Potential | Path | str | None = Non
     Parameters
     ----------
     given : str or pathlib.Path
-        `CaWO4`, `Si`, `Al` or `Al/Si`, or a structure file.
+        A named crystal such as `CaWO4`, `Si`, `Ge` or `Al/Si`, or a structure file.
     potential : Potential, str or pathlib.Path, optional
         Relax its cell in this one; by default it is as measured, or as the file has it.
     **size
@@ -314,11 +314,12 @@ def run_cascade(
     size = {} if minimum_atoms is None else {"minimum_atoms": minimum_atoms}
     asked = {"crystal": size, "thermal": thermal or {}, "follow": follow or {}, "quench": quench or {}}
     says = with_protocol({**asked, **({"protocol": protocol} if protocol else {})}, origin="run_cascade")
+    crystal_spec = _crystal_spec(given, says["crystal"])
     shared = Protocol(
-        crystal=_crystal_spec(given, says["crystal"]),
+        crystal=crystal_spec,
         potential_name=chosen.name,
         potential_digest=chosen.digest,
-        thermal=build(ThermalSpec, says["thermal"], origin="thermal"),
+        thermal=thermal_of(build(ThermalSpec, says["thermal"], origin="thermal"), crystal_spec),
         follow=build(FollowSpec, says["follow"], origin="follow"),
         quench=build(QuenchSpec, says["quench"], origin="quench"),
         campaign_seed=seed,

@@ -20,7 +20,6 @@ from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.campaign.contents import outside_said
 from cascade_driver.schema import flattened, plain
-from cascade_driver.simulation.frame import frame_said
 from cascade_driver.simulation.lammps_build import ENVIRONMENT, INSTALLED
 from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.text import visible
@@ -315,11 +314,13 @@ def watched_verification(run: RunDirectory, *, console: Console) -> int:
 
 def print_record(record: Record, *, folder: Path, again: str, console: Console) -> None:
     """Print one cascade, with the command `again` that reproduces it alone."""
+    from cascade_driver.simulation.crystal import orientation_said
+
     kick = record.spec.knock_on
     along = ", ".join(f"{x:.3f}" for x in kick.direction)
     given = f"{kick.recoil_energy_eV:g} eV {kick.species} along ({along}), snapshot {record.spec.snapshot}"
     console.print(headed(record.id, f"  {given}"))
-    console.print(frame_said(record.spec.protocol.crystal.frame), soft_wrap=True)
+    console.print(orientation_said(record.spec.protocol.crystal), soft_wrap=True)
     for line in _later_kicks(record):
         console.print(line)
     console.print(f"outcome: {record.outcome.value} {record.message}".rstrip())

@@ -34,13 +34,12 @@ from cascade_driver.files import text_of, write_atomically
 from cascade_driver.foresight import foresee
 from cascade_driver.models import INPUT_FILE, MODEL_FILE, analysis_of, fitted_run, fitted_with_errors, with_errors
 from cascade_driver.schema import plain, read_toml
-from cascade_driver.simulation.crystal import CrystalSpec, resolved
-from cascade_driver.simulation.frame import frame_said
+from cascade_driver.simulation.crystal import CrystalSpec, orientation_said, resolved
 from cascade_driver.simulation.lammps_build import EngineSpec, chosen, library_of
 from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.provenance import provenance
-from cascade_driver.simulation.spec import Protocol
+from cascade_driver.simulation.spec import Protocol, thermal_of, thermal_said
 from cascade_driver.simulation.start import read_box
 from cascade_driver.sources.requested import requested_spectrum
 from cascade_driver.spectra.ensemble import write_bands
@@ -110,7 +109,7 @@ def attended_run(given: Path | str, *, out: Path | str | None, replace_plan: boo
         crystal=resolved(_found(wanted.crystal, path.parent, directory), path.parent),
         potential_name=potential.name,
         potential_digest=potential.digest,
-        thermal=wanted.thermal,
+        thermal=thermal_of(wanted.thermal, wanted.crystal),
         follow=wanted.follow,
         quench=wanted.quench,
         campaign_seed=wanted.seed,
@@ -443,10 +442,10 @@ def _report_content(
     border = protocol.follow.border
     facts = {
         "crystal": protocol.crystal.name or str(protocol.crystal.file),
-        "orientation": frame_said(protocol.crystal.frame),
+        "orientation": orientation_said(protocol.crystal),
         "atoms in the box": len(box.symbols) if box else "-",
         "box": " × ".join(f"{x:.3f}" for x in box.lengths_A) + " Å" if box else "-",
-        "temperature": f"{protocol.thermal.temperature_K:g} K",
+        "temperature": thermal_said(protocol.thermal),
         "followed for": f"{protocol.follow.duration_ps:g} ps",
         "largest displacement per step": f"{protocol.follow.max_displacement_A:g} Å",
         "border thermostat": f"{border.width_A:g} Å, damping {border.damping_ps:g} ps" if border else "none",

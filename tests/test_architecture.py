@@ -51,6 +51,7 @@ HOUSE: dict[str, Wing] = {
             "outcome",
             "provenance",
             "frame",
+            "named_crystals",
             "crystal_file",
             "crystal",
             "include",

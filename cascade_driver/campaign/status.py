@@ -16,7 +16,7 @@ from cascade_driver.campaign.contents import RunContents, contents_of
 from cascade_driver.campaign.index import Row, number
 from cascade_driver.campaign.plan import PlannedCascade, solid_angle_shares
 from cascade_driver.campaign.rundir import RunDirectory
-from cascade_driver.simulation.frame import frame_said
+from cascade_driver.simulation.crystal import orientation_said
 from cascade_driver.simulation.outcome import Outcome, STORED_ENERGY_FLOOR_eV
 
 #: A species and its recoil energy in eV.
@@ -159,7 +159,7 @@ def run_status(run: RunDirectory, contents: RunContents | None = None) -> RunSta
         title=campaign.title,
         potential=campaign.protocol.potential_name,
         potential_status=campaign.potential_status,
-        orientation=frame_said(campaign.protocol.crystal.frame),
+        orientation=orientation_said(campaign.protocol.crystal),
         planned=total,
         finished=n,
         in_progress=len(Claims(run.claims).living()),

@@ -243,12 +243,12 @@ def _cite(chosen: argparse.Namespace) -> int:
 def _run(chosen: argparse.Namespace) -> int:
     from cascade_driver.config import WorkSpec, find_input
     from cascade_driver.schema import plain
-    from cascade_driver.simulation.crystal import sites_said
-    from cascade_driver.simulation.frame import frame_said
+    from cascade_driver.simulation.crystal import orientation_said, sites_said
     from cascade_driver.simulation.lammps_build import EngineSpec
     from cascade_driver.simulation.lammps_build import chosen as chosen_lammps
     from cascade_driver.simulation.potential import data_folder
     from cascade_driver.simulation.protocols import protocol_said
+    from cascade_driver.simulation.spec import thermal_said
     from cascade_driver.terminal import headed, make_console, watched_work
     from cascade_driver.validation.checked import doubt
     from cascade_driver.workflow import attended_run
@@ -269,9 +269,11 @@ def _run(chosen: argparse.Namespace) -> int:
             console.print(f"LAMMPS    {own.name}", soft_wrap=True)
         if said := doubt(planned.given, campaign.protocol.crystal, engine):
             console.print(f"note: {said}", soft_wrap=True)
-        console.print(frame_said(campaign.protocol.crystal.frame), soft_wrap=True)
+        console.print(orientation_said(campaign.protocol.crystal), soft_wrap=True)
         if said := sites_said(campaign.protocol.crystal, (group.species for group in campaign.groups)):
             console.print(f"note: {said}", soft_wrap=True)
+        if campaign.protocol.thermal.temperature is not None:
+            console.print(f"thermal   {thermal_said(campaign.protocol.thermal)}", soft_wrap=True)
         for line in protocol_said(planned.wanted.protocol, plain(campaign.protocol)):
             console.print(line, soft_wrap=True)
         if chosen.plan_only:

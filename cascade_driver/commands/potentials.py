@@ -45,7 +45,7 @@ def _add_potential(verbs: Verbs) -> None:
         action="append",
         default=[],
         metavar="C",
-        help="CaWO4, Si, Al, or a structure file, in place of those that the potential names; may be repeated",
+        help="CaWO4, Si, Ge, ... or a structure file, in place of those that the potential names; may be repeated",
     )
     join = add_verb(
         kinds, "join", _potential_join, "Make a potential folder: a ZBL core joined to any LAMMPS body."

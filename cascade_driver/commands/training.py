@@ -105,7 +105,7 @@ def _options_cascades(cascades: argparse.ArgumentParser) -> None:
 
 
 def _add_crystal(verb: argparse.ArgumentParser, *, moves: bool = False) -> None:
-    verb.add_argument("--crystal", required=True, metavar="C", help="CaWO4, Si, Al, or a file of a cell")
+    verb.add_argument("--crystal", required=True, metavar="C", help="CaWO4, Si, Ge, ... or a file of a cell")
     verb.add_argument("--repeat", type=positive, nargs=3, default=[1, 1, 1], metavar="N")
     verb.add_argument("--k-mesh", type=positive, nargs=3, dest="k_mesh", metavar="N", help="default: Gamma")
     verb.add_argument("--seed", type=int, default=1)
@@ -596,7 +596,7 @@ def _curve(chosen: argparse.Namespace) -> int:
 def _add_validate(kinds: Verbs) -> None:
     verb = add_verb(kinds, "validate", _validate, "Measure a potential against labels and experiment.")
     verb.add_argument("potential", metavar="P", help="shipped, or a folder")
-    verb.add_argument("--crystal", metavar="C", help="CaWO4, Si, Al, or a file (default: the potential's first)")
+    verb.add_argument("--crystal", metavar="C", help="CaWO4, Si, ... or a file (default: the potential's first)")
     verb.add_argument(
         "--frames", type=Path, nargs="*", default=[], metavar="FILE", help="labelled, not trained on"
     )

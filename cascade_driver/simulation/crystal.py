@@ -27,11 +27,10 @@ from typing import Any
 import numpy as np
 import spglib
 from ase import Atoms
-from ase.build import bulk, make_supercell
+from ase.build import make_supercell
 from ase.constraints import FixAtoms
 from ase.data import chemical_symbols
 from ase.geometry import minkowski_reduce
-from ase.spacegroup import crystal
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
@@ -45,12 +44,14 @@ from cascade_driver.simulation.crystal_file import (
     read_crystal,
     require_no_overlap,
 )
-from cascade_driver.simulation.frame import Frame, make_frame
+from cascade_driver.simulation.frame import Frame, frame_said, make_frame
+from cascade_driver.simulation.named_crystals import named_crystals
 from cascade_driver.text import closest
 from cascade_driver.units import BOLTZMANN_eV_PER_K
 
 FILM = "Al/Si"
-CRYSTALS = ("CaWO4", "Si", "Al", FILM)
+#: What `name` may be.
+CRYSTALS = (*named_crystals(), FILM)
 
 #: A box of more is a slip of the pen: 16 million atoms in silicon.
 MOST_CELLS = 2_000_000
@@ -131,7 +132,8 @@ class CrystalSpec:
     Attributes
     ----------
     name : str, optional
-        A built-in crystal: `CaWO4`, `Si`, `Al`, or `Al/Si`, the film.
+        A crystal of `named_crystals`: `CaWO4`, `Si`, `Ge`, `C` (diamond), `Al`, `GaAs`, `LiF`, `Al2O3` (sapphire),
+        `TeO2` (paratellurite), or `Al/Si`, the film.
     file : str, optional
         Instead: a structure file that ASE reads (CIF, extxyz, POSCAR, ...); of several frames, the last.
     file_sha256 : str, optional
@@ -270,12 +272,22 @@ def axes_in_box_A(spec: CrystalSpec, constituents: Mapping[str, Atoms]) -> NDArr
     As its file has them; those of the conventional cell of a built-in crystal; for a film the cubic axes, which
     both of its lattices have.
     """
-    if spec.frame is not None:
-        return np.array(spec.frame.axes_A)
+    if (frame := frame_of(spec)) is not None:
+        return np.array(frame.axes_A)
     if spec.is_film:
         return np.eye(3)
     (cell,) = constituents.values()
     return np.asarray(cell.cell.array)
+
+
+def frame_of(spec: CrystalSpec) -> Frame | None:
+    """Return how the crystal of a resolved `spec` lies in the box; None if a, b, c lie along x, y, z."""
+    return _cell_of_name(spec.name)[1] if spec.name in named_crystals() else spec.frame
+
+
+def orientation_said(spec: CrystalSpec) -> str:
+    """Return a line about how the crystal of a resolved `spec` lies in the box."""
+    return frame_said(frame_of(spec), of="file" if spec.name is None else "crystal")
 
 
 def require_bonds(cell: Atoms, *, cutoff_A: float, name: str) -> None:
@@ -488,28 +500,21 @@ def held_atoms(atoms: Atoms) -> NDArray[np.int64]:
 
 
 def _built_in(name: str) -> Atoms:
-    """Return the conventional cell of a built-in bulk crystal at its room-temperature lattice constants."""
-    if name == "CaWO4":
-        # Scheelite, I4_1/a (88), origin choice 2 (at -1); W and Ca have site symmetry -4.
-        # Positions: Hazen, Finger & Mariathasan, J. Phys. Chem. Solids 46, 253 (1985), at room pressure;
-        # they give W-O 1.782 and Ca-O 2.441 and 2.478 angstrom. Lattice constants: Zalkin & Templeton,
-        # J. Chem. Phys. 40, 501 (1964).
-        cell = crystal(
-            ["Ca", "W", "O"],
-            [(0, 0.25, 0.625), (0, 0.25, 0.125), (0.1507, 0.0086, 0.2106)],
-            spacegroup=88,
-            setting=2,
-            cellpar=[5.243, 5.243, 11.376, 90, 90, 90],
-        )
-    elif name == "Si":
-        # 5.431 angstrom: CODATA lattice parameter of silicon, rounded.
-        cell = bulk("Si", "diamond", a=5.431, cubic=True)
-    else:
-        # 4.05 angstrom: Wyckoff, Crystal Structures (1963), rounded.
-        cell = bulk("Al", "fcc", a=4.05, cubic=True)
-    plain_cell = Atoms(cell.get_chemical_symbols(), positions=cell.positions, cell=cell.cell, pbc=True)
-    plain_cell.info["crystal_to_box"] = np.eye(3)
-    return plain_cell
+    """Return the orthogonal cell of a named bulk crystal at its measured lattice constants."""
+    return _cell_of_name(name)[0].copy()
+
+
+@functools.cache
+def _cell_of_name(name: str) -> tuple[Atoms, Frame | None]:
+    """Return the orthogonal cell of a named crystal, and how its conventional cell lies in it."""
+    found = named_crystals()[name].conventional_cell(name)
+    plain_cell = Atoms(found.get_chemical_symbols(), positions=found.positions, cell=found.cell, pbc=True)
+    if _largest_cosine(plain_cell.cell.array) < 1e-12:
+        plain_cell.info["crystal_to_box"] = np.eye(3)
+        return plain_cell, None
+    cell = orthogonal_cell(plain_cell)
+    rotation = cell.info["crystal_to_box"]
+    return cell, make_frame(plain_cell.cell.array @ rotation.T, rotation)
 
 
 @functools.lru_cache(maxsize=4)

@@ -113,14 +113,14 @@ def direction_in_box(given: str | ArrayLike, *, axes_A: ArrayLike) -> tuple[floa
     return float(vector[0]), float(vector[1]), float(vector[2])
 
 
-def frame_said(frame: Frame | None) -> str:
-    """Return a line about how the crystal lies in the box; None is a crystal whose a, b, c are its edges."""
+def frame_said(frame: Frame | None, *, of: str = "file") -> str:
+    """Return a line about how the crystal `of` a file lies in the box; None is one whose a, b, c are its edges."""
     axes = np.eye(3) if frame is None else np.array(frame.axes_A)
     if frame is None or (np.array_equal(axes, np.diag(axes.diagonal())) and frame.turn_deg < _NO_TURN_DEG):
         return "box: x, y, z along a, b, c of the crystal"
     edges = ", ".join(f"{name} along {_in_words(axis, axes)}" for name, axis in zip("xyz", np.eye(3), strict=True))
     lattice = ", ".join(f"{name} = {_numbers(row)}" for name, row in zip("abc", axes, strict=True))
-    return f"box: {edges} of the file's cell; {lattice} A; {_turn_said(frame)} the Cartesian frame of the file"
+    return f"box: {edges} of the {of}'s cell; {lattice} A; {_turn_said(frame)} the Cartesian frame of the {of}"
 
 
 def _turn_said(frame: Frame) -> str:

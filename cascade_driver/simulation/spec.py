@@ -9,13 +9,22 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from cascade_driver.errors import InputError
 from cascade_driver.schema import digest, parameters, plain
 from cascade_driver.simulation.crystal import CrystalSpec, identity
+from cascade_driver.simulation.named_crystals import (
+    SHARES,
+    TemperatureRule,
+    named_crystals,
+    ruled_temperature_K,
+)
 from cascade_driver.units import AMU_MeV
 
 #: 3/8 of the Debye temperature Theta of CaWO4 (354 K, doi:10.1103/PhysRevB.70.214306): the classical temperature
@@ -33,6 +42,11 @@ class ThermalSpec:
     ----------
     temperature_K : float
         Classical temperature; the default has the energy of the zero-point motion of CaWO4.
+    temperature : str, optional
+        Instead: a rule that works it out of the Debye temperature, `zero-point-energy` (3/8 of it) or
+        `zero-point-width` (1/4), see `named_crystals`.
+    debye_temperature_K : float, optional
+        Of the crystal, for that rule; named crystals have their own.
     equilibration_ps : float
         Time under a Langevin thermostat before the first snapshot.
     damping_ps : float
@@ -44,10 +58,59 @@ class ThermalSpec:
     """
 
     temperature_K: float = Field(default=ZERO_POINT_TEMPERATURE_CAWO4_K, gt=0, le=5000)
+    temperature: TemperatureRule | None = None
+    debye_temperature_K: float | None = Field(default=None, gt=0, le=5000)
     equilibration_ps: float = Field(default=5.0, gt=0)
     damping_ps: float = Field(default=0.1, gt=0)
     snapshot_interval_ps: float = Field(default=1.0, gt=0)
     timestep_fs: float = Field(default=1.0, gt=0, le=5)
+
+    @model_validator(mode="after")
+    def _rule_and_number_agree(self) -> ThermalSpec:
+        if self.temperature is None:
+            if self.debye_temperature_K is not None:
+                raise ValueError("`debye_temperature_K` belongs to a rule; add temperature = 'zero-point-energy'")
+            return self
+        known = self.debye_temperature_K
+        ruled_K = None if known is None else ruled_temperature_K(self.temperature, known)
+        if self.temperature_K not in (ZERO_POINT_TEMPERATURE_CAWO4_K, ruled_K):
+            raise ValueError("give either `temperature_K` or the rule `temperature`, not both")
+        if ruled_K is not None:
+            object.__setattr__(self, "temperature_K", ruled_K)  # frozen for all others
+        return self
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What enters ids: the temperature by its number, however it was come by."""
+        return {k: v for k, v in plain(self).items() if k not in ("temperature", "debye_temperature_K")}
+
+
+def thermal_of(thermal: ThermalSpec, crystal: CrystalSpec) -> ThermalSpec:
+    """Return `thermal` with the temperature that its rule gives to a crystal.
+
+    Raises
+    ------
+    InputError
+        If the crystal has no name, and no Debye temperature is given.
+    """
+    if thermal.temperature is None or thermal.debye_temperature_K is not None:
+        return thermal
+    named = named_crystals().get(crystal.name or "")
+    if named is None or named.debye_temperature_K is None:
+        raise InputError(
+            f"[thermal] temperature = {thermal.temperature!r}: no Debye temperature is known of "
+            f"{crystal.name or crystal.file}; give debye_temperature_K, or temperature_K in place of the rule"
+        )
+    return replace(thermal, debye_temperature_K=named.debye_temperature_K)
+
+
+def thermal_said(thermal: ThermalSpec) -> str:
+    """Return the temperature in words, with the rule that it comes from."""
+    said = f"{thermal.temperature_K:g} K"
+    if thermal.temperature is None:
+        return said
+    share = Fraction(SHARES[thermal.temperature])
+    return f"{said} ({thermal.temperature}: {share} of the Debye temperature, {thermal.debye_temperature_K:g} K)"
 
 
 @parameters
@@ -227,7 +290,7 @@ class Protocol:
         return {
             "crystal": identity(self.crystal),
             "potential": self.potential_digest,
-            "thermal": plain(self.thermal),
+            "thermal": self.thermal.content,
             "quench": plain(self.quench),
             "seed": self.campaign_seed,
         }
