@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,7 +12,8 @@ from cascade_driver.campaign.index import Row, number
 from cascade_driver.campaign.plan import Campaign, PlannedCascade, solid_angle_shares
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import RecordError
-from cascade_driver.simulation.outcome import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable, Outcome, outcome_of_stored_energy
+from cascade_driver.simulation.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,36 @@ class RunContents:
             stored_energy_eV=np.array([number(r.stored_energy_eV) for r in rows], dtype=np.float64),
             potential_status=self.campaign.potential_status,
         )
+
+
+def earlier_tables(run: RunDirectory, contents: RunContents) -> dict[float, CascadeTable]:
+    """Return, by the times at which copies of the boxes were quenched too, the table as if it had ended there.
+
+    Raises
+    ------
+    RecordError
+        If a record of the plan is damaged.
+    """
+    table = contents.table()
+    records = [run.record(str(cascade)) for cascade in table.id]
+    times = {time for record in records for time in record.spec.protocol.follow.also_quench_at_ps or ()}
+    return {time: _ended_at(time, table, records) for time in sorted(times)}
+
+
+def _ended_at(time_ps: float, table: CascadeTable, records: list[Record]) -> CascadeTable:
+    """Return a table with the outcomes and stored energies of an earlier time."""
+    outcome, stored = table.outcome.astype(object), np.full(len(table), np.nan)
+    for i, record in enumerate(records):
+        times = record.spec.protocol.follow.also_quench_at_ps or ()
+        if record.physics is None or not record.physics.earlier_quenches or time_ps not in times:
+            continue
+        quench = record.physics.earlier_quenches[times.index(time_ps)]
+        stored[i] = quench.stored_energy_eV
+        if record.outcome in (Outcome.COMPLETED, Outcome.NOT_QUENCHED, Outcome.NEGATIVE_STORED_ENERGY):
+            is_quenched = quench.largest_force_eV_A <= record.spec.protocol.quench.largest_force_eV_A
+            ended = outcome_of_stored_energy(stored[i]) if is_quenched else Outcome.NOT_QUENCHED
+            outcome[i] = ended.key
+    return replace(table, outcome=outcome.astype(np.str_), stored_energy_eV=stored)
 
 
 def contents_of(run: RunDirectory) -> RunContents:

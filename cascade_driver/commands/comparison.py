@@ -21,7 +21,12 @@ def _options(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.config import AnalysisSpec
 
     verb.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="two or more; the first is held against each"
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="two or more, the first is held against each; or one whose `[follow]` has `also_quench_at_ps`: its "
+        "end is held against each of those times",
     )
     add_options(verb, AnalysisSpec, only=["allow_failures"])
     verb.add_argument("--json", action="store_true", help="for programs")
@@ -29,22 +34,30 @@ def _options(verb: argparse.ArgumentParser) -> None:
 
 def _compare(chosen: argparse.Namespace) -> int:
     from cascade_driver.analysis.comparison import compare
-    from cascade_driver.campaign.contents import contents_of
+    from cascade_driver.campaign.contents import contents_of, earlier_tables
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.config import AnalysisSpec
     from cascade_driver.errors import InputError
     from cascade_driver.terminal import make_console, print_differences
 
-    if len(chosen.runs) < 2:
-        raise InputError(f"one run ({chosen.runs[0]}) cannot be compared; name two or more")
     runs = [RunDirectory(path.resolve()) for path in chosen.runs]
-    tables = [contents_of(run).table() for run in runs]
+    contents = [contents_of(run) for run in runs]
+    first = contents[0].table()
+    others = {str(path): there.table() for path, there in zip(chosen.runs[1:], contents[1:], strict=True)}
+    if not others:
+        earlier = earlier_tables(runs[0], contents[0])
+        others = {f"{chosen.runs[0]} after {time_ps:g} ps": table for time_ps, table in earlier.items()}
+    if not others:
+        raise InputError(
+            f"one run ({chosen.runs[0]}) without earlier quenches cannot be compared; name two or more, or give "
+            "`also_quench_at_ps` in [follow] of its input"
+        )
     console = make_console()
-    for path, table in zip(chosen.runs[1:], tables[1:], strict=True):
-        found = compare(tables[0], table, allow_failures=built(chosen, AnalysisSpec).allow_failures)
+    for name, table in others.items():
+        found = compare(first, table, allow_failures=built(chosen, AnalysisSpec).allow_failures)
         if chosen.json:
             rows = [dataclasses.asdict(difference) for difference in found]
-            print(json.dumps({"first": str(chosen.runs[0]), "second": str(path), "differences": rows}))
+            print(json.dumps({"first": str(chosen.runs[0]), "second": name, "differences": rows}))
         else:
-            print_differences(found, first=str(chosen.runs[0]), second=str(path), console=console)
+            print_differences(found, first=str(chosen.runs[0]), second=name, console=console)
     return 0

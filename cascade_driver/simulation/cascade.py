@@ -21,13 +21,22 @@ from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
 
 from cascade_driver.simulation.defects import Census, take_census
-from cascade_driver.simulation.engine import Engine, EngineAbortError, Flight, MeasuredKick, Minimum, VelocityKick
+from cascade_driver.simulation.engine import (
+    Engine,
+    EngineAbortError,
+    Flight,
+    Look,
+    MeasuredKick,
+    Minimum,
+    VelocityKick,
+)
 from cascade_driver.simulation.knock_on import choose_atom, kick_velocity
 from cascade_driver.simulation.outcome import Outcome, outcome_of_stored_energy
 from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import (
     Cost,
     Defects,
+    EarlierQuench,
     KnockOnPath,
     Physics,
     Record,
@@ -81,6 +90,8 @@ def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], En
         engine.read(snapshot.state, periodic=box.periodic, held=box.held.tolist())
         flight = _kick_and_follow(engine, spec, pka)
         end = quench(engine, spec.protocol, starts)
+        # After the end's own quench, which they must not touch.
+        earlier = tuple(_quenched(engine, look, spec, starts, snapshot) for look in flight.looks)
     except EngineAbortError as abort:
         return Result(
             record=_record(spec, abort.outcome, None, clock=clock, engine=engine, message=str(abort)),
@@ -95,7 +106,7 @@ def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], En
         lengths_A=box.lengths_A,
         periodic=box.periodic,
     )
-    physics = _physics(spec, pka=pka, snapshot=snapshot, flight=flight, end=end, census=census)
+    physics = _physics(spec, pka=pka, snapshot=snapshot, flight=flight, end=end, census=census, earlier=earlier)
     outcome = _outcome(spec, flight, end, physics, box)
     record = _record(spec, outcome, physics, clock=clock, engine=engine)
     return Result(record=record, structure=_structure(box, census, snapshot, pka))
@@ -113,17 +124,30 @@ def _kick_and_follow(engine: Engine, spec: CascadeSpec, pka: int) -> Flight:
         )
 
     later = [VelocityKick(time_ps=k.time_fs / FS_PER_PS, velocity_A_ps=velocity(k)) for k in knock_on.then or ()]
+    last_kick_ps = later[-1].time_ps if later else 0.0
     return engine.follow(
         pka=pka,
         velocity_A_ps=velocity(knock_on),
         later_kicks=later,
-        duration_ps=follow.duration_ps + (later[-1].time_ps if later else 0.0),
+        look_at_ps=[last_kick_ps + time_ps for time_ps in follow.also_quench_at_ps or ()],
+        duration_ps=last_kick_ps + follow.duration_ps,
         max_displacement_A=follow.max_displacement_A,
         max_timestep_ps=follow.max_timestep_fs / FS_PER_PS,
         border_width_A=follow.border.width_A if follow.border else 0.0,
         border_temperature_K=spec.protocol.thermal.temperature_K,
         border_damping_ps=follow.border.damping_ps if follow.border else 1.0,
         seed=spec.seed,
+    )
+
+
+def _quenched(engine: Engine, look: Look, spec: CascadeSpec, starts: Path, snapshot: Snapshot) -> EarlierQuench:
+    """Return what a copy of the box stores that is quenched as it was at an earlier time."""
+    engine.set_positions(look.positions_A)
+    end = quench(engine, spec.protocol, starts)
+    return EarlierQuench(
+        time_ps=look.time_ps,
+        stored_energy_eV=end.potential_energy_eV - snapshot.reference_energy_eV,
+        largest_force_eV_A=end.largest_force_eV_A,
     )
 
 
@@ -147,7 +171,14 @@ def _met_its_image(flight: Flight, box: Box) -> bool:
 
 
 def _physics(
-    spec: CascadeSpec, *, pka: int, snapshot: Snapshot, flight: Flight, end: Minimum, census: Census
+    spec: CascadeSpec,
+    *,
+    pka: int,
+    snapshot: Snapshot,
+    flight: Flight,
+    end: Minimum,
+    census: Census,
+    earlier: tuple[EarlierQuench, ...],
 ) -> Physics:
     """Return what was found; nothing in it depends on machine load or time."""
     track = flight.pka_position_A
@@ -185,6 +216,7 @@ def _physics(
             path_length_A=float(np.linalg.norm(np.diff(track, axis=0), axis=1).sum()),
             track=_thinned_track(flight),
         ),
+        earlier_quenches=earlier or None,
     )
 
 

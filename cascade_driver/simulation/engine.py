@@ -89,6 +89,14 @@ class MeasuredKick:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Look:
+    """Where all atoms were at a moment of a flight: time since the first kick, unwrapped positions (n, 3)."""
+
+    time_ps: float
+    positions_A: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Flight:
     """What was seen while a cascade was followed; one row per time step, the first is the kick.
 
@@ -111,6 +119,8 @@ class Flight:
         False if the time limit came first.
     later_kicks : tuple of MeasuredKick
         Those that there was time for.
+    looks : tuple of Look
+        One for each time that was asked for, at most ten steps late.
     """
 
     time_ps: NDArray[np.float64]
@@ -122,6 +132,7 @@ class Flight:
     energy_drift_eV: float
     finished: bool
     later_kicks: tuple[MeasuredKick, ...] = ()
+    looks: tuple[Look, ...] = ()
 
 
 class Onlooker(Protocol):
@@ -207,13 +218,14 @@ class Engine(Protocol):
         border_damping_ps: float,
         seed: int,
         later_kicks: Sequence[VelocityKick] = (),
+        look_at_ps: Sequence[float] = (),
     ) -> Flight:
         """Replace the velocity of atom `pka` and follow what happens.
 
         The step is as long as `max_timestep_ps` and a displacement of `max_displacement_A` of the fastest atom
         allow. Atoms within `border_width_A` of a periodic face feel a Langevin thermostat; zero for none. Each of
         `later_kicks`, in the order of time, adds to the velocity that the atom has when its time has come: a step
-        ends exactly there.
+        ends exactly there. Positions are kept at the times `look_at_ps`, which come in order and after all kicks.
         """
 
     def state(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -33,6 +33,7 @@ from cascade_driver.errors import EngineError
 from cascade_driver.simulation.engine import (
     EngineAbortError,
     Flight,
+    Look,
     MeasuredKick,
     Minimum,
     Onlooker,
@@ -386,6 +387,7 @@ class LammpsEngine:
         border_damping_ps: float,
         seed: int,
         later_kicks: Sequence[VelocityKick] = (),
+        look_at_ps: Sequence[float] = (),
     ) -> Flight:
         """Kick and follow; see `Engine.follow`."""
         self._do("run 0 post no")
@@ -409,6 +411,10 @@ class LammpsEngine:
             kicks.append(self._kick_again(pka, kick.velocity_A_ps))
         self._do(adaptive)
         # Evaluating a variable makes LAMMPS tally energy and virial at that step, a third of the cost of a step.
+        looks: list[Look] = []
+        for time_ps in look_at_ps:
+            self._fly_until(f"v_now >= {time_ps:.17g}", every=_STEPS_BETWEEN_LOOKS)
+            looks.append(Look(time_ps=self._thermo("time"), positions_A=self.state()[0]))
         self._fly_until(f"v_now >= {duration_ps:.17g}", every=_STEPS_BETWEEN_LOOKS)
         energy_end = self._thermo("econserve")
         if not math.isfinite(energy_end):
@@ -424,6 +430,7 @@ class LammpsEngine:
             energy_drift_eV=energy_end - energy_start - sum(kick.work_eV for kick in kicks),
             finished=bool(watched[-1, 0] >= duration_ps - max_timestep_ps) and len(kicks) == len(later_kicks),
             later_kicks=tuple(kicks),
+            looks=tuple(looks),
         )
         self._do("unfix watch", bare=False)
         for name in ["step", "move", *(["border"] if border_width_A > 0 else [])]:

@@ -131,6 +131,25 @@ class RecordedKick:
 
 
 @findings
+class EarlierQuench:
+    """What a copy of the box stored when it was quenched before the end.
+
+    Attributes
+    ----------
+    time_ps : float
+        Since the kick.
+    stored_energy_eV : float
+        As if the cascade had been followed until then.
+    largest_force_eV_A : float
+        Largest component of a force on a free atom after this quench.
+    """
+
+    time_ps: float
+    stored_energy_eV: float
+    largest_force_eV_A: float
+
+
+@findings
 class Physics:
     """What was found: the same on every run of the same specification with the same build, to the bit.
 
@@ -164,6 +183,8 @@ class Physics:
     displaced_atoms : dict
         Atoms that ended away from their start, by species.
     pka : KnockOnPath
+    earlier_quenches : tuple of EarlierQuench, optional
+        In the order of time, where the protocol asks for them.
     """
 
     stored_energy_eV: float
@@ -184,6 +205,7 @@ class Physics:
     defects: Defects
     displaced_atoms: Counts
     pka: KnockOnPath
+    earlier_quenches: tuple[EarlierQuench, ...] | None = None
 
 
 @findings

@@ -149,6 +149,10 @@ class FollowSpec:
         The box may be too small for the recoil, as those are that first principles can follow: neither its width
         nor its heating is checked, and a knock-on may pass its own image. Such cascades are there to be held
         against others of the same box.
+    also_quench_at_ps : list of float, optional
+        Times, counted as `duration_ps`, at which a copy of the box is quenched too; the flight goes on as if it
+        were not. What is stored at each, cascade by cascade, tells whether `duration_ps` is long enough:
+        `cascade compare RUN`.
     """
 
     duration_ps: float = Field(default=8.0, gt=0)
@@ -157,6 +161,17 @@ class FollowSpec:
     border: BorderThermostat | None = None
     energy_drift_tolerance_eV: float = Field(default=0.5, gt=0)
     small_box: Literal[True] | None = None
+    also_quench_at_ps: tuple[float, ...] | None = None
+
+    @model_validator(mode="after")
+    def _quenches_come_in_order(self) -> FollowSpec:
+        times = (0.0, *(self.also_quench_at_ps or ()), self.duration_ps)
+        if any(not before < after for before, after in itertools.pairwise(times)):
+            raise ValueError(
+                f"`also_quench_at_ps` is {list(times[1:-1])}; expected rising times between 0 and `duration_ps`, "
+                f"{self.duration_ps:g}"
+            )
+        return self
 
 
 @parameters

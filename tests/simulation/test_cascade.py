@@ -16,7 +16,7 @@ from cascade_driver.simulation.cascade import STRUCTURE_FILE, write_structure
 from cascade_driver.simulation.engine import EngineAbortError, Flight, Minimum
 from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.record import Defects
-from cascade_driver.simulation.spec import BorderThermostat, QuenchSpec
+from cascade_driver.simulation.spec import BorderThermostat, FollowSpec, QuenchSpec
 from cascade_driver.simulation.start import read_box, read_snapshot
 
 #: A kick so weak that nothing can be displaced: the lowest threshold of CaWO4 and Si is above 10 eV.
@@ -300,3 +300,40 @@ def test_an_altered_starting_state_is_refused(silicon, tmp_path):
     altered = dataclasses.replace(silicon, starts=tmp_path)
     with pytest.raises(RecordError, match="missing or altered"):
         altered.run(altered.spec(species="Si", recoil_energy_eV=10.0))
+
+
+# -- quenched earlier, too ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_earlier_quenches(silicon):
+    """A recoil of 60 eV whose box is quenched after 0.1 and 0.2 ps as well as in the end, at 0.3 ps."""
+    follow = {"also_quench_at_ps": (0.1, 0.2)}
+    spec = silicon.spec(species="Si", recoil_energy_eV=60.0, direction=(0.48, 0.64, 0.6), follow=follow)
+    return silicon.run(spec).record.physics
+
+
+def test_an_earlier_quench_stores_what_a_cascade_stores_that_ends_there(silicon, with_earlier_quenches):
+    spec = silicon.spec(
+        species="Si", recoil_energy_eV=60.0, direction=(0.48, 0.64, 0.6), follow={"duration_ps": 0.1}
+    )
+    ended = silicon.run(spec).record.physics
+    first, second = with_earlier_quenches.earlier_quenches
+    assert first.time_ps == ended.followed_ps
+    assert first.stored_energy_eV == pytest.approx(ended.stored_energy_eV, abs=1e-6)
+    # And not what another time stores: in 0.1 ps pairs recombine.
+    assert abs(second.stored_energy_eV - first.stored_energy_eV) > 0.01
+
+
+def test_the_end_is_the_same_with_and_without_earlier_quenches(silicon, with_earlier_quenches):
+    spec = silicon.spec(species="Si", recoil_energy_eV=60.0, direction=(0.48, 0.64, 0.6))
+    alone = silicon.run(spec).record.physics
+    assert alone.earlier_quenches is None
+    assert with_earlier_quenches.stored_energy_eV == pytest.approx(alone.stored_energy_eV, abs=1e-6)
+    assert with_earlier_quenches.followed_ps == pytest.approx(alone.followed_ps, abs=0.02)
+
+
+@pytest.mark.parametrize("times", [(0.2, 0.1), (0.1, 0.1), (0.0,), (0.3,), (-1.0,)])
+def test_times_of_earlier_quenches_that_make_no_sense_are_refused(times):
+    with pytest.raises(InputError, match="rising times between 0 and `duration_ps`"):
+        FollowSpec(duration_ps=0.3, also_quench_at_ps=times)

@@ -1,0 +1,73 @@
+"""`cascade compare`: runs beside each other, and a run beside what it held earlier."""
+
+import json
+
+import pytest
+
+from cascade_driver.cli import main
+
+CAMPAIGN = """
+title = "silicon"
+[crystal]
+name = "Si"
+repeats = [4, 4, 4]
+[potential]
+name = "si-tersoff-zbl"
+[thermal]
+equilibration_ps = 0.1
+snapshot_interval_ps = 0.05
+[follow]
+duration_ps = 0.2
+max_displacement_A = 0.03
+max_timestep_fs = 2
+EARLIER
+[[recoils]]
+species = "Si"
+recoil_energies_eV = [30]
+directions = { scheme = "symmetry", count = 2 }
+snapshots = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The same two recoils, in one run quenched after 0.05 and 0.1 ps too."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, earlier in {"plain": "", "watched": "also_quench_at_ps = [0.05, 0.1]"}.items():
+        (folder / f"{name}.toml").write_text(CAMPAIGN.replace("EARLIER", earlier))
+        main(["run", str(folder / f"{name}.toml"), "--out", str(folder / name), "--workers", "1"])
+    return folder
+
+
+def differences(capsys, *arguments):
+    assert main(["compare", "--json", *map(str, arguments)]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_one_run_is_held_against_what_it_held_earlier(runs, capsys):
+    capsys.readouterr()
+    found = differences(capsys, runs / "watched")
+    assert [one["second"] for one in found] == [f"{runs / 'watched'} after {t} ps" for t in ("0.05", "0.1")]
+    records = [json.loads(path.read_text()) for path in sorted((runs / "watched").glob("cascades/*/record.json"))]
+    assert len(records) == 2
+    for k, one in enumerate(found):
+        (difference,) = one["differences"]
+        changes = [
+            max(r["physics"]["earlier_quenches"][k]["stored_energy_eV"], 0) - r["physics"]["stored_energy_eV"]
+            for r in records
+        ]
+        assert difference["paired"]["n_pairs"] == 2
+        assert difference["paired"]["stored_energy_eV"]["value"] == pytest.approx(sum(changes) / 2, abs=2e-3)
+    # While the knock-on still flies, the box comes to rest elsewhere.
+    assert abs(found[0]["differences"][0]["paired"]["stored_energy_eV"]["value"]) > 0.1
+
+
+def test_earlier_quenches_change_nothing_of_a_campaign(runs, capsys):
+    capsys.readouterr()
+    (one,) = differences(capsys, runs / "plain", runs / "watched")
+    assert one["differences"][0]["paired"]["stored_energy_eV"]["value"] == pytest.approx(0, abs=1e-6)
+
+
+def test_one_run_without_earlier_quenches_says_how_to_get_them(runs, capsys):
+    assert main(["compare", str(runs / "plain")]) == 2
+    assert "also_quench_at_ps" in capsys.readouterr().err
