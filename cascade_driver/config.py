@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from cascade_driver.campaign.executors import require_executor
 from cascade_driver.campaign.plan import RecoilsSpec
@@ -70,7 +70,7 @@ class DaskSpec:
     scheduler: str | None = None
     job_class: str | None = None
     jobs: int = Field(default=1, ge=1, le=10_000)
-    job_options: dict[str, Any] = Field(default_factory=dict)
+    job_options: dict[str, JsonValue] = Field(default_factory=dict)
     workers_within_s: float = Field(default=60.0, gt=0)
 
     @model_validator(mode="after")

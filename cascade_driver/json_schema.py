@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+
+from pydantic.json_schema import JsonSchemaValue
 
 from cascade_driver.schema import json_schema_of
 
 
-def _input() -> dict[str, Any]:
+def _input() -> JsonSchemaValue:
     from cascade_driver.config import RunInput
 
     return json_schema_of(RunInput)
 
 
-def _film() -> dict[str, Any]:
+def _film() -> JsonSchemaValue:
     from cascade_driver.relaxation.film.spectrum import FilmBackground
 
     return json_schema_of(FilmBackground)
 
 
-def _potential() -> dict[str, Any]:
+def _potential() -> JsonSchemaValue:
     from cascade_driver.simulation.potential import PotentialFile
 
     return json_schema_of(PotentialFile)
 
 
-def _labels() -> dict[str, Any]:
+def _labels() -> JsonSchemaValue:
     from cascade_driver.training.labelling import AseSettings, Cp2kSettings
 
     return json_schema_of(Cp2kSettings | AseSettings)
 
 
-def _fit() -> dict[str, Any]:
+def _fit() -> JsonSchemaValue:
     from cascade_driver.training.fit_input import FitInput
 
     made = json_schema_of(FitInput)
@@ -43,7 +44,7 @@ def _fit() -> dict[str, Any]:
     return made
 
 
-def _record() -> dict[str, Any]:
+def _record() -> JsonSchemaValue:
     from cascade_driver.simulation.record import RECORD_SCHEMA, Record
 
     made = json_schema_of(Record)
@@ -57,14 +58,14 @@ def _record() -> dict[str, Any]:
     return made
 
 
-def _model() -> dict[str, Any]:
+def _model() -> JsonSchemaValue:
     from cascade_driver.analysis.model import ModelFile
 
     return json_schema_of(ModelFile)
 
 
 #: What has a schema: what it is of, and how it is made.
-SCHEMAS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+SCHEMAS: dict[str, tuple[str, Callable[[], JsonSchemaValue]]] = {
     "input": ("an input of `cascade run`", _input),
     "film": ("an input of `cascade background film`", _film),
     "potential": ("`potential.toml` of a potential", _potential),
@@ -75,7 +76,7 @@ SCHEMAS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
 }
 
 
-def json_schema(of: str) -> dict[str, Any]:
+def json_schema(of: str) -> JsonSchemaValue:
     """Return the JSON schema (draft 2020-12) of one kind of file, a key of `SCHEMAS`."""
     about, make = SCHEMAS[of]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **make(), "title": about}

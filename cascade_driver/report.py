@@ -7,10 +7,9 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import numpy as np
@@ -423,21 +422,45 @@ def _error_remark(bands: SpectrumBands, low_eV: float, high_eV: float) -> str:
 # -- fits ------------------------------------------------------------------------------------------------------
 
 
-def _fit_views(model: StoredEnergyModel | None) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class _FitView:
+    """A fit as text; what it does not have is empty."""
+
+    name: str
+    values: Sequence[tuple[str, str]]
+    source: str
+    energies: Sequence[tuple[str, str, str, str]] = ()
+    parameters: Sequence[str] = ()
+    covariance: Sequence[Sequence[str]] = ()
+    goodness: str = ""
+    health: str = ""
+    is_healthy: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SpeciesView:
+    """The fits of a species as text."""
+
+    species: str
+    range: str
+    fits: tuple[_FitView, ...]
+
+
+def _fit_views(model: StoredEnergyModel | None) -> list[_SpeciesView]:
     """Return per species and fit what there is to say of it, as text."""
     if model is None:
         return []
     return [
-        {
-            "species": species,
-            "range": f"{one.minimum_recoil_energy_eV:g} to {one.maximum_recoil_energy_eV:g}",
-            "fits": [_probability_view(one), _distribution_view(one)],
-        }
+        _SpeciesView(
+            species=species,
+            range=f"{one.minimum_recoil_energy_eV:g} to {one.maximum_recoil_energy_eV:g}",
+            fits=(_probability_view(one), _distribution_view(one)),
+        )
         for species, one in sorted(model.species.items())
     ]
 
 
-def _probability_view(model: SpeciesModel) -> dict[str, Any]:
+def _probability_view(model: SpeciesModel) -> _FitView:
     fit, law = model.defect_probability_fit, model.defect_probability
     name = "Defect probability, Fermi function"
     if fit is None:
@@ -453,7 +476,7 @@ def _probability_view(model: SpeciesModel) -> dict[str, Any]:
     return _view(name, values=_values(fit), fit=fit, source=source)
 
 
-def _distribution_view(model: SpeciesModel) -> dict[str, Any]:
+def _distribution_view(model: SpeciesModel) -> _FitView:
     fit, law = model.distribution_fit, model.distribution
     if isinstance(law, EmpiricalDistribution):
         source = (
@@ -501,18 +524,18 @@ def _view(
     source: str,
     fit: DefectProbabilityFit | DistributionFit | None = None,
     energies: Sequence[tuple[str, str, str, str]] = (),
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "values": values,
-        "source": source,
-        "parameters": fit.parameters if fit else (),
-        "covariance": [[f"{c:.3g}" for c in row] for row in fit.covariance] if fit else [],
-        "goodness": _goodness(fit.goodness) if fit else "",
-        "health": _health(fit) if fit else "",
-        "is_healthy": fit is None or fit.health.is_good,
-        "energies": energies,
-    }
+) -> _FitView:
+    view = _FitView(name=name, values=values, source=source, energies=energies)
+    if fit is None:
+        return view
+    return replace(
+        view,
+        parameters=tuple(fit.parameters),
+        covariance=[[f"{c:.3g}" for c in row] for row in fit.covariance],
+        goodness=_goodness(fit.goodness),
+        health=_health(fit),
+        is_healthy=fit.health.is_good,
+    )
 
 
 def _source(fit: DefectProbabilityFit) -> str:

@@ -122,7 +122,7 @@ def field_descriptions(kind: type) -> dict[str, str]:
     return found
 
 
-def json_schema_of(kind: Any) -> dict[str, Any]:
+def json_schema_of(kind: Any) -> JsonSchemaValue:
     """Return the JSON schema of a type, with what docstrings say of its classes and their fields."""
     return TypeAdapter(kind).json_schema(schema_generator=_Described)
 
@@ -200,7 +200,7 @@ def read_json(path: Path | str, *, remedy: str = "") -> dict[str, Any]:
     return content
 
 
-def build(kind: type[T], content: Mapping[str, Any], *, origin: str, every: bool = False) -> T:
+def build(kind: type[T], content: object, *, origin: str, every: bool = False) -> T:
     """Return `content` as a `parameters` object of type `kind`.
 
     Raises

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from cascade_driver.files import write_atomically
 from cascade_driver.plot import save_figure
@@ -15,8 +16,23 @@ from cascade_driver.plot.training import (
     pair_curve_figure,
     phonon_figure,
 )
+from cascade_driver.schema import build
 from cascade_driver.simulation.potential import Potential
-from cascade_driver.training.validate import LEARNING, Measure, Section
+from cascade_driver.training.learning import LearningCurves
+from cascade_driver.training.validate import (
+    LEARNING,
+    FrenkelCurves,
+    Measure,
+    PairCurves,
+    Parity,
+    PhononCurves,
+    Section,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+T = TypeVar("T")
 
 _TITLES = {
     "crystal": "Crystal at rest",
@@ -40,18 +56,21 @@ def write_validation(potential: Potential, sections: Mapping[str, Section], fold
     InputError
         If a figure cannot be written.
     """
-    figures = {}
-    if sections.get("frames") and sections["frames"].curves:
-        figures["energies"] = energy_parity_figure(sections["frames"].curves)
-    if sections.get("frenkel") and any(sections["frenkel"].curves.get("pairs_eV", {}).values()):
-        curves = sections["frenkel"].curves
-        figures["frenkel-pairs"] = frenkel_pair_figure(curves["pairs_eV"], curves["printed_eV"])
-    if sections.get("phonons") and sections["phonons"].curves:
-        figures["phonons"] = phonon_figure(sections["phonons"].curves)
-    if sections.get("pair curves"):
-        figures["pair-curves"] = pair_curve_figure(sections["pair curves"].curves)
-    if LEARNING in sections:
-        figures["learning-curve"] = learning_figure(sections[LEARNING].curves)
+    curves = {name: section.curves for name, section in sections.items() if section.curves}
+    figures: dict[str, Figure] = {}
+    if "frames" in curves:
+        groups = {group: _read(Parity, values, "frames") for group, values in curves["frames"].items()}
+        figures["energies"] = energy_parity_figure(groups)
+    if "frenkel" in curves:
+        pairs = _read(FrenkelCurves, curves["frenkel"], "frenkel")
+        if any(pairs.pairs_eV.values()):
+            figures["frenkel-pairs"] = frenkel_pair_figure(pairs)
+    if "phonons" in curves:
+        figures["phonons"] = phonon_figure(_read(PhononCurves, curves["phonons"], "phonons"))
+    if "pair curves" in curves:
+        figures["pair-curves"] = pair_curve_figure(_read(PairCurves, curves["pair curves"], "pair curves"))
+    if LEARNING in curves:
+        figures["learning-curve"] = learning_figure(_read(LearningCurves, curves[LEARNING], LEARNING))
     written = [path for name, figure in figures.items() for path in save_figure(figure, folder / name)]
     about = potential.about
     lines = [f"# {potential.name}: {about.status}", "", about.title, "", f"Content {potential.digest}.", ""]
@@ -63,6 +82,10 @@ def write_validation(potential: Potential, sections: Mapping[str, Section], fold
     report = folder / "report.md"
     write_atomically(report, "\n".join(lines))
     return [report, *written]
+
+
+def _read(kind: type[T], curves: object, section: str) -> T:
+    return build(kind, curves, origin=f"curves of the section {section}")
 
 
 def _table(section: Section) -> list[str]:

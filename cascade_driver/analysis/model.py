@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from cascade_driver.analysis.defect_probability import (
     DefectProbabilityFit,
@@ -113,7 +113,7 @@ class StoredEnergyModel:
     fallback_species: str | None = None
     extrapolate: bool = False
     other_crystal: bool = False
-    uncertainty: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    uncertainty: Mapping[str, JsonValue] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         """Return one line: its name, its status, which recoils it knows."""
@@ -350,7 +350,7 @@ class ModelFile(BaseModel):
     fallback_species: str | None = None
     extrapolate: bool = False
     other_crystal: bool = False
-    uncertainty: dict[str, Any] = {}
+    uncertainty: dict[str, JsonValue] = {}
 
 
 def _distribution(

@@ -21,7 +21,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from cascade_driver.files import draft_name, this_place, write_atomically
 from cascade_driver.schema import digest
@@ -245,7 +244,7 @@ def _create(path: Path, text: str) -> bool:
 
 
 def _owner_text() -> str:
-    owner: dict[str, Any] = {
+    owner: dict[str, object] = {
         "host": socket.gethostname(),
         "place": this_place(),
         "pid": os.getpid(),

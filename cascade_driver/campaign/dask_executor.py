@@ -15,11 +15,11 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cascade_driver.campaign.claims import Claims, Heartbeat
 from cascade_driver.campaign.executors import Work
@@ -58,7 +58,7 @@ class DaskExecutor:
     scheduler: str | None = None
     jobs: int = 1
     job_class: str | None = None
-    job_options: dict[str, Any] | None = None
+    job_options: Mapping[str, object] | None = None
     workers_within_s: float = 60.0
 
     def work(self, work: Work, observe: Callable[[Progress], None]) -> Progress:
@@ -81,7 +81,7 @@ class DaskExecutor:
         distributed = _import("distributed")
         with contextlib.ExitStack() as stack:
             if self.scheduler is not None:
-                where: dict[str, Any] = (
+                where: dict[str, str] = (
                     {"scheduler_file": self.scheduler}
                     if Path(self.scheduler).is_file()
                     else {"address": self.scheduler}
@@ -122,6 +122,16 @@ class DaskExecutor:
             yield cluster
 
 
+class _Pilot(Protocol):
+    """What is asked of a future of Dask, which has no types."""
+
+    status: str
+
+    def done(self) -> bool: ...
+    def cancel(self) -> None: ...
+    def result(self) -> tuple[int, str]: ...
+
+
 class _Flight:
     """The pilots of one session, and what became of them."""
 
@@ -132,7 +142,7 @@ class _Flight:
         self._client = client
         self._observe = observe
         self._workers_within_s = workers_within_s
-        self._pilots: dict[str, Any] = {}
+        self._pilots: dict[str, _Pilot] = {}
         self._planned = {planned.id for planned in work.campaign.cascades()}
         self._failures = 0
 
@@ -192,7 +202,7 @@ class _Flight:
                 pure=False,
             )
 
-    def _conclude(self, pilot: Any) -> None:
+    def _conclude(self, pilot: _Pilot) -> None:
         """Look at how a pilot ended; that it had nothing left to do is fine."""
         if pilot.status != "finished":
             self._failures += 1

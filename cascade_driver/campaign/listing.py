@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,9 +47,9 @@ class ListedCascade:
     outcome: str
     stored_energy_eV: float
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """Return JSON-ready content; what is not there is null."""
-        content = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        content: dict[str, object] = {name: getattr(self, name) for name in self.__dataclass_fields__}
         stored = self.stored_energy_eV
         return content | {"direction": list(self.direction), "stored_energy_eV": _none_for_nan(stored)}
 

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +113,7 @@ class RunStatus:
     other: int
     superseded: int
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """Return JSON-ready content; what cannot be told is null."""
         return json.loads(json.dumps(_without_nan(self)))  # type: ignore[no-any-return]
 

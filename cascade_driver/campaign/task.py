@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from cascade_driver.campaign.index import Row
 from cascade_driver.campaign.plan import PlannedCascade
@@ -44,7 +43,7 @@ class Workshop:
     ----------
     run : pathlib.Path
         The run directory.
-    protocol : dict
+    protocol : mapping
         The protocol of the campaign, JSON-ready.
     potential : pathlib.Path
         Folder of the potential.
@@ -59,7 +58,7 @@ class Workshop:
     """
 
     run: Path
-    protocol: dict[str, Any]
+    protocol: Mapping[str, object]
     potential: Path
     time_limit_s: float
     engine: EngineFactory = LammpsEngine

@@ -6,9 +6,9 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cascade_driver.commands.arguments import (
     Verbs,
@@ -22,6 +22,10 @@ from cascade_driver.commands.arguments import (
 from cascade_driver.commands.options import add_options, built, complaints_by_option, given, option_of
 from cascade_driver.errors import InputError
 from cascade_driver.files import is_stream, write_file
+
+if TYPE_CHECKING:
+    from cascade_driver.relaxation.debris.systems import Debris, MeanRelease
+    from cascade_driver.relaxation.debris.tunnelling import Solid
 
 
 def add_to(verbs: Verbs) -> None:
@@ -483,7 +487,7 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _solid(chosen: argparse.Namespace, crystal: str | None) -> Any:
+def _solid(chosen: argparse.Namespace, crystal: str | None) -> Solid:
     from cascade_driver.relaxation.debris.tunnelling import SOLIDS, Solid
     from cascade_driver.schema import fields_of, plain
 
@@ -516,12 +520,12 @@ def _search_progress() -> Iterator[Callable[[str, int, int], None]]:
         yield observe
 
 
-def _print_debris(debris: Any, means: Any) -> None:
+def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> None:
     elementary = [system for one in debris for system in one.elementary]
     minima = sum(len(one.energies_eV) for one in debris)
     print(
         f"{len(debris)} cascades: {minima} minima, {len(elementary)} systems, "
-        f"{sum(not s['converged'] for s in elementary)} of them with a path that did not converge"
+        f"{sum(not s.converged for s in elementary)} of them with a path that did not converge"
     )
     print("  T (K)   given off, eV per cascade: by 1 ms   1 ms to 1 s    1 s to 12 days   events 1 s to 12 days")
     for mean in means:

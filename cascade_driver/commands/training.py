@@ -571,7 +571,7 @@ def _curve(chosen: argparse.Namespace) -> int:
     from cascade_driver.plot import save_figure
     from cascade_driver.plot.training import learning_figure
     from cascade_driver.training.fit_input import read_fit_input
-    from cascade_driver.training.learning import learning_curve, learning_section
+    from cascade_driver.training.learning import learning_curve, learning_curves, learning_section
     from cascade_driver.training.validate import LEARNING, write_section
 
     points = learning_curve(
@@ -584,7 +584,7 @@ def _curve(chosen: argparse.Namespace) -> int:
     chosen.out.mkdir(parents=True, exist_ok=True)
     written = chosen.out / f"{LEARNING}.json"
     write_section(written, section)
-    figures = save_figure(learning_figure(section.curves), chosen.out / "learning-curve")
+    figures = save_figure(learning_figure(learning_curves(points)), chosen.out / "learning-curve")
     for path in [written, *figures]:
         print(f"written: {path}")
     return 0

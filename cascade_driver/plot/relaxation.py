@@ -6,7 +6,8 @@ import itertools
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -147,11 +148,11 @@ def film_overlay_figure(film: Spectrum, others: Sequence[tuple[str, Spectrum]]) 
         colour = PAIR_COLOURS[(1 - number if number < 2 else number) % len(PAIR_COLOURS)]
         shown = np.where(rate > 0, rate, np.nan)
         label = as_drawn(textwrap.fill(name, 48))
-        line: dict[str, Any] = {"baseline": None, "color": colour, "linewidth": 1.2}
+        stairs = partial(axes.stairs, edges=one.energy_edges_eV, baseline=None, color=colour, linewidth=1.2)
         whole = _is_complete(one)
-        axes.stairs(np.where(whole, shown, np.nan), one.energy_edges_eV, label=label, **line)
+        stairs(np.where(whole, shown, np.nan), label=label)
         if not whole.all():
-            axes.stairs(np.where(whole, np.nan, shown), one.energy_edges_eV, alpha=0.3, **line)
+            stairs(np.where(whole, np.nan, shown), alpha=0.3)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(numticks=8))
     lowest = min(top for top in tops if top > 0)
@@ -376,9 +377,9 @@ def tls_damping_figure(
     constant = phonon_rate_constant_per_eV_s(strain_coupling_eV=systems.strain_coupling_eV, resonator=resonator)
     slope = low_temperature_slope_per_s_K(strength=systems.strength, rate_constant_per_eV_s=constant)
     plateau = plateau_per_s(strength=systems.strength, mode_frequency_Hz=resonator.mode_frequency_Hz)
-    limit: dict[str, Any] = {"color": QUIET_COLOUR, "linestyle": "--", "linewidth": 0.8, "zorder": 0}
-    axes.plot(temperature_K, slope * temperature_K / (2 * np.pi), label="limits", **limit)
-    axes.axhline(plateau / (2 * np.pi), **limit)
+    for limit_per_s, label in ((slope * temperature_K, "limits"), (np.full_like(temperature_K, plateau), None)):
+        damping = limit_per_s / (2 * np.pi)
+        axes.plot(temperature_K, damping, label=label, color=QUIET_COLOUR, linestyle="--", linewidth=0.8, zorder=0)
     axes.set(xscale="log", yscale="log", ylim=(0.7 * lowest, 1.6 * plateau / (2 * np.pi)))
     axes.set_xlim(float(temperature_K.min()), float(temperature_K.max()))
     axes.set_xlabel("temperature (K)")
@@ -482,10 +483,10 @@ def debris_figure(debris: Sequence[Debris], means: Sequence[MeanRelease], *, pot
     elementary = [system for one in debris for system in one.elementary]
     wells.set(xscale="log", yscale="log")  # first: the limits of axes without a point are those of their scale
     for converged, face in ((True, DATA_COLOUR), (False, "white")):
-        chosen = [s for s in elementary if s["converged"] is converged]
+        chosen = [s for s in elementary if s.converged is converged]
         wells.plot(
-            [max(abs(s["asymmetry_eV"]), _LOWEST_ASYMMETRY_eV) for s in chosen],
-            [max(min(s["barrier_eV"], s["barrier_eV"] - s["asymmetry_eV"]), _LOWEST_ASYMMETRY_eV) for s in chosen],
+            [max(abs(s.asymmetry_eV), _LOWEST_ASYMMETRY_eV) for s in chosen],
+            [max(s.lower_barrier_eV, _LOWEST_ASYMMETRY_eV) for s in chosen],
             "o",
             markersize=3.5,
             color=DATA_COLOUR,

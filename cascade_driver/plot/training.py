@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -21,22 +21,26 @@ from cascade_driver.plot.style import (
     styled,
 )
 
+if TYPE_CHECKING:
+    from cascade_driver.training.learning import LearningCurves
+    from cascade_driver.training.validate import FrenkelCurves, PairCurves, Parity, PhononCurves
+
 
 @styled
-def energy_parity_figure(groups: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+def energy_parity_figure(groups: Mapping[str, Parity]) -> Figure:
     """Return predicted against labelled energies of frames, a colour per group.
 
     Parameters
     ----------
     groups : mapping
-        Per group `label_eV` and `predicted_eV`.
+        By the name of the group.
     """
     figure = Figure(figsize=(COLUMN_WIDTH_in, COLUMN_WIDTH_in), layout="constrained")
     axes = dressed_axes(figure)
     lowest, highest = math.inf, -math.inf
     markers = "os^Dv<>ph*"
     for number, (group, values) in enumerate(sorted(groups.items())):
-        labels, predicted = np.asarray(values["label_eV"]), np.asarray(values["predicted_eV"])
+        labels, predicted = np.asarray(values.label_eV), np.asarray(values.predicted_eV)
         axes.plot(
             labels,
             predicted,
@@ -56,26 +60,18 @@ def energy_parity_figure(groups: Mapping[str, Mapping[str, Sequence[float]]]) ->
 
 
 @styled
-def frenkel_pair_figure(
-    pairs_eV: Mapping[str, Sequence[Sequence[float]]], printed_eV: Mapping[str, Sequence[Sequence[float]]]
-) -> Figure:
-    """Return the energies of close Frenkel pairs by species, small and large box, beside printed ones.
-
-    Parameters
-    ----------
-    pairs_eV, printed_eV : mapping
-        Per species pairs of energies: in the small and in the large box.
-    """
+def frenkel_pair_figure(curves: FrenkelCurves) -> Figure:
+    """Return the energies of close Frenkel pairs by species, small and large box, beside printed ones."""
     figure = Figure(figsize=(COLUMN_WIDTH_in, 2.4), layout="constrained")
     axes = dressed_axes(figure)
     ticks, names = [], []
-    for number, species in enumerate(pairs_eV):
+    for number, species in enumerate(curves.pairs_eV):
         for offset, rows, colour, name in (
-            (-0.2, printed_eV.get(species, ()), DATA_COLOUR, "printed"),
-            (0.2, pairs_eV[species], MODEL_COLOUR, "this potential"),
+            (-0.2, curves.printed_eV.get(species, ()), DATA_COLOUR, "printed"),
+            (0.2, curves.pairs_eV[species], MODEL_COLOUR, "this potential"),
         ):
             for row in rows:
-                small, large = (math.nan if value is None else value for value in row)
+                small, large = row
                 axes.plot([number + offset - 0.1], [small], "o", color=colour, markersize=3.5)
                 axes.plot([number + offset + 0.1], [large], "s", color=colour, markersize=3.5, mfc="none")
                 axes.plot([number + offset - 0.1, number + offset + 0.1], [small, large], color=colour, lw=0.5)
@@ -93,18 +89,12 @@ def frenkel_pair_figure(
 
 
 @styled
-def phonon_figure(curves: Mapping[str, Any]) -> Figure:
-    """Return the density of vibrational states with the frequencies at Gamma.
-
-    Parameters
-    ----------
-    curves : mapping
-        `frequency_THz`, `density_per_THz`, `gamma_THz`.
-    """
+def phonon_figure(curves: PhononCurves) -> Figure:
+    """Return the density of vibrational states with the frequencies at Gamma."""
     figure = Figure(figsize=(COLUMN_WIDTH_in, 2.2), layout="constrained")
     axes = dressed_axes(figure)
-    axes.fill_between(curves["frequency_THz"], curves["density_per_THz"], color=QUIET_COLOUR, alpha=0.4, lw=0)
-    axes.vlines(curves["gamma_THz"], 0, 0.05 * max(curves["density_per_THz"]), color=MODEL_COLOUR, lw=0.8)
+    axes.fill_between(curves.frequency_THz, curves.density_per_THz, color=QUIET_COLOUR, alpha=0.4, lw=0)
+    axes.vlines(curves.gamma_THz, 0, 0.05 * max(curves.density_per_THz), color=MODEL_COLOUR, lw=0.8)
     axes.set_xlabel("frequency (THz); marks: at Γ")
     axes.set_ylabel("density of states (1/THz)")
     axes.set_ylim(0, None)
@@ -112,29 +102,23 @@ def phonon_figure(curves: Mapping[str, Any]) -> Figure:
 
 
 @styled
-def learning_figure(curves: Mapping[str, Any]) -> Figure:
-    """Return errors on test frames against the number of frames fitted to, and the ratio of stored energies.
-
-    Parameters
-    ----------
-    curves : mapping
-        `frames`, `energy_meV_per_atom`, `force_eV_A` (n,); `end_labels_eV`, `end_predicted_eV` (n, ends).
-    """
-    with_ends = len(curves["end_labels_eV"][0]) > 0
+def learning_figure(curves: LearningCurves) -> Figure:
+    """Return errors on test frames against the number of frames fitted to, and the ratio of stored energies."""
+    with_ends = len(curves.end_labels_eV[0]) > 0
     figure = Figure(
         figsize=(COLUMN_WIDTH_in, (2.6 if with_ends else 1.8) / 3 * COLUMN_WIDTH_in), layout="constrained"
     )
     panels = figure.subplots(3 if with_ends else 2, 1, sharex=True)
-    frames = np.asarray(curves["frames"])
-    for axes, name, label in (
-        (panels[0], "force_eV_A", "force MAE\n(eV/\u00c5)"),
-        (panels[1], "energy_meV_per_atom", "energy MAE\n(meV/atom)"),
+    frames = np.asarray(curves.frames)
+    for axes, error, label in (
+        (panels[0], curves.force_eV_A, "force MAE\n(eV/\u00c5)"),
+        (panels[1], curves.energy_meV_per_atom, "energy MAE\n(meV/atom)"),
     ):
-        axes.semilogx(frames, curves[name], "o-", color=DATA_COLOUR, markersize=3)
+        axes.semilogx(frames, error, "o-", color=DATA_COLOUR, markersize=3)
         axes.set_ylabel(label)
         axes.set_ylim(0, None)
     if with_ends:
-        labels, ours = (np.asarray(curves[f"end_{side}_eV"]) for side in ("labels", "predicted"))
+        labels, ours = np.asarray(curves.end_labels_eV), np.asarray(curves.end_predicted_eV)
         ratio = ours.sum(axis=1) / labels.sum(axis=1)
         panels[2].axhline(1, color=QUIET_COLOUR, linewidth=0.7)
         panels[2].semilogx(frames, ratio, "o-", color=MODEL_COLOUR, markersize=3)
@@ -146,24 +130,16 @@ def learning_figure(curves: Mapping[str, Any]) -> Figure:
 
 
 @styled
-def pair_curve_figure(curves: Mapping[str, Any]) -> Figure:
-    """Return the energies of two atoms in vacuum, a panel per pair, beside ZBL.
-
-    Parameters
-    ----------
-    curves : mapping
-        `distance_A` (n,); in `pairs`, per pair `energy_eV` and `zbl_eV` (n,).
-    """
-    pairs = curves["pairs"]
+def pair_curve_figure(curves: PairCurves) -> Figure:
+    """Return the energies of two atoms in vacuum, a panel per pair, beside ZBL."""
+    pairs = curves.pairs
     rows = math.ceil(len(pairs) / 3)
     columns = min(len(pairs), 3)
     figure = Figure(figsize=(2 * COLUMN_WIDTH_in, 1.7 * rows + 0.3), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, (name, curve) in zip(panels, pairs.items(), strict=False):
-        axes.plot(curves["distance_A"], curve["zbl_eV"], "--", color=QUIET_COLOUR, linewidth=0.8, label="ZBL")
-        axes.plot(
-            curves["distance_A"], curve["energy_eV"], color=MODEL_COLOUR, linewidth=0.9, label="this potential"
-        )
+        axes.plot(curves.distance_A, curve.zbl_eV, "--", color=QUIET_COLOUR, linewidth=0.8, label="ZBL")
+        axes.plot(curves.distance_A, curve.energy_eV, color=MODEL_COLOUR, linewidth=0.9, label="this potential")
         # Linear where the pair is bound, logarithmic where it repels.
         axes.set_yscale("symlog", linthresh=10.0)
         axes.set_xscale("log")

@@ -32,7 +32,7 @@ from ase.constraints import FixAtoms
 from ase.data import chemical_symbols
 from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from cascade_driver.errors import InputError
 from cascade_driver.schema import file_sha256, parameters, plain
@@ -233,9 +233,9 @@ def resolved(spec: CrystalSpec, base_folder: Path) -> CrystalSpec:
     return dataclasses.replace(spec, file=str(path), file_sha256=found, frame=frame)
 
 
-def identity(spec: CrystalSpec) -> dict[str, Any]:
+def identity(spec: CrystalSpec) -> Mapping[str, JsonValue]:
     """Return what of a resolved `spec` enters an id: a file by its content and not by its place."""
-    content: dict[str, Any] = plain(spec)
+    content: dict[str, JsonValue] = plain(spec)
     if spec.file_sha256 is not None:
         del content["file"]
     return content

@@ -387,7 +387,7 @@ def _nearest(atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return distance_A[first], radius_A[i[first]] + radius_A[j[first]]
 
 
-def _only_block(path: Path) -> dict[str, Any]:
+def _only_block(path: Path) -> Mapping[str, object]:
     """Return the tags of the one block of a CIF that holds sites."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

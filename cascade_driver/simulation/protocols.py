@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from cascade_driver.errors import InputError
 from cascade_driver.schema import build, parameters, read_toml
@@ -31,13 +31,13 @@ class NamedProtocol:
 
     title: str
     source: str
-    crystal: dict[str, Any] = Field(default_factory=dict)
-    thermal: dict[str, Any] = Field(default_factory=dict)
-    follow: dict[str, Any] = Field(default_factory=dict)
-    quench: dict[str, Any] = Field(default_factory=dict)
+    crystal: dict[str, JsonValue] = Field(default_factory=dict)
+    thermal: dict[str, JsonValue] = Field(default_factory=dict)
+    follow: dict[str, JsonValue] = Field(default_factory=dict)
+    quench: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property
-    def sections(self) -> dict[str, dict[str, Any]]:
+    def sections(self) -> Mapping[str, Mapping[str, JsonValue]]:
         """What it says, by section; sections of which it says nothing are left out."""
         named = {"crystal": self.crystal, "thermal": self.thermal, "follow": self.follow, "quench": self.quench}
         return {section: content for section, content in named.items() if content}

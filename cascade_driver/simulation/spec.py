@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -80,7 +81,7 @@ class ThermalSpec:
         return self
 
     @property
-    def content(self) -> dict[str, Any]:
+    def content(self) -> Mapping[str, object]:
         """What enters ids: the temperature by its number, however it was come by."""
         return {k: v for k, v in plain(self).items() if k not in ("temperature", "debye_temperature_K")}
 
@@ -301,7 +302,7 @@ class Protocol:
         return digest({"start": self._start_content, "follow": plain(self.follow)})
 
     @cached_property
-    def _start_content(self) -> dict[str, Any]:
+    def _start_content(self) -> Mapping[str, object]:
         return {
             "crystal": identity(self.crystal),
             "potential": self.potential_digest,

@@ -6,7 +6,7 @@ import csv
 import functools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,7 @@ def _read_table(folder: Path) -> Mapping[str, CaptureIsotope]:
     path = folder / ISOTOPES
     content = read_toml(path)
     sources = content.get("sources", {})
-    entries: list[dict[str, Any]] = content.get("isotopes", [])
+    entries: Sequence[Mapping[str, object]] = content.get("isotopes", [])
     known = {_named(f"{path}, isotope {n}", entry): entry for n, entry in enumerate(entries, start=1)}
     if len(known) != len(entries):
         raise InputError(f"{path}: {len(entries)} isotopes of {len(known)} names; name each once")

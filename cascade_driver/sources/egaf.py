@@ -153,7 +153,7 @@ def _nist_b(target: str) -> float:
     return float(getattr(periodictable, symbol)[number].neutron.absorption or 0.0)
 
 
-def _isotope(target: str, content: Mapping[str, Any]) -> dict[str, Any]:
+def _isotope(target: str, content: Mapping[str, Any]) -> dict[str, str]:
     (record,) = content["neutronCaptureNormalization"][0]["normalizationRecord"]
     energies = content["recordQ"][0]
     cross_section, error = (
@@ -176,7 +176,7 @@ def _isotope(target: str, content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _isotope_without_gammas(target: str) -> dict[str, Any] | None:
+def _isotope_without_gammas(target: str) -> dict[str, str] | None:
     symbol, number = _split(target)
     element = getattr(periodictable, symbol)
     cross_section, error = _PGAA2007.get(target, (_nist_b(target), _UNKNOWN_ERROR * _nist_b(target)))

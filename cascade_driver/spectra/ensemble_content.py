@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.empirical import EmpiricalReplicas
@@ -26,7 +27,7 @@ from cascade_driver.errors import RecordError
 from cascade_driver.spectra.ensemble import Ensemble, model_ensemble
 
 #: Kinds of objects that a file can hold, by the name that it gives them.
-_KINDS: dict[str, Any] = {
+_KINDS: Mapping[str, type] = {
     kind.__name__: kind
     for kind in (
         ParameterReplicas,
@@ -45,7 +46,7 @@ _TYPES = ("<f8", "<i8")
 _READABLE = 64
 
 
-def ensemble_content(ensemble: Ensemble) -> dict[str, Any]:
+def ensemble_content(ensemble: Ensemble) -> Mapping[str, JsonValue]:
     """Return an ensemble as dicts, lists, texts and numbers, with all their digits."""
     return {part.name: _plain(getattr(ensemble, part.name)) for part in dataclasses.fields(Ensemble)}
 
@@ -109,7 +110,7 @@ def _same(one: Any, other: Any) -> bool:
     return np.shape(one) == np.shape(other) and np.allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, np.ndarray):
         return _packed(value) if value.size > _READABLE else {"array": value.tolist(), "type": value.dtype.str}
     if dataclasses.is_dataclass(value):
@@ -121,7 +122,7 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, tuple) else value
 
 
-def _packed(array: NDArray[Any]) -> dict[str, Any]:
+def _packed(array: NDArray[Any]) -> Mapping[str, JsonValue]:
     """Return an array as the text (base64) of its compressed bytes, in C order."""
     text = base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes())).decode("ascii")
     return {"packed": text, "type": array.dtype.str, "shape": list(array.shape)}

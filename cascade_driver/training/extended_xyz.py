@@ -150,14 +150,14 @@ _SIX = re.compile(
 )
 
 
-def _comment(line: str) -> dict[str, Any]:
+def _comment(line: str) -> Mapping[str, object]:
     """Return the words of a comment line."""
 
     def nine(found: re.Match[str]) -> str:
         xx, yy, zz, yz, xz, xy = re.split(r"[\s,]+", found[2])
         return found[1] + " ".join((xx, xy, xz, xy, yy, yz, xz, yz, zz))
 
-    words: dict[str, Any] = key_val_str_to_dict(_SIX.sub(nine, line))
+    words: Mapping[str, object] = key_val_str_to_dict(_SIX.sub(nine, line))
     return words
 
 

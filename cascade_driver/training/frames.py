@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import ase.io
 import numpy as np
@@ -211,7 +210,7 @@ def one_run(frames: Sequence[LabelledFrame], *, name: str) -> list[LabelledFrame
 def as_atoms(frame: LabelledFrame) -> Atoms:
     """Return a frame as ASE keeps it, its labels with a `SinglePointCalculator`."""
     atoms: Atoms = frame.atoms.copy()
-    results: dict[str, Any] = {"energy": frame.energy_eV, "forces": frame.forces_eV_per_A}
+    results: dict[str, float | NDArray[np.float64]] = {"energy": frame.energy_eV, "forces": frame.forces_eV_per_A}
     if frame.stress_eV_per_A3 is not None:
         results["stress"] = frame.stress_eV_per_A3
     atoms.calc = SinglePointCalculator(atoms, **results)

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from pydantic import Field, field_validator
+from pydantic import Field, JsonValue, field_validator
 
 from cascade_driver.errors import CascadeError, InputError
 from cascade_driver.schema import build, digest, parameters, plain, read_toml
@@ -132,7 +132,7 @@ class AseSettings:
 
     kind: Literal["ase"]
     factory: str
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    arguments: dict[str, JsonValue] = Field(default_factory=dict)
 
     @field_validator("factory")
     @classmethod

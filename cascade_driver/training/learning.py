@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cascade_driver.errors import InputError
+from cascade_driver.schema import findings
 from cascade_driver.training.cross_validation import linked_frames
 from cascade_driver.training.extended_xyz import read_frames
 from cascade_driver.training.fit import Bench, Fit, prior_of
@@ -138,31 +139,51 @@ def _point(
     )
 
 
+@findings
+class LearningCurves:
+    """A learning curve by columns, as a section keeps it.
+
+    Attributes
+    ----------
+    frames, energy_meV_per_atom, force_eV_A : (n,) tuple
+        As of `CurvePoint`.
+    end_labels_eV, end_predicted_eV : (n, ends) tuple of float
+    """
+
+    frames: tuple[int, ...]
+    energy_meV_per_atom: tuple[float, ...]
+    force_eV_A: tuple[float, ...]
+    end_labels_eV: tuple[tuple[float, ...], ...]
+    end_predicted_eV: tuple[tuple[float, ...], ...]
+
+
+def learning_curves(points: Sequence[CurvePoint]) -> LearningCurves:
+    """Return a learning curve by columns."""
+    return LearningCurves(
+        frames=tuple(point.frames for point in points),
+        energy_meV_per_atom=tuple(point.energy_meV_per_atom for point in points),
+        force_eV_A=tuple(point.force_eV_A for point in points),
+        end_labels_eV=tuple(point.end_labels_eV for point in points),
+        end_predicted_eV=tuple(point.end_predicted_eV for point in points),
+    )
+
+
 def learning_section(points: Sequence[CurvePoint], *, test: str) -> Section:
     """Return a learning curve as a section of a validation."""
     measures = [measure for point in points for measure in _measures(point)]
-    curves = {
-        "frames": [point.frames for point in points],
-        "energy_meV_per_atom": [point.energy_meV_per_atom for point in points],
-        "force_eV_A": [point.force_eV_A for point in points],
-        "end_labels_eV": [list(point.end_labels_eV) for point in points],
-        "end_predicted_eV": [list(point.end_predicted_eV) for point in points],
-    }
     remark = f"Fits to growing parts of the frames, judged by those of {test}, which none has seen."
-    return Section(measures=tuple(measures), curves=curves, remark=remark)
+    return Section(measures=tuple(measures), curves=asdict(learning_curves(points)), remark=remark)
 
 
 def _measures(point: CurvePoint) -> list[Measure]:
-    words: dict[str, Any] = {"section": LEARNING}
+    measure = partial(Measure, section=LEARNING)
     name = f"{point.frames} frames"
     measures = [
-        Measure(**words, name=f"{name}, energy MAE", value=point.energy_meV_per_atom, unit="meV/atom"),
-        Measure(**words, name=f"{name}, force MAE", value=point.force_eV_A, unit="eV/A"),
+        measure(name=f"{name}, energy MAE", value=point.energy_meV_per_atom, unit="meV/atom"),
+        measure(name=f"{name}, force MAE", value=point.force_eV_A, unit="eV/A"),
     ]
     if point.end_labels_eV:
         labels, ours = float(np.mean(point.end_labels_eV)), float(np.mean(point.end_predicted_eV))
-        words |= {"unit": "eV", "reference": labels, "origin": "their labels"}
-        measures.append(
-            Measure(**words, name=f"{name}, mean of {len(point.end_labels_eV)} end states", value=ours)
-        )
+        ends = f"{name}, mean of {len(point.end_labels_eV)} end states"
+        measures.append(measure(name=ends, value=ours, unit="eV", reference=labels, origin="their labels"))
     return measures

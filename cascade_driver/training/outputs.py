@@ -225,7 +225,7 @@ def _outcar_chunks(stream: TextIO) -> Iterator[list[str]]:
             return
 
 
-def _outcar_step(lines: list[str], header: dict[str, Any], *, most: int) -> Step:
+def _outcar_step(lines: list[str], header: dict[str, object], *, most: int) -> Step:
     from ase.io.vasp_parsers.vasp_outcar_parsers import OutcarChunkParser
 
     if any("ML FREE ENERGIE" in line for line in lines):

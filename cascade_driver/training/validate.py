@@ -16,9 +16,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from ase import Atoms, units
@@ -27,10 +27,11 @@ from ase.data import atomic_numbers
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE
 from numpy.typing import NDArray
+from pydantic import Field
 
 from cascade_driver.errors import InputError
 from cascade_driver.files import write_atomically
-from cascade_driver.schema import read_json
+from cascade_driver.schema import findings, read_json
 from cascade_driver.simulation.engine import Engine
 from cascade_driver.simulation.potential import Potential, element_pairs
 from cascade_driver.training.frames import PERFECT, LabelledFrame, from_the_crystal
@@ -86,15 +87,91 @@ class Section:
     Attributes
     ----------
     measures : tuple of Measure
-    curves : dict
-        Lists of numbers by name, for figures.
+    curves : mapping
+        Numbers for a figure, JSON-ready; `PhononCurves` and its like read them.
     remark : str
         What a reader should know, such as why a part is missing.
     """
 
     measures: tuple[Measure, ...] = ()
-    curves: dict[str, Any] = field(default_factory=dict)
+    curves: Mapping[str, object] = field(default_factory=dict)
     remark: str = ""
+
+
+@findings
+class PhononCurves:
+    """The curves of a section on vibrations.
+
+    Attributes
+    ----------
+    frequency_THz, density_per_THz : (n,) tuple of float
+        The density of states.
+    gamma_THz : tuple of float
+        Frequencies at Gamma.
+    """
+
+    frequency_THz: tuple[float, ...]
+    density_per_THz: tuple[float, ...]
+    gamma_THz: tuple[float, ...]
+
+
+_FloatOrNan = Annotated[float, Field(allow_inf_nan=True)]
+
+
+@findings
+class FrenkelCurves:
+    """The curves of a section on close Frenkel pairs.
+
+    Attributes
+    ----------
+    pairs_eV, printed_eV : dict
+        By species energies in the small and in the large box; nan where nothing is printed.
+    """
+
+    pairs_eV: dict[str, tuple[tuple[float, ...], ...]]
+    printed_eV: dict[str, tuple[tuple[_FloatOrNan, ...], ...]]
+
+
+@findings
+class Parity:
+    """Energies of boxes beside their labels.
+
+    Attributes
+    ----------
+    label_eV, predicted_eV : (n,) tuple of float
+    """
+
+    label_eV: tuple[float, ...]
+    predicted_eV: tuple[float, ...]
+
+
+@findings
+class PairEnergies:
+    """Energies of two atoms in vacuum.
+
+    Attributes
+    ----------
+    energy_eV, zbl_eV : (n,) tuple of float
+        Of the potential, and ZBL's.
+    """
+
+    energy_eV: tuple[float, ...]
+    zbl_eV: tuple[float, ...]
+
+
+@findings
+class PairCurves:
+    """The curves of a section on two atoms in vacuum.
+
+    Attributes
+    ----------
+    distance_A : (n,) tuple of float
+    pairs : dict
+        By the names of both, such as `O-W`.
+    """
+
+    distance_A: tuple[float, ...]
+    pairs: dict[str, PairEnergies]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -380,13 +457,13 @@ def _phonons(bench: Bench) -> Section:
         "Debye temperature, second moment": (kelvin_per_THz * math.sqrt(5 / 3 * second), "K"),
     }
     density, edges = np.histogram(flat, bins=120, weights=weights, density=True)
-    curves = {
-        "frequency_THz": ((edges[1:] + edges[:-1]) / 2).tolist(),
-        "density_per_THz": density.tolist(),
-        "gamma_THz": at_gamma.tolist(),
-    }
+    curves = PhononCurves(
+        frequency_THz=tuple(((edges[1:] + edges[:-1]) / 2).tolist()),
+        density_per_THz=tuple(density.tolist()),
+        gamma_THz=tuple(at_gamma.tolist()),
+    )
     remark = "" if lowest > -0.1 else "imaginary frequencies: the crystal is not stable"
-    return Section(measures=_measures(bench, "phonons", values), curves=curves, remark=remark)
+    return Section(measures=_measures(bench, "phonons", values), curves=asdict(curves), remark=remark)
 
 
 # -- damage -------------------------------------------------------------------------------------------------
@@ -479,13 +556,13 @@ def _end_states(errors: Mapping[str, GroupComparison]) -> tuple[Measure, ...]:
     if not {CASCADE_END, PERFECT} <= set(errors):
         return ()
     labels, ours = np.array(errors[CASCADE_END].labels_eV), np.array(errors[CASCADE_END].predicted_eV)
-    words: dict[str, Any] = {"section": "frames", "unit": "eV"}
-    given: dict[str, Any] = words | {"origin": "their labels"}
+    measure = partial(Measure, section="frames", unit="eV")
+    beside = partial(measure, origin="their labels")
     off, mean = float(np.abs(ours - labels).mean()), float(labels.mean())
     return (
-        Measure(**given, name=f"mean of {len(labels)} end states", value=float(ours.mean()), reference=mean),
-        Measure(**given, name="lowest end state", value=float(ours.min()), reference=float(labels.min())),
-        Measure(**words, name="mean absolute error of end states", value=off),
+        beside(name=f"mean of {len(labels)} end states", value=float(ours.mean()), reference=mean),
+        beside(name="lowest end state", value=float(ours.min()), reference=float(labels.min())),
+        measure(name="mean absolute error of end states", value=off),
     )
 
 
@@ -579,7 +656,7 @@ def _stability(bench: Bench) -> Section:
     cell = relaxed_crystal(bench)
     box = cell.repeat(_repeats_for(cell, 96))
     values: dict[str, tuple[float, str]] = {}
-    curves: dict[str, Any] = {}
+    curves: dict[str, dict[str, float]] = {}
     for temperature in (2000.0, 5000.0):
         try:
             frames = list(
@@ -637,7 +714,7 @@ def _pair_curves(bench: Bench) -> Section:
     """Follow two atoms in vacuum from 0.1 A outwards, beside ZBL."""
     distances = np.geomspace(0.1, 4.0, 120)
     values: dict[str, tuple[float, str]] = {}
-    curves: dict[str, Any] = {"distance_A": distances.tolist(), "pairs": {}}
+    pairs: dict[str, PairEnergies] = {}
     engine = bench.make_engine()
     try:
         for pair in element_pairs(bench.potential.species):
@@ -649,10 +726,11 @@ def _pair_curves(bench: Bench) -> Section:
                 100 * float(np.abs(ours / theirs - 1)[close].max()),
                 "%",
             )
-            curves["pairs"][name] = {"energy_eV": ours.tolist(), "zbl_eV": theirs.tolist()}
+            pairs[name] = PairEnergies(energy_eV=tuple(ours.tolist()), zbl_eV=tuple(theirs.tolist()))
     finally:
         engine.close()
-    return Section(measures=_measures(bench, "pair curves", values), curves=curves)
+    curves = PairCurves(distance_A=tuple(distances.tolist()), pairs=pairs)
+    return Section(measures=_measures(bench, "pair curves", values), curves=asdict(curves))
 
 
 def _cost(bench: Bench) -> Section:

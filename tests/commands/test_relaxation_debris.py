@@ -18,7 +18,6 @@ from cascade_driver.relaxation.debris.systems import (
     read_debris,
     release_of,
     search_cascade,
-    well_of,
 )
 from cascade_driver.relaxation.debris.tunnelling import SOLIDS
 from cascade_driver.schema import build
@@ -102,12 +101,12 @@ def test_systems_are_those_of_their_paths(searched):
     (one,) = read_debris(searched)
     assert one.systems, "the burst found no other minimum: choose another direction"
     for system in one.systems:
-        i, j = system["minima"]
-        well = well_of(system)
+        i, j = system.minima
+        well = system.well
         assert well.asymmetry_eV == pytest.approx(one.energies_eV[j] - one.energies_eV[i], abs=1e-3)
-        assert system["barrier_eV"] >= max(0.0, system["asymmetry_eV"]) - 1e-9
+        assert system.barrier_eV >= max(0.0, system.asymmetry_eV) - 1e-9
         # the mass-weighted length is at least that of the straight way
-        assert well.length_amu12_A > 0.95 * system["largest_displacement_A"] * np.sqrt(system["moved_mass_amu"])
+        assert well.length_amu12_A > 0.95 * system.largest_displacement_A * np.sqrt(system.moved_mass_amu)
     cold = release_of(one, solid=SOLIDS["Si"], temperature_K=0.01)
     assert np.all(np.diff(cold.released_eV) >= -1e-9)
     figure = debris_figure([one], [], potential_status="quantitative")

@@ -16,12 +16,12 @@ A cascade without stored energy left no debris: it is counted and not searched.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ from cascade_driver.relaxation.debris.tunnelling import (
     rates_per_s,
     tunnelling_amplitude_eV,
 )
-from cascade_driver.schema import build, canonical_json, parameters, plain, read_json, seed_from
+from cascade_driver.schema import build, canonical_json, findings, parameters, plain, read_json, seed_from
 from cascade_driver.simulation.engine import EngineAbortError
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.outcome import STORED_ENERGY_FLOOR_eV
@@ -89,6 +89,79 @@ class DebrisRun:
     seed: int = 1
 
 
+@findings
+class WellPath:
+    """A path between two minima, as it is kept.
+
+    Attributes
+    ----------
+    distance_amu12_A, energy_eV, slope_eV_amu12_A : (k,) tuple of float
+        As of `DoubleWell`; energies count from the first minimum.
+    """
+
+    distance_amu12_A: tuple[float, ...]
+    energy_eV: tuple[float, ...]
+    slope_eV_amu12_A: tuple[float, ...]
+
+
+@findings
+class System:
+    """What lies between two minima: the path, and what follows from it.
+
+    Attributes
+    ----------
+    minima : tuple of int
+        The two, by their number.
+    elementary : bool
+        Whether the path has no other minimum on it.
+    converged : bool
+    asymmetry_eV, barrier_eV : float
+        As seen from the first minimum.
+    tunnelling_eV : float or None
+        None for a single well.
+    action, length_amu12_A, quanta_eV
+        As of `DoubleWell`; the action is that of the aligned well.
+    moved_mass_amu, moved_atoms, largest_displacement_A
+        As of `path.Path`.
+    strain_coupling_eV : (3, 3) tuple of float
+    path : WellPath
+    evaluations : int
+        Of forces.
+    """
+
+    minima: tuple[int, int]
+    elementary: bool
+    converged: bool
+    asymmetry_eV: float
+    barrier_eV: float
+    tunnelling_eV: float | None
+    action: float
+    length_amu12_A: float
+    quanta_eV: tuple[float, float]
+    moved_mass_amu: float
+    moved_atoms: int
+    largest_displacement_A: float
+    strain_coupling_eV: tuple[tuple[float, float, float], ...]
+    path: WellPath
+    evaluations: int
+
+    @property
+    def lower_barrier_eV(self) -> float:
+        """The barrier as seen from the higher of both minima."""
+        return min(self.barrier_eV, self.barrier_eV - self.asymmetry_eV)
+
+    @property
+    def well(self) -> DoubleWell:
+        """The double well of the path."""
+        kept = {name: np.array(values, dtype=np.float64) for name, values in dataclasses.asdict(self.path).items()}
+        return DoubleWell(**kept, quanta_eV=self.quanta_eV)
+
+    def rates_per_s(self, *, solid: Solid, temperature_K: float) -> tuple[float, float]:
+        """Return the rates from the first to the second minimum and back, in 1/s; see `tunnelling.rates_per_s`."""
+        coupling = StrainCoupling(tensor_eV=np.array(self.strain_coupling_eV))
+        return rates_per_s(self.well, coupling=coupling, solid=solid, temperature_K=temperature_K)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Debris:
     """A finished search of one cascade.
@@ -99,21 +172,21 @@ class Debris:
         Its id.
     energies_eV : (n,) float
         Of the minima above the debris, which is the first.
-    systems : list of dict
-        One per pair; see `system_of`.
+    systems : tuple of System
+        One per pair.
     counts : dict
         What became of bursts and paths.
     """
 
     cascade: str
     energies_eV: NDArray[np.float64]
-    systems: list[dict[str, Any]]
+    systems: tuple[System, ...]
     counts: dict[str, int]
 
     @property
-    def elementary(self) -> list[dict[str, Any]]:
+    def elementary(self) -> list[System]:
         """Systems whose path has no other minimum on it."""
-        return [one for one in self.systems if one["elementary"]]
+        return [one for one in self.systems if one.elementary]
 
 
 # -- one cascade --------------------------------------------------------------------------------------------
@@ -166,7 +239,7 @@ def search_cascade(
         "schema_version": SCHEMA,
         "cascade": cascade,
         "energies_eV": (np.array(found.energies_eV) - found.energies_eV[0]).tolist(),
-        "systems": systems,
+        "systems": _as_json(systems),
         "counts": {
             "bursts": found.bursts,
             "returned": found.returned,
@@ -183,7 +256,7 @@ def _find_paths(
     debris: DebrisRun,
     landscape: Landscape,
     found: Found,
-    systems: list[dict[str, Any]],
+    systems: list[System],
     *,
     state: Path,
     observe: Observe | None,
@@ -194,59 +267,51 @@ def _find_paths(
     while len(systems) < min(len(found.pairs), most):
         one, other = found.pairs[len(systems)]
         path = find_path(landscape, found.positions_A[one], found.positions_A[other], debris.path)
-        system = system_of(one, other, path)
         if path.intermediate_A is not None:
             middle = add(landscape, found, landscape.minimum(path.intermediate_A), debris.search)
-            system["elementary"] = False
             if middle is not None and middle not in (one, other):
                 found.link(one, middle)
                 found.link(middle, other)
-        systems.append(system)
+        systems.append(_system_of(one, other, path))
         _write_state(state, found, systems)
         if observe:
             done = debris.search.bursts + len(systems)
             observe(cascade, done, debris.search.bursts + min(len(found.pairs), most))
 
 
-def system_of(one: int, other: int, path: MinimumPath) -> dict[str, Any]:
-    """Return a system between two minima as JSON: its path, and what follows from it.
-
-    Asymmetry and barrier are as seen from the minimum `one`; `tunnelling_eV` is None for a single well.
-    """
+def _system_of(one: int, other: int, path: MinimumPath) -> System:
+    """Return the system between the minima `one` and `other`."""
     well = path.well
-    return {
-        "minima": [one, other],
-        "elementary": True,
-        "converged": path.converged,
-        "asymmetry_eV": well.asymmetry_eV,
-        "barrier_eV": well.barrier_eV,
-        "tunnelling_eV": tunnelling_amplitude_eV(well) if well.is_double else None,
-        "action": well.aligned_action,
-        "length_amu12_A": well.length_amu12_A,
-        "quanta_eV": list(well.quanta_eV),
-        "moved_mass_amu": path.moved_mass_amu,
-        "moved_atoms": path.moved_atoms,
-        "largest_displacement_A": path.largest_displacement_A,
-        "strain_coupling_eV": path.coupling.tensor_eV.tolist(),
-        "path": {
-            "distance_amu12_A": well.distance_amu12_A.tolist(),
-            "energy_eV": (well.energy_eV - well.energy_eV[0]).tolist(),
-            "slope_eV_amu12_A": well.slope_eV_amu12_A.tolist(),
-        },
-        "evaluations": path.evaluations,
-    }
-
-
-def well_of(system: dict[str, Any]) -> DoubleWell:
-    """Return the double well of a system that `system_of` made."""
-    first, second = system["quanta_eV"]
-    return DoubleWell(
-        **{name: np.array(values, dtype=np.float64) for name, values in system["path"].items()},
-        quanta_eV=(first, second),
+    xx, yy, zz = path.coupling.tensor_eV.tolist()
+    return System(
+        minima=(one, other),
+        elementary=path.intermediate_A is None,
+        converged=path.converged,
+        asymmetry_eV=well.asymmetry_eV,
+        barrier_eV=well.barrier_eV,
+        tunnelling_eV=tunnelling_amplitude_eV(well) if well.is_double else None,
+        action=well.aligned_action,
+        length_amu12_A=well.length_amu12_A,
+        quanta_eV=well.quanta_eV,
+        moved_mass_amu=path.moved_mass_amu,
+        moved_atoms=path.moved_atoms,
+        largest_displacement_A=path.largest_displacement_A,
+        strain_coupling_eV=(tuple(xx), tuple(yy), tuple(zz)),
+        path=WellPath(
+            distance_amu12_A=tuple(well.distance_amu12_A.tolist()),
+            energy_eV=tuple((well.energy_eV - well.energy_eV[0]).tolist()),
+            slope_eV_amu12_A=tuple(well.slope_eV_amu12_A.tolist()),
+        ),
+        evaluations=path.evaluations,
     )
 
 
-def _write_state(path: Path, found: Found, systems: Sequence[dict[str, Any]]) -> None:
+def _as_json(systems: Sequence[System]) -> list[object]:
+    """Return systems JSON-ready; unlike `plain`, with the null of a single well."""
+    return [dataclasses.asdict(system) for system in systems]
+
+
+def _write_state(path: Path, found: Found, systems: Sequence[System]) -> None:
     counts = {name: getattr(found, name) for name in ("bursts", "returned", "too_high", "failed")}
     with whole_file(path, remedy="choose another place with --out") as partial:
         np.savez_compressed(
@@ -255,11 +320,11 @@ def _write_state(path: Path, found: Found, systems: Sequence[dict[str, Any]]) ->
             positions_A=np.array(found.positions_A),
             tried=np.array(found.tried, dtype=np.int64),
             pairs=np.array(found.pairs, dtype=np.int64).reshape(-1, 2),
-            rest=np.array(json.dumps({"counts": counts, "systems": list(systems)})),
+            rest=np.array(json.dumps({"counts": counts, "systems": _as_json(systems)})),
         )
 
 
-def _read_state(path: Path) -> tuple[Found, list[dict[str, Any]]]:
+def _read_state(path: Path) -> tuple[Found, list[System]]:
     try:
         with readable(path, what="a search").open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             rest = json.loads(str(data["rest"]))
@@ -270,7 +335,7 @@ def _read_state(path: Path) -> tuple[Found, list[dict[str, Any]]]:
                 pairs=[(int(i), int(j)) for i, j in data["pairs"]],
                 **rest["counts"],
             )
-            return found, rest["systems"]
+            return found, [build(System, one, origin="system") for one in rest["systems"]]
     except Exception as error:  # zip, zlib, numpy and OS all have their own words for a damaged file
         raise RecordError(f"{path}: damaged ({error}); remove it and search again") from None
 
@@ -397,19 +462,13 @@ def read_debris(folder: Path) -> list[Debris]:
                 Debris(
                     cascade=content["cascade"],
                     energies_eV=np.array(content["energies_eV"], dtype=np.float64),
-                    systems=content["systems"],
+                    systems=tuple(build(System, one, origin="system") for one in content["systems"]),
                     counts=content["counts"],
                 )
             )
         except (InputError, ValueError, KeyError, TypeError) as error:
             raise RecordError(f"{path}: damaged ({error}); remove it and search again") from None
     return found
-
-
-def system_rates_per_s(system: dict[str, Any], *, solid: Solid, temperature_K: float) -> tuple[float, float]:
-    """Return the rates of a system from its first to its second minimum and back, in 1/s; see `rates_per_s`."""
-    coupling = StrainCoupling(tensor_eV=np.array(system["strain_coupling_eV"]))
-    return rates_per_s(well_of(system), coupling=coupling, solid=solid, temperature_K=temperature_K)
 
 
 # -- what it comes to ---------------------------------------------------------------------------------------
@@ -424,8 +483,8 @@ def release_of(debris: Debris, *, solid: Solid, temperature_K: float) -> Release
     n = len(debris.energies_eV)
     rates = np.zeros((n, n))
     for system in debris.systems:
-        i, j = system["minima"]
-        rates[i, j], rates[j, i] = system_rates_per_s(system, solid=solid, temperature_K=temperature_K)
+        i, j = system.minima
+        rates[i, j], rates[j, i] = system.rates_per_s(solid=solid, temperature_K=temperature_K)
     return release(debris.energies_eV, rates, temperature_K=temperature_K)
 
 
@@ -516,10 +575,10 @@ def _systems_table(debris: Sequence[Debris]) -> str:
     rows = [",".join(header)]
     for one in debris:
         for system in one.systems:
-            i, j = system["minima"]
-            values = [f"{system[name]:.6g}" if system[name] is not None else "" for name in _SYSTEM_COLUMNS]
-            flags = [str(system[name]).lower() for name in ("elementary", "converged")]
-            rows.append(",".join([one.cascade, str(i), str(j), *flags, *values]))
+            found = [getattr(system, name) for name in _SYSTEM_COLUMNS]
+            values = ["" if value is None else f"{value:.6g}" for value in found]
+            flags = [str(flag).lower() for flag in (system.elementary, system.converged)]
+            rows.append(",".join([one.cascade, *map(str, system.minima), *flags, *values]))
     return "\n".join(rows) + "\n"
 
 
@@ -535,24 +594,23 @@ def _release_table(means: Sequence[MeanRelease]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _summary(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> dict[str, Any]:
+def _summary(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> dict[str, object]:
     elementary = [system for one in debris for system in one.elementary]
-    below = [downhill_energy_eV(one.energies_eV, [tuple(s["minima"]) for s in one.systems]) for one in debris]
-    double = [s for s in elementary if s["tunnelling_eV"] is not None]
+    below = [downhill_energy_eV(one.energies_eV, [s.minima for s in one.systems]) for one in debris]
+    tunnelling_eV = [s.tunnelling_eV for s in elementary if s.tunnelling_eV is not None]
     return {
         "searched_cascades": len(debris),
         "minima": int(sum(len(one.energies_eV) for one in debris)),
         "pairs": int(sum(len(one.systems) for one in debris)),
         "elementary_systems": len(elementary),
-        "unconverged_paths": sum(not s["converged"] for s in elementary),
-        "without_barrier": len(elementary) - len(double),
+        "unconverged_paths": sum(not s.converged for s in elementary),
+        "without_barrier": len(elementary) - len(tunnelling_eV),
         "counts": {name: sum(one.counts[name] for one in debris) for name in debris[0].counts},
-        "barrier_eV_quartiles": _quartiles([min(s["barrier_eV"], _back(s)) for s in elementary]),
-        "asymmetry_eV_quartiles": _quartiles([abs(s["asymmetry_eV"]) for s in elementary]),
-        "tunnelling_eV_quartiles": _quartiles([s["tunnelling_eV"] for s in double]),
+        "barrier_eV_quartiles": _quartiles([s.lower_barrier_eV for s in elementary]),
+        "asymmetry_eV_quartiles": _quartiles([abs(s.asymmetry_eV) for s in elementary]),
+        "tunnelling_eV_quartiles": _quartiles(tunnelling_eV),
         "asymmetries_below_eV": {
-            f"{limit:g}": sum(abs(s["asymmetry_eV"]) < limit for s in elementary)
-            for limit in (0.1, 0.01, 1e-3, 1e-4)
+            f"{limit:g}": sum(abs(s.asymmetry_eV) < limit for s in elementary) for limit in (0.1, 0.01, 1e-3, 1e-4)
         },
         "metastable_energy_eV_per_cascade": float(np.mean(below)),
         "release": [_milestones(mean) for mean in means],
@@ -566,7 +624,7 @@ _RATE_BOUNDS_per_s = (1e-6, 1.0, 1e3, 1e9)
 def _rate_census(debris: Sequence[Debris], *, solid: Solid, temperature_K: float) -> dict[str, int]:
     """Return how many elementary systems go down at which rates."""
     rates = [
-        max(system_rates_per_s(system, solid=solid, temperature_K=temperature_K))
+        max(system.rates_per_s(solid=solid, temperature_K=temperature_K))
         for one in debris
         for system in one.elementary
     ]
@@ -574,11 +632,6 @@ def _rate_census(debris: Sequence[Debris], *, solid: Solid, temperature_K: float
     counts, _ = np.histogram(rates, bins=bounds)
     names = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(bounds[:-1])] + [f"above {bounds[-2]:g}"]
     return {name: int(n) for name, n in zip(names, counts, strict=True)}
-
-
-def _back(system: dict[str, Any]) -> float:
-    """Return the barrier from the second minimum."""
-    return float(system["barrier_eV"] - system["asymmetry_eV"])
 
 
 def _quartiles(values: Sequence[float]) -> list[float] | None:
@@ -589,7 +642,7 @@ def _quartiles(values: Sequence[float]) -> list[float] | None:
 _MILESTONES_s = (1e-6, 1e-3, 1.0, 3600.0, SECONDS_PER_DAY, 1e6)
 
 
-def _milestones(mean: MeanRelease) -> dict[str, Any]:
+def _milestones(mean: MeanRelease) -> dict[str, object]:
     at = [int(np.argmin(np.abs(np.log(mean.time_s / t)))) for t in _MILESTONES_s]
     return {
         "temperature_K": mean.temperature_K,

@@ -18,7 +18,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from iminuit import Minuit
@@ -172,7 +171,7 @@ class DampingFit:
         values = {name: p.value for name, p in self.parameters.items()}
         return build(TunnellingSystems, values, origin="fit")
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Mapping[str, object]:
         """Return the fit, JSON-ready."""
         content = dataclasses.asdict(self)
         content["covariance"] = self.covariance.tolist()
