@@ -6,7 +6,7 @@ import itertools
 import math
 import shlex
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,14 @@ from cascade_driver.analysis.defect_probability import defect_points
 from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.campaign.contents import outside_said
+from cascade_driver.campaign.plan import start_said
 from cascade_driver.schema import flattened, plain
 from cascade_driver.simulation.lammps_build import ENVIRONMENT, INSTALLED
 from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cascade_driver.analysis.comparison import Difference, Estimate
     from cascade_driver.analysis.model import StoredEnergyModel
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from cascade_driver.simulation.outcome import CascadeTable
     from cascade_driver.simulation.potential import Potential
     from cascade_driver.simulation.record import Record
+    from cascade_driver.simulation.spec import ThermalSpec
     from cascade_driver.spectra.observe import Observed
     from cascade_driver.spectra.planning import CampaignAdvice
     from cascade_driver.workflow import PlannedRun
@@ -72,14 +74,17 @@ def watched_work(
     from cascade_driver.workflow import work_on
 
     began = time.monotonic()
+    thermal = planned.campaign.protocol.thermal
+    log = WorkLog(console=console, thermal=thermal)
     with _bar(console, "cascades") as bar:
-        task = bar.add_task("", total=planned.campaign.size, left="making the starting states")
+        task = bar.add_task("", total=planned.campaign.size, left="")
 
         def observe(progress: WorkProgress) -> None:
-            slots = max(1, len(progress.running))
-            left = _time_left(progress, slots=slots)
             failed = f", {progress.failures} not usable" if progress.failures else ""
-            bar.update(task, total=progress.total, completed=progress.done, left=left + failed)
+            left = next(iter(_starts_said(progress, thermal)), _time_left(progress)) + failed
+            bar.update(task, total=progress.total, completed=progress.done, left=left)
+            if not console.is_terminal:
+                log(progress)
 
         progress = work_on(planned, workers=workers, executor=executor, observe=observe)
     seconds = time.monotonic() - began
@@ -103,12 +108,57 @@ def _bar(console: Console, what: str) -> Progress:
     )
 
 
-def _time_left(progress: WorkProgress, *, slots: int) -> str:
+#: The shortest time between two lines on how far a run is, where they stay: in a log.
+_LOG_EVERY_s = 60.0
+
+
+@dataclass(kw_only=True)
+class WorkLog:
+    """How far a run is, in lines that stay: what its thermal start does, its first cascade, and then now and then.
+
+    Attributes
+    ----------
+    console : Console
+    thermal : ThermalSpec
+        The thermal start of the campaign.
+    clock : callable
+        Time in s.
+    """
+
+    console: Console
+    thermal: ThermalSpec
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._began_s, self._next_s = self.clock(), 0.0
+        self._said: set[str] = set()
+
+    def __call__(self, progress: WorkProgress) -> None:
+        """Say what is new, if anything is."""
+        for said in _starts_said(progress, self.thermal):
+            if said not in self._said:
+                self.console.print(said)
+                self._said.add(said)
+        passed = self.clock() - self._began_s
+        if progress.done_here and progress.done < progress.total and passed >= self._next_s:
+            self.console.print(
+                f"{progress.done} of {progress.total} cascades after {duration(passed)}, {_time_left(progress)}"
+            )
+            self._next_s = passed + max(_LOG_EVERY_s, passed / 10)  # a run of days does not fill the disk
+
+
+def _starts_said(progress: WorkProgress, thermal: ThermalSpec) -> list[str]:
+    """Return what is done for the thermal start just now, in words."""
+    return [said for name in progress.running if (said := start_said(name, thermal))]
+
+
+def _time_left(progress: WorkProgress) -> str:
     """Return how long what is left takes at the mean time of the cascades of this session."""
     if progress.done == progress.total:
         return "done"
     if not progress.done_here:
         return "time left unknown until the first one is done"
+    slots = max(1, len(progress.running))
     each = progress.busy_s / progress.done_here
     # Those in progress are half done on average.
     left = max(0.5, progress.total - progress.done - slots / 2)
@@ -234,6 +284,8 @@ def print_status(status: RunStatus, *, console: Console) -> None:
     )
     for note in outside_said(status.other):
         console.print(f"note: {note}", highlight=False)
+    for start in status.starting:
+        console.print(start)
     rate = "-" if math.isnan(status.cascades_per_hour) else f"{status.cascades_per_hour:.3g} cascades per hour"
     left = "" if status.finished == status.planned else f", {duration(3600 * status.hours_left)} left"
     console.print(f"{rate}{left}; {status.cpu_hours:.3g} CPU hours spent", end="")

@@ -61,12 +61,19 @@ class Row(NamedTuple):
         return self.numbers[_CPU] or 0.0
 
     @property
+    def wall_s(self) -> float:
+        """Wall time, 0 if unknown."""
+        return self.numbers[_WALL] or 0.0
+
+    @property
     def peak_memory_MiB(self) -> float:
         """Of its process, 0 if unknown."""
         return self.numbers[_MEMORY] or 0.0
 
 
-_STORED_ENERGY, _CPU, _MEMORY = (NUMBERS.index(name) for name in ("stored_energy_eV", "cpu_s", "peak_memory_MiB"))
+_STORED_ENERGY, _CPU, _WALL, _MEMORY = (
+    NUMBERS.index(name) for name in ("stored_energy_eV", "cpu_s", "wall_s", "peak_memory_MiB")
+)
 
 
 def row_of(record: Record, folder: Path) -> Row:

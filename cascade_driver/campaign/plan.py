@@ -30,7 +30,7 @@ from cascade_driver.simulation.crystal import (
 from cascade_driver.simulation.kick_sequence import ThenSpec, draw_later_kicks, most_recoil_energy_eV
 from cascade_driver.simulation.knock_on import DirectionsSpec, choose_atom, directions, site_rotations
 from cascade_driver.simulation.potential import Potential
-from cascade_driver.simulation.spec import CascadeSpec, KnockOn, LaterKick, Protocol, cascade_id
+from cascade_driver.simulation.spec import CascadeSpec, KnockOn, LaterKick, Protocol, ThermalSpec, cascade_id
 
 #: Digits kept of a direction: beyond the noise of any minimiser, far below any physics.
 _DIGITS = 9
@@ -473,3 +473,25 @@ def _require_species(symbols: list[str], potential: Potential) -> None:
             f"potential `{potential.name}` is for {', '.join(potential.species)} and the crystal holds "
             f"{', '.join(missing)} too; choose another [potential] or another [crystal]"
         )
+
+
+# -- before the first cascade -------------------------------------------------------------------------------
+
+#: Names of the tasks that make the thermal start: the box at rest, and the snapshots, each after the one before.
+BOX_TASK, _SNAPSHOT_TASK = "box", "snapshot-"
+
+
+def snapshot_task(index: int) -> str:
+    """Return the name of the task that makes a snapshot."""
+    return f"{_SNAPSHOT_TASK}{index:03d}"
+
+
+def start_said(task: str, thermal: ThermalSpec) -> str | None:
+    """Return what a task does for the thermal start of a campaign, in words; None for a cascade."""
+    if task == BOX_TASK:
+        return "thermal start: relaxing the crystal"
+    if not task.startswith(_SNAPSHOT_TASK):
+        return None
+    index = int(task.removeprefix(_SNAPSHOT_TASK))
+    length_ps = thermal.snapshot_interval_ps + (0 if index else thermal.equilibration_ps)
+    return f"thermal start: snapshot {index}, {length_ps:g} ps at {thermal.temperature_K:g} K and a quench"

@@ -15,7 +15,7 @@ import numpy as np
 from cascade_driver.campaign.claims import Claims
 from cascade_driver.campaign.contents import RunContents, contents_of
 from cascade_driver.campaign.index import Row, number
-from cascade_driver.campaign.plan import PlannedCascade, solid_angle_shares
+from cascade_driver.campaign.plan import PlannedCascade, solid_angle_shares, start_said
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.simulation.crystal import orientation_said
 from cascade_driver.simulation.outcome import Outcome, STORED_ENERGY_FLOOR_eV
@@ -69,8 +69,12 @@ class RunStatus:
     potential, potential_status : str
     orientation : str
         How the crystal lies in the box.
-    planned, finished, in_progress : int
+    planned, finished : int
         Cascades.
+    in_progress : int
+        Tasks that somebody is at.
+    starting : tuple of str
+        Those of them that make the thermal start, in words.
     outcomes : dict
         Finished cascades by outcome.
     damaged : dict
@@ -101,6 +105,7 @@ class RunStatus:
     planned: int
     finished: int
     in_progress: int
+    starting: tuple[str, ...]
     outcomes: dict[str, int]
     damaged: dict[str, str]
     energies: tuple[EnergyStatus, ...]
@@ -154,7 +159,9 @@ def run_status(run: RunDirectory, contents: RunContents | None = None) -> RunSta
             damaged[cascade.id] = wrong[cascade.id]
     total = sum(planned.values())
     found = [row for group in rows.values() for _, row in group]
-    rate, left = _rate([row.stamp_ns / 1e9 for row in found], total=total)
+    at_work = Claims(run.claims).living()
+    starting = (start_said(name.partition("-")[2], campaign.protocol.thermal) for name in at_work)
+    rate, left = _rate(found, total=total, at_work=len(at_work))
     n = len(found)
     return RunStatus(
         title=campaign.title,
@@ -163,7 +170,8 @@ def run_status(run: RunDirectory, contents: RunContents | None = None) -> RunSta
         orientation=orientation_said(campaign.protocol.crystal),
         planned=total,
         finished=n,
-        in_progress=len(Claims(run.claims).living()),
+        in_progress=len(at_work),
+        starting=tuple(sorted(filter(None, starting))),
         outcomes=dict(Counter(row.outcome for row in found).most_common()),
         damaged=damaged,
         energies=tuple(_energy(k, planned[k], len(directions[k]), rows[k]) for k in sorted(planned)),
@@ -200,14 +208,19 @@ def _energy(key: _Recoil, planned: int, directions: int, found: list[tuple[Plann
     )
 
 
-def _rate(times_s: list[float], *, total: int) -> tuple[float, float]:
-    """Return cascades per hour among the last ones, and the hours that are left at that rate."""
-    left = total - len(times_s)
-    recent = sorted(times_s)[-_RECENT:]
-    if len(recent) < 2:
+def _rate(rows: list[Row], *, total: int, at_work: int) -> tuple[float, float]:
+    """Return cascades per hour among the last ones, and the hours that are left at that rate.
+
+    They began when the first of them did; those in progress are half done on average. While work is to be done,
+    time since the last one counts: a stalled run slows down visibly.
+    """
+    left = total - len(rows)
+    recent = sorted(rows, key=lambda row: row.stamp_ns)[-_RECENT:]
+    if not recent:
         return math.nan, 0.0 if left == 0 else math.nan
-    # While work goes on, time since the last one counts: a stalled run slows down visibly.
-    end = recent[-1] if left == 0 else max(time.time(), recent[-1])
-    span = end - recent[0]
-    rate = 3600 * (len(recent) - 1) / span if span > 0 else math.nan
+    began = min(row.stamp_ns / 1e9 - row.wall_s for row in recent)
+    ended = recent[-1].stamp_ns / 1e9
+    span = (max(time.time(), ended) if left else ended) - began
+    done = len(recent) + (min(at_work, left) / 2 if left else 0)
+    rate = 3600 * done / span if span > 0 else math.nan
     return rate, left / rate if left else 0.0

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cascade_driver.campaign.claims import Claim, Claims, Heartbeat
-from cascade_driver.campaign.plan import Campaign, PlannedCascade
+from cascade_driver.campaign.plan import BOX_TASK, Campaign, PlannedCascade, snapshot_task
 from cascade_driver.campaign.rundir import PASSING_TROUBLE, RunDirectory, disk_error
 from cascade_driver.campaign.slots import Ending, Slots
 from cascade_driver.campaign.task import Task
@@ -185,7 +185,7 @@ class Supervisor:
     def _start_prerequisite(self) -> bool:
         """Start what cascades wait for: the box, then one snapshot after the other."""
         if not (self._starts / BOX_FILE).is_file():
-            return self._start(Task(name="box"))
+            return self._start(Task(name=BOX_TASK))
         for index in sorted({*range(self._campaign.snapshots), *self._to_restore}):
             if index in self._has_snapshot or has_snapshot(self._starts, index):
                 self._has_snapshot.add(index)
@@ -193,7 +193,7 @@ class Supervisor:
             elif index > 0 and not has_snapshot(self._starts, index - 1):
                 return False
             else:
-                return self._start(Task(name=f"snapshot-{index:03d}", snapshot=index))
+                return self._start(Task(name=snapshot_task(index), snapshot=index))
         return False
 
     def _start_cascade(self) -> bool:
