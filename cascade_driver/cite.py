@@ -193,6 +193,8 @@ def uses(request: AnySpectrumRequest) -> Iterator[str]:
             yield f"capture-{request.unresolved}"
     if isinstance(request, NeutrinoRequest) and request.magnetic_moment_bohr > 0:
         yield "magnetic"
+    if isinstance(request, NeutrinoRequest) and request.mediator_mass_MeV is not None:
+        yield "mediator"
 
 
 def _entry(kind: str, key: str, fields: dict[str, str]) -> str:

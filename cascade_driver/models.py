@@ -32,7 +32,7 @@ from cascade_driver.simulation.frame import Direction, direction_in_box
 from cascade_driver.simulation.knock_on import choose_atom, site_rotations
 from cascade_driver.simulation.outcome import CascadeTable, concatenate
 from cascade_driver.simulation.spec import Protocol
-from cascade_driver.sources.requested import requested_spectrum
+from cascade_driver.sources.requested import halo_of, requested_spectrum
 from cascade_driver.spectra.correction import species_of_elements
 from cascade_driver.spectra.daily_modulation import DailyModulation, daily_modulation
 from cascade_driver.spectra.ensemble import Ensemble, campaign_ensemble, with_potentials
@@ -410,4 +410,5 @@ def modulation_of_run(
         threshold_eV=threshold_eV,
         fallback_species=fallback,
         allow_failures=analysis.allow_failures,
+        halo=halo_of(request),
     )

@@ -77,6 +77,14 @@ class DarkMatterRequest(Recoils):
         Spin-independent, or to the spin of protons or neutrons alone.
     date : datetime.date, optional
         For the Earth's velocity on that day; by default its average over the year.
+    density_GeV_cm3 : float, optional
+        Local density of the halo; by default 0.3.
+    most_probable_speed_km_s : float, optional
+        Of its Maxwellian, v0; by default 238.
+    escape_speed_km_s : float, optional
+        Where that is cut, v_esc; by default 544.
+    earth_speed_km_s : float, optional
+        Of the detector in the galaxy, v_E, one for all the year, in place of a date.
     """
 
     kind: Literal["dm"] = "dm"
@@ -85,6 +93,16 @@ class DarkMatterRequest(Recoils):
     mediator_mass_MeV: float | None = Field(default=None, gt=0)
     coupling: Literal["independent", "proton_spin", "neutron_spin"] = "independent"
     date: datetime.date | None = None
+    density_GeV_cm3: float | None = Field(default=None, gt=0)
+    most_probable_speed_km_s: float | None = Field(default=None, gt=0)
+    escape_speed_km_s: float | None = Field(default=None, gt=0)
+    earth_speed_km_s: float | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _one_speed_of_the_earth(self) -> Self:
+        if self.date is not None and self.earth_speed_km_s is not None:
+            raise ValueError("a date and earth_speed_km_s are both given; the date has a speed, remove one")
+        return self
 
 
 @parameters
@@ -95,10 +113,22 @@ class NeutrinoRequest(Recoils):
     ----------
     magnetic_moment_bohr : float
         Of the neutrino, in Bohr magnetons.
+    mediator_mass_MeV : float, optional
+        Of a vector boson (Z') that neutrinos and quarks exchange beside the Z.
+    mediator_coupling : float, optional
+        Product of its couplings to the neutrino and to each quark: -g^2 / 3 of one that couples to B - L with g.
     """
 
     kind: Literal["cevns"] = "cevns"
     magnetic_moment_bohr: float = Field(default=0.0, ge=0)
+    mediator_mass_MeV: float | None = Field(default=None, gt=0)
+    mediator_coupling: float | None = None
+
+    @model_validator(mode="after")
+    def _mediator_is_whole(self) -> Self:
+        if (self.mediator_mass_MeV is None) != (self.mediator_coupling is None):
+            raise ValueError("a mediator has mediator_mass_MeV and mediator_coupling; give both or none")
+        return self
 
 
 @parameters
@@ -178,6 +208,12 @@ class CaptureRequest(Recoils):
         Of the statistical model of those; by default of each nucleus by its mass, 0.5 for W.
     table : str, optional
         Folder of another capture table, see `cascade capture table`.
+    tag_keV : float, optional
+        Only captures of which a detector beside the crystal sees a gamma of this energy.
+    tag_width_keV : float, optional
+        Half of the window around it.
+    tag_efficiency : float, optional
+        Probability that a gamma in the window is seen; by default 1.
     """
 
     kind: Literal["capture"] = "capture"
@@ -189,6 +225,17 @@ class CaptureRequest(Recoils):
     unresolved: Literal["statistical", "left_out"] = "statistical"
     continuum_temperature_MeV: float | None = Field(default=None, gt=0)
     table: str | None = None
+    tag_keV: float | None = Field(default=None, gt=0)
+    tag_width_keV: float | None = Field(default=None, gt=0)
+    tag_efficiency: float | None = Field(default=None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _tag_is_whole(self) -> Self:
+        if self.tag_keV is None and (self.tag_width_keV is not None or self.tag_efficiency is not None):
+            raise ValueError("a tag has tag_keV and tag_width_keV; give the energy of the gamma, too")
+        if self.tag_keV is not None and self.tag_width_keV is None:
+            raise ValueError("a tag has tag_keV and tag_width_keV; give half of the window, too")
+        return self
 
     @model_validator(mode="after")
     def _temperature_has_a_use(self) -> Self:

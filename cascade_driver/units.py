@@ -40,6 +40,8 @@ CM_PER_M: float = 1e2
 
 CM_PER_KM: float = 1e5
 
+G_PER_KG: float = 1e3
+
 CM2_PER_BARN: float = 1e-24
 
 NM_PER_A: float = 0.1

@@ -137,17 +137,17 @@ COMMANDS: tuple[str, ...] = (
     "plan RUN --between-eV 30 120",
     "spectrum dm " + " ".join((*DM, *BINS)) + " --out x.csv",
     "spectrum dm " + " ".join((*DM, *BINS)) + " --mediator-mass-MeV 10 --coupling independent --date 2026-06-01 "
-    "--log --out x.csv",
+    "--density-GeV-cm3 0.4 --escape-speed-km-s 600 --most-probable-speed-km-s 220 --log --out x.csv",
     "spectrum dm "
     + " ".join((*DM, *BINS))
     + " --model model.json --extrapolate --resolution-eV 2 --threshold-eV 20 "
     "--no-bands --out x.csv",
     "spectrum cevns --target Si --power-GW 4 --distance-m 70 --energy-eV 10 150 --bins 14 --out x.csv",
     "spectrum cevns --target CaWO4 --enrich W183=0.9 --source mono --neutrino-energy-MeV 3 --neutrino-flux-cm2-s 1e9 "
-    "--magnetic-moment-bohr 1e-11 --energy-eV 10 150 --bins 14 --out x.csv",
+    "--magnetic-moment-bohr 1e-11 --mediator-mass-MeV 1 --mediator-coupling 1e-10 --energy-eV 10 150 --bins 14 --out x.csv",
     "spectrum cevns --target Ge --source solar --solar-sources B8 hep --energy-eV 10 150 --bins 14 --out x.csv",
     "spectrum capture --target Si --neutron-flux-cm2-s 100 --energy-eV 0 1400 --bins 28 --gamma-timing in_flight "
-    "--slowing-time-fs 100 --mass-g 10 --out x.csv",
+    "--slowing-time-fs 100 --mass-g 10 --tag-keV 7200 --tag-width-keV 100 --tag-efficiency 0.5 --out x.csv",
     "spectrum recoils list.csv --counts-per-kg-day 10 --element Si --energy-eV 0 200 --bins 20 --out x.csv",
     "spectrum levels levels.txt --captures-per-kg-day 10 --target Si --lifetime-unit-fs 1 --energy-eV 0 1400 --bins 28 "
     "--out x.csv",
@@ -157,6 +157,7 @@ COMMANDS: tuple[str, ...] = (
     "correct RUN dm.csv --no-bands --extrapolate --out x.csv",
     "lines lines.csv --at-eV 80 112 --exposure-kg-day 1 --resolution-eV 4 --between-eV 40 150 --background-order 2 "
     "--half-window-eV 4",
+    "lines --table --target Si --neutron-flux-cm2-s 100 --density-g-cm3 2.3 --between-eV 40 150 --first 3 --out x.csv",
     "draw dm.csv observed.csv --titles one --labels a b --range-eV 10 100 --out figure",
     "draw dm.csv observed.csv --mass-g 10 --lines-eV 80 --log-counts --out figure",
     "modulation RUN " + " ".join((*DM, *BINS)) + " --threshold-eV 20 --latitude-deg 48 --longitude-deg 11 "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from cascade_driver.commands.arguments import (
@@ -14,14 +15,18 @@ from cascade_driver.commands.arguments import (
     number,
     positive,
 )
+from cascade_driver.errors import InputError
 
 _COLUMNS = (
     "isotope",
     "gamma_keV",
     "final_level_keV",
     "recoil_eV",
+    "rate_per_kg_day",
+    "rate_error_per_kg_day",
     "per_million_captures",
     "per_million_captures_error",
+    "figure_of_merit",
     "source",
 )
 
@@ -33,15 +38,35 @@ def add_to(verbs: Verbs) -> None:
     lines = add_verb(kinds, "lines", _lines, "List the recoils of single gammas after capture in a target.")
     lines.add_argument("target", metavar="FORMULA", help="e.g. CaWO4, TeO2, LiF, or CaWO4[W183=0.9]")
     lines.add_argument("--between-eV", type=number, nargs=2, dest="between_eV", metavar=("LOW", "HIGH"))
-    lines.add_argument("--first", type=positive, default=20, metavar="N", help="to print (default: 20)")
-    lines.add_argument("--table", type=Path, metavar="FOLDER", help="another capture table")
+    lines.add_argument("--table", type=Path, metavar="FOLDER", help="a table of your own, of some elements or all")
+    add_line_options(lines)
     lines.add_argument("--out", type=new_file, metavar="FILE.csv", help="all of them, with their sources")
     table = add_verb(kinds, "table", _table, "Make a capture table of the JSON files of EGAF.")
     table.add_argument("egaf", type=Path, metavar="EGAF_JSON", help="pyEGAF/EGAF_JSON of python_egaf")
     table.add_argument("--out", type=new_folder, required=True, metavar="FOLDER")
 
 
+def add_line_options(verb: argparse._ActionsContainer) -> None:
+    """Add the options of `list_lines`."""
+    verb.add_argument("--first", type=positive, default=20, metavar="N", help="to print (default: 20)")
+    verb.add_argument(
+        "--neutron-flux-cm2-s",
+        type=float,
+        default=1.0,
+        metavar="F",
+        help="neutron density times 2200 m/s, for the rates (default: 1)",
+    )
+    verb.add_argument(
+        "--density-g-cm3", type=float, metavar="D", help="for the figure of merit; detectors' crystals have theirs"
+    )
+
+
 def _lines(chosen: argparse.Namespace) -> int:
+    return list_lines(chosen, target=chosen.target, table=chosen.table)
+
+
+def list_lines(chosen: argparse.Namespace, *, target: str, table: Path | None) -> int:
+    """Print the lines of neutron capture in a target, and write them to a file if one is named."""
     from rich.table import Table
 
     from cascade_driver.files import write_file
@@ -49,32 +74,48 @@ def _lines(chosen: argparse.Namespace) -> int:
     from cascade_driver.sources.neutron_capture import capture_lines
     from cascade_driver.terminal import make_console
 
+    flux, density = chosen.neutron_flux_cm2_s, chosen.density_g_cm3
+    for option, value in (("--neutron-flux-cm2-s", flux), ("--density-g-cm3", density)):
+        if value is not None and not value > 0:
+            raise InputError(f"{option} is {value:g}, expected a positive number")
     low, high = chosen.between_eV or (0.0, float("inf"))
-    found = [
-        line
-        for line in capture_lines(target=chosen.target, neutron_flux_cm2_s=1.0, table=capture_table(chosen.table))
-        if low <= line.recoil_energy_eV <= high
-    ]
+    every = capture_lines(
+        target=target, neutron_flux_cm2_s=flux, density_g_cm3=density, table=capture_table(table)
+    )
+    found = [line for line in every if low <= line.recoil_energy_eV <= high]
+    sources = list(dict.fromkeys(line.source for line in found))
     few = f", the first {chosen.first} of them (--first)" if chosen.first < len(found) else ""
-    shown = Table(title=f"{len(found)} primary gammas after capture in {chosen.target}{few}", title_justify="left")
-    for heading in ("isotope", "gamma / keV", "recoil / eV", "per 1e6 captures", "then"):
+    shown = Table(
+        title=f"{len(found)} primary gammas after capture in {target} at {flux:g} n/(cm2 s){few}",
+        title_justify="left",
+    )
+    headings = ("isotope", "gamma / keV", "recoil / eV", "per kg and day", "per 1e6 captures", "merit", "then")
+    for heading in (*headings, "source"):
         shown.add_column(heading, justify="right")
     for line in found[: chosen.first]:
         shown.add_row(
             line.target,
             f"{line.gamma_keV:.2f}",
             f"{line.recoil_energy_eV:.2f}",
+            f"{line.rate_per_kg_day:.4g} +- {line.rate_error_per_kg_day:.2g}",
             f"{line.per_million_captures:.0f} +- {line.per_million_captures_error:.0f}",
+            "?" if line.figure_of_merit is None else f"{line.figure_of_merit:.4g}",
             "nothing" if line.is_single else f"from {line.final_level_keV:.1f} keV",
+            f"[{sources.index(line.source) + 1}]",
         )
     console = make_console()
     console.print(shown)
-    for source in dict.fromkeys(line.source for line in found):
-        console.print(f"source: {source}", highlight=False, markup=False)
+    print("merit: share of the isotope (%) x b x gammas per 100 captures x atoms of the element (1e22/cm3)")
+    for n, source in enumerate(sources, start=1):
+        console.print(f"[{n}] {source}", highlight=False, markup=False)
+    if found and found[0].figure_of_merit is None:
+        print(f"note: no density is known of {target}, for the figure of merit (--density-g-cm3)", file=sys.stderr)
     if chosen.out:
         rows = [
             f"{line.target},{line.gamma_keV:.8g},{line.final_level_keV:.8g},{line.recoil_energy_eV:.6g},"
-            f'{line.per_million_captures:.5g},{line.per_million_captures_error:.3g},"{line.source}"'
+            f"{line.rate_per_kg_day:.6g},{line.rate_error_per_kg_day:.3g},"
+            f"{line.per_million_captures:.5g},{line.per_million_captures_error:.3g},"
+            f'{"" if line.figure_of_merit is None else f"{line.figure_of_merit:.6g}"},"{line.source}"'
             for line in found
         ]
         write_file(chosen.out, "\n".join([",".join(_COLUMNS), *rows]) + "\n")
@@ -83,10 +124,10 @@ def _lines(chosen: argparse.Namespace) -> int:
 
 
 def _table(chosen: argparse.Namespace) -> int:
-    from cascade_driver.sources.capture_table import capture_table
+    from cascade_driver.sources.capture_table import read_capture_table
     from cascade_driver.sources.egaf import write_capture_table
 
     count = write_capture_table(chosen.egaf, chosen.out)
-    lines = sum(len(isotope.lines) for isotope in capture_table(chosen.out).values())
+    lines = sum(len(isotope.lines) for isotope in read_capture_table(chosen.out.resolve()).values())
     print(f"{chosen.out}: {count} isotopes with {lines} primary gammas")
     return 0

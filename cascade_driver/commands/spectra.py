@@ -16,6 +16,7 @@ from cascade_driver.commands.arguments import (
     no_kind,
     positive,
 )
+from cascade_driver.commands.capture import add_line_options, list_lines
 from cascade_driver.commands.options import add_options, built, given, option_of
 from cascade_driver.errors import InputError
 from cascade_driver.files import write_file
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from cascade_driver.spectra.detector import Detector
     from cascade_driver.spectra.observe import Observed
     from cascade_driver.spectrum import Spectrum
+
+#: The capture table of the package.
+_SHIPPED = Path()
 
 R = TypeVar("R", bound="AnySpectrumRequest")
 
@@ -198,14 +202,16 @@ def _options_correct(verb: argparse.ArgumentParser) -> None:
 
 def _add_lines(verbs: Verbs) -> None:
     verb = add_verb(
-        verbs, "lines", _lines, "Fit lines in a spectrum after the detector, and test the energy scale."
+        verbs,
+        "lines",
+        _lines,
+        "Fit lines in a spectrum after the detector, and test the energy scale; or list those of neutron capture "
+        "(--table --target FORMULA).",
     )
-    verb.add_argument("spectrum", type=Path, metavar="SPECTRUM.csv", help="measured, or expected")
-    verb.add_argument(
-        "--at-eV", type=float, nargs="+", required=True, dest="at_eV", metavar="E", help="recoil energies of lines"
-    )
-    verb.add_argument("--exposure-kg-day", type=float, required=True, metavar="X", help="makes counts of rates")
-    verb.add_argument("--resolution-eV", type=float, required=True, dest="resolution_eV", metavar="SIGMA")
+    verb.add_argument("spectrum", type=Path, nargs="?", metavar="SPECTRUM.csv", help="measured, or expected")
+    verb.add_argument("--at-eV", type=float, nargs="+", dest="at_eV", metavar="E", help="recoil energies of lines")
+    verb.add_argument("--exposure-kg-day", type=float, metavar="X", help="makes counts of rates")
+    verb.add_argument("--resolution-eV", type=float, dest="resolution_eV", metavar="SIGMA")
     verb.add_argument("--between-eV", type=float, nargs=2, dest="between_eV", metavar=("LOW", "HIGH"))
     verb.add_argument("--background-order", type=int, default=6, metavar="N", help="-1 for none (default: 6)")
     verb.add_argument(
@@ -219,6 +225,13 @@ def _add_lines(verbs: Verbs) -> None:
     )
     verb.add_argument("--loss-eV", type=float, nargs="+", dest="loss_eV", metavar="L", help="where to start from")
     verb.add_argument("--scale-error", type=float, default=0.0, metavar="S", help="relative, of the calibration")
+    listed = verb.add_argument_group("the lines of neutron capture, as `cascade capture lines` lists them")
+    listed.add_argument(
+        "--table", nargs="?", type=Path, const=_SHIPPED, metavar="FOLDER", help="of the package, or your own"
+    )
+    listed.add_argument("--target", metavar="FORMULA", help="e.g. CaWO4, TeO2, LiF, or CaWO4[W183=0.9]")
+    add_line_options(listed)
+    listed.add_argument("--out", type=new_file, metavar="FILE.csv", help="all of them, with their sources")
 
 
 def _add_draw(verbs: Verbs) -> None:
@@ -251,8 +264,9 @@ def _options_modulation(verb: argparse.ArgumentParser) -> None:
 
     verb.add_argument("run", type=Path, metavar="RUN")
     date = {"required": True, "metavar": "YYYY-MM-DD", "help": "from midnight, UTC"}
-    # A light mediator, or a spin, would change which recoils come from where.
-    add_options(verb, DarkMatterRequest, without=["mediator_mass_MeV", "coupling"], **_BINS, date=date)
+    # A light mediator, or a spin, would change which recoils come from where; the Earth has the speed of that day.
+    without = ["mediator_mass_MeV", "coupling", "earth_speed_km_s"]
+    add_options(verb, DarkMatterRequest, without=without, **_BINS, date=date)
     _add_enrichment(verb)
     _add_out(verb)
     verb.add_argument("--threshold-eV", type=float, required=True, dest="threshold_eV", metavar="E")
@@ -332,6 +346,18 @@ def _spectrum_levels(chosen: argparse.Namespace) -> int:
 
 
 def _lines(chosen: argparse.Namespace) -> int:
+    needed = {"SPECTRUM.csv": chosen.spectrum, "--at-eV": chosen.at_eV}
+    needed |= {"--exposure-kg-day": chosen.exposure_kg_day, "--resolution-eV": chosen.resolution_eV}
+    if chosen.table is not None or chosen.target is not None:
+        if more := [name for name, value in needed.items() if value is not None]:
+            raise InputError(
+                f"--table and --target list the lines of neutron capture, {more[0]} fits lines: give one of both"
+            )
+        if chosen.table is None or chosen.target is None:
+            raise InputError("the lines of neutron capture are listed by both of --table and --target FORMULA")
+        return list_lines(chosen, target=chosen.target, table=None if chosen.table is _SHIPPED else chosen.table)
+    if missing := [name for name, value in needed.items() if value is None]:
+        raise InputError(f"the following arguments are required: {', '.join(missing)}; see `cascade lines --help`")
     from cascade_driver.spectra.line_fit import fit_spectrum_lines
     from cascade_driver.spectrum import read_spectrum
 

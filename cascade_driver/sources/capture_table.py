@@ -146,11 +146,24 @@ class CaptureIsotope:
 def capture_table(folder: Path | None = None) -> Mapping[str, CaptureIsotope]:
     """Return the isotopes of the capture table by name, such as W182.
 
+    The three files of a table are
+
+    - `capture_isotopes.toml`: `[sources]`, citations by a key; `[[isotopes]]` with `target` (W182, before the
+      capture), `cross_section_b` at 25.3 meV and `cross_section_error_b`, `neutron_separation_keV` and
+      `neutron_separation_error_keV`, the keys `cross_section_source`, `neutron_separation_source` and
+      `gammas_source` of their sources, and perhaps a `note`;
+    - `capture_lines.csv`: `LINE_COLUMNS`, one primary gamma a row. `per_capture` is per capture in the isotope;
+      errors may be empty;
+    - `capture_levels.csv`: `LEVEL_COLUMNS`, one gamma of a level a row: where it ends, its share of the gammas of
+      the level, whose half-life may be empty.
+
+    Lines that begin with # are for people. `egaf.write_capture_table` makes them of EGAF.
+
     Parameters
     ----------
     folder : pathlib.Path, optional
-        Of another table, with the same three files as the one that ships with the package
-        (`capture_isotopes.toml`, `capture_lines.csv`, `capture_levels.csv`): `egaf.write_capture_table` made it.
+        Of a table of one's own. Elements of which it names an isotope are as it says and nothing else; all others
+        are those of the table that ships with the package.
 
     Raises
     ------
@@ -163,11 +176,17 @@ def capture_table(folder: Path | None = None) -> Mapping[str, CaptureIsotope]:
     >>> line.gamma_keV, line.final_level_keV, line.per_capture
     (6190.78, 0.0, 0.08204)
     """
-    return _read_table((folder or _HERE).resolve())
+    shipped = read_capture_table(_HERE.resolve())
+    if folder is None:
+        return shipped
+    own = read_capture_table(folder.resolve())
+    elements = {isotope.symbol for isotope in own.values()}
+    return {name: isotope for name, isotope in shipped.items() if isotope.symbol not in elements} | dict(own)
 
 
 @functools.lru_cache(maxsize=8)
-def _read_table(folder: Path) -> Mapping[str, CaptureIsotope]:
+def read_capture_table(folder: Path) -> Mapping[str, CaptureIsotope]:
+    """Return the isotopes of one folder alone, see `capture_table`; its path is whole."""
     path = folder / ISOTOPES
     content = read_toml(path)
     sources = content.get("sources", {})

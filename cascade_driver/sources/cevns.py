@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +23,10 @@ WEAK_MIXING_ANGLE = 0.2387
 
 #: G_F / (hbar c)^3.
 FERMI_CONSTANT_per_MeV2: float = constants.physical_constants["Fermi coupling constant"][0] * 1e-6
+
+#: The cross-section of a light boson bends where q^2 is its mass squared: pieces of a decade of recoil energy on
+#: either side of it, over which it is smooth.
+_DECADES = 8
 
 _ELECTRON_MASS_MeV: float = constants.physical_constants["electron mass energy equivalent in MeV"][0]
 
@@ -107,6 +112,60 @@ def magnetic_strength_cm2(
     return np.asarray(math.pi * (length_cm * magnetic_moment_bohr * isotope.atomic_number * form) ** 2)
 
 
+@dataclass(frozen=True, kw_only=True)
+class VectorMediator:
+    r"""A vector boson (Z') that neutrinos and quarks exchange beside the Z.
+
+    .. math:: \mathcal L = - Z'_\mu \left( g_\nu\, \bar\nu_L \gamma^\mu \nu_L
+        + g_q \sum_q \bar q \gamma^\mu q \right)
+
+    for all quarks alike. Its amplitude has the Lorentz structure of the weak one and adds to it: Q_w becomes
+    Q_w - `charge`.
+
+    Attributes
+    ----------
+    mass_MeV : float
+        m_Z'.
+    coupling : float
+        g_nu g_q: -g^2 / 3 for a boson that couples to B - L with g.
+
+    Raises
+    ------
+    InputError
+        If the mass is not positive, or the coupling not finite.
+    """
+
+    mass_MeV: float
+    coupling: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.mass_MeV) and self.mass_MeV > 0 and math.isfinite(self.coupling)):
+            raise InputError(
+                f"mediator of {self.mass_MeV:g} MeV with a coupling of {self.coupling:g}: expected a positive "
+                "mass and a finite coupling"
+            )
+
+    def charge(self, recoil_energy_eV: NDArray[np.float64], *, isotope: Isotope) -> NDArray[np.float64]:
+        r"""Return what it takes off the weak charge, the shape of the energies.
+
+        .. math:: \frac{\sqrt 2}{G_F}\, \frac{3 A\, g_\nu g_q}{q^2 + m_{Z'}^2}, \qquad q^2 = 2 M E_R
+
+        Cerdeno et al. 2016, doi:10.1007/JHEP05(2016)118; Billard, Johnston & Kavanagh 2018,
+        doi:10.1088/1475-7516/2018/11/016. A heavy one is the non-standard interaction of both quarks
+        with epsilon = g_nu g_q / (sqrt(2) G_F m^2), which takes 6 A epsilon off (Barranco et al. 2005,
+        doi:10.1088/1126-6708/2005/12/021).
+        """
+        q2_MeV2 = 2.0 * isotope.mass_MeV * recoil_energy_eV / eV_PER_MeV
+        quarks = 3.0 * isotope.mass_number * self.coupling
+        return np.asarray(math.sqrt(2.0) / FERMI_CONSTANT_per_MeV2 * quarks / (q2_MeV2 + self.mass_MeV**2))
+
+    def breakpoints_eV(self, isotope: Isotope, *, highest_eV: float) -> NDArray[np.float64]:
+        """Return recoil energies below `highest_eV` between which `charge` is smooth."""
+        bend_eV = self.mass_MeV**2 / (2.0 * isotope.mass_MeV) * eV_PER_MeV
+        pieces = bend_eV * 10.0 ** np.arange(-1, _DECADES)
+        return np.asarray(pieces[pieces < highest_eV], dtype=np.float64)
+
+
 def cevns_spectrum(
     flux: NeutrinoFlux,
     *,
@@ -114,6 +173,7 @@ def cevns_spectrum(
     energy_edges_eV: ArrayLike,
     weak_mixing_angle: float = WEAK_MIXING_ANGLE,
     magnetic_moment_bohr: float = 0.0,
+    mediator: VectorMediator | None = None,
 ) -> Spectrum:
     r"""Return the recoil spectrum that a neutrino flux makes in a target.
 
@@ -137,6 +197,8 @@ def cevns_spectrum(
         sin^2 theta_W.
     magnetic_moment_bohr : float
         Of the neutrino, in Bohr magnetons; adds `magnetic_strength_cm2`, which has no finite rate down to 0 eV.
+    mediator : VectorMediator, optional
+        A boson beside the Z; its amplitude adds to the weak one.
 
     Raises
     ------
@@ -162,6 +224,9 @@ def cevns_spectrum(
             strength = cevns_strength_cm2_per_eV(
                 recoil_energy_eV, isotope=isotope, weak_mixing_angle=weak_mixing_angle
             )
+            if mediator is not None:
+                charge = weak_charge(isotope, weak_mixing_angle=weak_mixing_angle)
+                strength = strength * (1.0 - mediator.charge(recoil_energy_eV, isotope=isotope) / charge) ** 2
             # At the end point the difference rounds to either side of 0.
             per_kg_day = isotope.atoms_per_kg * SECONDS_PER_DAY * strength * np.maximum(folded, 0.0)
             if magnetic_moment_bohr:
@@ -172,9 +237,11 @@ def cevns_spectrum(
                 per_kg_day = per_kg_day + isotope.atoms_per_kg * SECONDS_PER_DAY * magnetic * per_eV
             return np.asarray(per_kg_day, dtype=np.float64)
 
-        counts[isotope.symbol] += integrate_over_bins(
-            rate, edges_eV=edges, breakpoints_eV=back_scattering_energy_eV(flux.breakpoints_MeV, isotope)
-        )
+        breakpoints = back_scattering_energy_eV(flux.breakpoints_MeV, isotope)
+        if mediator is not None:
+            more = mediator.breakpoints_eV(isotope, highest_eV=float(breakpoints.max()))
+            breakpoints = np.concatenate([breakpoints, more])
+        counts[isotope.symbol] += integrate_over_bins(rate, edges_eV=edges, breakpoints_eV=breakpoints)
     return Spectrum.from_counts(
         energy_edges_eV=edges,
         counts_per_kg_day=counts,
@@ -183,6 +250,7 @@ def cevns_spectrum(
             "target": parsed.name,
             "weak_mixing_angle": repr(float(weak_mixing_angle)),
             **({"magnetic_moment_bohr": repr(float(magnetic_moment_bohr))} if magnetic_moment_bohr else {}),
+            **({} if mediator is None else {"mediator": f"{mediator.mass_MeV!r} MeV, {mediator.coupling!r}"}),
             **flux.metadata,
         },
     )

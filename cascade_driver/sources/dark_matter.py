@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, NamedTuple, get_args
@@ -348,7 +348,7 @@ def dark_matter_spectrum(
     mass_GeV: float,
     cross_section_cm2: float,
     energy_edges_eV: ArrayLike,
-    halo: HaloModel | None = None,
+    halo: HaloModel | Sequence[HaloModel] | None = None,
     mediator_mass_MeV: float | None = None,
     coupling: Coupling = "independent",
 ) -> Spectrum:
@@ -368,9 +368,9 @@ def dark_matter_spectrum(
         Cross-section per nucleon at zero momentum transfer.
     energy_edges_eV : (n + 1,) array_like
         Edges of the recoil energy bins in eV, from 0 up.
-    halo : HaloModel, optional
+    halo : HaloModel or sequence of HaloModel, optional
         Density and speeds; by default those recommended by Baxter et al. 2021, and the mean over the year
-        (`halos_of_the_year`).
+        (`halos_of_the_year`). Of several, the mean of their rates.
     mediator_mass_MeV : float, optional
         Of a light mediator, see `propagator`; heavy by default.
     coupling : {'independent', 'proton_spin', 'neutron_spin'}
@@ -389,7 +389,7 @@ def dark_matter_spectrum(
         _check_positive("mediator_mass_MeV", mediator_mass_MeV, "dark matter")
     if coupling not in get_args(Coupling):
         raise InputError(f"coupling is {coupling!r}, expected one of {', '.join(get_args(Coupling))}.")
-    halos = halos_of_the_year() if halo is None else (halo,)
+    halos = halos_of_the_year() if halo is None else (halo,) if isinstance(halo, HaloModel) else tuple(halo)
     fastest = max(h.largest_speed_km_s for h in halos)
     kinks = [v for h in halos for v in (abs(h.escape_speed_km_s - h.earth_speed_km_s), h.largest_speed_km_s)]
     speeds_km_s = np.concatenate([np.linspace(0.0, fastest, _SPEED_PIECES + 1), kinks])
@@ -444,7 +444,7 @@ def dark_matter_spectrum(
             "density_GeV_cm3": repr(float(halos[0].density_GeV_cm3)),
             "most_probable_speed_km_s": repr(float(halos[0].most_probable_speed_km_s)),
             "escape_speed_km_s": repr(float(halos[0].escape_speed_km_s)),
-            "earth_speed_km_s": repr(float(halo.earth_speed_km_s)) if halo else "mean over the year",
+            "earth_speed_km_s": "mean over the year" if len(halos) > 1 else repr(float(halos[0].earth_speed_km_s)),
         },
     )
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from cascade_driver.errors import InputError
 from cascade_driver.sources.capture_table import CaptureIsotope, capture_table
 from cascade_driver.sources.gamma_recoil import (
+    DENSITIES_g_cm3,
     GammaCascade,
     GammaTiming,
     momentum_exponents,
@@ -34,7 +35,7 @@ from cascade_driver.sources.statistical_cascade import (
 )
 from cascade_driver.sources.target import Isotope, Target, parse_target
 from cascade_driver.spectrum import Spectrum, check_edges
-from cascade_driver.units import CM2_PER_BARN, SECONDS_PER_DAY
+from cascade_driver.units import CM2_PER_BARN, G_PER_KG, SECONDS_PER_DAY
 
 #: What stands for captures without a tabulated primary gamma: cascades of the statistical model, or nothing.
 Unresolved = Literal["statistical", "left_out"]
@@ -95,6 +96,65 @@ class GammaEscape:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GammaTag:
+    r"""Which captures a detector of gammas beside the crystal picks out: those of which it sees one in a window.
+
+    .. math:: P = 1 - \prod_{i:\, |E_i - E_0| \le w} (1 - \epsilon)
+
+    over all gammas of a cascade, whichever comes first. The others of it add their recoils: a tag of one gamma of
+    several selects the cascade, not a line. Gammas are seen one by one (a detector in segments that is the same in
+    all directions); a sum of two that falls into the window is none.
+
+    Attributes
+    ----------
+    energy_keV : float
+        :math:`E_0`.
+    width_keV : float
+        w, half of the window; infinite takes any gamma.
+    efficiency : float
+        :math:`\epsilon`, the probability that a gamma in the window is seen as such.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be.
+    """
+
+    energy_keV: float
+    width_keV: float
+    efficiency: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.energy_keV) and self.energy_keV > 0):
+            raise InputError(f"energy_keV of a tag is {self.energy_keV:g}, expected a positive energy in keV")
+        if not self.width_keV > 0:
+            raise InputError(f"width_keV of a tag is {self.width_keV:g}, expected half of a window in keV")
+        if not 0 < self.efficiency <= 1:
+            raise InputError(f"efficiency of a tag is {self.efficiency:g}, expected above 0 and at most 1")
+
+    def of_events(self, gammas_keV: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probability that each event is picked out, (n,), of its gammas (n, k); 0 keV are none."""
+        inside = (gammas_keV > 0) & (np.abs(gammas_keV - self.energy_keV) <= self.width_keV)
+        return np.asarray(1.0 - (1.0 - self.efficiency) ** inside.sum(axis=1), dtype=np.float64)
+
+
+class _Selection(NamedTuple):
+    """Which captures are counted."""
+
+    escape: GammaEscape
+    tag: GammaTag | None
+
+    def of_events(self, gammas_keV: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probability of each event, (n,), of its gammas (n, k) in keV; those of 0 keV are none."""
+        kept = self.escape.of_events(gammas_keV)
+        return kept if self.tag is None else kept * self.tag.of_events(gammas_keV)
+
+    def of_cascade(self, cascade: GammaCascade) -> float:
+        """Return the probability that a cascade is counted."""
+        return float(self.of_events(np.atleast_2d(np.asarray(cascade.gammas_keV)))[0])
+
+
+@dataclass(frozen=True, kw_only=True)
 class CaptureLine:
     r"""The recoil of one primary gamma in a target.
 
@@ -111,6 +171,10 @@ class CaptureLine:
         the thermal one drops out of the product.
     per_million_captures, per_million_captures_error : float
         The same for 1e6 captures in the whole target.
+    figure_of_merit : float or None
+        Share of the isotope (%) times thermal cross-section (b) times gammas per 100 captures times atoms of the
+        element per volume (1e22/cm^3), by which targets are compared: Thulliez et al. 2021,
+        doi:10.1088/1748-0221/16/07/P07032, there without the last factor. None where no density is known.
     source : str
         Citation.
     """
@@ -123,6 +187,7 @@ class CaptureLine:
     rate_error_per_kg_day: float
     per_million_captures: float
     per_million_captures_error: float
+    figure_of_merit: float | None
     source: str
 
     @property
@@ -265,7 +330,11 @@ def _capturing(
 
 
 def capture_lines(
-    *, target: str, neutron_flux_cm2_s: float, table: Mapping[str, CaptureIsotope] | None = None
+    *,
+    target: str,
+    neutron_flux_cm2_s: float,
+    density_g_cm3: float | None = None,
+    table: Mapping[str, CaptureIsotope] | None = None,
 ) -> tuple[CaptureLine, ...]:
     """Return the recoils of all tabulated primary gammas in a target, the strongest first.
 
@@ -275,6 +344,8 @@ def capture_lines(
         Chemical formula.
     neutron_flux_cm2_s : float
         See `capture_rate_per_kg_day`; without flux there is no line.
+    density_g_cm3 : float, optional
+        Of the crystal, for the figure of merit; by default that of `DENSITIES_g_cm3`.
     table : mapping, optional
         Of `capture_table`.
 
@@ -289,6 +360,16 @@ def capture_lines(
     >>> line.target, round(line.recoil_energy_eV, 1)
     ('W186', 79.5)
     """
+    material = parse_target(target)
+    density = density_g_cm3 or DENSITIES_g_cm3.get(material.formula)
+    atoms_per_kg = {f"{i.symbol}{i.mass_number}": i.atoms_per_kg for i in material.isotopes}
+
+    def merit(isotope: CaptureIsotope, per_capture: float) -> float | None:
+        if density is None:
+            return None
+        atoms_1e22_cm3 = atoms_per_kg[isotope.target] * density / G_PER_KG / 1e22
+        return 1e4 * atoms_1e22_cm3 * isotope.cross_section_b * per_capture
+
     lines = [
         CaptureLine(
             target=one.isotope.target,
@@ -299,9 +380,10 @@ def capture_lines(
             rate_error_per_kg_day=one.rate * (line.per_capture_error or 0.0),
             per_million_captures=1e6 * one.rate * line.per_capture / one.all_rates,
             per_million_captures_error=1e6 * one.rate * (line.per_capture_error or 0.0) / one.all_rates,
+            figure_of_merit=merit(one.isotope, line.per_capture),
             source=line.source,
         )
-        for one in _capturing(parse_target(target), neutron_flux_cm2_s, table)
+        for one in _capturing(material, neutron_flux_cm2_s, table)
         for line in one.isotope.lines
         if one.rate > 0
     ]
@@ -315,6 +397,7 @@ def capture_spectrum(
     energy_edges_eV: ArrayLike,
     timing: GammaTiming | None = None,
     escape: GammaEscape | None = None,
+    tag: GammaTag | None = None,
     unresolved: Unresolved = "statistical",
     continuum_temperature_MeV: float | None = None,
     table: Mapping[str, CaptureIsotope] | None = None,
@@ -339,6 +422,8 @@ def capture_spectrum(
         What the second gamma finds; in flight by default.
     escape : GammaEscape, optional
         All gammas escape by default.
+    tag : GammaTag, optional
+        Of the gamma in coincidence with which recoils are counted; all are by default.
     unresolved : {'statistical', 'left_out'}
         What stands for captures without a tabulated primary gamma.
     continuum_temperature_MeV : float, optional
@@ -352,7 +437,8 @@ def capture_spectrum(
         If something of it cannot be used; the message says what.
     """
     edges = check_edges(energy_edges_eV, floor_eV=0.0)
-    material, timing, escape = parse_target(target), timing or GammaTiming(), escape or GammaEscape()
+    material, timing = parse_target(target), timing or GammaTiming()
+    kept = _Selection(escape or GammaEscape(), tag)
     model = _model(unresolved, continuum_temperature_MeV)
     capturing = _capturing(material, neutron_flux_cm2_s, table)
     counts = {symbol: np.zeros(len(edges) - 1) for symbol in material.elements}
@@ -360,19 +446,19 @@ def capture_spectrum(
         for cascade in cascades_of(one.isotope):
             exponents = momentum_exponents(cascade, timing, target=material)
             below = recoil_cumulative(cascade, edges, exponents=exponents)
-            weight = one.rate * cascade.per_capture * escape.probability(cascade.gammas_keV)
+            weight = one.rate * cascade.per_capture * kept.of_cascade(cascade)
+            if not weight > 0:
+                continue
             counts[cascade.symbol] += weight * np.maximum(np.diff(below), 0.0)
         if model is not None:
             counts[one.isotope.symbol] += one.unresolved_rate * _statistical_shape(
-                one, edges, model=model, timing=timing, escape=escape, target=material
+                one, edges, model=model, timing=timing, kept=kept, target=material
             )
     return Spectrum.from_counts(
         energy_edges_eV=edges,
         counts_per_kg_day=counts,
         notes=tuple(_notes(material, capturing, model)),
-        metadata=_metadata(
-            material, capturing, neutron_flux_cm2_s=neutron_flux_cm2_s, timing=timing, escape=escape
-        ),
+        metadata=_metadata(material, capturing, neutron_flux_cm2_s=neutron_flux_cm2_s, timing=timing, kept=kept),
     )
 
 
@@ -382,6 +468,7 @@ def capture_parts(
     neutron_flux_cm2_s: float,
     energy_edges_eV: ArrayLike,
     timing: GammaTiming | None = None,
+    tag: GammaTag | None = None,
     unresolved: Unresolved = "statistical",
     continuum_temperature_MeV: float | None = None,
     table: Mapping[str, CaptureIsotope] | None = None,
@@ -404,6 +491,7 @@ def capture_parts(
     """
     edges = check_edges(energy_edges_eV, floor_eV=0.0)
     material, timing = parse_target(target), timing or GammaTiming()
+    kept = _Selection(GammaEscape(), tag)
     model = _model(unresolved, continuum_temperature_MeV)
     capturing = _capturing(material, neutron_flux_cm2_s, table)
     largest = max(
@@ -412,9 +500,7 @@ def capture_parts(
     )
     by_strength = {symbol: np.zeros(len(edges) - 1) for symbol in material.elements}
     for one in capturing:
-        shape_of = functools.partial(
-            _statistical_shape, one, edges, timing=timing, escape=GammaEscape(), target=material
-        )
+        shape_of = functools.partial(_statistical_shape, one, edges, timing=timing, kept=kept, target=material)
         filling = np.zeros(len(edges) - 1)
         if model is not None and one.unresolved_rate > 0:
             filling = shape_of(model=model)
@@ -436,6 +522,7 @@ def capture_parts(
             if cascade.gammas_keV[0] in parts:
                 exponents = momentum_exponents(cascade, timing, target=material)
                 shape = np.maximum(np.diff(recoil_cumulative(cascade, edges, exponents=exponents)), 0.0)
+                shape = kept.of_cascade(cascade) * shape
                 parts[cascade.gammas_keV[0]] += one.rate * cascade.per_capture * (shape - filling)
         for gamma, counts in parts.items():
             yield errors[gamma], {one.isotope.symbol: counts}
@@ -463,7 +550,7 @@ class CaptureEvents:
     _target: Target
     _capturing: list[_Capturing]
     _timing: GammaTiming
-    _escape: GammaEscape
+    _kept: _Selection
     _continuum: StatisticalModel | None
 
     def of(self, symbol: str) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
@@ -473,7 +560,9 @@ class CaptureEvents:
             if one.isotope.symbol != symbol:
                 continue
             for cascade in cascades_of(one.isotope):
-                weight = one.rate * cascade.per_capture * self._escape.probability(cascade.gammas_keV)
+                weight = one.rate * cascade.per_capture * self._kept.of_cascade(cascade)
+                if not weight > 0:
+                    continue
                 many = _MANY if weight > _MINOR * all_rates else _FEW
                 exponents = momentum_exponents(cascade, self._timing, target=self._target)
                 single = len(exponents) == 0 or all(math.isinf(e) for e in exponents)
@@ -481,7 +570,7 @@ class CaptureEvents:
                 yield pieces, np.full(len(pieces), weight / len(pieces))
             if self._continuum is not None and one.unresolved_rate > 0:
                 yield _statistical_events(
-                    one, model=self._continuum, timing=self._timing, escape=self._escape, target=self._target
+                    one, model=self._continuum, timing=self._timing, kept=self._kept, target=self._target
                 )
 
 
@@ -491,24 +580,24 @@ def capture_events(
     neutron_flux_cm2_s: float,
     timing: GammaTiming | None = None,
     escape: GammaEscape | None = None,
+    tag: GammaTag | None = None,
     unresolved: Unresolved = "statistical",
     continuum_temperature_MeV: float | None = None,
     table: Mapping[str, CaptureIsotope] | None = None,
 ) -> CaptureEvents:
     """Return the captures whose recoils `capture_spectrum` counts; parameters and complaints are its own."""
-    material, timing, escape = parse_target(target), timing or GammaTiming(), escape or GammaEscape()
+    material, timing = parse_target(target), timing or GammaTiming()
+    kept = _Selection(escape or GammaEscape(), tag)
     continuum = _model(unresolved, continuum_temperature_MeV)
     capturing = _capturing(material, neutron_flux_cm2_s, table)
     return CaptureEvents(
         elements=material.elements,
         notes=tuple(_notes(material, capturing, continuum)),
-        metadata=_metadata(
-            material, capturing, neutron_flux_cm2_s=neutron_flux_cm2_s, timing=timing, escape=escape
-        ),
+        metadata=_metadata(material, capturing, neutron_flux_cm2_s=neutron_flux_cm2_s, timing=timing, kept=kept),
         _target=material,
         _capturing=capturing,
         _timing=timing,
-        _escape=escape,
+        _kept=kept,
         _continuum=continuum,
     )
 
@@ -530,7 +619,7 @@ def _statistical_shape(
     *,
     model: StatisticalModel,
     timing: GammaTiming,
-    escape: GammaEscape,
+    kept: _Selection,
     target: Target,
 ) -> NDArray[np.float64]:
     """Return the share of statistical cascades in each bin, (n,); zeros for nuclei that have none."""
@@ -552,13 +641,13 @@ def _statistical_shape(
         edges,
         mass_u=isotope.compound_mass_u,
         rng=np.random.default_rng(3),
-        weights=escape.of_events(sequences.gammas_keV) / one.sampled,
+        weights=kept.of_events(sequences.gammas_keV) / one.sampled,
     )
     return np.maximum(np.diff(below), 0.0)
 
 
 def _statistical_events(
-    one: _Capturing, *, model: StatisticalModel, timing: GammaTiming, escape: GammaEscape, target: Target
+    one: _Capturing, *, model: StatisticalModel, timing: GammaTiming, kept: _Selection, target: Target
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return recoils of statistical cascades, (n, k) energies in eV, and the rate of each."""
     isotope = one.isotope
@@ -574,7 +663,7 @@ def _statistical_events(
     )
     rng = np.random.default_rng(3)
     pieces = sequence_events(gammas, exponents, mass_u=isotope.compound_mass_u, rng=rng)
-    return pieces, one.unresolved_rate * escape.of_events(gammas) / len(gammas)
+    return pieces, one.unresolved_rate * kept.of_events(gammas) / len(gammas)
 
 
 def _metadata(
@@ -583,8 +672,9 @@ def _metadata(
     *,
     neutron_flux_cm2_s: float,
     timing: GammaTiming,
-    escape: GammaEscape,
+    kept: _Selection,
 ) -> dict[str, str]:
+    escape, tag = kept
     metadata = {
         "source": "thermal-neutron capture",
         "target": target.name,
@@ -594,6 +684,7 @@ def _metadata(
         **({} if timing.slowing_time_fs is None else {"slowing_time_fs": f"{timing.slowing_time_fs:g}"}),
         **({} if timing.density_g_cm3 is None else {"density_g_cm3": f"{timing.density_g_cm3:g}"}),
         "gamma_escape": "all gammas escape" if not escape.points else f"points {escape.points}".replace(":", " "),
+        **({} if tag is None else {"gamma_tag": _tag_said(tag)}),
         "data": "; ".join(dict.fromkeys(s for one in capturing for s in one.isotope.sources)),
     }
     for symbol in target.elements:
@@ -602,6 +693,10 @@ def _metadata(
         error = math.sqrt(sum(one.rate_error**2 for one in ours))
         metadata[f"captures_{symbol}_per_kg_day"] = f"{rate:.5g} +- {error:.2g}"
     return metadata
+
+
+def _tag_said(tag: GammaTag) -> str:
+    return f"a gamma of {tag.energy_keV:g} +- {tag.width_keV:g} keV is seen, with efficiency {tag.efficiency:g}"
 
 
 def unresolved_shares(*, target: str, table: Mapping[str, CaptureIsotope] | None = None) -> dict[str, float]:

@@ -24,11 +24,16 @@ from cascade_driver.request import (
 )
 from cascade_driver.schema import build, field_descriptions
 from cascade_driver.sources.capture_table import CaptureIsotope, capture_table
-from cascade_driver.sources.cevns import cevns_spectrum
-from cascade_driver.sources.dark_matter import HaloModel, dark_matter_spectrum, earth_speed_km_s
+from cascade_driver.sources.cevns import VectorMediator, cevns_spectrum
+from cascade_driver.sources.dark_matter import (
+    HaloModel,
+    dark_matter_spectrum,
+    earth_speed_km_s,
+    halos_of_the_year,
+)
 from cascade_driver.sources.gamma_recoil import GammaTiming
 from cascade_driver.sources.neutrino_flux import NeutrinoFlux
-from cascade_driver.sources.neutron_capture import capture_parts, capture_spectrum
+from cascade_driver.sources.neutron_capture import GammaTag, capture_parts, capture_spectrum
 from cascade_driver.sources.reactor import (
     HUBER_MUELLER_YIELD_ERRORS,
     LOW_ENERGY_ERRORS,
@@ -41,6 +46,9 @@ from cascade_driver.spectrum import Spectrum
 
 #: Members of a source behind an error band.
 N_MEMBERS = 500
+
+#: What a request may say of the halo, by the names that `HaloModel` has for it.
+_OF_THE_HALO = ("density_GeV_cm3", "most_probable_speed_km_s", "escape_speed_km_s")
 
 #: A spectrum that its source does not give back to this share was changed since.
 _SAME = 1e-6
@@ -71,7 +79,7 @@ def requested_spectrum(request: AnySpectrumRequest, *, energy_edges_eV: ArrayLik
             mass_GeV=request.mass_GeV,
             cross_section_cm2=request.cross_section_cm2,
             energy_edges_eV=edges,
-            halo=HaloModel(earth_speed_km_s=earth_speed_km_s(request.date)) if request.date else None,
+            halo=halos_of(request),
             mediator_mass_MeV=request.mediator_mass_MeV,
             coupling=request.coupling,
         )
@@ -81,6 +89,7 @@ def requested_spectrum(request: AnySpectrumRequest, *, energy_edges_eV: ArrayLik
             neutron_flux_cm2_s=request.neutron_flux_cm2_s,
             energy_edges_eV=edges,
             timing=gamma_timing(request),
+            tag=gamma_tag(request),
             unresolved=request.unresolved,
             continuum_temperature_MeV=request.continuum_temperature_MeV,
             table=table_of(request),
@@ -105,6 +114,20 @@ def is_as_requested(spectrum: Spectrum) -> bool:
     )
 
 
+def halo_of(request: DarkMatterRequest) -> HaloModel:
+    """Return the halo of a requested dark-matter spectrum, its speed of the Earth aside."""
+    asked = {name: getattr(request, name) for name in _OF_THE_HALO}
+    return HaloModel(**{name: value for name, value in asked.items() if value is not None})
+
+
+def halos_of(request: DarkMatterRequest) -> tuple[HaloModel, ...]:
+    """Return the halo at the speed of the Earth that is asked for; by default at those of a year."""
+    halo, speed = halo_of(request), request.earth_speed_km_s
+    if request.date is not None:
+        speed = earth_speed_km_s(request.date)
+    return halos_of_the_year(halo) if speed is None else (replace(halo, earth_speed_km_s=speed),)
+
+
 def neutrino_flux(request: AnyNeutrinoRequest) -> NeutrinoFlux:
     """Return the neutrinos that a requested spectrum of coherent scattering is made by.
 
@@ -126,6 +149,13 @@ def neutrino_flux(request: AnyNeutrinoRequest) -> NeutrinoFlux:
     )
 
 
+def light_mediator(request: NeutrinoRequest) -> VectorMediator | None:
+    """Return the boson beside the Z of a requested spectrum of coherent scattering, if there is one."""
+    if request.mediator_mass_MeV is None or request.mediator_coupling is None:
+        return None
+    return VectorMediator(mass_MeV=request.mediator_mass_MeV, coupling=request.mediator_coupling)
+
+
 def table_of(request: CaptureRequest) -> Mapping[str, CaptureIsotope]:
     """Return the capture table of a requested spectrum."""
     return capture_table(Path(request.table) if request.table else None)
@@ -139,6 +169,14 @@ def gamma_timing(request: CaptureRequest) -> GammaTiming:
         slowing_time_fs=request.slowing_time_fs,
         density_g_cm3=request.density_g_cm3,
     )
+
+
+def gamma_tag(request: CaptureRequest) -> GammaTag | None:
+    """Return the gamma in coincidence with which a requested capture spectrum is counted, if there is one."""
+    if request.tag_keV is None or request.tag_width_keV is None:
+        return None
+    efficiency = 1.0 if request.tag_efficiency is None else request.tag_efficiency
+    return GammaTag(energy_keV=request.tag_keV, width_keV=request.tag_width_keV, efficiency=efficiency)
 
 
 def source_members_of(
@@ -191,6 +229,7 @@ def source_parts(request: AnySpectrumRequest, *, energy_edges_eV: ArrayLike) -> 
             neutron_flux_cm2_s=request.neutron_flux_cm2_s,
             energy_edges_eV=energy_edges_eV,
             timing=gamma_timing(request),
+            tag=gamma_tag(request),
             unresolved=request.unresolved,
             continuum_temperature_MeV=request.continuum_temperature_MeV,
             table=table_of(request),
@@ -225,6 +264,7 @@ def _scattered(flux: NeutrinoFlux, request: NeutrinoRequest, energy_edges_eV: Ar
         target=request.target,
         energy_edges_eV=energy_edges_eV,
         magnetic_moment_bohr=request.magnetic_moment_bohr,
+        mediator=light_mediator(request),
     )
 
 

@@ -35,6 +35,7 @@ from cascade_driver.request import (
 )
 from cascade_driver.schema import plain
 from cascade_driver.sources.requested import (
+    gamma_tag,
     gamma_timing,
     is_as_requested,
     requested_spectrum,
@@ -574,6 +575,7 @@ def _observed_captures(request: CaptureRequest, law: StoredEnergyModel, recoil_e
         neutron_flux_cm2_s=request.neutron_flux_cm2_s,
         energy_edges_eV=observed_edges(recoil_edges_eV),
         timing=gamma_timing(request),
+        tag=gamma_tag(request),
         unresolved=request.unresolved,
         continuum_temperature_MeV=request.continuum_temperature_MeV,
         table=table_of(request),

@@ -13,7 +13,7 @@ from cascade_driver.analysis.response import Response
 from cascade_driver.errors import InputError
 from cascade_driver.sources.capture_table import CaptureIsotope
 from cascade_driver.sources.gamma_recoil import GammaTiming
-from cascade_driver.sources.neutron_capture import GammaEscape, Unresolved, capture_events
+from cascade_driver.sources.neutron_capture import GammaEscape, GammaTag, Unresolved, capture_events
 from cascade_driver.spectra.correction import borrowing_notes
 from cascade_driver.spectrum import Spectrum, check_edges, rebin
 
@@ -30,6 +30,7 @@ def observed_capture_spectrum(
     energy_edges_eV: ArrayLike,
     timing: GammaTiming | None = None,
     escape: GammaEscape | None = None,
+    tag: GammaTag | None = None,
     unresolved: Unresolved = "statistical",
     continuum_temperature_MeV: float | None = None,
     fallback_species: str | None = None,
@@ -51,7 +52,7 @@ def observed_capture_spectrum(
     ----------
     model : StoredEnergyModel
         What recoils leave in the crystal.
-    target, neutron_flux_cm2_s, timing, escape, unresolved, continuum_temperature_MeV, table
+    target, neutron_flux_cm2_s, timing, escape, tag, unresolved, continuum_temperature_MeV, table
         As `neutron_capture.capture_spectrum`.
     energy_edges_eV : (n + 1,) array_like
         Bins of the result; recoils above the last one are left out, as if nothing above could come into range.
@@ -71,6 +72,7 @@ def observed_capture_spectrum(
         neutron_flux_cm2_s=neutron_flux_cm2_s,
         timing=timing,
         escape=escape,
+        tag=tag,
         unresolved=unresolved,
         continuum_temperature_MeV=continuum_temperature_MeV,
         table=table,

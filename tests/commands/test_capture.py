@@ -110,7 +110,38 @@ def test_the_lines_of_a_target_are_listed_with_their_recoils(
     assert all(105 <= float(row["recoil_eV"]) <= 115 for row in rows)
     assert "W182" in said
     assert "6144.28" not in said  # the second strongest: one was asked for
-    assert "source: Evaluated Gamma-ray Activation File" in said
+    assert "[1] Evaluated Gamma-ray Activation File" in said
+
+
+def test_the_lines_of_a_target_are_a_table_of_two_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flux = ["--neutron-flux-cm2-s", "100"]
+    assert main(["lines", "--table", "--target", "Si", *flux, "--out", str(tmp_path / "a.csv")]) == 0
+    said = capsys.readouterr().out
+    assert main(["capture", "lines", "Si", *flux, "--out", str(tmp_path / "b.csv")]) == 0
+    assert capsys.readouterr().out.replace("b.csv", "a.csv") == said
+    assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
+    for heading in ("isotope", "gamma / keV", "recoil / eV", "per kg and day", "merit", "source"):
+        assert heading in said
+    with (tmp_path / "a.csv").open() as stream:
+        first = next(csv.DictReader(stream))
+    # 1e6 captures in Si, at 100 n/(cm2 s): 2.1442e25 atoms/kg x 0.1719 b (natural)
+    captures = 2.1442e25 * 0.172e-24 * 100 * 86400
+    share = float(first["per_million_captures"]) / 1e6
+    assert float(first["rate_per_kg_day"]) == pytest.approx(captures * share, rel=0.03)
+    assert float(first["rate_error_per_kg_day"]) < 0.05 * float(first["rate_per_kg_day"])
+
+
+def test_a_tag_on_the_command_line_is_that_of_the_request(tmp_path: Path) -> None:
+    out = tmp_path / "x.csv"
+    words = [*CAPTURE, "--bins", "9", "--unresolved", "left_out", "--tag-keV", "5470", "--tag-width-keV", "200"]
+    words += ["--tag-efficiency", "0.5"]
+    assert main([*words, "--out", str(out)]) == 0
+    made = read_spectrum(out)
+    assert isinstance(made.source, CaptureRequest)
+    assert (made.source.tag_keV, made.source.tag_width_keV, made.source.tag_efficiency) == (5470, 200, 0.5)
+    assert made.metadata["gamma_tag"] == "a gamma of 5470 +- 200 keV is seen, with efficiency 0.5"
 
 
 @pytest.mark.parametrize("target", ["TeO2", "LiF", "GaAs", "C", "Ge", "Al2O3", "CsI", "ZnMoO4", "PbWO4"])
@@ -139,6 +170,12 @@ def test_another_table_is_made_and_used(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ([*CAPTURE, *ONE_BIN, "--tag-keV", "5470"], "a tag has --tag-keV and --tag-width-keV"),
+        ([*CAPTURE, *ONE_BIN, "--tag-efficiency", "0.5"], "give the energy of the gamma, too"),
+        (["lines", "--table", "--target", "Si", "--at-eV", "5"], "--at-eV fits lines: give one of both"),
+        (["lines", "--target", "Si"], "by both of --table and --target"),
+        (["lines"], "are required: SPECTRUM.csv, --at-eV"),
+        (["lines", "--table", "--target", "Si", "--density-g-cm3", "0"], "--density-g-cm3 is 0"),
         (["capture", "lines", "NaX"], "'X' is not a chemical element"),
         (["capture", "lines", "W", "--table", "nowhere"], "capture_isotopes.toml: no such file"),
         (["capture", "table", "nowhere", "--out", "made"], "nowhere: no JSON file in it"),

@@ -1,12 +1,16 @@
 """Dark matter beyond the standard case: light mediators, spins, the seasons, grids of masses."""
 
 import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import integrate, special
 
+from cascade_driver.cli import main
 from cascade_driver.errors import InputError
+from cascade_driver.request import SpectrumRequest
+from cascade_driver.schema import build
 from cascade_driver.sources.dark_matter import (
     HaloModel,
     dark_matter_spectrum,
@@ -15,7 +19,9 @@ from cascade_driver.sources.dark_matter import (
     spin_enhancement,
 )
 from cascade_driver.sources.form_factor import oscillator_length_fm, spin_structure_factor
+from cascade_driver.sources.requested import dark_matter, requested_spectrum
 from cascade_driver.sources.target import parse_target
+from cascade_driver.spectrum import read_spectrum
 
 EDGES = np.linspace(0.0, 400.0, 41)
 CASE = {"mass_GeV": 2.0, "cross_section_cm2": 1e-40, "energy_edges_eV": EDGES}
@@ -127,3 +133,60 @@ def test_without_a_date_the_rate_is_the_mean_of_the_year():
     sun = dark_matter_spectrum(target="W", halo=HaloModel(), **CASE).counts_per_kg_day["W"]
     assert sun[20] / year[20] < 0.98
     assert sun[30] / year[30] < 0.8
+
+
+# -- the halo that a request asks for ---------------------------------------------------------------------------
+
+BINS = {"energy_eV": (1.0, 101.0), "bins": 10}
+LEWIN_SMITH = {  # doi:10.1016/S0927-6505(96)00047-3: v0 = 230, v_esc = 600, v_E = 244 km/s, rho = 0.4 GeV/cm3
+    "density_GeV_cm3": 0.4,
+    "most_probable_speed_km_s": 230.0,
+    "escape_speed_km_s": 600.0,
+    "earth_speed_km_s": 244.0,
+}
+
+
+def test_input_command_line_and_python_ask_for_one_halo(tmp_path: Path) -> None:
+    case = {"target": "Si", "mass_GeV": 2.0, "cross_section_cm2": 1e-40, **BINS}
+    # what a table [[spectra]] of an input is read as
+    toml = build(SpectrumRequest, {"kind": "dm", **case, **LEWIN_SMITH}, origin="test")
+    words = ["spectrum", "dm", "--target", "Si", "--mass-GeV", "2", "--cross-section-cm2", "1e-40"]
+    words += ["--energy-eV", "1", "101", "--bins", "10", "--out", str(tmp_path / "x.csv")]
+    for name, value in LEWIN_SMITH.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    assert main(words) == 0
+    written = read_spectrum(tmp_path / "x.csv")
+    python = dark_matter("Si", mass_GeV=2, cross_section_cm2=1e-40, **BINS, **LEWIN_SMITH)
+    assert toml == written.source == python.source
+    direct = dark_matter_spectrum(
+        target="Si",
+        mass_GeV=2,
+        cross_section_cm2=1e-40,
+        energy_edges_eV=python.energy_edges_eV,
+        halo=HaloModel(**LEWIN_SMITH),
+    )
+    for found in (written, python):
+        np.testing.assert_allclose(found.rate_per_kg_day_keV["Si"], direct.rate_per_kg_day_keV["Si"], rtol=1e-12)
+    assert requested_spectrum(toml).metadata["escape_speed_km_s"] == "600.0"
+
+
+def test_a_halo_named_by_its_defaults_is_the_default_one() -> None:
+    case = {"mass_GeV": 2.0, "cross_section_cm2": 1e-40, **BINS}
+    named = {"density_GeV_cm3": 0.3, "most_probable_speed_km_s": 238.0, "escape_speed_km_s": 544.0}
+    plain = dark_matter("Si", **case).counts_per_kg_day["Si"]
+    np.testing.assert_array_equal(dark_matter("Si", **case, **named).counts_per_kg_day["Si"], plain)
+    double = dark_matter("Si", **case, density_GeV_cm3=0.6).counts_per_kg_day["Si"]
+    np.testing.assert_allclose(double, 2 * plain, rtol=1e-12)  # the rate is linear in rho
+    day = datetime.date(2025, 6, 2)
+    on_a_day = dark_matter("Si", **case, date=day).counts_per_kg_day["Si"]
+    at_its_speed = dark_matter("Si", **case, earth_speed_km_s=earth_speed_km_s(day)).counts_per_kg_day["Si"]
+    np.testing.assert_array_equal(on_a_day, at_its_speed)
+    faster = dark_matter("Si", **case, escape_speed_km_s=700.0).counts_per_kg_day["Si"]
+    assert not np.allclose(faster, plain, rtol=1e-4)  # negative control: the cut is seen
+
+
+def test_two_speeds_of_the_earth_are_refused() -> None:
+    with pytest.raises(InputError, match="a date and earth_speed_km_s are both given"):
+        dark_matter("Si", mass_GeV=2, cross_section_cm2=1e-40, **BINS, date="2025-06-02", earth_speed_km_s=250.0)
+    with pytest.raises(InputError, match="escape_speed_km_s`: input should be greater than 0"):
+        dark_matter("Si", mass_GeV=2, cross_section_cm2=1e-40, **BINS, escape_speed_km_s=-1.0)

@@ -9,6 +9,7 @@ from scipy import constants, integrate
 from cascade_driver.errors import InputError
 from cascade_driver.request import ReactorRequest
 from cascade_driver.sources.cevns import (
+    VectorMediator,
     cevns_cross_section_cm2_per_eV,
     cevns_spectrum,
     magnetic_strength_cm2,
@@ -93,6 +94,76 @@ def test_the_magnetic_moment_adds_its_closed_form_and_falls_as_one_over_recoil()
     assert at_zero[0] == pytest.approx(np.pi * (radius_cm * mu * 13) ** 2, rel=1e-6)
     with pytest.raises(InputError, match="begin the bins above 0"):
         cevns_spectrum(flux, target="Al", energy_edges_eV=[0.0, 10.0], magnetic_moment_bohr=mu)
+
+
+# -- a boson beside the Z ------------------------------------------------------------------------------------
+
+
+def mediated(mass_MeV, coupling, *, target="Al", edges=EDGES, energy_MeV=3.0):
+    flux = monochromatic_flux(energy_MeV, flux_per_cm2_s=1e12)
+    mediator = VectorMediator(mass_MeV=mass_MeV, coupling=coupling)
+    return cevns_spectrum(flux, target=target, energy_edges_eV=edges, mediator=mediator)
+
+
+def test_a_mediator_without_coupling_changes_nothing():
+    plain = cevns_spectrum(monochromatic_flux(3.0, flux_per_cm2_s=1e12), target="Al", energy_edges_eV=EDGES)
+    for mass in (0.01, 10.0, 1e5):
+        assert mediated(mass, 0.0).total_rate_per_kg_day_keV == pytest.approx(
+            plain.total_rate_per_kg_day_keV, rel=1e-9
+        )
+
+
+@pytest.mark.parametrize("mass_MeV", [1e-2, 1.0, 30.0])
+@pytest.mark.parametrize("coupling", [1e-9, -3e-10])
+def test_a_light_mediator_adds_the_three_printed_terms(mass_MeV, coupling):
+    # Cerdeno et al. 2016, doi:10.1007/JHEP05(2016)118: the square of the weak charge, that of the new one, and
+    # their interference; Q' = 3 A g_nu g_q. Form factor 1 to 1e-3, as the term E_R / E_nu that is left out there.
+    aluminium = parse_target("Al").isotopes[0]
+    M, E, GF = aluminium.mass_MeV, 3.0, 1.1663787e-11
+    weak, new = 14 - (1 - 4 * 0.2387) * 13, 3 * 27 * coupling
+
+    def per_MeV(recoil_MeV):
+        q2 = 2 * M * recoil_MeV + mass_MeV**2
+        factor = M * (2 * E**2 - M * recoil_MeV - 2 * E * recoil_MeV)
+        terms = [
+            GF**2 * weak**2 / (8 * np.pi * E**2),
+            -GF * weak * new / (2 * np.sqrt(2) * np.pi * E**2 * q2),
+            new**2 / (4 * np.pi * E**2 * q2**2),
+        ]
+        return factor * sum(terms)
+
+    edges = np.array([5.0, 10.0, 50.0, 200.0])
+    found = mediated(mass_MeV, coupling, edges=edges).total_rate_per_kg_day_keV
+    for low, high, rate in zip(edges[:-1], edges[1:], found, strict=True):
+        cross, _ = integrate.quad(per_MeV, low * 1e-6, high * 1e-6, epsabs=0, epsrel=1e-9)
+        expected = cross * (197.3269804e-13) ** 2 * 1e12 * aluminium.atoms_per_kg * SECONDS_PER_DAY
+        assert rate * (high - low) * 1e-3 == pytest.approx(expected, rel=2e-3)
+
+
+def test_a_heavy_mediator_is_a_non_standard_interaction():
+    # Barranco et al. 2005, doi:10.1088/1126-6708/2005/12/021: 2 [Z (g_p + 2 e_u + e_d) + N (g_n + e_u + 2 e_d)],
+    # for e_u = e_d = epsilon, with g_p = 1/2 - 2 sin^2 theta, g_n = -1/2
+    epsilon, mass, GF = 0.02, 1e6, 1.1663787e-11
+    plain = cevns_spectrum(monochromatic_flux(3.0, flux_per_cm2_s=1e12), target="Al", energy_edges_eV=EDGES)
+    Z, N = 13, 14
+    old = 2 * (Z * (0.5 - 2 * 0.2387) - N * 0.5)
+    new = old + 2 * (Z * 3 * epsilon + N * 3 * epsilon)
+    found = mediated(mass, epsilon * np.sqrt(2) * GF * mass**2)
+    ratio = found.total_rate_per_kg_day_keV / plain.total_rate_per_kg_day_keV
+    assert ratio == pytest.approx((new / old) ** 2, rel=1e-5)
+    # negative control: the other sign adds
+    assert mediated(mass, -epsilon * np.sqrt(2) * GF * mass**2).total_counts_per_kg_day > (
+        plain.total_counts_per_kg_day
+    )
+
+
+def test_bins_down_to_zero_see_the_rise_below_the_mass_of_the_boson():
+    # 1 / (q^2 + m^2)^2 bends at 0.2 eV for 0.1 MeV: one wide bin and many narrow ones hold the same
+    one = mediated(0.1, 1e-8, edges=[0.0, 100.0]).total_counts_per_kg_day
+    many = mediated(0.1, 1e-8, edges=np.concatenate([[0.0], np.geomspace(1e-3, 100.0, 400)]))
+    assert one == pytest.approx(many.total_counts_per_kg_day, rel=1e-6)
+    with pytest.raises(InputError, match="expected a positive mass"):
+        VectorMediator(mass_MeV=0.0, coupling=1.0)
 
 
 def test_the_parts_of_a_reactor_add_up_to_the_whole():

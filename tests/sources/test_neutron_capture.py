@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -20,7 +21,7 @@ from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
 from cascade_driver.analysis.published import cawo4_published
 from cascade_driver.errors import InputError
 from cascade_driver.sources import capture_table as table_module
-from cascade_driver.sources.capture_table import capture_table
+from cascade_driver.sources.capture_table import LevelDecay, PrimaryGamma, capture_table
 from cascade_driver.sources.egaf import write_capture_table
 from cascade_driver.sources.gamma_recoil import (
     GammaCascade,
@@ -37,6 +38,7 @@ from cascade_driver.sources.gamma_recoil import (
 )
 from cascade_driver.sources.neutron_capture import (
     GammaEscape,
+    GammaTag,
     capture_lines,
     capture_parts,
     capture_rate_per_kg_day,
@@ -683,6 +685,173 @@ def test_an_element_without_response_is_named() -> None:
         observed_capture_spectrum(
             no_loss("W", "O"), target="CaWO4", neutron_flux_cm2_s=FLUX, energy_edges_eV=[0.0, 1.0]
         )
+
+
+def test_the_figure_of_merit_is_the_product_that_the_slides_name() -> None:
+    # share (%) x b x gammas per 100 captures x 1e22 atoms of the element per cm3, by hand for 28Si, 8472 keV, of
+    # EGAF: 92.22 % of 0.177 b, 0.0023 per capture; 2.33 g/cm3
+    lines = {line.gamma_keV: line for line in capture_lines(target="Si", neutron_flux_cm2_s=FLUX)}
+    isotope = capture_table()["Si28"]
+    (gamma,) = [x for x in isotope.lines if x.gamma_keV == 8472.209]
+    atoms_1e22 = 2.33 / 28.085 * constants.N_A / 1e22
+    expected = 92.22 * isotope.cross_section_b * 100 * gamma.per_capture * atoms_1e22
+    assert lines[8472.209].figure_of_merit == pytest.approx(expected, rel=2e-3)
+    # printed, with intensities of another evaluation: 180 (1330 eV), 589 (7199 keV, then 1273 keV: 990 eV);
+    # lecture of G. Soum-Sidikov, Aussois 2024, "CRAB targets"
+    assert lines[8472.209].figure_of_merit == pytest.approx(180, rel=0.07)
+    assert lines[7199.199].figure_of_merit == pytest.approx(589, rel=0.07)
+    # of Ge the ratio is the printed one, 538 / 238, the values are 1.3 times those
+    ge = {x.target: x.figure_of_merit for x in capture_lines(target="Ge", neutron_flux_cm2_s=1.0) if x.is_single}
+    assert ge["Ge70"] / ge["Ge74"] == pytest.approx(538 / 238, rel=0.02)
+    double = capture_lines(target="Si", neutron_flux_cm2_s=FLUX, density_g_cm3=4.66)
+    assert double[0].figure_of_merit == pytest.approx(2 * lines[double[0].gamma_keV].figure_of_merit)
+    assert capture_lines(target="NaCl", neutron_flux_cm2_s=1.0)[0].figure_of_merit is None
+
+
+def test_a_table_of_ones_own_adds_elements_and_replaces_whole_ones(tmp_path: Path) -> None:
+    (tmp_path / "capture_isotopes.toml").write_text(
+        '[sources]\nmine = "measured by us"\n[[isotopes]]\ntarget = "Tc99"\ncross_section_b = 20.0\n'
+        "cross_section_error_b = 1.0\nneutron_separation_keV = 6764.4\nneutron_separation_error_keV = 1.0\n"
+        'cross_section_source = "mine"\nneutron_separation_source = "mine"\ngammas_source = "mine"\n'
+        '[[isotopes]]\ntarget = "W182"\ncross_section_b = 20.0\n'
+        "cross_section_error_b = 1.0\nneutron_separation_keV = 6190.8\nneutron_separation_error_keV = 1.0\n"
+        'cross_section_source = "mine"\nneutron_separation_source = "mine"\ngammas_source = "mine"\n'
+    )
+    (tmp_path / "capture_lines.csv").write_text(
+        "target,gamma_keV,gamma_error_keV,final_level_keV,per_capture,per_capture_error\nTc99,6764.0,,0,0.1,0.01\n"
+    )
+    (tmp_path / "capture_levels.csv").write_text("target,level_keV,half_life_fs,final_level_keV,share\n")
+    table = capture_table(tmp_path)
+    assert table["Tc99"].lines[0].source == "measured by us"
+    assert table["Si28"] is capture_table()["Si28"]
+    assert [name for name in table if name.startswith("W")] == ["W182"]  # of W no isotope is ours any more
+
+
+# -- a gamma in coincidence ---------------------------------------------------------------------------------
+
+#: What may be asked for in any of these tests.
+ASKED = {"target": "CaWO4", "neutron_flux_cm2_s": FLUX, "energy_edges_eV": np.arange(0.0, 201.0)}
+
+
+def two_steps(per_capture: float) -> dict:
+    """A tungsten of one isotope: a part of its captures goes straight down, the rest stops at 2 MeV on the way."""
+    isotope = dataclasses.replace(
+        capture_table()["W182"],
+        lines=(
+            PrimaryGamma(gamma_keV=6190.7, gamma_error_keV=None, final_level_keV=0.0,
+                         per_capture=1 - per_capture, per_capture_error=None, source="made up"),
+            PrimaryGamma(gamma_keV=4190.7, gamma_error_keV=None, final_level_keV=2000.0,
+                         per_capture=per_capture, per_capture_error=None, source="made up"),
+        ),
+        decays={2000.0: (LevelDecay(level_keV=2000.0, gamma_keV=2000.0, final_level_keV=0.0, share=1.0,
+                                    half_life_fs=0.0),)},
+    )  # fmt: skip
+    return {"W182": isotope}
+
+
+def tagged(tag: GammaTag | None, *, table: dict, target: str = "W[W182=1]") -> np.ndarray:
+    spectrum = capture_spectrum(
+        target=target,
+        neutron_flux_cm2_s=FLUX,
+        energy_edges_eV=np.arange(0.0, 201.0),
+        timing=GammaTiming(law="prompt"),
+        tag=tag,
+        table=table,
+    )
+    return spectrum.counts_per_kg_day["W"]
+
+
+def test_a_tag_that_takes_any_gamma_is_none() -> None:
+    free = capture_spectrum(**ASKED)
+    any_gamma = GammaTag(energy_keV=1.0, width_keV=math.inf)
+    for element, counts in capture_spectrum(**ASKED, tag=any_gamma).counts_per_kg_day.items():
+        np.testing.assert_allclose(counts, free.counts_per_kg_day[element], rtol=1e-12)
+
+
+@given(st.floats(0.01, 1.0), st.floats(0.05, 0.95))
+@settings(max_examples=10, deadline=None)
+def test_a_tag_keeps_the_captures_of_which_a_gamma_is_seen(efficiency: float, share: float) -> None:
+    table = two_steps(share)
+    whole = tagged(None, table=table).sum()
+    for tag, kept in (
+        (GammaTag(energy_keV=6190.7, width_keV=5.0, efficiency=efficiency), (1 - share) * efficiency),
+        (GammaTag(energy_keV=4190.7, width_keV=5.0, efficiency=efficiency), share * efficiency),
+        # the other gamma of the same cascade selects the same captures
+        (GammaTag(energy_keV=2000.0, width_keV=5.0, efficiency=efficiency), share * efficiency),
+        # two chances to see one of two
+        (
+            GammaTag(energy_keV=3000.0, width_keV=1500.0, efficiency=efficiency),
+            share * (1 - (1 - efficiency) ** 2),
+        ),
+        (GammaTag(energy_keV=9000.0, width_keV=5.0), 0.0),
+    ):
+        assert tagged(tag, table=table).sum() == pytest.approx(kept * whole, rel=1e-9, abs=1e-12 * whole)
+
+
+def test_a_tag_of_one_gamma_of_two_selects_the_cascade_and_no_line() -> None:
+    table = two_steps(0.5)
+    seen = tagged(GammaTag(energy_keV=4190.7, width_keV=5.0), table=table)
+    assert seen[112] < 0.05 * seen.sum()  # 112.4 eV is the line of the single gamma
+    # both gammas at once: uniform between (p1 - p2)^2 / 2M and (p1 + p2)^2 / 2M
+    mass_MeV = (
+        table["W182"].compound_mass_u
+        * constants.physical_constants["atomic mass constant energy equivalent in MeV"][0]
+    )
+    low, high = ((4190.7 - s * 2000.0) ** 2 / (2 * mass_MeV) for s in (1, -1))
+    expected = np.clip((np.arange(201.0) - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(np.cumsum(seen), expected[1:] * seen.sum(), atol=1e-9 * seen.sum())
+    alone = tagged(GammaTag(energy_keV=6190.7, width_keV=5.0), table=table)
+    assert alone[112] == pytest.approx(alone.sum())
+
+
+def test_untagged_captures_are_tagged_ones_and_the_others() -> None:
+    # windows that share no gamma and cover all primaries of a table: one primary each
+    table = two_steps(0.3)
+    parts = [tagged(GammaTag(energy_keV=e, width_keV=5.0), table=table) for e in (6190.7, 4190.7)]
+    np.testing.assert_allclose(sum(parts), tagged(None, table=table), rtol=1e-12)
+
+
+def test_the_third_peak_of_cawo4_comes_out_in_coincidence() -> None:
+    # G. Soum-Sidikov, lecture at DRBT (Aussois, 2024): a third peak at 80 eV in coincidence with 5.47 +- 0.20 MeV
+    slow = {**ASKED, "timing": GammaTiming(law="slow")}
+    free = capture_spectrum(**slow).total_rate_per_kg_day_keV
+    seen = capture_spectrum(**slow, tag=GammaTag(energy_keV=5470.0, width_keV=200.0)).total_rate_per_kg_day_keV
+    assert np.all(seen <= free * (1 + 1e-9))
+    peak = int(np.argmax(seen))
+    assert 79 <= peak <= 86
+    beside = np.r_[60:75, 95:108]
+    assert seen[peak] > 20 * seen[beside].mean()
+    assert free[peak] < 20 * free[beside].mean()  # without the tag it is one of many
+    assert seen[112] < 0.02 * free[112]
+
+
+def test_what_is_observed_of_tagged_captures_keeps_their_counts() -> None:
+    tag = GammaTag(energy_keV=5470.0, width_keV=200.0, efficiency=0.3)
+    recoil = capture_spectrum(**ASKED, tag=tag)
+    observed = observed_capture_spectrum(no_loss("W", "Ca", "O"), **ASKED, tag=tag, extrapolate=True)
+    # the continuum is drawn one by one in the one, and averaged in the other
+    assert observed.total_counts_per_kg_day == pytest.approx(recoil.total_counts_per_kg_day, rel=0.01)
+
+
+def test_the_errors_of_tagged_lines_are_those_of_the_gammas_that_are_seen() -> None:
+    case = {**ASKED, "unresolved": "left_out", "energy_edges_eV": [0.0, 1e4]}
+    narrow = list(capture_parts(**case, tag=GammaTag(energy_keV=6190.78, width_keV=1.0)))
+    (line,) = [x for x in capture_lines(target="CaWO4", neutron_flux_cm2_s=FLUX) if x.gamma_keV == 6190.78]
+    variance = sum((error * sum(c.sum() for c in part.values())) ** 2 for error, part in narrow)
+    assert math.sqrt(variance) == pytest.approx(line.rate_error_per_kg_day, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"energy_keV": -1.0, "width_keV": 1.0}, "energy_keV of a tag is -1"),
+        ({"energy_keV": 1.0, "width_keV": 0.0}, "width_keV of a tag is 0"),
+        ({"energy_keV": 1.0, "width_keV": 1.0, "efficiency": 1.5}, "efficiency of a tag is 1.5"),
+    ],
+)
+def test_impossible_tags_are_refused(wrong: dict[str, float], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        GammaTag(**wrong)
 
 
 # -- making the table ---------------------------------------------------------------------------------------

@@ -227,6 +227,8 @@ requests = st.one_of(
         mediator_mass_MeV=st.none() | st.floats(0.1, 100.0),
         coupling=st.sampled_from(["independent", "proton_spin", "neutron_spin"]),
         date=st.none() | st.dates(),
+        density_GeV_cm3=st.none() | st.floats(0.1, 1.0),
+        escape_speed_km_s=st.none() | st.floats(500.0, 700.0),
         **binning,
     ),
     st.builds(
