@@ -37,7 +37,7 @@ def evaluate(say, folder: Path) -> float:
 
 
 class Dying(LammpsEngine):
-    """LAMMPS that dies where it heats a crystal, in one way or the other."""
+    """LAMMPS that dies where a crystal begins to move, in one way or the other."""
 
     def __init__(self, *, potential: Potential, how: str) -> None:
         super().__init__(potential=potential)
@@ -47,6 +47,9 @@ class Dying(LammpsEngine):
         if self.how == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         os._exit(0)
+
+    def follow(self, **settings):
+        self.heat()
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,6 @@ def test_a_crystal_of_other_elements_is_refused_before_any_check(capsys):
     assert main(["potential", "check", "si-tersoff-zbl", "--crystal", "CaWO4"]) == 2
     assert "crystal CaWO4: holds Ca, O, W, which si-tersoff-zbl does not know" in capsys.readouterr().err
     with pytest.raises(InputError, match="unknown crystal"):
-        contract_crystals(load_potential("si-tersoff-zbl"), ["Ge"])
+        contract_crystals(load_potential("si-tersoff-zbl"), ["Xx"])
     with pytest.raises(InputError, match="no such structure file"):
         contract_crystals(load_potential("si-tersoff-zbl"), ["./Si"])

@@ -201,11 +201,12 @@ def lennard_jones(tmp_path: Path) -> Potential:
 
 
 def test_crystal_that_is_no_minimum_fails(tmp_path):
-    checks = ("cohesion", "restores", "survives 133 K")
+    checks = ("cohesion", "restores", "survives 133 K", "survives kicks")
     found = failures(lennard_jones(tmp_path), checks)
-    assert set(found) == {"restores", "survives 133 K"}
+    assert set(found) == {"restores", "survives 133 K", "survives kicks"}
     assert "another structure" in found["restores"]
     assert "spurious minimum" in found["survives 133 K"]
+    assert "from the crystal" in found["survives kicks"]
 
 
 def test_wrong_lattice_constant_and_soft_shear_fail(tmp_path):
