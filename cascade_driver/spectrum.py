@@ -45,7 +45,7 @@ _UNIT_NOTE = "rates are bin averages per kg of target, day and keV"
 
 #: What a comment line of a file begins with if a program is to read it: which energy, what the spectrum was made
 #: by, and one note per line. All others are for people.
-_ENERGY_KIND, _MADE_BY, _NOTE = "energy", "made by", "note"
+_ENERGY_KIND, _MADE_BY, _BANDS, _NOTE = "energy", "made by", "bands", "note"
 
 #: Names of a column of bin centres, in place of those of the two edges, and units of energy.
 _CENTRES = ("energy", "energy_center", "energy_centre", "center", "centre", "e", "E")
@@ -226,7 +226,7 @@ class Spectrum:
                 "their sum would count events twice."
             )
         for key in self.metadata:
-            reserved = (_ENERGY_KIND, _MADE_BY, _NOTE)
+            reserved = (_ENERGY_KIND, _MADE_BY, _BANDS, _NOTE)
             if not key.strip() or ":" in key or key.strip().startswith("#") or _one_line(key) in reserved:
                 raise InputError(
                     f"metadata has the key {key!r}, expected a name without colon or leading # other than "
@@ -422,14 +422,19 @@ def overlap_counts(
 
 
 def write_spectrum(
-    spectrum: Spectrum, path: Path | str, *, bands: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None
+    spectrum: Spectrum,
+    path: Path | str,
+    *,
+    bands: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
+    bands_said: str = "",
 ) -> None:
     """Write a spectrum as CSV, all at once: a reader sees the old file or the new one, never a part.
 
     The columns are `energy_low_eV,energy_high_eV,rate_<element>...,rate`; rates are per kg of target, day and
     keV, averaged over the bin. Comment lines stand before them: `# made by: {...}`, canonical JSON of source and
-    observation; `# note: ...`, one each; `# key: value`, the metadata. Numbers have all their digits, so that
-    `read_spectrum` gives back the same spectrum. Folders that do not exist are made.
+    observation; `# bands: ...`, what further columns hold; `# note: ...`, one each; `# key: value`, the
+    metadata. Numbers have all their digits, so that `read_spectrum` gives back the same spectrum. Folders that
+    do not exist are made.
 
     Parameters
     ----------
@@ -439,6 +444,8 @@ def write_spectrum(
         The file; an existing one is replaced.
     bands : mapping of str to ((n,) float, (n,) float), optional
         Lower and upper rates by name, as further columns `rate_lower_<name>,rate_upper_<name>`.
+    bands_said : str
+        What they are, for the comment `# bands: ...`.
 
     Raises
     ------
@@ -451,6 +458,8 @@ def write_spectrum(
     made_by = plain(_MadeBy(source=spectrum.source, observation=spectrum.observation))
     if made_by:
         text.write(f"# {_MADE_BY}: {canonical_json(made_by)}\n")
+    if bands_said:
+        text.write(f"# {_BANDS}: {_one_line(bands_said)}\n")
     for note in spectrum.notes:
         text.write(f"# {_NOTE}: {note}\n")
     for key, value in spectrum.metadata.items():
@@ -528,6 +537,7 @@ def read_spectrum(path: Path | str) -> Spectrum:
         raise InputError(
             f"{path}: the comment '# {_ENERGY_KIND}: {kind}' is not understood, expected recoil or observed there."
         )
+    comments.pop(_BANDS, None)  # of columns that are passed over
     made_by, complaint = _made_by(comments.pop(_MADE_BY, "{}"))
     negative = np.any([rate < 0 for rate in rates.values()], axis=0)
     if negative.any():

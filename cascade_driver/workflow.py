@@ -42,10 +42,8 @@ from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.spec import Protocol, thermal_of, thermal_said
 from cascade_driver.simulation.start import read_box
 from cascade_driver.sources.requested import requested_spectrum
-from cascade_driver.spectra.ensemble import write_bands
 from cascade_driver.spectra.observe import Observed, observe
 from cascade_driver.spectra.planning import CampaignAdvice, advise
-from cascade_driver.spectrum import write_spectrum
 from cascade_driver.validation.checked import require_lammps
 
 if TYPE_CHECKING:
@@ -412,13 +410,9 @@ def _write_pairs(
         name = f"{number}-{request.kind}"
         pair = observe(request, model, detector=wanted.detector, name=name)
         pairs.append(pair)
-        if pair.bands is not None:
-            file = folder / f"{name}-bands.csv"
-            write_bands(pair.bands, file)
-            files[file] = f"{pair.title}, observed, with error bands"
-        for suffix, spectrum in (("expected", pair.expected), ("observed", pair.observed)):
+        for suffix, write in (("expected", pair.expected.write), ("observed", pair.write)):
             file = folder / f"{name}-{suffix}.csv"
-            write_spectrum(spectrum, file)
+            write(file)
             files[file] = f"{pair.title}, {suffix}"
     return pairs
 

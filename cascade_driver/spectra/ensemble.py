@@ -28,7 +28,6 @@ from cascade_driver.analysis.uncertainty import (
     rising_replicas,
 )
 from cascade_driver.errors import FitError, InputError
-from cascade_driver.files import write_file
 from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.spectra.correction import species_of_elements
 from cascade_driver.spectrum import Spectrum, overlap_counts, read_bands, read_spectrum
@@ -122,6 +121,14 @@ class SpectrumBands:
     total: Band
     coverage: float
     notes: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """What the bands are, in words; nothing where nothing is uncertain."""
+        if not self.components:
+            return ""
+        parts = ", ".join(f"{name} ({band.n_members} members)" for name, band in self.components.items())
+        return f"{self.coverage:.0%} in each bin, of {parts}, and of all of them (total)"
 
     def relative_deviation(self, name: str, *, low_eV: float = 0.0, high_eV: float = np.inf) -> float:
         """Return the root mean square of deviation over rate within a range, of a component or of `total`.
@@ -610,31 +617,3 @@ def bands_of_file(path: Path) -> SpectrumBands | None:
         total=parts["total"],
         coverage=COVERAGE,
     )
-
-
-def write_bands(bands: SpectrumBands, path: Path | str) -> None:
-    """Write bands as CSV, all at once: energies, nominal rate, lower and upper of the total and of each component.
-
-    Rates are per kg of target, day and keV.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
-    """
-    path = Path(path)
-    parts = bands.limits()
-    members = {"total": bands.total, **bands.components}
-    columns = [bands.energy_edges_eV[:-1], bands.energy_edges_eV[1:], bands.nominal_per_kg_day_keV]
-    names = ["energy_low_eV", "energy_high_eV", "rate"]
-    for name, sides in parts.items():
-        columns += sides
-        names += [f"rate_lower_{name}", f"rate_upper_{name}"]
-    lines = [
-        "# rates are bin averages per kg of target, day and keV",
-        f"# coverage: {bands.coverage:g} in each bin",
-    ]
-    lines += [f"# members of {name}: {band.n_members}" for name, band in members.items()]
-    lines += [f"# note: {' '.join(note.split())}" for note in bands.notes]
-    lines += [",".join(names), *(",".join(repr(float(x)) for x in row) for row in zip(*columns, strict=True))]
-    write_file(path, "\n".join(lines) + "\n", remedy="give another place")

@@ -135,7 +135,8 @@ class Observed:
 
     def write(self, path: Path | str) -> None:
         """Write what is observed, in the bins of `expected`, with its bands; see `write_spectrum`."""
-        write_spectrum(self.observed_in_same_bins, path, bands=self.bands.limits() if self.bands else None)
+        bands, said = (self.bands.limits(), self.bands.said) if self.bands else (None, "")
+        write_spectrum(self.observed_in_same_bins, path, bands=bands, bands_said=said)
 
     def to_pandas(self) -> DataFrame:
         """Return it as a `pandas.DataFrame`, a row per bin of `expected`: rates per kg, day and keV, ratio, band.

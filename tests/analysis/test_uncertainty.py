@@ -27,14 +27,14 @@ from cascade_driver.analysis.uncertainty import (
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.spectra.ensemble import (
     Ensemble,
+    bands_of_file,
     campaign_ensemble,
     correction_bands,
     model_ensemble,
     with_potentials,
-    write_bands,
 )
 from cascade_driver.spectra.planning import advise
-from cascade_driver.spectrum import Spectrum
+from cascade_driver.spectrum import Spectrum, read_spectrum, write_spectrum
 
 TRUTH = SpeciesModel(
     defect_probability=FERMI, distribution=LAW, minimum_recoil_energy_eV=20.0, maximum_recoil_energy_eV=160.0
@@ -233,18 +233,19 @@ def test_bands_of_a_campaign_are_written_with_every_component(campaign, tmp_path
         energy_edges_eV=EDGES, counts_per_kg_day={"W": falling(), "O": falling(scale=60.0)}
     )
     bands = correction_bands(wide, made, fallback_species="W", energy_edges_eV=EDGES[:41])
-    write_bands(bands, tmp_path / "new" / "bands.csv")
-    text = (tmp_path / "new" / "bands.csv").read_text()
-    header = next(line for line in text.splitlines() if not line.startswith("#"))
-    assert header.endswith("rate_lower_total,rate_upper_total,rate_lower_statistics,rate_upper_statistics,"
-                           "rate_lower_fit,rate_upper_fit,rate_lower_probability,rate_upper_probability,"
-                           "rate_lower_shape,rate_upper_shape")  # fmt: skip
-    values = np.genfromtxt(tmp_path / "new" / "bands.csv", delimiter=",", names=True, skip_header=7)
-    assert len(values) == 40
-    assert np.all(values["rate_lower_total"] <= values["rate_upper_total"])
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
-        write_bands(bands, tmp_path / "file" / "bands.csv")
+    assert list(bands.limits()) == ["total", "statistics", "fit", "probability", "shape"]
+    assert bands.said.startswith("68% in each bin, of statistics (60 members), fit (60 members), ")
+    assert bands.said.endswith(", and of all of them (total)")
+    file = tmp_path / "new" / "observed.csv"
+    rate = Spectrum(energy_edges_eV=EDGES[:41], rate_per_kg_day_keV={"": bands.nominal_per_kg_day_keV})
+    write_spectrum(rate, file, bands=bands.limits(), bands_said=bands.said)
+    assert f"# bands: {bands.said}\n" in file.read_text()
+    back = bands_of_file(file)
+    for name, (low, high) in bands.limits().items():
+        np.testing.assert_array_equal(back.limits()[name], (low, high))
+    assert np.all(back.total.lower_per_kg_day_keV <= back.total.upper_per_kg_day_keV)
+    # who writes the spectrum again without its bands does not speak of them
+    assert read_spectrum(file).metadata == {}
 
 
 def test_a_model_put_in_by_hand_has_no_error_and_says_so():

@@ -23,11 +23,12 @@ from cascade_driver.cli import main
 from cascade_driver.errors import InputError, RecordError
 from cascade_driver.models import fitted_run, load_model, run_ensemble
 from cascade_driver.request import CaptureRequest, ReactorRequest
+from cascade_driver.session import open_run
 from cascade_driver.sources.requested import is_as_requested, requested_spectrum, source_members_of
-from cascade_driver.spectra.ensemble import Ensemble
+from cascade_driver.spectra.ensemble import Ensemble, bands_of_file
 from cascade_driver.spectra.ensemble_content import ensemble_of
 from cascade_driver.spectrum import Spectrum, read_spectrum, rebin, write_spectrum
-from cascade_driver.workflow import advise_run
+from cascade_driver.workflow import advise_run, conclude
 
 ENERGIES = (20.0, 30.0, 40.0, 50.0, 60.0, 81.0, 112.0, 160.0)
 EDGES = np.linspace(0.0, 150.0, 76)
@@ -126,6 +127,23 @@ def test_advice_on_a_run_changes_nothing_in_it(runs, tmp_path):
     ((_, advice),) = advise_run(RunDirectory(run))
     assert advice
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_a_run_keeps_the_bands_of_a_spectrum_in_the_file_of_the_spectrum(runs, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(runs["first"], run)
+    (run / "input.toml").write_text(
+        (run / "input.toml").read_text() + '[[spectra]]\nkind = "dm"\ntarget = "Si"\nmass_GeV = 2\n'
+        "cross_section_cm2 = 1e-40\nenergy_eV = [10, 80]\nbins = 14\n"
+    )
+    conclude(RunDirectory(run))
+    folder = run / "spectra"
+    assert sorted(file.name for file in folder.iterdir()) == ["1-dm-expected.csv", "1-dm-observed.csv"]
+    (seen,) = open_run(run).spectra()
+    again = bands_of_file(folder / "1-dm-observed.csv")
+    np.testing.assert_allclose(again.total.upper_per_kg_day_keV, seen.bands.total.upper_per_kg_day_keV, rtol=1e-12)
+    assert again.total.deviation_per_kg_day_keV.max() > 0
+    assert f"# bands: {seen.bands.said}\n" in (folder / "1-dm-observed.csv").read_text()
 
 
 def test_errors_of_other_numbers_than_those_of_the_model_are_refused(runs, tmp_path):
