@@ -14,33 +14,11 @@ from scipy import constants
 from scipy.stats import qmc
 
 from cascade_driver.errors import InputError
-from cascade_driver.sources.target import Target
+from cascade_driver.sources.target import DENSITIES_g_cm3, Target
 from cascade_driver.units import AMU_MeV
 
 TimingLaw = Literal["in_flight", "prompt", "slow"]
 UnknownLifetime = Literal["single_particle", "prompt", "slow"]
-
-#: Densities in g/cm^3 of the crystals that detectors are made of (CRC Handbook of Chemistry and Physics); C is
-#: diamond.
-DENSITIES_g_cm3: dict[str, float] = {
-    "CaWO4": 6.06,
-    "Si": 2.33,
-    "Ge": 5.32,
-    "Al2O3": 3.97,
-    "Al": 2.70,
-    "W": 19.3,
-    "C": 3.51,
-    "LiF": 2.64,
-    "CaF2": 3.18,
-    "NaI": 3.67,
-    "CsI": 4.51,
-    "MgO": 3.60,
-    "SiO2": 2.65,
-    "GaAs": 5.32,
-    "TeO2": 5.90,
-    "ZnSe": 5.65,
-    "PbMoO4": 6.70,
-}
 
 #: A nucleus that has lost so much of its momentum that 1 % of the energy is left displaces nothing more: what
 #: it does after the next gamma is a recoil of its own.

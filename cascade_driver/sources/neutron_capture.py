@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 from cascade_driver.errors import InputError
 from cascade_driver.sources.capture_table import CaptureIsotope, capture_table
 from cascade_driver.sources.gamma_recoil import (
-    DENSITIES_g_cm3,
     GammaCascade,
     GammaTiming,
     momentum_exponents,
@@ -33,7 +32,7 @@ from cascade_driver.sources.statistical_cascade import (
     StatisticalModel,
     statistical_cascades,
 )
-from cascade_driver.sources.target import Isotope, Target, parse_target
+from cascade_driver.sources.target import DENSITIES_g_cm3, Isotope, Target, parse_target
 from cascade_driver.spectrum import Spectrum, check_edges
 from cascade_driver.units import CM2_PER_BARN, G_PER_KG, SECONDS_PER_DAY
 

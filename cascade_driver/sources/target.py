@@ -24,6 +24,29 @@ _BEST_MEASUREMENTS: Mapping[str, Mapping[int, float]] = MappingProxyType(
 )
 
 
+#: Densities in g/cm^3 of the crystals that detectors are made of (CRC Handbook of Chemistry and Physics); C is
+#: diamond.
+DENSITIES_g_cm3: dict[str, float] = {
+    "CaWO4": 6.06,
+    "Si": 2.33,
+    "Ge": 5.32,
+    "Al2O3": 3.97,
+    "Al": 2.70,
+    "W": 19.3,
+    "C": 3.51,
+    "LiF": 2.64,
+    "CaF2": 3.18,
+    "NaI": 3.67,
+    "CsI": 4.51,
+    "MgO": 3.60,
+    "SiO2": 2.65,
+    "GaAs": 5.32,
+    "TeO2": 5.90,
+    "ZnSe": 5.65,
+    "PbMoO4": 6.70,
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Isotope:
     """One nuclide in a target.
@@ -138,7 +161,8 @@ def parse_target(formula: str) -> Target:
     ------
     InputError
         If the formula cannot be read, names something that is not an element, or an element without natural
-        isotopes; or if the enrichment names an isotope that the formula lacks or shares that are none.
+        isotopes; if it is that of a crystal of detectors cut short (CaWO; Ca1W1O1 means it); or if the enrichment
+        names an isotope that the formula lacks or shares that are none.
 
     Examples
     --------
@@ -157,14 +181,16 @@ def parse_target(formula: str) -> Target:
     except (ValueError, AttributeError) as error:
         raise InputError(
             f"target {formula!r} is not a chemical formula; expected symbols and whole numbers such as CaWO4 "
-            "or Al2O3."
+            f"or Al2O3.{_suggest_crystal(formula)}"
         ) from error
     if not counts or sum(counts.values()) == 0:
         raise InputError(f"target {formula!r} names no element; expected a chemical formula such as CaWO4.")
+    _require_whole(formula.strip(), counts)
     atoms: list[tuple[str, int, int, float, float]] = []
     for symbol, count in counts.items():
         if atomic_numbers.get(symbol, 0) == 0:
-            raise InputError(f"target {formula!r}: {symbol!r} is not a chemical element.{_suggest(symbol)}")
+            said = _suggest_crystal(formula) or _suggest(symbol)
+            raise InputError(f"target {formula!r}: {symbol!r} is not a chemical element.{said}")
         element = getattr(periodictable, symbol)
         natural = abundances(symbol)
         if not natural:
@@ -237,6 +263,21 @@ def _shares(symbol: str, natural: dict[int, float], wanted: dict[int, float]) ->
         )
     scale = max(rest, 0.0) / others if others else 0.0
     return {A: wanted[A] if A in wanted else share * scale for A, share in natural.items()}
+
+
+def _require_whole(formula: str, counts: Mapping[str, int]) -> None:
+    """Refuse a formula that lacks the end of a known one, such as CaWO: its rates would be those of no crystal."""
+    for known in DENSITIES_g_cm3:
+        if known.startswith(formula) and known != formula and set(Formula(known).count()) == set(counts):
+            explicit = "".join(f"{symbol}{count}" for symbol, count in counts.items())
+            raise InputError(
+                f"target {formula!r} is no known crystal: {known} is; {explicit} if you mean {formula}"
+            )
+
+
+def _suggest_crystal(formula: str) -> str:
+    close = closest(formula, DENSITIES_g_cm3, cutoff=0.75)
+    return f" Did you mean {close}?" if close else ""
 
 
 def _suggest(symbol: str) -> str:

@@ -44,14 +44,22 @@ def test_brackets_are_understood() -> None:
 @pytest.mark.parametrize(
     ("formula", "words"),
     [
-        ("CaWo4", "'Wo' is not a chemical element. Did you mean WO?"),
+        ("CaWo4", "'Wo' is not a chemical element. Did you mean CaWO4?"),
+        ("SnWo4", "'Wo' is not a chemical element. Did you mean WO?"),
+        ("CaWO", "CaWO4 is; Ca1W1O1 if you mean CaWO"),
+        ("TeO", "TeO2 is; Te1O1 if you mean TeO"),
+        ("Al2O", "Al2O3 is; Al2O1 if you mean Al2O"),
         ("CaWw", "Did you mean WW?"),
         ("Sx", "Did you mean S"),
         ("D2O", "write H"),
         ("Qq", "capital letter"),
         ("", "names no element"),
         ("W0", "names no element"),
-        ("cawo4", "not a chemical formula"),
+        (
+            "cawo4",
+            "numbers such as CaWO4 or Al2O3. Did you mean CaWO4?",
+        ),
+        ("Xenon", "CaWO4 or Al2O3."),
         ("CaWO4.5", "not a chemical formula"),
         ("Tc", "no natural isotopic composition"),
     ],
@@ -60,6 +68,14 @@ def test_bad_formula_is_refused_with_a_suggestion(formula: str, words: str) -> N
     with pytest.raises(InputError) as caught:
         parse_target(formula)
     assert words in str(caught.value)
+
+
+def test_a_formula_is_taken_at_its_word_where_it_says_all_its_counts() -> None:
+    assert parse_target("Ca1W1O1").mass_fractions["W"] == pytest.approx(
+        183.84 / (40.078 + 183.84 + 15.999), rel=1e-4
+    )
+    assert parse_target("Si").elements == ("Si",)  # SiO2 is another thing
+    assert parse_target("CaWO3").elements == ("Ca", "W", "O")
 
 
 def test_an_enriched_isotope_takes_its_share_and_the_others_keep_their_proportions() -> None:
