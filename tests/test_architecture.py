@@ -75,7 +75,7 @@ HOUSE: dict[str, Wing] = {
     "validation": Wing(
         "is a potential fit for cascades: the ZBL core, the contract",
         imports=("simulation",),
-        rooms=("zbl", "calculator", "contract", "checked"),
+        rooms=("zbl", "switch_choice", "calculator", "contract", "checked"),
     ),
     "campaign": Wing(
         "many cascades on any machines: plan -> claim -> run -> record on disk",

@@ -14,6 +14,7 @@ from cascade_driver.commands.arguments import (
     lengths,
     new_folder,
     no_kind,
+    number,
     potential_of,
 )
 from cascade_driver.errors import InputError
@@ -53,9 +54,21 @@ def _add_potential(verbs: Verbs) -> None:
     join.add_argument("body", type=Path, metavar="BODY.lmp", help="include with pair_style and pair_coeff")
     join.add_argument("--species", nargs="+", required=True, metavar="X", help="of the atom types 1, 2, ...")
     join.add_argument(
-        "--inner", type=lengths, required=True, metavar="A", help="pure ZBL below: 0.9, or Al-Si=0.9,..."
+        "--inner",
+        type=lengths,
+        default={},
+        metavar="A",
+        help="pure ZBL below: 0.9, or Al-Si=0.9,...; chosen and explained where not given",
     )
-    join.add_argument("--outer", type=lengths, required=True, metavar="A", help="pure body above, likewise")
+    join.add_argument("--outer", type=lengths, default={}, metavar="A", help="pure body above, likewise")
+    join.add_argument(
+        "--energy-eV",
+        type=number,
+        default=200.0,
+        dest="recoil_energy_eV",
+        metavar="E",
+        help="recoils up to here meet pure ZBL where they come closest (default: %(default)g)",
+    )
     join.add_argument("--crystals", nargs="*", default=[], metavar="NAME", help="that the contract must hold for")
     join.add_argument("--title", default="")
     join.add_argument("--origin", default="")
@@ -86,36 +99,24 @@ def _potential_check(chosen: argparse.Namespace) -> int:
 
 
 def _potential_join(chosen: argparse.Namespace) -> int:
-    from cascade_driver.schema import build
     from cascade_driver.simulation.apart import apart
-    from cascade_driver.simulation.potential import ZblSwitch, element_pairs
+    from cascade_driver.simulation.crystal import named_or_file
+    from cascade_driver.simulation.potential import element_pairs
+    from cascade_driver.validation.switch_choice import SwitchChooser, shortest_bonds_A
     from cascade_driver.validation.zbl import join_core
-
-    def length(given: dict[str, float] | float, pair: str, option: str) -> float:
-        if isinstance(given, float):
-            return given
-        if pair not in given:
-            raise InputError(f"{option} names no length for the pair {pair}; add {pair}=... to it")
-        return given[pair]
 
     species = tuple(symbol for word in chosen.species for symbol in word.split(","))
     pairs = ["-".join(pair) for pair in element_pairs(species)]
-    switches = {
-        pair: build(
-            ZblSwitch,
-            {
-                "inner_A": length(chosen.inner, pair, "--inner"),
-                "outer_A": length(chosen.outer, pair, "--outer"),
-            },
-            origin=f"pair {pair}",
-        )
-        for pair in pairs
-    }
     work = partial(
         join_core,
         chosen.body,
         species=species,
-        switches=switches,
+        switches=SwitchChooser(
+            bonds_A=shortest_bonds_A(species, [named_or_file(word) for word in chosen.crystals]),
+            recoil_energy_eV=chosen.recoil_energy_eV,
+            inner_A=_by_pair(chosen.inner, pairs, "--inner"),
+            outer_A=_by_pair(chosen.outer, pairs, "--outer"),
+        ),
         out=chosen.out,
         title=chosen.title,
         origin=chosen.origin,
@@ -123,8 +124,18 @@ def _potential_join(chosen: argparse.Namespace) -> int:
         crystals=tuple(chosen.crystals),
     )
     potential = apart(_join, work)
+    print(potential.about.description.strip())
     print(f"{potential.folder}: written; try `cascade potential check {chosen.out}`")
     return 0
+
+
+def _by_pair(given: dict[str, float] | float, pairs: list[str], option: str) -> dict[str, float]:
+    """Return lengths by pair; those of pairs that are not named are chosen."""
+    if isinstance(given, float):
+        return dict.fromkeys(pairs, given)
+    if strangers := sorted(set(given) - set(pairs)):
+        raise InputError(f"{option}: {strangers[0]} is none of the pairs {', '.join(pairs)}; name one of these")
+    return given
 
 
 def _join(say: Callable[[Any], None], work: Callable[..., Potential]) -> Potential:

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from cascade_driver.errors import InputError
-from cascade_driver.schema import file_sha256, parameters, plain
+from cascade_driver.schema import build, file_sha256, parameters, plain
 from cascade_driver.simulation.crystal_file import (
     LONELY_BONDS,
     lonely_atoms,
@@ -231,6 +231,19 @@ def resolved(spec: CrystalSpec, base_folder: Path) -> CrystalSpec:
             raise InputError(f"{path}: its crystal lies in another `frame` than the one given; remove `frame`")
         frame = spec.frame
     return dataclasses.replace(spec, file=str(path), file_sha256=found, frame=frame)
+
+
+def named_or_file(word: str) -> CrystalSpec:
+    """Return a crystal by its name or by the path of its file, in a box of any size.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    is_file = word not in CRYSTALS and ("/" in word or Path(word).is_file())
+    content = {"minimum_atoms": 1, ("file" if is_file else "name"): word}
+    return resolved(build(CrystalSpec, content, origin=f"crystal {word}"), Path())
 
 
 def identity(spec: CrystalSpec) -> Mapping[str, JsonValue]:

@@ -25,15 +25,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
 from cascade_driver.errors import EngineError, InputError
-from cascade_driver.schema import build
 from cascade_driver.simulation.apart import ProcessEndedError, apart
 from cascade_driver.simulation.crystal import (
-    CRYSTALS,
     CrystalSpec,
     assemble,
     constituents,
+    named_or_file,
     repeats_for,
-    resolved,
 )
 from cascade_driver.simulation.engine import Engine, Minimum
 from cascade_driver.simulation.knock_on import choose_atom, kick_velocity
@@ -207,16 +205,14 @@ def contract_crystals(potential: Potential, given: Sequence[str] = ()) -> dict[s
     """
     found: dict[str, CrystalSpec] = {}
     for word in given or potential.about.crystals:
-        is_file = word not in CRYSTALS and ("/" in word or Path(word).is_file())
-        content = {"minimum_atoms": 1, ("file" if is_file else "name"): word}
-        spec = resolved(build(CrystalSpec, content, origin=f"crystal {word}"), Path())
+        spec = named_or_file(word)
         for name, cell in constituents(spec).items():
             if unknown := sorted(set(cell.get_chemical_symbols()) - set(potential.species)):
                 raise InputError(
                     f"crystal {word}: holds {', '.join(unknown)}, which {potential.name} does not know; it knows "
                     f"{', '.join(potential.species)}"
                 )
-            if is_file:
+            if spec.file is not None:
                 found[Path(word).name] = spec
             else:
                 found[name] = CrystalSpec(name=name, minimum_atoms=1)

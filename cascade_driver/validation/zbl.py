@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from cascade_driver.errors import InputError, PotentialError
+from cascade_driver.errors import EngineError, InputError, PotentialError
 from cascade_driver.files import whole_folder
 from cascade_driver.schema import file_sha256
 from cascade_driver.simulation.engine import Engine
@@ -56,8 +56,9 @@ SCREENING_DECAYS = (0.20162, 0.40290, 0.94229, 3.19980)
 #: Tables begin here: 240 keV between two aluminium nuclei, which nothing in this project reaches.
 TABLE_START_A = 0.01
 
-#: Points of the file, equidistant in ln r: neighbours differ by 0.3 %, which a cubic spline bridges to 1e-10.
-FILE_POINTS = 4000
+#: Points of the file in the core, equidistant in ln r: neighbours differ by 1.5 %, which a cubic spline bridges to
+#: 1e-8 of ZBL and 1e-6 of a body that falls as r^-4; and in the switch, equidistant, some 0.005 A apart.
+CORE_POINTS, SWITCH_POINTS = 300, 200
 
 #: LAMMPS carries the file over to a grid equidistant in r^2. With so many points and an outer radius of 2.5 A the
 #: spacing at 0.1 A is 3 % of r^2, and the force there is good to 1e-6 (the error falls with the fourth power).
@@ -72,6 +73,11 @@ LARGEST_BODY_RATIO = 100.0
 
 #: Beyond this distance no body is looked for.
 _FARTHEST_A = 15.0
+
+#: Where two atoms of a body are looked at for a choice of radii.
+_CHOICE_A = np.arange(0.1, 3.5, 0.01)
+#: Stands for radii that are yet to be chosen.
+_UNKNOWN = ZblSwitch(inner_A=1.0, outer_A=2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +211,7 @@ def core_table(body: PairCurve, *, numbers: tuple[int, int], switch_A: ZblSwitch
     energy, first, _ = zbl(r, numbers=numbers)
     s, s1, _ = switch(r, inner_A=switch_A.inner_A, outer_A=switch_A.outer_A)
     bad = ~(np.isfinite(body.energy_eV) & np.isfinite(body.force_eV_A))
-    bad |= np.abs(body.energy_eV) > LARGEST_BODY_RATIO * energy
+    bad |= (np.abs(body.energy_eV) > LARGEST_BODY_RATIO * energy) & (r >= CLOSEST_APPROACH_A)
     bad &= s > 0
     if bad.any():
         raise PotentialError(
@@ -229,7 +235,7 @@ def table_text(curves: Mapping[str, PairCurve], *, comment: str) -> str:
         slopes = np.gradient(force, r, edge_order=2)
         lines += ["", name.replace("-", "_"), f"N {len(r)} FPRIME {slopes[0]:.12e} {slopes[-1]:.12e}", ""]
         rows = zip(r, curve.energy_eV, force, strict=True)
-        lines += [f"{k} {x:.15e} {e:.15e} {f:.15e}" for k, (x, e, f) in enumerate(rows, start=1)]
+        lines += [f"{k} {x:.11e} {e:.9e} {f:.9e}" for k, (x, e, f) in enumerate(rows, start=1)]
     return "\n".join(lines) + "\n"
 
 
@@ -237,7 +243,7 @@ def join_core(
     body: Path,
     *,
     species: tuple[str, ...],
-    switches: Mapping[str, ZblSwitch],
+    switches: Mapping[str, ZblSwitch] | Callable[[str, PairCurve], tuple[ZblSwitch, str]],
     out: Path,
     make_engine: Callable[[Potential], Engine],
     title: str = "",
@@ -256,8 +262,9 @@ def join_core(
         that it names lie beside it, with or without `${potential_dir}/`, or come with LAMMPS.
     species : tuple of str
         Chemical symbols of the atom types 1, 2, ...
-    switches : mapping of str to ZblSwitch
-        Per pair such as `Al-Si`: pure ZBL below `inner_A`, pure body above `outer_A`.
+    switches : mapping of str to ZblSwitch, or callable
+        Per pair such as `Al-Si`: pure ZBL below `inner_A`, pure body above `outer_A`. A callable chooses them: it
+        is told the pair and the body's two atoms in vacuum, and says why; that goes into the description.
     out : pathlib.Path
         The folder to be made; its name is the potential's name.
     make_engine : callable
@@ -275,8 +282,9 @@ def join_core(
         If the body cannot be joined.
     """
     pairs = {"-".join(pair): pair for pair in element_pairs(species)}
-    if set(switches) != set(pairs):
-        raise InputError(f"inner and outer radii are needed for {sorted(pairs)}, found {sorted(switches)}")
+    given = dict.fromkeys(pairs, _UNKNOWN) if callable(switches) else dict(switches)
+    if set(given) != set(pairs):
+        raise InputError(f"inner and outer radii are needed for {sorted(pairs)}, found {sorted(given)}")
     commands = _read_body(body)
     about = _About(
         title=title or f"{body.stem} with a ZBL core",
@@ -285,7 +293,7 @@ def join_core(
         license=license or "that of the body",
         species=species,
         crystals=tuple(crystals),
-        switches=dict(switches),
+        switches=given,
     )
     with whole_folder(out) as made:
         bare = made.with_name(f"{out.name}-body")
@@ -295,11 +303,16 @@ def join_core(
         engine = make_engine(load_potential(bare))
         try:
             reach = cutoff_A or max(_reach(engine, pair) for pair in pairs.values())
+            if callable(switches):
+                chosen = {n: switches(n, dimer(engine, p, _CHOICE_A, reach_A=reach)) for n, p in pairs.items()}
+                given = {name: radii for name, (radii, _) in chosen.items()}
+                why = [f"{name}: {reason}." for name, (_, reason) in chosen.items()]
+                about = replace(about, switches=given, description="\n".join([description, *why]).strip())
             curves = {
                 name: core_table(
-                    dimer(engine, pair, _grid(switches[name].outer_A), reach_A=reach),
+                    dimer(engine, pair, _grid(given[name]), reach_A=reach),
                     numbers=numbers_of(pair),
-                    switch_A=switches[name],
+                    switch_A=given[name],
                 )
                 for name, pair in pairs.items()
             }
@@ -308,17 +321,28 @@ def join_core(
         (made / "core.table").write_text(
             table_text(curves, comment=f"ZBL core joined to {body.name}; LAMMPS units metal"), encoding="utf-8"
         )
-        reach = max(reach, *(s.outer_A for s in switches.values()))
-        _write_folder(made, commands.joined(species, switches), about=about, commands=commands, cutoff_A=reach)
+        reach = max(reach, *(s.outer_A for s in given.values()))
+        _write_folder(made, commands.joined(species, given), about=about, commands=commands, cutoff_A=reach)
         shutil.copy(body, made / "body.lmp")
+        _require_joined(make_engine(load_potential(made)), next(iter(pairs.values())), reach_A=reach)
     return load_potential(out)
 
 
-def _grid(outer_A: float) -> NDArray[np.float64]:
-    """Return the distances of a table, equidistant in ln r."""
-    r = np.geomspace(TABLE_START_A, outer_A, FILE_POINTS)
-    r[0], r[-1] = TABLE_START_A, outer_A
-    return r
+def _require_joined(engine: Engine, pair: tuple[str, str], *, reach_A: float) -> None:
+    """Raise if LAMMPS cannot evaluate a body beside a table."""
+    try:
+        dimer(engine, pair, [reach_A / 2], reach_A=reach_A)
+    except EngineError as error:
+        raise PotentialError(f"this body cannot have a core joined to it: {error}; take another one") from None
+    finally:
+        engine.close()
+
+
+def _grid(radii: ZblSwitch) -> NDArray[np.float64]:
+    """Return the distances of a table."""
+    core = np.geomspace(TABLE_START_A, radii.inner_A, CORE_POINTS, endpoint=False)
+    core[0] = TABLE_START_A
+    return np.concatenate([core, np.linspace(radii.inner_A, radii.outer_A, SWITCH_POINTS)])
 
 
 def _reach(engine: Engine, pair: tuple[str, str]) -> float:

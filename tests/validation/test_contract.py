@@ -34,7 +34,7 @@ CHEAP = (
     "ZBL in crystal",
 )
 STATIC = tuple(name for name in CHECKS if name not in DYNAMIC_CHECKS)
-CHEAPEST = ("si-tersoff-zbl", "al-eam-zbl")
+CHEAPEST = ("si-tersoff-zbl", "al-eam-zbl", "si-sw-zbl", "ge-tersoff-zbl", "diamond-erhart-albe-zbl")
 
 
 def failures(potential: Potential, checks=None) -> dict[str, str]:
