@@ -374,11 +374,14 @@ def modulation_of_run(
     directory : RunDirectory
     request : DarkMatterRequest
     times : sequence of datetime.datetime
-    latitude_deg, longitude_deg : float
-        Of the laboratory, north and east.
+    latitude_deg : float
+        Of the laboratory; north is positive.
+    longitude_deg : float
+        Of the laboratory; east is positive.
     crystal : (3, 3) float
         From the frame of the laboratory to that of the crystal, see `crystal_from_laboratory`.
     threshold_eV : float
+        Observed energy from which recoils count.
     fallback_species : str, optional
         Whose response stands for elements that were not simulated; by default what the run says.
     other_crystal : bool

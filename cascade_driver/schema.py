@@ -49,7 +49,14 @@ def parameters(cls: type[T]) -> type[T]:
 
     Made from Python it complains by an `InputError` as `build` does.
     """
-    made = pydantic_dataclass(cls, frozen=True, kw_only=True, config=STRICT)
+    made = _checked(cls)
+    _FIELD_NAMES.update(fields_of(made))
+    return made
+
+
+def _checked(cls: type[T]) -> type[T]:
+    """Return `cls` as `parameters` does; its keys are not those of an input."""
+    made: Any = pydantic_dataclass(cls, frozen=True, kw_only=True, config=STRICT)
     unchecked = made.__init__
 
     @functools.wraps(unchecked)
@@ -61,9 +68,38 @@ def parameters(cls: type[T]) -> type[T]:
         except ValidationError as error:
             raise InputError(f"{cls.__name__}: {_complaints(error, made)[0]}") from None
 
-    made.__init__ = checked  # type: ignore[method-assign]
-    _FIELD_NAMES.update(field.name for field in dataclasses.fields(made))
+    made.__init__ = checked
     return cast("type[T]", made)
+
+
+@functools.cache
+def keywords_of(function: Callable[..., Any], *names: str) -> type:
+    """Return some keywords of a function as a class like those of `parameters`.
+
+    Types, limits and defaults are those of its signature, what is said of them is in its docstring.
+
+    Examples
+    --------
+    >>> def wave(*, height_m: float, crests: int = 3):
+    ...     '''Return a wave.
+    ...
+    ...     Parameters
+    ...     ----------
+    ...     height_m : float
+    ...         From trough to crest.
+    ...     '''
+    >>> made = keywords_of(wave, "height_m", "crests")
+    >>> build(made, {"height_m": 2}, origin="arguments")
+    wave(height_m=2.0, crests=3)
+    >>> field_descriptions(made)
+    {'height_m': 'From trough to crest.'}
+    """
+    given = inspect.signature(function).parameters
+    content = {name: given[name].default for name in names if given[name].default is not inspect.Parameter.empty}
+    about = inspect.cleandoc(function.__doc__ or "").replace("Parameters\n----------", "Attributes\n----------")
+    kinds = {name: given[name].annotation for name in names}
+    place = {"__module__": function.__module__, "__doc__": about, "__annotations__": kinds}
+    return _checked(type(function.__name__, (), {**content, **place}))
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(dataclasses.field, Field))

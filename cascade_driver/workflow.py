@@ -280,7 +280,7 @@ def advise_run(
     ----------
     directory : RunDirectory
     between_eV : (float, float), optional
-        Observed energies that matter; by default from the threshold (or a tenth of the range) up.
+        Range of observed energies that matters; by default from the threshold (or a tenth of the range) up.
     allow_failures : bool
         Fit although many cascades failed.
 

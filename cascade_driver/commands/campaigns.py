@@ -15,7 +15,7 @@ from cascade_driver.commands.arguments import (
     new_file,
     new_folder,
 )
-from cascade_driver.commands.options import add_options, built, given
+from cascade_driver.commands.options import add_keywords, add_options, built, given, keywords
 from cascade_driver.errors import CascadeError, InputError
 from cascade_driver.text import visible
 
@@ -211,16 +211,10 @@ def _add_advice(verbs: Verbs) -> None:
 
 def _options_plan(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.config import AnalysisSpec
+    from cascade_driver.workflow import advise_run
 
     verb.add_argument("run", type=Path, metavar="RUN")
-    verb.add_argument(
-        "--between-eV",
-        type=float,
-        nargs=2,
-        dest="between_eV",
-        metavar=("LOW", "HIGH"),
-        help="observed energies that matter (default: from the threshold on)",
-    )
+    add_keywords(verb, advise_run, "between_eV")
     add_options(verb, AnalysisSpec, only=["allow_failures"])
 
 
@@ -544,13 +538,14 @@ def _plan(chosen: argparse.Namespace) -> int:
     from cascade_driver.terminal import make_console, print_advice
     from cascade_driver.workflow import advise_run
 
-    between = tuple(chosen.between_eV) if chosen.between_eV else None
+    asked = keywords(chosen, advise_run)
+    between = asked.get("between_eV")
     if between and not 0 <= between[0] < between[1]:
         raise InputError(f"--between-eV {between[0]:g} {between[1]:g}: give two rising energies in eV")
     console = make_console()
     for pair, advice in advise_run(
         RunDirectory(chosen.run.resolve()),
-        between_eV=between,
+        **asked,
         allow_failures=built(chosen, AnalysisSpec).allow_failures,
     ):
         print_advice(pair, advice, between_eV=between or pair.range_eV, console=console)

@@ -1,7 +1,8 @@
 """Options made of the types that inputs are made of: an option is typed where its physics is, and nowhere else.
 
-A field `mass_GeV: float = Field(gt=0)` of a `parameters` class becomes `--mass-GeV X`: its kind, its choices and
-their number come from the annotation, its help from the docstring, its default and limits stay with the class.
+The type is a class of `parameters`, or the signature of the function that the verb calls. A field
+`mass_GeV: float = Field(gt=0)` becomes `--mass-GeV X`: its kind, its choices and their number come from the
+annotation, its help from the docstring, its default and limits stay with the class.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import contextlib
 import datetime
 import enum
 import re
+import shlex
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -26,6 +28,9 @@ T = TypeVar("T")
 
 #: Under this name a namespace knows the options of each class: field by field.
 _KNOWN = "options_of_types"
+
+#: And under this one the keywords of each function that have options.
+_OF_FUNCTIONS = "options_of_functions"
 
 
 def add_options(
@@ -107,6 +112,43 @@ def built(chosen: argparse.Namespace, kind: type[T], **others: Any) -> T:
         return build(kind, given(chosen, kind) | others, origin="arguments")
 
 
+def add_keywords(
+    verb: argparse._ActionsContainer,
+    function: Callable[..., Any],
+    *keywords: str,
+    names: Mapping[str, str] | None = None,
+    may_be_missing: bool = False,
+    **settings: Any,
+) -> None:
+    """Add an option for each of some keywords of a function, as `add_options`; `keywords` returns their values."""
+    from cascade_driver.schema import keywords_of
+
+    kind = keywords_of(function, *keywords)
+    add_options(verb, kind, names=names, may_be_missing=may_be_missing, **settings)
+    known = verb.get_default(_OF_FUNCTIONS) or {}
+    verb.set_defaults(**{_OF_FUNCTIONS: {**known, function: keywords}})
+
+
+def keywords(chosen: argparse.Namespace, function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the values of the keywords of a function that options were given for.
+
+    Raises
+    ------
+    InputError
+        If something is wrong, with the name of the option.
+    """
+    kind = kind_of(chosen, function)
+    made: Any = built(chosen, kind)
+    return {name: getattr(made, name) for name in given(chosen, kind)}
+
+
+def kind_of(chosen: argparse.Namespace, function: Callable[..., Any]) -> type:
+    """Return the class of the keywords of a function that have options."""
+    from cascade_driver.schema import keywords_of
+
+    return keywords_of(function, *getattr(chosen, _OF_FUNCTIONS)[function])
+
+
 @contextlib.contextmanager
 def complaints_by_option(chosen: argparse.Namespace, *kinds: type, only_given: bool = False) -> Iterator[None]:
     """Say options in place of the fields that a complaint names.
@@ -172,6 +214,8 @@ def _settings(annotation: Any, limits: Iterable[Any] = ()) -> dict[str, Any]:
         return _settings(inside[0], limits) if len(inside) == 1 else {}
     if get_origin(annotation) is tuple:
         return _row(get_args(annotation))
+    if get_origin(annotation) is Sequence:
+        return _row((*get_args(annotation), Ellipsis))
     if get_origin(annotation) is dict and get_args(annotation) == (str, float):
         return {"nargs": "+", "action": _Named, "type": named_number, "metavar": "NAME=VALUE"}
     return _word(annotation, limits)
@@ -249,5 +293,5 @@ def _help(about: str, field: FieldInfo, *, tell_default: bool) -> str | None:
     default = field.default if isinstance(field.default, tuple) else (field.default,)
     if not told or default in ((), ("",)):
         return said or None
-    shown = " ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in default)
+    shown = " ".join(f"{one:g}" if isinstance(one, float) else shlex.quote(str(one)) for one in default)
     return f"{said} (default: {shown})".strip()

@@ -17,6 +17,7 @@ from cascade_driver.commands.arguments import (
     number,
     potential_of,
 )
+from cascade_driver.commands.options import add_keywords, keywords
 from cascade_driver.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,9 +49,13 @@ def _add_potential(verbs: Verbs) -> None:
         metavar="C",
         help="CaWO4, Si, Ge, ... or a structure file, in place of those that the potential names; may be repeated",
     )
-    join = add_verb(
-        kinds, "join", _potential_join, "Make a potential folder: a ZBL core joined to any LAMMPS body."
-    )
+    about = "Make a potential folder: a ZBL core joined to any LAMMPS body."
+    add_verb(kinds, "join", _potential_join, about, _options_join)
+
+
+def _options_join(join: argparse.ArgumentParser) -> None:
+    from cascade_driver.validation.zbl import join_core
+
     join.add_argument("body", type=Path, metavar="BODY.lmp", help="include with pair_style and pair_coeff")
     join.add_argument("--species", nargs="+", required=True, metavar="X", help="of the atom types 1, 2, ...")
     join.add_argument(
@@ -69,10 +74,7 @@ def _add_potential(verbs: Verbs) -> None:
         metavar="E",
         help="recoils up to here meet pure ZBL where they come closest (default: %(default)g)",
     )
-    join.add_argument("--crystals", nargs="*", default=[], metavar="NAME", help="that the contract must hold for")
-    join.add_argument("--title", default="")
-    join.add_argument("--origin", default="")
-    join.add_argument("--license", default="")
+    add_keywords(join, join_core, "crystals", "title", "origin", "license")
     join.add_argument("--out", type=new_folder, required=True, metavar="DIR")
 
 
@@ -118,10 +120,7 @@ def _potential_join(chosen: argparse.Namespace) -> int:
             outer_A=_by_pair(chosen.outer, pairs, "--outer"),
         ),
         out=chosen.out,
-        title=chosen.title,
-        origin=chosen.origin,
-        license=chosen.license,
-        crystals=tuple(chosen.crystals),
+        **keywords(chosen, join_core),
     )
     potential = apart(_join, work)
     print(potential.about.description.strip())

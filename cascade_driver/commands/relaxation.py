@@ -19,13 +19,22 @@ from cascade_driver.commands.arguments import (
     no_kind,
     positive,
 )
-from cascade_driver.commands.options import add_options, built, complaints_by_option, given, option_of
+from cascade_driver.commands.options import (
+    add_keywords,
+    add_options,
+    built,
+    complaints_by_option,
+    given,
+    keywords,
+    option_of,
+)
 from cascade_driver.errors import InputError
 from cascade_driver.files import is_stream, write_file
 
 if TYPE_CHECKING:
     from cascade_driver.relaxation.debris.systems import Debris, MeanRelease
     from cascade_driver.relaxation.debris.tunnelling import Solid
+    from cascade_driver.relaxation.tls.distribution import Temperatures
 
 
 def add_to(verbs: Verbs) -> None:
@@ -107,28 +116,17 @@ def _add_tls(verbs: Verbs) -> None:
 
 
 def _options_damping(damping: argparse.ArgumentParser) -> None:
-    from cascade_driver.relaxation.tls.damping import Resonator, TunnellingSystems
+    from cascade_driver.relaxation.tls.damping import DampingTemperatures, Resonator, TunnellingSystems
 
     add_options(damping, Resonator)
     add_options(damping, TunnellingSystems)
-    _add_temperatures(damping, up_to_K=10.0, points=61)
+    _add_temperatures(damping, DampingTemperatures)
 
 
-def _add_temperatures(verb: argparse.ArgumentParser, *, up_to_K: float, points: int) -> None:
+def _add_temperatures(verb: argparse.ArgumentParser, kind: type[Temperatures]) -> None:
     """Add the options of what is tabulated and drawn against temperature."""
-    range_K = [0.01, up_to_K]
-    verb.add_argument(
-        "--temperature-K", type=float, nargs=2, default=range_K, dest="temperature_K", metavar=("LOW", "HIGH")
-    )
-    verb.add_argument("--points", type=positive, default=points, metavar="N")
+    add_options(verb, kind)
     verb.add_argument("--out", type=new_file, required=True, metavar="FILE.csv", help="a figure is put beside it")
-
-
-def _temperatures_K(chosen: argparse.Namespace) -> tuple[float, float]:
-    low, high = chosen.temperature_K
-    if not 0 < low < high:
-        raise InputError(f"--temperature-K {low:g} {high:g}: must rise and begin above 0")
-    return low, high
 
 
 def _options_fit(fit: argparse.ArgumentParser) -> None:
@@ -162,15 +160,17 @@ def _options_dos(dos: argparse.ArgumentParser) -> None:
 
 def _options_properties(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.relaxation.tls.density import PowerLawDensity
-    from cascade_driver.relaxation.tls.properties import RelaxingSystems
+    from cascade_driver.relaxation.tls.properties import (
+        PropertyTemperatures,
+        RelaxingSystems,
+        relaxation_constant_per_s_K3,
+    )
 
     verb.add_argument("--glass", type=Path, metavar="DIR", help="density of states that `cascade tls dos` counted")
     add_options(verb, PowerLawDensity, names={"prefactor": "--prefactor-per-K"})
     add_options(verb, RelaxingSystems, only=["coupling_K", "frequency_Hz"])
-    verb.add_argument(
-        "--crossover-K", type=float, default=0.1, dest="crossover_K", metavar="T0", help="(omega / A)^(1/3)"
-    )
-    _add_temperatures(verb, up_to_K=2.0, points=41)
+    add_keywords(verb, relaxation_constant_per_s_K3, "crossover_K")
+    _add_temperatures(verb, PropertyTemperatures)
 
 
 def _options_debris(debris: argparse.ArgumentParser) -> None:
@@ -307,13 +307,17 @@ def _film_dynamics(interface: Any, *, start_nm: float, stress_MPa: float) -> dic
 
 
 def _tls_damping(chosen: argparse.Namespace) -> int:
-    import numpy as np
-
     from cascade_driver.plot import save_figure, tls_damping_figure
-    from cascade_driver.relaxation.tls.damping import Resonator, TunnellingSystems, crossovers, damping_table
+    from cascade_driver.relaxation.tls.damping import (
+        DampingTemperatures,
+        Resonator,
+        TunnellingSystems,
+        crossovers,
+        damping_table,
+    )
 
     resonator, systems = built(chosen, Resonator), built(chosen, TunnellingSystems)
-    temperature = np.geomspace(*_temperatures_K(chosen), chosen.points)
+    temperature = built(chosen, DampingTemperatures).each_K
     write_file(
         chosen.out,
         damping_table(temperature, systems=systems, resonator=resonator),
@@ -407,18 +411,24 @@ def _tls_properties(chosen: argparse.Namespace) -> int:
 
     from cascade_driver.plot import glass_properties_figure, save_figure
     from cascade_driver.relaxation.tls.density import PowerLawDensity
-    from cascade_driver.relaxation.tls.properties import RelaxingSystems, glass_properties, local_exponent
+    from cascade_driver.relaxation.tls.properties import (
+        PropertyTemperatures,
+        RelaxingSystems,
+        glass_properties,
+        local_exponent,
+        relaxation_constant_per_s_K3,
+    )
     from cascade_driver.relaxation.tls.realisations import summarise
 
-    low, high = _temperatures_K(chosen)
-    if not chosen.crossover_K > 0:
-        raise InputError(f"--crossover-K {chosen.crossover_K:g}: must be above 0")
+    wanted = built(chosen, PropertyTemperatures)
     frequency_Hz = given(chosen, RelaxingSystems).get("frequency_Hz", RelaxingSystems.frequency_Hz)
-    relaxation_per_s_K3 = 2 * np.pi * frequency_Hz / chosen.crossover_K**3
-    systems = built(chosen, RelaxingSystems, relaxation_per_s_K3=relaxation_per_s_K3)
+    rate = relaxation_constant_per_s_K3(
+        frequency_Hz=frequency_Hz, **keywords(chosen, relaxation_constant_per_s_K3)
+    )
+    systems = built(chosen, RelaxingSystems, relaxation_per_s_K3=rate)
     law = built(chosen, PowerLawDensity)
     flat = dataclasses.replace(law, exponent=0.0)
-    temperature = np.geomspace(low, high, chosen.points)
+    temperature = wanted.each_K
     found = glass_properties(temperature, density=law, systems=systems)
     name = f"n = {law.prefactor:g} (T² + E²)^{law.exponent / 2:.3g}"
     if chosen.glass:
@@ -426,7 +436,7 @@ def _tls_properties(chosen: argparse.Namespace) -> int:
         measured = np.sort(counted.temperature_K[counted.temperature_K > 0])
         found = glass_properties(measured, density=counted, systems=systems)
         name = chosen.glass.name
-        temperature = np.geomspace(measured[0], measured[-1], chosen.points)
+        temperature = np.geomspace(measured[0], measured[-1], wanted.points)
     write_file(chosen.out, found.as_csv())
     standard = glass_properties(temperature, density=flat, systems=systems)
     drawn = [("standard model, flat", standard), (name, found)]

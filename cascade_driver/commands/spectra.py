@@ -17,7 +17,15 @@ from cascade_driver.commands.arguments import (
     positive,
 )
 from cascade_driver.commands.capture import add_line_options, list_lines
-from cascade_driver.commands.options import add_options, built, given, option_of
+from cascade_driver.commands.options import (
+    add_keywords,
+    add_options,
+    built,
+    given,
+    keywords,
+    kind_of,
+    option_of,
+)
 from cascade_driver.errors import InputError
 from cascade_driver.files import write_file
 
@@ -102,22 +110,21 @@ def _options_capture(capture: argparse.ArgumentParser) -> None:
 
 def _options_recoils(recoils: argparse.ArgumentParser) -> None:
     from cascade_driver.request import Bins
+    from cascade_driver.sources.recoil_list import spectrum_of_recoils
 
     recoils.add_argument("file", type=Path, metavar="LIST.csv", help="columns energy_eV[,weight]")
-    recoils.add_argument("--counts-per-kg-day", type=float, required=True, metavar="N", help="of the whole list")
-    recoils.add_argument("--element", default="", metavar="X", help="which atom recoils")
+    add_keywords(recoils, spectrum_of_recoils, "counts_per_kg_day", "element")
     add_options(recoils, Bins, **_BINS)
     _add_out(recoils)
 
 
 def _options_levels(levels: argparse.ArgumentParser) -> None:
     from cascade_driver.request import CaptureRequest, Recoils
+    from cascade_driver.sources.recoil_list import read_level_file, spectrum_of_cascades
 
     levels.add_argument("file", type=Path, metavar="LEVELS.txt")
-    levels.add_argument("--captures-per-kg-day", type=float, required=True, metavar="N", help="of the whole file")
-    levels.add_argument(
-        "--lifetime-unit-fs", type=float, default=1.0, metavar="U", help="of the file (default: 1 fs)"
-    )
+    add_keywords(levels, spectrum_of_cascades, "captures_per_kg_day")
+    add_keywords(levels, read_level_file, "lifetime_unit_fs")
     add_options(levels, CaptureRequest, only=["gamma_timing"])
     add_options(levels, Recoils, **_BINS)
     _add_out(levels)
@@ -201,30 +208,36 @@ def _options_correct(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_lines(verbs: Verbs) -> None:
-    verb = add_verb(
-        verbs,
-        "lines",
-        _lines,
+    about = (
         "Fit lines in a spectrum after the detector, and test the energy scale; or list those of neutron capture "
-        "(--table --target FORMULA).",
+        "(--table --target FORMULA)."
     )
+    add_verb(verbs, "lines", _lines, about, _options_lines)
+
+
+def _options_lines(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.spectra.line_fit import fit_spectrum_lines
+
     verb.add_argument("spectrum", type=Path, nargs="?", metavar="SPECTRUM.csv", help="measured, or expected")
-    verb.add_argument("--at-eV", type=float, nargs="+", dest="at_eV", metavar="E", help="recoil energies of lines")
-    verb.add_argument("--exposure-kg-day", type=float, metavar="X", help="makes counts of rates")
-    verb.add_argument("--resolution-eV", type=float, dest="resolution_eV", metavar="SIGMA")
-    verb.add_argument("--between-eV", type=float, nargs=2, dest="between_eV", metavar=("LOW", "HIGH"))
-    verb.add_argument("--background-order", type=int, default=6, metavar="N", help="-1 for none (default: 6)")
     verb.add_argument(
         "--recoils",
         type=Path,
         metavar="RECOIL.csv",
         help="spectrum of recoils in fine bins: lines are what it has around them, not single energies",
     )
-    verb.add_argument(
-        "--half-window-eV", type=float, default=4.0, dest="half_window_eV", metavar="D", help="for that"
+    add_keywords(
+        verb,
+        fit_spectrum_lines,
+        "at_eV",
+        "exposure_kg_day",
+        "resolution_eV",
+        "between_eV",
+        "background_order",
+        "half_window_eV",
+        "loss_eV",
+        "scale_error",
+        may_be_missing=True,
     )
-    verb.add_argument("--loss-eV", type=float, nargs="+", dest="loss_eV", metavar="L", help="where to start from")
-    verb.add_argument("--scale-error", type=float, default=0.0, metavar="S", help="relative, of the calibration")
     listed = verb.add_argument_group("the lines of neutron capture, as `cascade capture lines` lists them")
     listed.add_argument(
         "--table", nargs="?", type=Path, const=_SHIPPED, metavar="FOLDER", help="of the package, or your own"
@@ -235,21 +248,24 @@ def _add_lines(verbs: Verbs) -> None:
 
 
 def _add_draw(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "draw", _draw, "Draw spectra without and with the loss, and their ratio.")
+    about = "Draw spectra without and with the loss, and their ratio."
+    add_verb(verbs, "draw", _draw, about, _options_draw)
+
+
+def _options_draw(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.plot.spectra import calibration_figure, spectra_figure
+
     verb.add_argument(
         "files", nargs="+", type=Path, metavar="FILE", help="EXPECTED.csv OBSERVED.csv, and more pairs of them"
     )
     verb.add_argument("--titles", nargs="+", default=(), metavar="TEXT", help="one per pair")
-    verb.add_argument("--labels", nargs=2, metavar=("DASHED", "PLAIN"), help="what the two kinds of lines are")
-    verb.add_argument("--range-eV", type=float, nargs=2, dest="range_eV", metavar=("LOW", "HIGH"))
-    verb.add_argument("--log", action="store_true", help="logarithmic energy axis")
+    names = {"logarithmic_energy": "--log", "logarithmic_counts": "--log-counts"}
+    labels = {"nargs": 2, "metavar": ("DASHED", "PLAIN")}
+    add_keywords(verb, spectra_figure, "range_eV", "labels", "logarithmic_energy", names=names, labels=labels)
     verb.add_argument(
         "--mass-g", type=float, metavar="M", help="instead: counts per day of one pair in such a crystal"
     )
-    verb.add_argument(
-        "--lines-eV", type=float, nargs="+", default=(), dest="lines_eV", metavar="E", help="peaks to mark in them"
-    )
-    verb.add_argument("--log-counts", action="store_true", help="logarithmic axis of them")
+    add_keywords(verb, calibration_figure, "lines_eV", "logarithmic_counts", names=names)
     verb.add_argument("--out", type=new_file, required=True, metavar="FIGURE", help="FIGURE.png and FIGURE.pdf")
 
 
@@ -260,6 +276,7 @@ def _add_modulation(verbs: Verbs) -> None:
 
 def _options_modulation(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.config import AnalysisSpec
+    from cascade_driver.models import modulation_of_run
     from cascade_driver.request import DarkMatterRequest
 
     verb.add_argument("run", type=Path, metavar="RUN")
@@ -269,9 +286,7 @@ def _options_modulation(verb: argparse.ArgumentParser) -> None:
     add_options(verb, DarkMatterRequest, without=without, **_BINS, date=date)
     _add_enrichment(verb)
     _add_out(verb)
-    verb.add_argument("--threshold-eV", type=float, required=True, dest="threshold_eV", metavar="E")
-    verb.add_argument("--latitude-deg", type=float, required=True, metavar="N", help="north is positive")
-    verb.add_argument("--longitude-deg", type=float, required=True, metavar="E", help="east is positive")
+    add_keywords(verb, modulation_of_run, "threshold_eV", "latitude_deg", "longitude_deg")
     verb.add_argument("--times", type=positive, default=12, metavar="N", help="of that day (default: 12)")
     verb.add_argument(
         "--up", type=float, nargs=3, default=(0, 0, 1), metavar=("X", "Y", "Z"), help="what of the crystal is up"
@@ -316,9 +331,8 @@ def _spectrum_recoils(chosen: argparse.Namespace) -> int:
 
     spectrum = spectrum_of_recoils(
         read_recoil_list(chosen.file),
-        counts_per_kg_day=chosen.counts_per_kg_day,
         energy_edges_eV=built(chosen, Bins).edges_eV,
-        element=chosen.element,
+        **keywords(chosen, spectrum_of_recoils),
     )
     write_spectrum(spectrum, chosen.out)
     print(f"{chosen.out}: {spectrum.total_counts_per_kg_day:.6g} counts per kg and day")
@@ -334,11 +348,11 @@ def _spectrum_levels(chosen: argparse.Namespace) -> int:
     wanted = built(chosen, Recoils)
     timing = given(chosen, CaptureRequest).get("gamma_timing", CaptureRequest.gamma_timing)
     spectrum = spectrum_of_cascades(
-        read_level_file(chosen.file, lifetime_unit_fs=chosen.lifetime_unit_fs),
+        read_level_file(chosen.file, **keywords(chosen, read_level_file)),
         target=wanted.target,
-        captures_per_kg_day=chosen.captures_per_kg_day,
         energy_edges_eV=wanted.edges_eV,
         timing=GammaTiming(law=timing),
+        **keywords(chosen, spectrum_of_cascades),
     )
     write_spectrum(spectrum, chosen.out)
     print(f"{chosen.out}: {spectrum.total_counts_per_kg_day:.6g} counts per kg and day")
@@ -346,8 +360,13 @@ def _spectrum_levels(chosen: argparse.Namespace) -> int:
 
 
 def _lines(chosen: argparse.Namespace) -> int:
-    needed = {"SPECTRUM.csv": chosen.spectrum, "--at-eV": chosen.at_eV}
-    needed |= {"--exposure-kg-day": chosen.exposure_kg_day, "--resolution-eV": chosen.resolution_eV}
+    from cascade_driver.schema import fields_of
+    from cascade_driver.spectra.line_fit import fit_spectrum_lines
+
+    kind = kind_of(chosen, fit_spectrum_lines)
+    required = [name for name, field in fields_of(kind).items() if field.is_required()]
+    needed = {"SPECTRUM.csv": chosen.spectrum}
+    needed |= {option_of(chosen, kind, name): given(chosen, kind).get(name) for name in required}
     if chosen.table is not None or chosen.target is not None:
         if more := [name for name, value in needed.items() if value is not None]:
             raise InputError(
@@ -358,20 +377,12 @@ def _lines(chosen: argparse.Namespace) -> int:
         return list_lines(chosen, target=chosen.target, table=None if chosen.table is _SHIPPED else chosen.table)
     if missing := [name for name, value in needed.items() if value is None]:
         raise InputError(f"the following arguments are required: {', '.join(missing)}; see `cascade lines --help`")
-    from cascade_driver.spectra.line_fit import fit_spectrum_lines
     from cascade_driver.spectrum import read_spectrum
 
     fit, tests = fit_spectrum_lines(
         read_spectrum(chosen.spectrum),
-        at_eV=chosen.at_eV,
-        exposure_kg_day=chosen.exposure_kg_day,
-        resolution_eV=chosen.resolution_eV,
-        between_eV=tuple(chosen.between_eV) if chosen.between_eV else None,
-        background_order=chosen.background_order,
         recoil=read_spectrum(chosen.recoils) if chosen.recoils else None,
-        half_window_eV=chosen.half_window_eV,
-        loss_eV=chosen.loss_eV,
-        scale_error=chosen.scale_error,
+        **keywords(chosen, fit_spectrum_lines),
     )
     print("line/eV     position/eV        shift/eV           width/eV          counts")
     for line in fit.lines:
@@ -408,10 +419,8 @@ def _modulation(chosen: argparse.Namespace) -> int:
         RunDirectory(chosen.run.resolve()),
         request,
         times=times,
-        latitude_deg=chosen.latitude_deg,
-        longitude_deg=chosen.longitude_deg,
         crystal=crystal_from_laboratory(up=chosen.up, east=chosen.east),
-        threshold_eV=chosen.threshold_eV,
+        **keywords(chosen, modulation_of_run),
         **given(chosen, AnalysisSpec),
     )
     rows = ["time_utc,counts_per_kg_day,deviation,deviation_error"]
@@ -431,7 +440,8 @@ def _modulation(chosen: argparse.Namespace) -> int:
 
 
 def _draw(chosen: argparse.Namespace) -> int:
-    from cascade_driver.plot import calibration_figure, save_figure, spectra_figure
+    from cascade_driver.plot import save_figure
+    from cascade_driver.plot.spectra import calibration_figure, spectra_figure
     from cascade_driver.spectra.observe import observed_of_files
 
     files = chosen.files
@@ -446,7 +456,7 @@ def _draw(chosen: argparse.Namespace) -> int:
     ]
     for pair in pairs:
         _print_notes([note for note in pair.notes if note not in pair.observed.notes])
-    range_eV = tuple(chosen.range_eV) if chosen.range_eV else None
+    drawn = keywords(chosen, spectra_figure)
     status: Literal["qualitative", "quantitative"] = "quantitative"
     if any(pair.observed.observation is not None and pair.status == "qualitative" for pair in pairs):
         status = "qualitative"
@@ -456,16 +466,12 @@ def _draw(chosen: argparse.Namespace) -> int:
         figure = calibration_figure(
             pairs[0],
             mass_g=chosen.mass_g,
-            lines_eV=chosen.lines_eV,
-            range_eV=range_eV,
-            logarithmic_counts=chosen.log_counts,
+            range_eV=drawn.get("range_eV"),
             potential_status=status,
+            **keywords(chosen, calibration_figure),
         )
     else:
-        labels = {"labels": tuple(chosen.labels)} if chosen.labels else {}
-        figure = spectra_figure(
-            pairs, logarithmic_energy=chosen.log, range_eV=range_eV, potential_status=status, **labels
-        )
+        figure = spectra_figure(pairs, potential_status=status, **drawn)
     suffixes = {".png", ".pdf"}
     stem = chosen.out.with_suffix("") if chosen.out.suffix in suffixes else chosen.out
     for file in save_figure(figure, stem):

@@ -19,7 +19,7 @@ from cascade_driver.commands.arguments import (
     positive,
     potential_of,
 )
-from cascade_driver.commands.options import add_options, built, given
+from cascade_driver.commands.options import add_keywords, add_options, built, given, keywords
 from cascade_driver.errors import InputError
 from cascade_driver.files import readable
 
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from cascade_driver.training.label_queue import LabelQueue
     from cascade_driver.training.propose import MakeCalculator
     from cascade_driver.training.replay import OpenCalculator
+
+
+#: Where the option does not say the unit.
+_SECONDS = {"type": float, "metavar": "SECONDS"}
 
 
 def add_to(verbs: Verbs) -> None:
@@ -60,17 +64,9 @@ def _add_propose(kinds: Verbs) -> None:
         "--trajectory", default="", metavar="T", help="of all; `each`: independent (default: one of each file)"
     )
     _add_queue(files)
-    strain = add_verb(sources, "strain", _propose_strained, "The crystal, strained and shaken at random.")
-    strain.add_argument("--strain", type=float, default=0.02, help="standard deviation (default: 0.02)")
-    strain.add_argument("--rattle-A", type=float, default=0.0, dest="rattle_A", metavar="R", help="of each atom")
-    strain.add_argument("--count", type=positive, default=10, metavar="N")
-    strain.add_argument("--relax", metavar="P", dest="potential", help="the potential with which atoms then relax")
-    _add_crystal(strain)
-    md = add_verb(sources, "md", _propose_md, "Frames of molecular dynamics.")
-    md.add_argument("--temperature-K", type=float, required=True, dest="temperature_K", metavar="T")
-    md.add_argument("--frames", type=positive, default=5, metavar="N")
-    md.add_argument("--spacing-ps", type=float, default=1.0, dest="spacing_ps", metavar="D")
-    _add_crystal(md, moves=True)
+    about = "The crystal, strained and shaken at random."
+    add_verb(sources, "strain", _propose_strained, about, _options_strain)
+    add_verb(sources, "md", _propose_md, "Frames of molecular dynamics.", _options_md)
     pairs = add_verb(sources, "pairs", _propose_pairs, "Two neighbours brought close.")
     pairs.add_argument("--pair", nargs=2, action="append", required=True, metavar=("X", "Y"))
     pairs.add_argument("--at-A", type=float, nargs="+", required=True, dest="at_A", metavar="R")
@@ -79,6 +75,21 @@ def _add_propose(kinds: Verbs) -> None:
     add_verb(sources, "frenkel", _propose_frenkel, about, _options_frenkel)
     about = "Small cascades of a potential, and their ends."
     add_verb(sources, "cascades", _propose_cascades, about, _options_cascades)
+
+
+def _options_strain(strain: argparse.ArgumentParser) -> None:
+    from cascade_driver.training.propose import strained
+
+    add_keywords(strain, strained, "strain", "rattle_A", "count")
+    strain.add_argument("--relax", metavar="P", dest="potential", help="the potential with which atoms then relax")
+    _add_crystal(strain)
+
+
+def _options_md(md: argparse.ArgumentParser) -> None:
+    from cascade_driver.training.propose import molecular_dynamics
+
+    add_keywords(md, molecular_dynamics, "temperature_K", "frames", "spacing_ps")
+    _add_crystal(md, moves=True)
 
 
 def _options_frenkel(frenkel: argparse.ArgumentParser) -> None:
@@ -216,11 +227,9 @@ def _propose_strained(chosen: argparse.Namespace) -> int:
         chosen,
         strained(
             _cell(chosen),
-            strain=chosen.strain,
-            count=chosen.count,
-            rattle_A=chosen.rattle_A,
             relax=_calculator(chosen) if chosen.potential is not None else None,
             seed=chosen.seed,
+            **keywords(chosen, strained),
         ),
     )
 
@@ -233,10 +242,8 @@ def _propose_md(chosen: argparse.Namespace) -> int:
         molecular_dynamics(
             _cell(chosen),
             _calculator(chosen),
-            temperature_K=chosen.temperature_K,
-            frames=chosen.frames,
-            spacing_ps=chosen.spacing_ps,
             seed=chosen.seed,
+            **keywords(chosen, molecular_dynamics),
         ),
     )
 
@@ -310,10 +317,15 @@ def _teaching(chosen: argparse.Namespace, candidates: list[Atoms]) -> list[Atoms
 
 
 def _add_label(kinds: Verbs) -> None:
-    label = add_verb(kinds, "label", _label, "Label what waits in a queue; any number of workers may.")
+    about = "Label what waits in a queue; any number of workers may."
+    add_verb(kinds, "label", _label, about, _options_label)
+
+
+def _options_label(label: argparse.ArgumentParser) -> None:
+    from cascade_driver.training.label_queue import LabelQueue
+
     label.add_argument("queue", type=Path, metavar="QUEUE")
-    label.add_argument("--until", type=float, metavar="SECONDS", help="begin none later than this from now")
-    label.add_argument("--most", type=positive, metavar="N", help="label no more than this")
+    add_keywords(label, LabelQueue.work, "until_s", "most", names={"until_s": "--until"}, until_s=_SECONDS)
     _add_allow_calculator(label)
 
 
@@ -339,7 +351,7 @@ def _label(chosen: argparse.Namespace) -> int:
         left = f", about {duration(status.waiting * each)} left for one worker" if each else ""
         print(f"{line}; {status.labelled} of {status.asked}{left}", flush=True)
 
-    made = queue.work(until_s=chosen.until, most=chosen.most, observe=say, allowed=chosen.allow_calculator)
+    made = queue.work(observe=say, allowed=chosen.allow_calculator, **keywords(chosen, LabelQueue.work))
     status = queue.status()
     print(f"{made} labels made; {status.waiting} structures wait, {status.failed} failed", flush=True)
     return 0
@@ -525,12 +537,17 @@ def _numbers(numbers: Sequence[int]) -> str:
 
 
 def _add_fit(kinds: Verbs) -> None:
-    verb = add_verb(kinds, "fit", _fit, "Fit a linear potential to labelled frames and write its folder.")
+    about = "Fit a linear potential to labelled frames and write its folder."
+    add_verb(kinds, "fit", _fit, about, _options_fit)
+
+
+def _options_fit(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.training.fit_input import write_fit
+
     verb.add_argument("input", type=Path, metavar="FIT.toml")
     verb.add_argument("--out", type=new_folder, required=True, metavar="POTENTIAL", help="a new folder")
-    verb.add_argument("--ensemble", type=int, default=0, metavar="N", help="write N draws beside it")
+    add_keywords(verb, write_fit, "ensemble", "seed")
     verb.add_argument("--cache", type=new_folder, metavar="DIR", help="default: `.fit-cache` beside the input")
-    verb.add_argument("--seed", type=int, default=1, help="of the ensemble")
 
 
 def _fit(chosen: argparse.Namespace) -> int:
@@ -541,9 +558,7 @@ def _fit(chosen: argparse.Namespace) -> int:
     wanted = read_fit_input(chosen.input)
     cache = chosen.cache or chosen.input.parent / ".fit-cache"
     fit = run_fit(wanted, cache=cache, progress=lambda line: print(line, flush=True))
-    errors, potentials = write_fit(
-        wanted, fit, chosen.out, cache=cache, ensemble=chosen.ensemble, seed=chosen.seed
-    )
+    errors, potentials = write_fit(wanted, fit, chosen.out, cache=cache, **keywords(chosen, write_fit))
     print("held-out errors        frames   energy/(meV/atom)   force/(eV/A)   stress/GPa")
     for one in errors:
         print(
@@ -594,14 +609,20 @@ def _curve(chosen: argparse.Namespace) -> int:
 
 
 def _add_validate(kinds: Verbs) -> None:
-    verb = add_verb(kinds, "validate", _validate, "Measure a potential against labels and experiment.")
+    about = "Measure a potential against labels and experiment."
+    add_verb(kinds, "validate", _validate, about, _options_validate)
+
+
+def _options_validate(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.training.validate import validate
+
     verb.add_argument("potential", metavar="P", help="shipped, or a folder")
     verb.add_argument("--crystal", metavar="C", help="CaWO4, Si, ... or a file (default: the potential's first)")
     verb.add_argument(
         "--frames", type=Path, nargs="*", default=[], metavar="FILE", help="labelled, not trained on"
     )
     verb.add_argument("--frenkel", nargs="*", default=[], metavar="X", help="search the close pairs of these")
-    verb.add_argument("--sections", nargs="+", metavar="S", help="some only (default: all)")
+    add_keywords(verb, validate, "sections")
     verb.add_argument(
         "--out", type=new_folder, required=True, metavar="DIR", help="a section there is not done again"
     )
@@ -627,7 +648,7 @@ def _validate(chosen: argparse.Namespace) -> int:
         frenkel_species=tuple(chosen.frenkel),
         observe=lambda line: print(line, flush=True),
     )
-    sections = validate(bench, chosen.out, sections=chosen.sections)
+    sections = validate(bench, chosen.out, **keywords(chosen, validate))
     for path in write_validation(potential, sections, chosen.out):
         print(f"written: {path}")
     return 0
@@ -642,7 +663,7 @@ def _add_replay(kinds: Verbs) -> None:
 
 
 def _options_replay(verb: argparse.ArgumentParser) -> None:
-    from cascade_driver.training.replay import ReplaySettings
+    from cascade_driver.training.replay import ReplaySettings, replay
 
     verb.add_argument("run", type=Path, metavar="RUN")
     verb.add_argument("id", metavar="ID", help="of a finished cascade, or its first digits")
@@ -650,9 +671,10 @@ def _options_replay(verb: argparse.ArgumentParser) -> None:
     how.add_argument("--settings", type=Path, metavar="LABEL.toml", help="of a calculator, as for labels")
     how.add_argument("--potential", metavar="P", help="shipped, or a folder")
     _add_allow_calculator(verb)
-    verb.add_argument("--until-fs", type=float, default=200.0, dest="until_fs", metavar="T", help="default: 200")
+    add_keywords(
+        verb, replay, "until_fs", "stop_after_s", names={"stop_after_s": "--stop-after"}, stop_after_s=_SECONDS
+    )
     add_options(verb, ReplaySettings, without=["cascade", "calculator"])
-    verb.add_argument("--stop-after", type=float, default=float("inf"), metavar="SECONDS", help="and go on later")
     verb.add_argument("--out", type=new_folder, required=True, metavar="DIR", help="goes on where it stopped")
 
 
@@ -684,8 +706,7 @@ def _replay(chosen: argparse.Namespace) -> int:
         wanted,
         open_calculator=opens,
         out=chosen.out.resolve(),
-        until_fs=chosen.until_fs,
-        stop_after_s=chosen.stop_after,
         observe=partial(print, flush=True),
+        **keywords(chosen, replay),
     )
     return 0

@@ -67,11 +67,11 @@ def spectra_figure(
     potential_status : {'qualitative', 'quantitative'}
         Of the potential behind the correction.
     logarithmic_energy : bool
-        Of the energy axis.
+        Logarithmic energy axis.
     labels : (str, str)
-        What the dashed and the plain lines are.
+        What the dashed and the plain lines are called.
     range_eV : (float, float), optional
-        Of the energy axis; by default all.
+        Range of the energy axis; by default all.
 
     Raises
     ------
@@ -290,11 +290,11 @@ def calibration_figure(
     mass_g : float
         Of the crystal.
     lines_eV : sequence of float
-        Recoil energies of the calibration peaks.
+        Recoil energies of calibration peaks to mark.
     range_eV : (float, float), optional
         Of the energy axis; by default all.
     logarithmic_counts : bool
-        Of the other axis: shows peaks of very different heights.
+        Logarithmic axis of counts: shows peaks of very different heights.
     potential_status : {'qualitative', 'quantitative'}
 
     Raises

@@ -594,17 +594,20 @@ def fit_spectrum_lines(
         Recoil energies of the lines.
     exposure_kg_day : float
         Makes counts of rates.
-    resolution_eV, background_order
-        Of `fit_lines`.
+    resolution_eV : float
+        Standard deviation by which the detector smears a line.
+    background_order : int
+        Degree of the polynomial beneath the lines; -1 for none.
     between_eV : (float, float), optional
         Range of the fit; 5 resolutions beyond the lines by default.
     recoil : Spectrum, optional
         Of recoils in fine bins: each line is what it has within `half_window_eV` of it.
     half_window_eV : float
+        Half of the range around a line that counts to it, if recoils are given.
     loss_eV : sequence of float, optional
         Energy by which each line is expected to have moved down, to start from; a tenth of it by default.
     scale_error : float
-        Of `energy_scale_tests`.
+        Relative error of the calibration, common to all lines.
 
     Raises
     ------

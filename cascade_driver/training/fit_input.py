@@ -285,6 +285,19 @@ def write_fit(
 ) -> tuple[list[GroupErrors], list[Potential]]:
     """Write the potential and, beside it, draws of its ensemble; return the held-out errors and the potentials.
 
+    Parameters
+    ----------
+    wanted : FitInput
+    fit : Fit
+        Of it.
+    out : pathlib.Path
+        A new folder; those of the draws stand beside it.
+    cache : pathlib.Path
+    ensemble : int
+        Number of draws to write beside it.
+    seed : int
+        Of the draws.
+
     Raises
     ------
     InputError

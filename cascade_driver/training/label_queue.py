@@ -20,9 +20,11 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import ase.io
 from ase import Atoms
+from pydantic import Field
 
 from cascade_driver.campaign.tasks import do_tasks
 from cascade_driver.errors import InputError
@@ -188,7 +190,7 @@ class LabelQueue:
         self,
         *,
         until_s: float | None = None,
-        most: int | None = None,
+        most: Annotated[int, Field(ge=1)] | None = None,
         observe: Callable[[str], None] = print,
         allowed: Collection[str] = (),
     ) -> int:

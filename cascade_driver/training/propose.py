@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from ase import Atoms, units
@@ -50,8 +51,8 @@ def named(atoms: Atoms, *, group: str, trajectory: str, origin: str) -> Atoms:
 def strained(
     cell: Atoms,
     *,
-    strain: float,
-    count: int,
+    strain: float = 0.02,
+    count: Annotated[int, Field(ge=1)] = 10,
     rattle_A: float = 0.0,
     relax: MakeCalculator | None = None,
     seed: int = 1,
@@ -64,10 +65,11 @@ def strained(
     ----------
     cell : Atoms
     strain : float
-        Standard deviation of each component.
+        Standard deviation of each component of the strain.
     count : int
+        Number of copies.
     rattle_A : float
-        Standard deviation of each coordinate.
+        Standard deviation of each coordinate of the atoms.
     relax : callable, optional
         Makes the calculator with which the atoms then come to rest, the cell kept.
     seed : int
@@ -93,12 +95,25 @@ def molecular_dynamics(
     make_calculator: MakeCalculator,
     *,
     temperature_K: float,
-    frames: int,
-    spacing_ps: float,
+    frames: Annotated[int, Field(ge=1)] = 5,
+    spacing_ps: float = 1.0,
     timestep_fs: float = 1.0,
     seed: int = 1,
 ) -> Iterator[Atoms]:
     """Yield frames of a run in a Langevin bath, the first after one spacing.
+
+    Parameters
+    ----------
+    box : Atoms
+    make_calculator : callable
+    temperature_K : float
+        Of the bath.
+    frames : int
+        How many are kept.
+    spacing_ps : float
+        Time between them.
+    timestep_fs : float
+    seed : int
 
     Raises
     ------

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -139,8 +140,8 @@ def replay(
     *,
     open_calculator: OpenCalculator,
     out: Path,
-    until_fs: float,
-    stop_after_s: float = float("inf"),
+    until_fs: float = 200.0,
+    stop_after_s: float | None = None,
     observe: Callable[[str], None] = print,
 ) -> Step:
     """Follow a cascade with a calculator until a time after its kick, or go on where it was stopped.
@@ -157,8 +158,8 @@ def replay(
         Where the flight is kept.
     until_fs : float
         Time after the kick.
-    stop_after_s : float
-        Begin no step later than this from now.
+    stop_after_s : float, optional
+        Begin no step later than this from now; what is done then goes on another time.
     observe : callable
         Is given a line about each step.
 
@@ -171,12 +172,12 @@ def replay(
     """
     atoms, pka = start_of(run, settings.cascade)
     _open(out, settings)
-    begun = time.monotonic()
+    begun, limit_s = time.monotonic(), math.inf if stop_after_s is None else stop_after_s
     with open_calculator(atoms, out / "calculator") as calculator:
         forces = _Forces(atoms, calculator)
         step = _resume(out, atoms) or _keep(out, atoms, settings, forces.at_start(), pka)
         observe(_words(step, atoms, pka))
-        while step.time_ps * FS_PER_PS < until_fs and time.monotonic() - begun < stop_after_s:
+        while step.time_ps * FS_PER_PS < until_fs and time.monotonic() - begun < limit_s:
             step = _keep(out, atoms, settings, _next(step, forces, settings, until_fs=until_fs), pka)
             observe(_words(step, atoms, pka))
     return step

@@ -272,7 +272,7 @@ def validate(bench: Bench, folder: Path, *, sections: Sequence[str] | None = Non
     folder : Path
         Each section becomes `<section>.json` here.
     sections : sequence of str, optional
-        Some of `SECTIONS`; all by default.
+        Only these, such as `elastic phonons`; all by default.
 
     Raises
     ------

@@ -269,8 +269,16 @@ def join_core(
         The folder to be made; its name is the potential's name.
     make_engine : callable
         Returns an engine for a potential.
-    title, description, origin, license, crystals
-        For `potential.toml`.
+    title : str
+        What it is, in a line.
+    description : str
+        The same at length.
+    origin : str
+        Where the body comes from.
+    license : str
+        Of the body.
+    crystals : sequence of str
+        In which the contract must hold.
     cutoff_A : float, optional
         Largest interaction distance of the body; measured on dimers if not given.
 

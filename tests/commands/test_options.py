@@ -2,6 +2,8 @@
 
 import argparse
 import datetime
+import re
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import pytest
@@ -9,7 +11,14 @@ from pydantic import Field, model_validator
 
 from cascade_driver.cli import main
 from cascade_driver.commands.arguments import Parser
-from cascade_driver.commands.options import add_options, built, complaints_by_option, given
+from cascade_driver.commands.options import (
+    add_keywords,
+    add_options,
+    built,
+    complaints_by_option,
+    given,
+    keywords,
+)
 from cascade_driver.commands.parser import make_parser
 from cascade_driver.errors import InputError
 from cascade_driver.schema import build, parameters
@@ -186,3 +195,62 @@ def test_every_verb_tells_its_options(words, capsys):
     assert said.startswith(f"usage: cascade {' '.join(words)} ")
     for foreign in (":math:", "FieldInfo", "Undefined", "FccMetal(", "\\"):
         assert foreign not in said
+
+
+def followed(
+    *,
+    at_eV: Sequence[float],
+    duration_ps: Annotated[float, Field(gt=0)] = 2.0,
+    most: Annotated[int, Field(ge=1)] | None = None,
+    wobble_K: float = 0.0,
+    observe: Callable[[str], None] = print,
+) -> None:
+    """Follow something.
+
+    Parameters
+    ----------
+    at_eV : sequence of float
+        Energies that are looked at.
+    duration_ps : float
+        For how long.
+    most : int, optional
+        No more than this.
+    """
+
+
+def a_parser_of_keywords() -> Parser:
+    verb = Parser("follow")
+    add_keywords(verb, followed, "at_eV", "duration_ps", "most", "wobble_K", names={"duration_ps": "--for-ps"})
+    return verb
+
+
+def test_keywords_of_a_function_are_options_and_only_those_given_are_handed_on():
+    chosen = a_parser_of_keywords().parse_args(["--at-eV", "1", "2.5", "--most", "3"])
+    assert keywords(chosen, followed) == {"at_eV": [1.0, 2.5], "most": 3}
+    followed(**keywords(chosen, followed))
+
+
+def test_keywords_are_told_by_their_docstring_and_default():
+    told = " ".join(a_parser_of_keywords().format_help().split())
+    assert "--at-eV X [X ...] energies that are looked at" in told
+    assert "--for-ps X for how long (default: 2)" in told
+    assert "observe" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--at-eV", "1", "--for-ps", "0"], "`--for-ps`: input should be greater than 0"),
+        (["--for-ps", "1"], "required: --at-eV"),
+        (["--at-eV", "1", "--most", "0"], "'0' is not a whole number of at least 1"),
+    ],
+)
+def test_a_keyword_out_of_its_limits_is_named_by_its_option(words, complaint):
+    with pytest.raises(InputError, match=re.escape(complaint)):
+        keywords(a_parser_of_keywords().parse_args(words), followed)
+
+
+def test_keywords_of_a_function_are_no_keys_of_an_input():
+    a_parser_of_keywords()
+    with pytest.raises(InputError, match="unknown key `wobble_K`; remove it"):
+        build(Inner, {"wobble_K": 1.0}, origin="input")

@@ -84,7 +84,7 @@ def test_properties_of_a_power_law_are_its_powers_and_the_shifts_mirror_each_oth
         (["dos", "--size", "1", "--interaction-K", "2", "--realisations", "1"], "`--size`"),
         (["dos", "--size", "4", "--interaction-K", "-2", "--realisations", "1"], "`--interaction-K`"),
         (["properties", "--exponent", "3"], "exponent 3"),
-        (["properties", "--crossover-K", "0"], "--crossover-K 0"),
+        (["properties", "--crossover-K", "0"], "`--crossover-K`: input should be greater than 0"),
         (["properties", "--temperature-K", "1", "0.1"], "must rise"),
         (["properties", "--glass", "nowhere"], "no glass.json there"),
         ([], "say what to do"),

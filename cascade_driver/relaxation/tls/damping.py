@@ -27,7 +27,12 @@ from pydantic import Field
 from scipy import constants
 
 from cascade_driver.errors import InputError
-from cascade_driver.relaxation.tls.distribution import positive_array, reduced_energies, relaxation_response
+from cascade_driver.relaxation.tls.distribution import (
+    Temperatures,
+    positive_array,
+    reduced_energies,
+    relaxation_response,
+)
 from cascade_driver.schema import parameters
 from cascade_driver.units import NM_M, BOLTZMANN_eV_PER_K, HBAR_eV_s, eV_J
 
@@ -88,6 +93,14 @@ class TunnellingSystems:
 
 
 # -- relaxation of one system -------------------------------------------------------------------------------
+
+
+@parameters
+class DampingTemperatures(Temperatures):
+    """At which the damping of a resonator is tabulated."""
+
+    temperature_K: tuple[float, float] = (0.01, 10.0)
+    points: int = Field(default=61, ge=1)
 
 
 def phonon_rate_constant_per_eV_s(*, strain_coupling_eV: float, resonator: Resonator) -> float:

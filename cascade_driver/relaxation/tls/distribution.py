@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, field_validator
 
 from cascade_driver.errors import InputError
+from cascade_driver.schema import parameters
 
 #: Above this |beta|^2 the series of beta artanh(1/beta) - 1 is used: the closed form cancels there.
 _SERIES_FROM = 12.0
@@ -26,6 +28,34 @@ _SERIES_TERMS = 16
 #: nearest singularity lies at u = i pi: 96 nodes on [0, 40] reach 1e-12.
 _NODES = 96
 _LARGEST_REDUCED_ENERGY = 40.0
+
+
+@parameters
+class Temperatures:
+    """Temperatures, of one ratio from one to the next, at which something is tabulated and drawn.
+
+    Attributes
+    ----------
+    temperature_K : (float, float)
+        Lowest and highest.
+    points : int
+        How many.
+    """
+
+    temperature_K: tuple[float, float]
+    points: int = Field(ge=1)
+
+    @field_validator("temperature_K")
+    @classmethod
+    def _rise(cls, ends: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < ends[0] < ends[1]:
+            raise ValueError("must rise and begin above 0")
+        return ends
+
+    @property
+    def each_K(self) -> NDArray[np.float64]:
+        """All of them."""
+        return np.geomspace(*self.temperature_K, self.points)
 
 
 def tunnelling_density(energy_eV: ArrayLike, asymmetry_eV: ArrayLike) -> NDArray[np.float64]:

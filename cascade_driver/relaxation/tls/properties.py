@@ -26,7 +26,7 @@ from pydantic import Field
 
 from cascade_driver.errors import InputError
 from cascade_driver.relaxation.tls.density import DensityOfStates
-from cascade_driver.relaxation.tls.distribution import positive_array, relaxation_response
+from cascade_driver.relaxation.tls.distribution import Temperatures, positive_array, relaxation_response
 from cascade_driver.schema import parameters
 
 #: What the simulated density is a density of: the energy, or the asymmetry.
@@ -74,6 +74,29 @@ class RelaxingSystems:
     def crossover_temperature_K(self) -> float:
         r""":math:`T_0 = (\omega / A)^{1/3}`, of the order of that of the maximum of the sound velocity."""
         return float((self.omega_per_s / self.relaxation_per_s_K3) ** (1 / 3))
+
+
+def relaxation_constant_per_s_K3(
+    *, frequency_Hz: float, crossover_K: Annotated[float, Field(gt=0)] = 0.1
+) -> float:
+    r"""Return the A of Eq. 8 with which the crossover temperature is a given one, :math:`2 \pi f / T_0^3`.
+
+    Parameters
+    ----------
+    frequency_Hz : float
+        Of the wave.
+    crossover_K : float
+        Crossover temperature T_0 of the sound velocity, (omega / A)^(1/3).
+    """
+    return float(2 * np.pi * frequency_Hz / crossover_K**3)
+
+
+@parameters
+class PropertyTemperatures(Temperatures):
+    """At which the properties of a glass are tabulated."""
+
+    temperature_K: tuple[float, float] = (0.01, 2.0)
+    points: int = Field(default=41, ge=1)
 
 
 def thermal_conductivity(
