@@ -125,6 +125,7 @@ class AnalysisSpec:
     shape : str
         Of the distribution of the non-zero stored energies: `auto` (the Gaussian, or where the data refuse it the
         cascades themselves), or whatever the data say `gaussian`, `split_gaussian` or `empirical` (the cascades).
+        `table` fits nothing, neither a defect probability: for records at energies that lie close together.
     order : int
         Of its location as a polynomial in the recoil energy.
     allow_failures : bool
@@ -149,7 +150,7 @@ class AnalysisSpec:
         Standard deviation of "near".
     """
 
-    shape: Literal["auto", "gaussian", "split_gaussian", "empirical"] = "auto"
+    shape: Literal["auto", "gaussian", "split_gaussian", "empirical", "table"] = "auto"
     order: Literal[1, 2] = 1
     allow_failures: bool = False
     fallback_species: str | None = None

@@ -13,6 +13,7 @@ from ase.formula import Formula
 from numpy.typing import NDArray
 
 from cascade_driver.analysis.directional import toward
+from cascade_driver.analysis.imported import is_import, load_import
 from cascade_driver.analysis.model import StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.analysis.published import (
     ASSUMPTION_ERROR,
@@ -227,7 +228,12 @@ def run_ensemble(
 def with_errors(
     table: CascadeTable, model: StoredEnergyModel, *, analysis: AnalysisSpec, relative_to: Path | None = None
 ) -> StoredEnergyModel:
-    """Return a model that carries what its run leaves uncertain of it (`run_ensemble`), also into its file."""
+    """Return a model that carries what its run leaves uncertain of it (`run_ensemble`), also into its file.
+
+    A table carries its directions, from which the same errors are drawn again.
+    """
+    if analysis.shape == "table" and not analysis.potential_runs:
+        return model
     ensemble = run_ensemble(table, model, analysis=analysis, relative_to=relative_to)
     return dataclasses.replace(model, uncertainty=ensemble_content(ensemble))
 
@@ -246,9 +252,55 @@ def fitted_with_errors(
     return table, with_errors(table, model, analysis=analysis, relative_to=directory.path)
 
 
+def fitted_import(folder: Path, *, analysis: AnalysisSpec | None = None) -> tuple[CascadeTable, StoredEnergyModel]:
+    """Return the records of a folder of imported tables and their model, with its errors; nothing is written.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    analysis : AnalysisSpec, optional
+        By default the records stand as they are (`shape = "table"`).
+
+    Raises
+    ------
+    FitError, InputError, RecordError
+        If the folder or its records cannot be used.
+    """
+    asked = analysis or AnalysisSpec(shape="table")
+    if asked.direction is not None:
+        raise InputError(f"{folder}: of imported tables no axes are known; leave the direction out")
+    made, table = load_import(folder)
+    fitted = fit_stored_energy_model(
+        table,
+        shape=asked.shape,
+        order=asked.order,
+        allow_failures=asked.allow_failures,
+        provenance={
+            "campaign": folder.name,
+            "crystal": made.crystal,
+            "source": made.source or ", ".join(one.origin for one in made.tables),
+            "cascades": f"{len(table)} of {len(table)}",
+        },
+    )
+    model = dataclasses.replace(
+        fitted,
+        notes=(*made.notes, *fitted.notes),
+        crystal=(made.crystal,),
+        fallback_species=asked.fallback_species,
+        extrapolate=asked.extrapolate,
+        other_crystal=asked.other_crystal,
+    )
+    return table, with_errors(table, model, analysis=asked, relative_to=folder)
+
+
+def names_an_import(given: str) -> bool:
+    """Return whether a model is meant to be a folder of imported tables."""
+    return given not in PUBLISHED_MODELS and is_import(Path(given))
+
+
 def names_a_run(given: str) -> bool:
     """Return whether a model is meant to be a run directory; the name of a published one never is."""
-    return given not in PUBLISHED_MODELS and Path(given).is_dir()
+    return given not in PUBLISHED_MODELS and Path(given).is_dir() and not is_import(Path(given))
 
 
 def central_model(given: str, **changes: Any) -> StoredEnergyModel:
@@ -261,6 +313,8 @@ def central_model(given: str, **changes: Any) -> StoredEnergyModel:
     InputError, FitError
         If there is none, or a run does not allow a fit.
     """
+    if names_an_import(given):
+        return fitted_import(Path(given))[1]
     if not names_a_run(given):
         return model_of_file(given)
     directory = RunDirectory(Path(given).resolve())
@@ -336,6 +390,8 @@ def load_model(
             raise InputError(f"{first}: assumptions are for published models only; a run has its own numbers")
         directory = RunDirectory(Path(first).resolve())
         _, model = fitted_with_errors(directory, analysis=analysis_section(directory, **changes))
+    elif names_an_import(first):
+        model = fitted_import(Path(first).resolve())[1]
     else:
         model = model_of_file(first, assumptions=assumptions)
     for name, other in potentials.items():

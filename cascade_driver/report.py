@@ -26,6 +26,7 @@ from cascade_driver.analysis.empirical_law import EmpiricalDistribution
 from cascade_driver.analysis.estimation import REFUSED, FitHealth, Goodness
 from cascade_driver.analysis.model import SpeciesModel, Status, StoredEnergyModel
 from cascade_driver.analysis.outcomes import EXCESS_ENERGY, GroupOutcomes, count_outcomes, usable_cascades
+from cascade_driver.analysis.tabulated import TabulatedDistribution, TabulatedProbability
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import write_atomically
 from cascade_driver.plot import CaptionedFigure, value_with_error
@@ -461,6 +462,10 @@ def _fit_views(model: StoredEnergyModel | None) -> list[_SpeciesView]:
 
 
 def _probability_view(model: SpeciesModel) -> _FitView:
+    if isinstance(model.defect_probability, TabulatedProbability):
+        n = len(model.defect_probability.knots_eV)
+        source = f"shares of the cascades at {n} recoil energies, linear between them; nothing is fitted"
+        return _view("Defect probability, a table", values=[], source=source)
     fit, law = model.defect_probability_fit, model.defect_probability
     name = "Defect probability, Fermi function"
     if fit is None:
@@ -478,6 +483,9 @@ def _probability_view(model: SpeciesModel) -> _FitView:
 
 def _distribution_view(model: SpeciesModel) -> _FitView:
     fit, law = model.distribution_fit, model.distribution
+    if isinstance(law, TabulatedDistribution):
+        source = f"{_count(len(law.knot), 'cascade')} at {len(law.knots_eV)} recoil energies, mixed between them"
+        return _view("Stored energies, a table", values=[], source=source)
     if isinstance(law, EmpiricalDistribution):
         source = (
             f"{_count(len(law.knot), 'cascade')} at {len(law.knots_eV)} recoil energies stand for themselves, "

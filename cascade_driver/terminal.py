@@ -225,7 +225,15 @@ def _mean_and_rms(summary: object) -> list[str]:
 
 def print_model(model: StoredEnergyModel, *, console: Console) -> None:
     """Print the fitted parameters of a model with errors, goodness and health."""
+    from cascade_driver.analysis.tabulated import TabulatedDistribution
+
     for name, species in model.species.items():
+        if isinstance(species.distribution, TabulatedDistribution):
+            law = species.distribution
+            console.print(
+                f"{name}: a table of {len(law.knot)} cascades at {len(law.knots_eV)} recoil energies, no fit"
+            )
+            continue
         shown = Table(title=f"fit of {name} recoils", title_justify="left")
         for heading in ("parameter", "value", "error"):
             shown.add_column(heading, justify="right")

@@ -32,7 +32,15 @@ from cascade_driver.config import (
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import text_of, write_atomically
 from cascade_driver.foresight import foresee
-from cascade_driver.models import INPUT_FILE, MODEL_FILE, analysis_of, fitted_run, fitted_with_errors, with_errors
+from cascade_driver.models import (
+    INPUT_FILE,
+    MODEL_FILE,
+    analysis_of,
+    fitted_import,
+    fitted_run,
+    fitted_with_errors,
+    with_errors,
+)
 from cascade_driver.schema import plain, read_toml
 from cascade_driver.simulation.crystal import CrystalSpec, orientation_said, resolved
 from cascade_driver.simulation.lammps_build import EngineSpec, chosen, library_of
@@ -345,6 +353,25 @@ class Conclusion:
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
     failure: str = ""
+
+
+def conclude_import(folder: Path) -> Conclusion:
+    """Make the model of imported tables, and draw what they say of each species.
+
+    Raises
+    ------
+    FitError, InputError
+        If the folder or its records cannot be used.
+    """
+    from cascade_driver.plot import save_figure
+    from cascade_driver.plot.stored_energy import defect_probability_figure, stored_energy_trend_figure
+
+    table, model = fitted_import(folder)
+    files = [model.save(folder / MODEL_FILE)]
+    for species in model.species:
+        for name, draw in (("probability", defect_probability_figure), ("trend", stored_energy_trend_figure)):
+            files += save_figure(draw(table, model, species), folder / "figures" / f"{name}-{species}")
+    return Conclusion(table=table, files=tuple(files), notes=model.notes)
 
 
 def conclude(directory: RunDirectory, *, allow_failures: bool = False) -> Conclusion:

@@ -3,10 +3,11 @@
 In reading order: `outcomes` (which cascades may be used), `comparison` (of two campaigns), `estimation`
 (health, goodness, covariance), `fermi_posterior` (centre and band of the defect probability),
 `defect_probability` and `distribution` (the two models and their fits), `empirical_law` (the stored energies
-themselves, for data that refuse a shape), `response` (recoil energy to observed energy, in bins), `model` (all
-of it, for every species, as a file), `uncertainty` and `empirical` (replicas of it), `published` (models of
-printed numbers), `directional` (recoils near one direction), `threshold` (threshold displacement energy: the
-lowest that leaves a defect, by direction).
+themselves, for data that refuse a shape), `response` (recoil energy to observed energy, in bins),
+`tabulated` (records that are dense in energy, to which nothing is fitted), `model` (all of it, for every species,
+as a file), `uncertainty` and `empirical` (replicas of it), `published` (models of printed numbers), `directional`
+(recoils near one direction), `imported` (tables of others), `threshold` (threshold displacement energy: the lowest
+that leaves a defect, by direction).
 """
 
 import lazy_loader

@@ -80,6 +80,11 @@ class FermiProbability:
         if not 0 <= self.maximum <= 1:
             raise InputError(f"maximum defect probability {self.maximum:g}: must lie between 0 and 1")
 
+    @property
+    def bends_eV(self) -> tuple[float, ...]:
+        """Where it is steepest: its half energy."""
+        return (self.half_energy_eV,)
+
     def __call__(self, recoil_energy_eV: ArrayLike) -> NDArray[np.float64]:
         """Return the defect probability at recoil energies of any shape."""
         distance = np.asarray(recoil_energy_eV, dtype=np.float64) - self.half_energy_eV

@@ -28,6 +28,11 @@ from cascade_driver.analysis.empirical_law import EmpiricalDistribution, empiric
 from cascade_driver.analysis.estimation import REFUSED
 from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
 from cascade_driver.analysis.response import Response, binned_response, rising_edges
+from cascade_driver.analysis.tabulated import (
+    TabulatedDistribution,
+    TabulatedProbability,
+    tabulated_distribution,
+)
 from cascade_driver.errors import CascadeError, FitError, InputError, RecordError
 from cascade_driver.files import text_of, write_file
 from cascade_driver.simulation.outcome import CascadeTable
@@ -41,8 +46,9 @@ MODEL_SCHEMA = 1
 SAFE_PROBABILITY_BELOW = 0.1
 
 #: What stands for the stored energies: a shape that is fitted whatever the data say, the cascades themselves, or
-#: the Gaussian until the data refuse it and then the cascades.
-Choice = Literal["auto", "gaussian", "split_gaussian", "empirical"]
+#: the Gaussian until the data refuse it and then the cascades; or a table of both, defect probability and stored
+#: energies, to which nothing is fitted.
+Choice = Literal["auto", "gaussian", "split_gaussian", "empirical", "table"]
 
 Status = Literal["qualitative", "quantitative"]
 
@@ -53,16 +59,16 @@ class SpeciesModel:
 
     Attributes
     ----------
-    defect_probability : FermiProbability
-    distribution : StoredEnergyDistribution or EmpiricalDistribution
+    defect_probability : FermiProbability or TabulatedProbability
+    distribution : StoredEnergyDistribution, EmpiricalDistribution or TabulatedDistribution
     minimum_recoil_energy_eV, maximum_recoil_energy_eV : float
         Range that was simulated.
     defect_probability_fit, distribution_fit : optional
         Where the numbers come from; none if they were put in by hand.
     """
 
-    defect_probability: FermiProbability
-    distribution: StoredEnergyDistribution | EmpiricalDistribution
+    defect_probability: FermiProbability | TabulatedProbability
+    distribution: StoredEnergyDistribution | EmpiricalDistribution | TabulatedDistribution
     minimum_recoil_energy_eV: float
     maximum_recoil_energy_eV: float
     defect_probability_fit: DefectProbabilityFit | None = None
@@ -380,6 +386,17 @@ def _distribution(
     return replace(fit, notes=(*fit.notes, said)) if refused else fit
 
 
+def _tabulated(cascades: UsableCascades) -> SpeciesModel:
+    """Return cascades as they are: nothing is fitted."""
+    law = tabulated_distribution(cascades)
+    return SpeciesModel(
+        defect_probability=law.defect_probability,
+        distribution=law,
+        minimum_recoil_energy_eV=law.knots_eV[0],
+        maximum_recoil_energy_eV=law.knots_eV[-1],
+    )
+
+
 def fit_stored_energy_model(
     table: CascadeTable,
     *,
@@ -395,7 +412,7 @@ def fit_stored_energy_model(
     Parameters
     ----------
     table : CascadeTable
-    shape : {'auto', 'gaussian', 'split_gaussian', 'empirical'}
+    shape : {'auto', 'gaussian', 'split_gaussian', 'empirical', 'table'}
         What stands for the stored energies, see `Choice`.
     order : int
         Of the location of the stored energy as a polynomial in the recoil energy.
@@ -420,6 +437,10 @@ def fit_stored_energy_model(
     models, notes = {}, []
     for species in sorted({str(s) for s in table.species}):
         cascades = usable_cascades(table, species=species, allow_failures=allow_failures)
+        if shape == "table":
+            models[species] = _tabulated(cascades)
+            notes += [f"{species}: {note}" for note in cascades.notes]
+            continue
         probability = fit_defect_probability(cascades, n_bootstrap=n_bootstrap, rng=rng)
         distribution = _distribution(cascades, shape=shape, order=order, n_bootstrap=n_bootstrap, rng=rng)
         models[species] = SpeciesModel(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cascade_driver.analysis.defect_probability import FermiProbability
-from cascade_driver.analysis.distribution import StoredEnergyDistribution
-from cascade_driver.analysis.empirical_law import EmpiricalDistribution
 from cascade_driver.errors import InputError
 
 #: Gauss-Legendre nodes per segment of a recoil bin; a segment is never longer than the sharpest width in
@@ -31,8 +29,37 @@ NODES_AT_A_TIME = 512
 #: Points per recoil bin of a fold through replicas.
 POINTS_PER_BIN = 4
 
-#: What is stored if something is, given the recoil energy.
-StoredLaw = StoredEnergyDistribution | EmpiricalDistribution
+
+class DefectProbability(Protocol):
+    """What this module needs of a defect probability."""
+
+    @property
+    def width_eV(self) -> float:
+        """Over which it rises about each of `bends_eV`; 0 where it is straight between them."""
+
+    @property
+    def bends_eV(self) -> tuple[float, ...]:
+        """Recoil energies at which it is not smooth, or steepest."""
+
+    def __call__(self, recoil_energy_eV: ArrayLike) -> NDArray[np.float64]:
+        """Return it at recoil energies of any shape."""
+
+
+class StoredLaw(Protocol):
+    """What this module needs of a law of what is stored if something is, given the recoil energy."""
+
+    @property
+    def lowest_energy_eV(self) -> float:
+        """Lowest recoil energy that stored energy."""
+
+    def location_at(self, recoil_energy_eV: ArrayLike) -> NDArray[np.float64]:
+        """Return where it lies."""
+
+    def widths_at(self, recoil_energy_eV: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return how wide it is, left and right."""
+
+    def cumulative(self, stored_energy_eV: ArrayLike, recoil_energy_eV: ArrayLike) -> NDArray[np.float64]:
+        """Return the probability that at most this is stored; the arguments broadcast."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,11 +194,12 @@ def points_in_bins(counts: ArrayLike, *, recoil_edges_eV: ArrayLike) -> BinPoint
 
 
 def _cut(
-    recoil: NDArray[np.float64], observed: NDArray[np.float64], probability: FermiProbability, stored: StoredLaw
+    recoil: NDArray[np.float64], observed: NDArray[np.float64], probability: DefectProbability, stored: StoredLaw
 ) -> NDArray[np.float64]:
     """Return recoil energies between which everything is smooth and no bin border lies."""
     edges = np.concatenate([recoil, observed])
-    kinks = np.array([stored.lowest_energy_eV, probability.half_energy_eV])
+    bends = np.array(probability.bends_eV)
+    kinks = np.array([stored.lowest_energy_eV, *bends])
     # 1e-9: a kink this close to an edge makes no segment of its own
     apart = np.abs(kinks[:, None] - edges).min(axis=1) > 1e-9 * recoil[-1]
     kinks = np.concatenate([edges, kinks[apart]])
@@ -194,9 +222,7 @@ def _cut(
             )
     sharpest = np.minimum(sharpest[1:], sharpest[:-1])
     if width > 0:
-        near = (cuts[1:] > probability.half_energy_eV - 40 * width) & (
-            cuts[:-1] < probability.half_energy_eV + 40 * width
-        )
+        near = np.any((cuts[1:, None] > bends - 40 * width) & (cuts[:-1, None] < bends + 40 * width), axis=1)
         sharpest = np.where(near, np.minimum(sharpest, width), sharpest)
     pieces = np.ceil(np.minimum(np.diff(cuts), MOST_PIECES * sharpest) / sharpest).astype(int)
     return np.concatenate(
@@ -207,7 +233,7 @@ def _cut(
 def binned_response(
     species: str,
     *,
-    defect_probability: FermiProbability,
+    defect_probability: DefectProbability,
     distribution: StoredLaw,
     recoil_edges_eV: ArrayLike,
     observed_edges_eV: ArrayLike | None = None,
@@ -230,8 +256,8 @@ def binned_response(
     ----------
     species : str
         Its name in the response.
-    defect_probability : FermiProbability
-    distribution : StoredEnergyDistribution or EmpiricalDistribution
+    defect_probability : DefectProbability
+    distribution : StoredLaw
         Of what is stored, if something is.
     recoil_edges_eV : (n + 1,) float
     observed_edges_eV : (m + 1,) float, optional

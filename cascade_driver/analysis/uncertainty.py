@@ -31,6 +31,12 @@ from cascade_driver.analysis.empirical_law import EmpiricalDistribution
 from cascade_driver.analysis.model import SpeciesModel
 from cascade_driver.analysis.outcomes import UsableCascades, effective_number
 from cascade_driver.analysis.response import POINTS_PER_BIN, observed_edges, points_in_bins
+from cascade_driver.analysis.tabulated import (
+    TabulatedDistribution,
+    TabulatedProbability,
+    TabulatedReplicas,
+    central_table,
+)
 from cascade_driver.errors import FitError, InputError
 
 #: What is drawn with replacement: every cascade within its recoil energy; whole directions (all snapshots and
@@ -49,6 +55,8 @@ NUMBERS_AT_A_TIME = 16_384
 
 #: Standard deviations beyond which a stored energy is not looked for: 1e-9 of a normal law.
 REACH = 6.0
+
+_A_TABLE = 'the model is a table and has no parameters; fit its records with another shape, such as "auto"'
 
 #: Below this normalisation (location more than 6 widths outside) the logarithmic, slower form is used.
 _SMALL = 1e-9
@@ -356,14 +364,14 @@ def rising_replicas(model: SpeciesModel, *, n_replicas: int, rng: np.random.Gene
     number = np.array([max(round(p.effective_number), 1) for p in fit.points])
     shares = rng.binomial(number, [p.probability for p in fit.points], size=(n_replicas, len(number))) / number
     return RisingReplicas(
-        law=model.distribution,
+        law=_fitted_law(model),
         knots_eV=np.array([p.recoil_energy_eV for p in fit.points]),
         probability=rising_shares(fit.points, shares),
     )
 
 
 #: Replicas of a fitted model, of either kind of distribution.
-ModelReplicas = ParameterReplicas | EmpiricalLawReplicas
+ModelReplicas = ParameterReplicas | EmpiricalLawReplicas | TabulatedReplicas
 
 
 def _fermi_of(half: Array, width: Array, maximum: Array, recoil_energy_eV: ArrayLike) -> Array:
@@ -550,7 +558,7 @@ def bootstrap_replicas(
     InputError
         As `resampling_counts`.
     """
-    p, fit = model.defect_probability, model.defect_probability_fit
+    p, fit = fermi_of(model), model.defect_probability_fit
     law_influence = _law_influence(cascades, model)
     influence = [law_influence] if fit is None else [_probability_influence(cascades, p), law_influence]
     steps = np.empty((n_replicas, sum(i.shape[1] for i in influence)))
@@ -577,7 +585,7 @@ def _probability_influence(cascades: UsableCascades, p: FermiProbability) -> Arr
 
 def _law_influence(cascades: UsableCascades, model: SpeciesModel) -> Array:
     """Return (n, k) by how much one more of each cascade moves the coefficients; an empirical law has none."""
-    law, hit, w = model.distribution, cascades.stores_energy, cascades.weight
+    law, hit, w = _fitted_law(model), cascades.stores_energy, cascades.weight
     if isinstance(law, EmpiricalDistribution):
         return np.zeros((len(w), 0))
 
@@ -634,7 +642,7 @@ def covariance_replicas(model: SpeciesModel, *, n_replicas: int = 1000, rng: np.
             "give replicas"
         )
     half, width = probability.posterior().draw(rng.random((n_replicas, 2)))
-    law, moved, drawn = model.distribution, np.zeros((n_replicas, 0)), None
+    law, moved, drawn = _fitted_law(model), np.zeros((n_replicas, 0)), None
     if isinstance(law, EmpiricalDistribution):
         # the cascades of each knot are drawn anew, as often as there are
         of_knot = [np.flatnonzero(np.array(law.knot) == k) for k in range(len(law.knots_eV))]
@@ -646,14 +654,35 @@ def covariance_replicas(model: SpeciesModel, *, n_replicas: int = 1000, rng: np.
     return _replicas(model, half=half, width=width, moved=moved, drawn=drawn)
 
 
+def fermi_of(model: SpeciesModel) -> FermiProbability:
+    """Return the Fermi function of a model.
+
+    Raises
+    ------
+    FitError
+        If it has none: shares of a table have no parameters.
+    """
+    if isinstance(model.defect_probability, TabulatedProbability):
+        raise FitError(_A_TABLE)
+    return model.defect_probability
+
+
+def _fitted_law(model: SpeciesModel) -> StoredEnergyDistribution | EmpiricalDistribution:
+    if isinstance(model.distribution, TabulatedDistribution):
+        raise FitError(_A_TABLE)
+    return model.distribution
+
+
 def central_replica(model: SpeciesModel) -> ModelReplicas:
     """Return the best model itself as its only replica."""
-    p = model.defect_probability
+    if isinstance(model.distribution, TabulatedDistribution):
+        return central_table(model.distribution)
+    p = fermi_of(model)
     return _replicas(model, half=p.half_energy_eV, width=p.width_eV, moved=np.zeros((1, _n_coefficients(model))))
 
 
 def _n_coefficients(model: SpeciesModel) -> int:
-    law = model.distribution
+    law = _fitted_law(model)
     if isinstance(law, EmpiricalDistribution):
         return 0
     return len(law.location_eV) + len(law.log_sigma) + len(law.asymmetry)
@@ -668,7 +697,7 @@ def information_per_cascade(model: SpeciesModel, recoil_energy_eV: float) -> Arr
     The expected Fisher information under the fitted model, in the order half energy (eV), ln of the width in eV,
     then the coefficients of the distribution. A step function tells nothing of the first two.
     """
-    p, law = model.defect_probability, model.distribution
+    p, law = fermi_of(model), _fitted_law(model)
     n_law = _n_coefficients(model)
     information = np.zeros((2 + n_law, 2 + n_law))
     value = float(p(recoil_energy_eV))
@@ -706,7 +735,7 @@ def parameter_covariance(model: SpeciesModel) -> Array:
 
 def displaced_replicas(model: SpeciesModel, steps: Array) -> ModelReplicas:
     """Return the best model moved by (R, k) steps in the parameters of `parameter_covariance`."""
-    p = model.defect_probability
+    p = fermi_of(model)
     width = p.width_eV * np.exp(np.clip(steps[:, 1], -LARGEST_LOG_STEP, LARGEST_LOG_STEP))
     return _replicas(model, half=p.half_energy_eV + steps[:, 0], width=width, moved=steps[:, 2:])
 
@@ -745,9 +774,9 @@ def _replicas(
 
     An empirical law has no coefficients: its cascades count as often as `drawn`, (R, c), says.
     """
-    n, law = len(moved), model.distribution
+    n, law = len(moved), _fitted_law(model)
     half_energy, widths = np.full(n, half, dtype=np.float64), np.full(n, width, dtype=np.float64)
-    maximum = np.full(n, model.defect_probability.maximum)
+    maximum = np.full(n, fermi_of(model).maximum)
     if isinstance(law, EmpiricalDistribution):
         weight = np.tile(np.array(law.weight), (n, 1))
         if drawn is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ from cascade_driver.commands.arguments import (
     DIRECTION,
     Verbs,
     add_verb,
+    any_path,
     new_file,
     new_folder,
+    words,
 )
 from cascade_driver.commands.options import add_keywords, add_options, built, given, keywords
 from cascade_driver.errors import CascadeError, InputError
@@ -35,6 +38,7 @@ def add_to(verbs: Verbs) -> None:
     _add_list(verbs)
     _add_show(verbs)
     _add_reproduce(verbs)
+    _add_import(verbs)
     _add_fit(verbs)
     _add_report(verbs)
     _add_advice(verbs)
@@ -176,6 +180,38 @@ def _options_reproduce(verb: argparse.ArgumentParser) -> None:
     film = verb.add_argument_group("film it")
     names = {"every_fs": "--trajectory-every-fs", "atoms": "--trajectory-atoms"}
     add_options(film, TrajectorySpec, names=names, may_be_missing=True)
+
+
+def _add_import(verbs: Verbs) -> None:
+    about = "Read tables of stored energies that others have made, as the cascades of a run."
+    add_verb(verbs, "import", _import, about, _options_import)
+
+
+def _options_import(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.config import AnalysisSpec
+
+    verb.add_argument(
+        "tables",
+        nargs="+",
+        type=_species_file,
+        metavar="SPECIES=FILE",
+        help="columns recoil_energy_eV, stored_energy_eV (or _keV), direction_x, direction_y, direction_z "
+        "(or polar_rad, azimuth_rad, or _deg), and weight if they differ; or a matrix of sebsassi/elosssim",
+    )
+    verb.add_argument("--crystal", required=True, metavar="FORMULA", help="e.g. WC")
+    verb.add_argument("--source", default="", metavar="TEXT", help="where they are from: kept with the model")
+    verb.add_argument(
+        "--zeros", choices=["missing", "stored"], help="what directions of a matrix are that hold 0 to its end"
+    )
+    verb.add_argument("--out", type=new_folder, required=True, metavar="FOLDER")
+    add_options(verb, AnalysisSpec, only=["allow_failures"])
+
+
+def _species_file(text: str) -> tuple[str, Path]:
+    species, equals, file = words(text).partition("=")
+    if not (equals and species and file):
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is not SPECIES=FILE, as in C=diamond.csv")
+    return species, any_path(file)
 
 
 def _add_fit(verbs: Verbs) -> None:
@@ -395,7 +431,14 @@ def _conclude(path: Path, *, allow_failures: bool) -> int:
 
 def _report(chosen: argparse.Namespace) -> int:
     from cascade_driver.config import AnalysisSpec
+    from cascade_driver.models import names_an_import
 
+    if names_an_import(str(chosen.run)):
+        from cascade_driver.workflow import conclude_import
+
+        conclusion = conclude_import(chosen.run.resolve())
+        print(*(f"note: {note}" for note in conclusion.notes), "written:", *conclusion.files, sep="\n")
+        return 0
     return _conclude(chosen.run.resolve(), allow_failures=built(chosen, AnalysisSpec).allow_failures)
 
 
@@ -514,13 +557,15 @@ def _reproduce(chosen: argparse.Namespace) -> int:
 def _fit(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.config import AnalysisSpec
-    from cascade_driver.models import analysis_of, fit_run
+    from cascade_driver.models import analysis_of, fit_run, names_an_import
     from cascade_driver.schema import plain
     from cascade_driver.terminal import make_console, print_energies, print_model
 
+    changes = given(chosen, AnalysisSpec)
+    if names_an_import(str(chosen.run)):
+        return _fit_import(chosen)
     run = RunDirectory(chosen.run.resolve())
     run.load()
-    changes = given(chosen, AnalysisSpec)
     if "direction" in changes and chosen.out is None:
         raise InputError("--direction gives a model of some recoils alone: say where it goes with --out")
     stands = plain(analysis_of(run).analysis or AnalysisSpec())
@@ -529,6 +574,35 @@ def _fit(chosen: argparse.Namespace) -> int:
     print_energies(table, console=console)
     print_model(model, console=console)
     console.print(f"written: {path}", soft_wrap=True)
+    return 0
+
+
+def _import(chosen: argparse.Namespace) -> int:
+    from cascade_driver.analysis.imported import write_import
+
+    files = dict(chosen.tables)
+    if len(files) < len(chosen.tables):
+        raise InputError(f"{' '.join(s for s, _ in chosen.tables)}: name each species once")
+    made = write_import(files, crystal=chosen.crystal, out=chosen.out, source=chosen.source, zeros=chosen.zeros)
+    for note in made.notes:
+        print(f"note: {note}", file=sys.stderr)
+    chosen.run = chosen.out
+    return _fit_import(chosen)
+
+
+def _fit_import(chosen: argparse.Namespace) -> int:
+    """Make the model of imported tables, write and print it."""
+    from cascade_driver.config import AnalysisSpec
+    from cascade_driver.models import MODEL_FILE, fitted_import
+    from cascade_driver.terminal import make_console, print_model
+
+    asked = {"shape": "table", **given(chosen, AnalysisSpec)}
+    out = getattr(chosen, "out", None)
+    table, model = fitted_import(chosen.run.resolve(), analysis=built(chosen, AnalysisSpec, **asked))
+    path = model.save(chosen.run / MODEL_FILE if out is None or out == chosen.run else out)
+    console = make_console()
+    print_model(model, console=console)
+    console.print(f"{len(table)} cascades; written: {path}", soft_wrap=True)
     return 0
 
 

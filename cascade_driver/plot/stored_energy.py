@@ -16,6 +16,8 @@ from cascade_driver.analysis.directional import DirectionPoint
 from cascade_driver.analysis.distribution import StoredEnergySummary, summarise_stored_energies
 from cascade_driver.analysis.model import SpeciesModel, Status, StoredEnergyModel
 from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
+from cascade_driver.analysis.tabulated import TabulatedDistribution, TabulatedProbability
+from cascade_driver.analysis.uncertainty import fermi_of
 from cascade_driver.errors import InputError
 from cascade_driver.plot.style import (
     DATA_COLOUR,
@@ -73,7 +75,10 @@ def defect_probability_figure(table: CascadeTable | None, model: StoredEnergyMod
     highest = max([p.recoil_energy_eV for p in points] + ([one.maximum_recoil_energy_eV] if one else []))
     figure = Figure(figsize=(COLUMN_WIDTH_in, 2.6), layout="constrained")
     axes = dressed_axes(figure)
-    if one is not None:
+    if one is not None and isinstance(one.defect_probability, TabulatedProbability):
+        energy = np.linspace(0, 1.05 * highest, 801)
+        axes.plot(energy, one.defect_probability(energy), color=MODEL_COLOUR, label="shares of a table", zorder=3)
+    elif one is not None:
         _draw_fermi(axes, one, highest_eV=1.05 * highest)
     above_pt = _draw_points(axes, points) if points else 0.0
     axes.set(xlim=(0, 1.05 * highest), ylim=(-0.03, 1.04))
@@ -127,7 +132,7 @@ def _draw_points(axes: Axes, points: Sequence[DefectPoint]) -> float:
 
 
 def _draw_fermi(axes: Axes, model: SpeciesModel, *, highest_eV: float) -> None:
-    fit, law = model.defect_probability_fit, model.defect_probability
+    fit, law = model.defect_probability_fit, fermi_of(model)
     # dense where the curve bends, so that a narrow step is not cut short
     steps = law.half_energy_eV + law.width_eV * np.linspace(-8, 8, 161)
     energy = np.unique(np.concatenate([np.linspace(0, highest_eV, 401), steps]))
@@ -148,7 +153,7 @@ def _draw_fermi(axes: Axes, model: SpeciesModel, *, highest_eV: float) -> None:
 
 
 def _fermi_values(model: SpeciesModel) -> tuple[float, ...]:
-    law = model.defect_probability
+    law = fermi_of(model)
     top = (law.maximum,) if law.maximum != 1 else ()
     return (law.half_energy_eV, law.width_eV, *top)
 
@@ -189,7 +194,7 @@ def stored_energy_figure(table: CascadeTable, model: StoredEnergyModel | None, s
     for axes, summary in zip(panels, shown, strict=False):
         dress(axes)
         _draw_histogram(axes, cascades, summary, edges)
-        if law is not None:
+        if law is not None and not isinstance(law, TabulatedDistribution):  # it has no density
             energy = summary.recoil_energy_eV
             stored = np.linspace(0, min(energy, 1.4 * edges[-1]), 500)
             axes.plot(stored, np.exp(law.log_density(stored, energy)), color=MODEL_COLOUR, zorder=3)

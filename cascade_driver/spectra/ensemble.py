@@ -20,6 +20,7 @@ from cascade_driver.analysis.estimation import REFUSED
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
 from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
 from cascade_driver.analysis.response import observed_edges
+from cascade_driver.analysis.tabulated import TABLE_REPLICAS, TabulatedDistribution, table_replicas
 from cascade_driver.analysis.uncertainty import (
     ResamplingUnit,
     bootstrap_replicas,
@@ -302,6 +303,9 @@ def campaign_ensemble(
     shapes: dict[str, dict[str, Replicas]] = {}
     notes: list[str] = []
     for species, one in model.species.items():
+        if isinstance(one.distribution, TabulatedDistribution):
+            statistics[species] = table_replicas(one.distribution, n_replicas=TABLE_REPLICAS, rng=rng)
+            continue
         cascades = usable_cascades(table, species=species, allow_failures=allow_failures)
         statistics[species] = bootstrap_replicas(cascades, one, n_replicas=n_replicas, unit=unit, rng=rng)
         if one.defect_probability_fit is not None and one.distribution_fit is not None:
@@ -341,12 +345,17 @@ def with_potentials(
 def model_ensemble(model: StoredEnergyModel, *, n_replicas: int = 1000, rng: np.random.Generator) -> Ensemble:
     """Return what a model file alone leaves uncertain: draws from the covariance of its fits.
 
-    A species that was put in by hand has no covariance: it enters without error, and a note says so.
+    A table has its directions drawn anew. A species that was put in by hand has no covariance: it enters without
+    error, and a note says so.
     """
+    statistics: dict[str, Replicas] = {}
     fit: dict[str, Replicas] = {}
     rising: dict[str, Replicas] = {}
     notes: list[str] = []
     for species, one in model.species.items():
+        if isinstance(one.distribution, TabulatedDistribution):
+            statistics[species] = table_replicas(one.distribution, n_replicas=TABLE_REPLICAS, rng=rng)
+            continue
         try:
             fit[species] = covariance_replicas(one, n_replicas=n_replicas, rng=rng)
             rising[species] = rising_replicas(one, n_replicas=min(n_replicas, RISING_MEMBERS), rng=rng)
@@ -354,6 +363,7 @@ def model_ensemble(model: StoredEnergyModel, *, n_replicas: int = 1000, rng: np.
             notes.append(f"{species}: put in by hand, without error")
     return Ensemble(
         nominal={species: central_replica(one) for species, one in model.species.items()},
+        statistics=statistics,
         fit=fit,
         rising=rising,
         notes=tuple(notes),

@@ -17,6 +17,7 @@ from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.empirical import EmpiricalReplicas
 from cascade_driver.analysis.empirical_law import EmpiricalDistribution
 from cascade_driver.analysis.model import StoredEnergyModel
+from cascade_driver.analysis.tabulated import TabulatedDistribution, TabulatedReplicas
 from cascade_driver.analysis.uncertainty import (
     EmpiricalLawReplicas,
     ParameterReplicas,
@@ -36,6 +37,8 @@ _KINDS: Mapping[str, type] = {
         StoredEnergyDistribution,
         EmpiricalDistribution,
         EmpiricalReplicas,
+        TabulatedDistribution,
+        TabulatedReplicas,
     )
 }
 
