@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from cascade_driver.commands.arguments import (
@@ -62,10 +63,12 @@ def add_line_options(verb: argparse._ActionsContainer) -> None:
 
 
 def _lines(chosen: argparse.Namespace) -> int:
-    return list_lines(chosen, target=chosen.target, table=chosen.table)
+    return list_lines(chosen, target=chosen.target, table=chosen.table, between_eV=chosen.between_eV)
 
 
-def list_lines(chosen: argparse.Namespace, *, target: str, table: Path | None) -> int:
+def list_lines(
+    chosen: argparse.Namespace, *, target: str, table: Path | None, between_eV: Sequence[float] | None
+) -> int:
     """Print the lines of neutron capture in a target, and write them to a file if one is named."""
     from rich.table import Table
 
@@ -78,7 +81,7 @@ def list_lines(chosen: argparse.Namespace, *, target: str, table: Path | None) -
     for option, value in (("--neutron-flux-cm2-s", flux), ("--density-g-cm3", density)):
         if value is not None and not value > 0:
             raise InputError(f"{option} is {value:g}, expected a positive number")
-    low, high = chosen.between_eV or (0.0, float("inf"))
+    low, high = between_eV or (0.0, float("inf"))
     every = capture_lines(
         target=target, neutron_flux_cm2_s=flux, density_g_cm3=density, table=capture_table(table)
     )

@@ -374,7 +374,9 @@ def _lines(chosen: argparse.Namespace) -> int:
             )
         if chosen.table is None or chosen.target is None:
             raise InputError("the lines of neutron capture are listed by both of --table and --target FORMULA")
-        return list_lines(chosen, target=chosen.target, table=None if chosen.table is _SHIPPED else chosen.table)
+        table = None if chosen.table is _SHIPPED else chosen.table
+        between_eV = given(chosen, kind).get("between_eV")
+        return list_lines(chosen, target=chosen.target, table=table, between_eV=between_eV)
     if missing := [name for name, value in needed.items() if value is None]:
         raise InputError(f"the following arguments are required: {', '.join(missing)}; see `cascade lines --help`")
     from cascade_driver.spectrum import read_spectrum
