@@ -48,5 +48,6 @@ from .spectra.observe import Observed as Observed
 from .spectra.observe import observe as observe
 from .spectrum import Spectrum as Spectrum
 from .spectrum import read_spectrum as read_spectrum
+from .threshold_run import threshold as threshold
 
 __version__: str

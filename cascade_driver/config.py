@@ -13,6 +13,7 @@ from cascade_driver.errors import InputError
 from cascade_driver.request import SpectrumRequest
 from cascade_driver.schema import build, parameters, plain, read_toml
 from cascade_driver.simulation.crystal import CrystalSpec
+from cascade_driver.simulation.displacement import DisplacedSpec
 from cascade_driver.simulation.frame import Direction
 from cascade_driver.simulation.lammps_build import EngineSpec
 from cascade_driver.simulation.potential import data_folder
@@ -21,6 +22,7 @@ from cascade_driver.simulation.spec import FollowSpec, QuenchSpec, ThermalSpec
 from cascade_driver.simulation.trajectory import TrajectorySpec
 from cascade_driver.spectra.detector import Detector
 from cascade_driver.text import closest
+from cascade_driver.thresholds.plan import ThresholdSpec
 
 
 @parameters
@@ -244,8 +246,14 @@ def read_input(path: Path | str) -> RunInput:
     return build(RunInput, with_protocol(read_toml(path), origin=str(path)), origin=str(path))
 
 
-def find_input(given: Path | str) -> Path:
+def find_input(given: Path | str, *, room: str = "") -> Path:
     """Return the path of an input file; a shipped one is found by its name from anywhere.
+
+    Parameters
+    ----------
+    given : pathlib.Path
+    room : str
+        Folder of the shipped inputs of its kind; those of campaigns by default.
 
     Raises
     ------
@@ -255,11 +263,62 @@ def find_input(given: Path | str) -> Path:
     given = Path(given)
     if given.is_file():
         return given
-    shipped = data_folder("inputs")
-    if given.suffix == ".toml" and (shipped / given.name).is_file() and given.parent.name in {"", "inputs"}:
+    shipped = data_folder("inputs") / room
+    if given.suffix == ".toml" and (shipped / given.name).is_file() and given.parent.name in {"", shipped.name}:
         return shipped / given.name
     names = sorted(p.stem for p in shipped.glob("*.toml"))
     close = closest(given.stem, names)
     hint = f"; did you mean {close}.toml?" if close else ""
     ships = ", ".join(f"{name}.toml" for name in names)
     raise InputError(f"{given}: no such input file; shipped with the package are {ships}{hint}")
+
+
+@parameters
+class ThresholdInput:
+    """The whole input file of `cascade threshold`.
+
+    Attributes
+    ----------
+    title : str
+        For people.
+    seed : int
+        Root of all random numbers.
+    protocol : str, optional
+        As in the input of a campaign.
+    crystal, potential, thermal, follow, quench
+        As there; a kick is followed for 2 ps at most, in steps of 0.03 angstrom.
+    displaced : DisplacedSpec
+        When an atom counts as displaced.
+    snapshots : int
+        Thermal starting states; any equivalent atom of each is kicked, so that a few are many starts.
+    thresholds : tuple of ThresholdSpec
+        Whose thresholds: tables `[[thresholds]]`.
+    work, engine
+        How it is done, and by which LAMMPS.
+    """
+
+    title: str = ""
+    seed: int = Field(default=1, ge=0)
+    protocol: str | None = None
+    crystal: CrystalSpec
+    potential: PotentialChoice
+    thermal: ThermalSpec = ThermalSpec()
+    follow: FollowSpec = FollowSpec(duration_ps=2.0, max_displacement_A=0.03)
+    quench: QuenchSpec = QuenchSpec()
+    displaced: DisplacedSpec = DisplacedSpec()
+    snapshots: int = Field(default=4, ge=1, le=1000)
+    thresholds: tuple[ThresholdSpec, ...] = Field(min_length=1)
+    work: WorkSpec = WorkSpec()
+    engine: EngineSpec = EngineSpec()
+
+
+def read_threshold_input(path: Path | str) -> ThresholdInput:
+    """Return the content of an input file of thresholds.
+
+    Raises
+    ------
+    InputError
+        With one line for the first thing that is wrong.
+    """
+    path = Path(path)
+    return build(ThresholdInput, with_protocol(read_toml(path), origin=str(path)), origin=str(path))

@@ -15,6 +15,12 @@ def _input() -> JsonSchemaValue:
     return json_schema_of(RunInput)
 
 
+def _threshold() -> JsonSchemaValue:
+    from cascade_driver.config import ThresholdInput
+
+    return json_schema_of(ThresholdInput)
+
+
 def _film() -> JsonSchemaValue:
     from cascade_driver.relaxation.film.spectrum import FilmBackground
 
@@ -67,6 +73,7 @@ def _model() -> JsonSchemaValue:
 #: What has a schema: what it is of, and how it is made.
 SCHEMAS: dict[str, tuple[str, Callable[[], JsonSchemaValue]]] = {
     "input": ("an input of `cascade run`", _input),
+    "threshold": ("an input of `cascade threshold`", _threshold),
     "film": ("an input of `cascade background film`", _film),
     "potential": ("`potential.toml` of a potential", _potential),
     "labels": ("settings of `cascade train label`", _labels),

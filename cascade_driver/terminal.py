@@ -26,7 +26,7 @@ from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cascade_driver.analysis.comparison import Difference, Estimate
     from cascade_driver.analysis.model import StoredEnergyModel
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from cascade_driver.simulation.spec import ThermalSpec
     from cascade_driver.spectra.observe import Observed
     from cascade_driver.spectra.planning import CampaignAdvice
+    from cascade_driver.threshold_run import PlannedSearch
+    from cascade_driver.thresholds.summary import GroupThresholds
     from cascade_driver.workflow import PlannedRun
 
 
@@ -91,6 +93,27 @@ def watched_work(
     console.print(
         f"{progress.done} of {progress.total} cascades finished, {progress.done_here} of them now, "
         f"in {duration(seconds)}",
+    )
+
+
+def watched_search(
+    planned: PlannedSearch, *, workers: int | None, console: Console, executor: str | None = None
+) -> None:
+    """Work on a search for thresholds under a progress bar."""
+    from cascade_driver.threshold_run import work_on_search
+
+    began = time.monotonic()
+    with _bar(console, "directions") as bar:
+        task = bar.add_task("", total=planned.plan.size, left="making the starting states")
+
+        def observe(progress: WorkProgress) -> None:
+            left = _time_left(progress, slots=max(1, len(progress.running)))
+            bar.update(task, total=progress.total, completed=progress.done, left=left)
+
+        progress = work_on_search(planned, workers=workers, executor=executor, observe=observe)
+    console.print(
+        f"{progress.done} of {progress.total} directions finished, {progress.done_here} of them now, "
+        f"in {duration(time.monotonic() - began)}"
     )
 
 
@@ -325,6 +348,67 @@ def print_status(status: RunStatus, *, console: Console) -> None:
         console.print(f"{n:6d} {Outcome.from_key(key).value}")
     for message in status.damaged.values():
         console.print(message, soft_wrap=True)
+
+
+def print_search(status: Mapping[str, Any], *, console: Console) -> None:
+    """Print how far a search for thresholds is."""
+    console.print(headed(status["title"], f"  potential {status['potential']} ({status['potential_status']})"))
+    console.print(
+        f"{status['finished']} of {status['directions']} directions finished, "
+        f"{status['in_progress']} tasks in progress"
+        + ("" if status["starts"] else "; the starting states are not made yet")
+    )
+    if status["cpu_s_left"]:
+        console.print(f"about {duration(status['cpu_s_left'])} of CPU time left")
+    shown = Table()
+    for heading in ("atom", "directions", "attempts", "met image", "failures", "CPU s", "mean E_d / eV"):
+        shown.add_column(heading, justify="right")
+    for group in status["groups"]:
+        mean = group["mean_of_finished_eV"]
+        shown.add_row(
+            group["atom"],
+            f"{group['finished']}/{group['directions']}",
+            *(str(group[key]) for key in ("attempts", "met_image", "failures", "cpu_s")),
+            "-" if mean is None else f"{mean:.1f}",
+        )
+    console.print(shown)
+
+
+def print_thresholds(found: Sequence[GroupThresholds], files: Sequence[Path], *, console: Console) -> None:
+    """Print threshold displacement energies and what was written."""
+    shown = Table(title="threshold displacement energies / eV, with 68 % intervals")
+    for heading in ("atom", "directions", "mean", "median", "lowest direction", "attempts", "CPU s each"):
+        shown.add_column(heading, justify="right")
+    for one in found:
+        attempts = sum(row.attempts for row in one.directions)
+        cpu_s = sum(row.cpu_s for row in one.directions)
+        shown.add_row(
+            one.group.name,
+            f"{len(one.directions)}/{len(one.group.vectors)}",
+            *(
+                f"{e.value:.1f} ({e.low:.1f} to {e.high:.1f})"
+                for e in (one.mean_eV, one.median_eV, one.minimum_eV)
+            ),
+            str(attempts),
+            f"{cpu_s / len(one.directions):.3g}",
+        )
+    console.print(shown)
+    for one in found:
+        if one.beyond > 0.01:
+            console.print(
+                f"note: {one.group.name}: {one.beyond:.0%} of the solid angle lie above highest_eV = "
+                f"{one.group.wanted.highest_eV:g} and are counted there; raise it",
+                soft_wrap=True,
+            )
+        if met := sum(row.met_image for row in one.directions):
+            console.print(
+                f"note: {one.group.name}: in {met} attempts damage came near its own image; a larger box tells "
+                "whether that matters",
+                soft_wrap=True,
+            )
+    console.print("written:")
+    for file in files:
+        console.print(f"  {file}", soft_wrap=True)
 
 
 def print_cascades(cascades: Sequence[ListedCascade], *, of: int, console: Console) -> None:

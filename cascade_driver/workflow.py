@@ -267,6 +267,11 @@ def _executor(name: str, settings: WorkSpec) -> Executor:
         return Serial()
     if name == "processes":
         return Processes()
+    return dask_of(settings)
+
+
+def dask_of(settings: WorkSpec) -> DaskExecutor:
+    """Return the executor that `[work.dask]` asks for."""
     dask = settings.dask
     return DaskExecutor(
         scheduler=dask.scheduler,

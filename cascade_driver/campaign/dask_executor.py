@@ -37,6 +37,29 @@ _MOST_FAILURES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
+class SharedPlace:
+    """A folder that `cascade work` works on, whatever is in it.
+
+    Attributes
+    ----------
+    path, claims : pathlib.Path
+        The folder, and where its claims are.
+    total : int
+        What there is to do.
+    done : callable
+        How much of it is done, by anyone.
+    workers : int
+        Of a cluster that is started here.
+    """
+
+    path: Path
+    claims: Path
+    total: int
+    done: Callable[[], int]
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class DaskExecutor:
     """Pilots on the workers of a Dask scheduler.
 
@@ -62,7 +85,7 @@ class DaskExecutor:
     workers_within_s: float = 60.0
 
     def work(self, work: Work, observe: Callable[[Progress], None]) -> Progress:
-        """Keep a pilot on every worker until nothing is left to do; see `Executor.work`.
+        """Work on a campaign; see `Executor.work`.
 
         Raises
         ------
@@ -73,11 +96,29 @@ class DaskExecutor:
         """
         if work.until_s is not None:
             raise InputError("dask: a limit of time belongs to its workers; start them with a lifetime")
-        with self._client(work) as client:
-            return _Flight(work, client, observe, workers_within_s=self.workers_within_s).fly()
+        planned = {planned.id for planned in work.campaign.cascades()}
+        place = SharedPlace(
+            path=work.run.path,
+            claims=work.run.claims,
+            total=len(planned),
+            done=lambda: len(planned & work.run.finished()),
+            workers=work.workers,
+        )
+        return self.fly(place, observe)
+
+    def fly(self, place: SharedPlace, observe: Callable[[Progress], None]) -> Progress:
+        """Keep a pilot on every worker until nothing is left to do in a folder; see `work`.
+
+        Raises
+        ------
+        InputError, CascadeError
+            As `work`.
+        """
+        with self._client(place.workers) as client:
+            return _Flight(place, client, observe, workers_within_s=self.workers_within_s).fly()
 
     @contextlib.contextmanager
-    def _client(self, work: Work) -> Iterator[Any]:
+    def _client(self, workers: int) -> Iterator[Any]:
         distributed = _import("distributed")
         with contextlib.ExitStack() as stack:
             if self.scheduler is not None:
@@ -92,7 +133,7 @@ class DaskExecutor:
                 where = {
                     "address": stack.enter_context(
                         distributed.LocalCluster(
-                            n_workers=work.workers, threads_per_worker=1, dashboard_address=None, silence_logs=50
+                            n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=50
                         )
                     )
                 }
@@ -136,22 +177,21 @@ class _Flight:
     """The pilots of one session, and what became of them."""
 
     def __init__(
-        self, work: Work, client: Any, observe: Callable[[Progress], None], *, workers_within_s: float
+        self, place: SharedPlace, client: Any, observe: Callable[[Progress], None], *, workers_within_s: float
     ) -> None:
-        self._work = work
+        self._place = place
         self._client = client
         self._observe = observe
         self._workers_within_s = workers_within_s
         self._pilots: dict[str, _Pilot] = {}
-        self._planned = {planned.id for planned in work.campaign.cascades()}
         self._failures = 0
 
     def fly(self) -> Progress:
         """Work until every planned cascade is finished."""
-        progress = Progress(total=len(self._planned))
-        before = progress.done = self._done()
+        progress = Progress(total=self._place.total)
+        before = progress.done = self._place.done()
         last_seen = time.monotonic()
-        lease = Claims(self._work.run.claims).take(f".lease-{uuid.uuid4().hex}")
+        lease = Claims(self._place.claims).take(f".lease-{uuid.uuid4().hex}")
         if lease is None:
             raise RuntimeError("a new name was taken")
         with Heartbeat() as beat:
@@ -166,7 +206,7 @@ class _Flight:
                         )
                     self._send_pilots(workers, lease.path)
                     time.sleep(_LOOK_EVERY_s)
-                    done = self._done()
+                    done = self._place.done()
                     self._failures = 0 if done > progress.done else self._failures
                     progress.done, progress.done_here = done, done - before
                     progress.running = sorted(self._pilots)
@@ -175,9 +215,6 @@ class _Flight:
                 # Pilots stop when their lease is over.
                 beat.release(lease)
         return progress
-
-    def _done(self) -> int:
-        return len(self._planned & self._work.run.finished())
 
     def _workers(self) -> dict[str, int]:
         """Return the threads of every worker by its address."""
@@ -196,7 +233,7 @@ class _Flight:
                 del self._pilots[address]
         for address in workers.keys() - self._pilots.keys():
             self._pilots[address] = self._client.submit(
-                partial(fly_pilot, str(self._work.run.path), workers=workers[address], lease=str(lease)),
+                partial(fly_pilot, str(self._place.path), workers=workers[address], lease=str(lease)),
                 workers=[address],
                 key=f"cascade-pilot-{uuid.uuid4().hex}",
                 pure=False,

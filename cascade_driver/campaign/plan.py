@@ -38,7 +38,7 @@ _DIGITS = 9
 #: Branch of the campaign's random numbers; 0 heats the crystal, 1 draws directions.
 _LATER_KICKS = 2
 
-_REGIONS = {"film": REGION_FILM, "substrate": REGION_BULK}
+REGIONS = {"film": REGION_FILM, "substrate": REGION_BULK}
 
 
 @parameters
@@ -357,7 +357,7 @@ def make_campaign(
         the box is too small for a recoil.
     """
     cells = constituents(protocol.crystal)
-    _require_species(
+    require_species(
         sorted({symbol for cell in cells.values() for symbol in cell.get_chemical_symbols()}), potential
     )
     for name, cell in cells.items():
@@ -379,7 +379,7 @@ def make_campaign(
         )
     groups = []
     for number, wanted in enumerate(recoils):
-        region = _REGIONS[wanted.region] if wanted.region else None
+        region = REGIONS[wanted.region] if wanted.region else None
         sampling = _sampling(wanted, wanted.directions, protocol=protocol, number=number)
         known = (known_groups or {}).get(sampling)
         if known is not None:
@@ -466,7 +466,8 @@ def _as_tuples(vectors: NDArray[np.float64]) -> tuple[tuple[float, float, float]
     )
 
 
-def _require_species(symbols: list[str], potential: Potential) -> None:
+def require_species(symbols: list[str], potential: Potential) -> None:
+    """Refuse a crystal with species that a potential does not know."""
     missing = [s for s in symbols if s not in potential.species]
     if missing:
         raise InputError(

@@ -24,6 +24,7 @@ import itertools
 import os
 import shutil
 import time
+import typing
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -77,6 +78,14 @@ _PLANNING_PATIENCE = 150
 _count = itertools.count()
 
 
+class HasProtocol(typing.Protocol):
+    """A plan of any kind, whose starting states, potential and crystal lie in its folder."""
+
+    @property
+    def protocol(self) -> Protocol:
+        """What all of it shares."""
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """A run directory and where things are in it."""
@@ -106,7 +115,7 @@ class RunDirectory:
         """The index of the records, opened anew."""
         return Index(self.path / "index", self.cascades)
 
-    def starts(self, campaign: Campaign) -> Path:
+    def starts(self, campaign: HasProtocol) -> Path:
         """Folder of the starting states of a campaign."""
         return self.path / "starts" / campaign.protocol.start_id
 
@@ -177,11 +186,14 @@ class RunDirectory:
         if not is_sound:
             raise InputError(f"{path}: content differs from its checksum; {_PLAN_AGAIN}")
         campaign = build(Campaign, content, origin=str(path))
-        place = self._crystal_file(campaign.protocol.crystal)
+        return dataclasses.replace(campaign, protocol=self.with_own_crystal(campaign.protocol))
+
+    def with_own_crystal(self, protocol: Protocol) -> Protocol:
+        """Return a protocol whose structure file is the copy in the run, if there is one."""
+        place = self._crystal_file(protocol.crystal)
         if place is None or not place.is_file():
-            return campaign
-        crystal = dataclasses.replace(campaign.protocol.crystal, file=str(place))
-        return dataclasses.replace(campaign, protocol=dataclasses.replace(campaign.protocol, crystal=crystal))
+            return protocol
+        return dataclasses.replace(protocol, crystal=dataclasses.replace(protocol.crystal, file=str(place)))
 
     def plan(self) -> Campaign | None:
         """Return the plan as `load` does, or None if there is none yet."""
@@ -231,7 +243,7 @@ class RunDirectory:
         claims = Claims(self.claims)
         return sum(claims.lives(path) for path in self.claims.glob(f"{_DRIVER}*.json"))
 
-    def keep_crystal(self, campaign: Campaign) -> None:
+    def keep_crystal(self, campaign: HasProtocol) -> None:
         """Copy the structure file of a crystal into the run: a run that is moved takes it along.
 
         Raises

@@ -19,12 +19,14 @@ from cascade_driver.commands.arguments import (
     words,
 )
 from cascade_driver.commands.options import add_keywords, add_options, built, given, keywords
+from cascade_driver.commands.thresholds import report_search, status_of_search, work_on_folder
 from cascade_driver.errors import CascadeError, InputError
 from cascade_driver.text import visible
 
 if TYPE_CHECKING:
     from cascade_driver.campaign.plan import Campaign
     from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.campaign.slurm import ArrayRequest
 
 
 def add_to(verbs: Verbs) -> None:
@@ -333,15 +335,20 @@ def _supersede(run: RunDirectory, campaign: Campaign, chosen: argparse.Namespace
 
 
 def _submit(chosen: argparse.Namespace) -> int:
-    from dataclasses import replace
-
-    from cascade_driver.campaign.slurm import ArrayRequest, sbatch, submit, write_script
+    from cascade_driver.campaign.slurm import ArrayRequest, sbatch
     from cascade_driver.campaign.verify import set_damaged_aside
+    from cascade_driver.threshold_run import open_search
     from cascade_driver.workflow import open_run
 
     request = built(chosen, ArrayRequest)
     if not chosen.dry_run:
         sbatch()
+    if is_search_folder(chosen.run):
+        search = open_search(chosen.run)
+        left = search.plan.size - search.tasks.done()
+        return _submit_array(
+            search.directory, request, chosen, title=search.plan.title, left=left, of="directions"
+        )
     planned = open_run(chosen.run)
     run = planned.directory
     set_damaged_aside(run, planned.campaign)
@@ -351,13 +358,24 @@ def _submit(chosen: argparse.Namespace) -> int:
     if missing == 0 and not run.starts_to_restore(planned.campaign):
         print(f"{run.path}: all cascades are finished, nothing to submit")
         return 0
-    request = replace(request, tasks=min(request.tasks, max(1, missing)))
-    script = write_script(run, request, title=planned.campaign.title)
+    return _submit_array(run, request, chosen, title=planned.campaign.title, left=missing, of="cascades")
+
+
+def _submit_array(
+    run: RunDirectory, request: ArrayRequest, chosen: argparse.Namespace, *, title: str, left: int, of: str
+) -> int:
+    """Write the job script of a folder, and submit it if asked for."""
+    from dataclasses import replace
+
+    from cascade_driver.campaign.slurm import submit, write_script
+
+    request = replace(request, tasks=min(request.tasks, max(1, left)))
+    script = write_script(run, request, title=title)
     if chosen.dry_run:
-        print(f"{script}: written, not submitted; {missing} cascades are missing")
+        print(f"{script}: written, not submitted; {left} {of} are missing")
         return 0
     job = submit(script)
-    print(f"job {job}: {request.tasks} workers for {missing} cascades; see `cascade status {run.path}`")
+    print(f"job {job}: {request.tasks} workers for {left} {of}; see `cascade status {run.path}`")
     return 0
 
 
@@ -365,9 +383,11 @@ def _work(chosen: argparse.Namespace) -> int:
     from cascade_driver.config import WorkSpec
     from cascade_driver.workflow import open_run, work_on
 
-    planned = open_run(chosen.run)
     if chosen.lease is not None:
         _stop_with(chosen.lease)
+    if is_search_folder(chosen.run):
+        return work_on_folder(chosen.run, workers=built(chosen, WorkSpec).workers, until_s=chosen.until)
+    planned = open_run(chosen.run)
     try:
         # A worker has children, whatever executor started it.
         progress = work_on(
@@ -383,6 +403,11 @@ def _work(chosen: argparse.Namespace) -> int:
         return 0
     print(f"{progress.done_here} cascades finished here, {progress.done} of {progress.total} in all", flush=True)
     return 0
+
+
+def is_search_folder(path: Path) -> bool:
+    """Return whether a folder holds a search for thresholds and not a campaign; costs no import."""
+    return (path / "threshold.json").is_file()
 
 
 def _stop_with(lease: Path) -> None:
@@ -433,6 +458,8 @@ def _report(chosen: argparse.Namespace) -> int:
     from cascade_driver.config import AnalysisSpec
     from cascade_driver.models import names_an_import
 
+    if is_search_folder(chosen.run):
+        return report_search(chosen.run)
     if names_an_import(str(chosen.run)):
         from cascade_driver.workflow import conclude_import
 
@@ -443,6 +470,8 @@ def _report(chosen: argparse.Namespace) -> int:
 
 
 def _status(chosen: argparse.Namespace) -> int:
+    if is_search_folder(chosen.run):
+        return status_of_search(chosen.run, as_json=chosen.json)
     if chosen.json:
         import json
 

@@ -14,6 +14,7 @@ from cascade_driver.commands import (
     relaxation,
     schemas,
     spectra,
+    thresholds,
     training,
 )
 from cascade_driver.commands.arguments import Parser
@@ -27,7 +28,7 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show versions and places, and exit")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")
-    for room in (campaigns, comparison, spectra, capture, relaxation, potentials, training, schemas):
+    for room in (campaigns, thresholds, comparison, spectra, capture, relaxation, potentials, training, schemas):
         room.add_to(verbs)
     return parser
 

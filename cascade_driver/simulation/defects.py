@@ -43,6 +43,8 @@ class Census:
         Number of vacancies and interstitials in each cluster, largest first.
     displacement_A : (n, 3) float
         From the reference to the final position, drift of the box removed.
+    site_distance_A : (n,) float
+        From the final position to the nearest site.
     flag : (n,) int
         `ON_SITE`, `INTERSTITIAL` or `ANTISITE` for each atom.
     vacancy_positions_A : (m, 3) float
@@ -57,6 +59,7 @@ class Census:
     displaced_atoms: dict[str, int]
     clusters: list[int]
     displacement_A: NDArray[np.float64]
+    site_distance_A: NDArray[np.float64]
     flag: NDArray[np.int64]
     vacancy_positions_A: NDArray[np.float64]
     vacancy_species: NDArray[np.str_]
@@ -115,6 +118,7 @@ def take_census(
         displaced_atoms=_count(names[far]),
         clusters=_cluster_sizes(defects, period),
         displacement_A=displacement,
+        site_distance_A=distance,
         flag=flag,
         vacancy_positions_A=sites[empty],
         vacancy_species=names[empty],

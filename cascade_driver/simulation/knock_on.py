@@ -311,7 +311,7 @@ def _sequence(
     stage = FIRST_STAGE
     while len(vectors) < count:
         if stage > len(vectors):
-            candidates = to_domain(_fibonacci_sphere(CANDIDATES_PER_DIRECTION * stage + 100), rotations)
+            candidates = to_domain(fibonacci_sphere(CANDIDATES_PER_DIRECTION * stage + 100), rotations)
             number = stage - len(vectors)
             start = candidates[_farthest_point_order(candidates, rotations, number, before=vectors)]
             more = to_domain(_repelled(start, rotations, fixed=vectors), rotations)
@@ -334,7 +334,7 @@ def orbit_weights(vectors: NDArray[np.float64], rotations: NDArray[np.float64]) 
         area_sr = SphericalVoronoi(orbit, threshold=1e-8).calculate_areas()[: len(vectors)]
     else:
         # One to three points, or all on one circle: no Voronoi vertices in general position; count instead.
-        _, nearest = KDTree(orbit).query(_fibonacci_sphere(DEGENERATE_POINTS))
+        _, nearest = KDTree(orbit).query(fibonacci_sphere(DEGENERATE_POINTS))
         area_sr = np.bincount(nearest % len(vectors), minlength=len(vectors)).astype(np.float64)
     return np.asarray(area_sr / area_sr.sum())
 
@@ -439,7 +439,7 @@ def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(vector / length)
 
 
-def _fibonacci_sphere(count: int) -> NDArray[np.float64]:
+def fibonacci_sphere(count: int) -> NDArray[np.float64]:
     """Return a nearly even lattice of `count` unit vectors on a spiral (n, 3).
 
     z_k = 1 - (2k + 1)/n, azimuth 2 pi k / golden ratio; Gonzalez, Math. Geosci. 42, 49 (2010),

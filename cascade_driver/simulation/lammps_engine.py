@@ -16,7 +16,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -441,6 +441,55 @@ class LammpsEngine:
             self._do("group near_border delete")
             self._do("region border delete")
         return flight
+
+    def follow_until(
+        self,
+        is_enough: Callable[[Look], bool],
+        *,
+        pka: int,
+        velocity_A_ps: NDArray[np.float64],
+        duration_ps: float,
+        look_every_ps: float,
+        max_displacement_A: float,
+        max_timestep_ps: float,
+        border_width_A: float,
+        border_temperature_K: float,
+        border_damping_ps: float,
+        seed: int,
+    ) -> float:
+        """Kick and look now and then; see `WatchfulEngine.follow_until`."""
+        vx, vy, vz = velocity_A_ps
+        self._do(f"set atom {pka + 1} vx {vx:.17g} vy {vy:.17g} vz {vz:.17g}")
+        self._do("fix move mobile nve")
+        if border_width_A > 0:
+            self._thermostat_border(border_width_A, border_temperature_K, border_damping_ps, seed)
+        self._do("reset_timestep 0 time 0.0")
+        self._do(f"timestep {max_timestep_ps:.17g}")
+        self._do("run 0 post no")
+        energy_start = self._thermo("econserve")
+        self._do(f"fix step all dt/reset 1 1e-9 {max_timestep_ps:.17g} {max_displacement_A:.17g} units box")
+        self._do("variable now equal time")
+        half_mass = 0.5 * self.kinetic_eV_per_amu_A2_ps2 * self._masses_amu()
+        time_ps, told = 0.0, False
+        while time_ps < duration_ps and not told:
+            target_ps = min(time_ps + look_every_ps, duration_ps)
+            self._fly_until(f"v_now >= {target_ps:.17g}", every=_STEPS_BETWEEN_LOOKS)
+            before_ps, time_ps = time_ps, self._thermo("time")
+            positions, velocities = self.state()
+            kinetic = half_mass * np.einsum("ij,ij->i", velocities, velocities)
+            if not np.isfinite(kinetic.sum()):
+                raise EngineAbortError(Outcome.NON_FINITE_ENERGY, "kinetic energies are not finite")
+            told = is_enough(Look(time_ps=time_ps, positions_A=positions, kinetic_energy_eV=kinetic))
+            if time_ps < target_ps and time_ps - before_ps < look_every_ps / 2:
+                raise EngineAbortError(Outcome.TIMED_OUT, f"stopped after {time_ps:.3f} ps by the time limit")
+        drift = self._thermo("econserve") - energy_start
+        for name in ["step", "move", *(["border"] if border_width_A > 0 else [])]:
+            self._do(f"unfix {name}")
+        self._do("variable now delete")
+        if border_width_A > 0:
+            for what in ("group border", "group near_border", "region border"):
+                self._do(f"{what} delete")
+        return drift
 
     def _fly_exactly_to(self, time_ps: float, adaptive: str, max_timestep_ps: float) -> bool:
         """Fly until a time, on which the last step ends to the last digits; return False if time ran out before.

@@ -1,0 +1,169 @@
+"""Maps of threshold displacement energies."""
+
+# Matplotlib annotates only part of what it offers:
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cascade_driver.plot.stored_energy import Status
+from cascade_driver.plot.style import (
+    BAND_ALPHA,
+    DATA_COLOUR,
+    FILL_COLOUR,
+    MODEL_COLOUR,
+    QUIET_COLOUR,
+    COLUMN_WIDTH_in,
+    finished,
+    mark,
+    styled,
+)
+from cascade_driver.thresholds.summary import GroupThresholds
+
+#: Steps of a map in degrees.
+_STEP_deg = 3.0
+
+
+def threshold_figures(
+    found: Sequence[GroupThresholds], *, potential_status: Status = "qualitative"
+) -> Iterator[tuple[str, Figure]]:
+    """Yield names and figures of each atom: Mollweide and polar map, displaced share against energy."""
+    for one in found:
+        yield f"threshold-{one.group.name}-mollweide", threshold_map(one, potential_status=potential_status)
+        yield f"threshold-{one.group.name}-polar", polar_map(one, potential_status=potential_status)
+        yield f"threshold-{one.group.name}-probability", probability_figure(one, potential_status=potential_status)
+
+
+@styled
+def threshold_map(one: GroupThresholds, *, potential_status: Status = "qualitative") -> Figure:
+    """Return the thresholds of an atom in Mollweide's projection: the field, and the directions with their images.
+
+    Polar axis up, azimuth 0 at the centre, as in `direction_figure`.
+    """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.5), layout="constrained")
+    axes = figure.add_subplot(projection="mollweide")
+    azimuth = np.radians(np.arange(-180, 180 + _STEP_deg, _STEP_deg))
+    elevation = np.radians(np.arange(-90, 90 + _STEP_deg, _STEP_deg))
+    _paint(figure, axes, one, azimuth=azimuth, elevation=elevation, across=elevation)
+    vectors, _ = _orbits(one)
+    axes.scatter(
+        np.arctan2(vectors[:, 1], vectors[:, 0]),
+        np.arcsin(np.clip(vectors[:, 2], -1, 1)),
+        **_points(one),
+    )
+    axes.grid(color=FILL_COLOUR, linewidth=0.4)
+    axes.tick_params(labelsize=6, labelcolor=QUIET_COLOUR)
+    axes.set_xticks(np.radians([-120, -60, 0, 60, 120]))
+    axes.set_yticks(np.radians([-60, -30, 0, 30, 60]))
+    mark(axes, potential_status, above_pt=4)
+    return finished(figure)
+
+
+@styled
+def polar_map(one: GroupThresholds, *, potential_status: Status = "qualitative") -> Figure:
+    """Return the thresholds of an atom about the axis +z: azimuth around, polar angle outwards, equal areas.
+
+    The hemisphere of -z is not shown.
+    """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 3.2), layout="constrained")
+    axes = figure.add_subplot(projection="polar")
+    azimuth = np.radians(np.arange(0, 360 + _STEP_deg, _STEP_deg))
+    polar = np.radians(np.arange(0, 90 + _STEP_deg, _STEP_deg))
+    _paint(figure, axes, one, azimuth=azimuth, elevation=np.pi / 2 - polar, across=_equal_area(polar))
+    vectors, _ = _orbits(one)
+    upper = vectors[:, 2] >= 0
+    axes.scatter(
+        np.arctan2(vectors[upper, 1], vectors[upper, 0]),
+        _equal_area(np.arccos(np.clip(vectors[upper, 2], -1, 1))),
+        **_points(one, upper),
+    )
+    axes.set_rticks(_equal_area(np.radians([30, 60, 90])), ["30°", "60°", "90°"])
+    axes.set_rlim(0, 1)
+    axes.tick_params(labelsize=6, labelcolor=QUIET_COLOUR)
+    axes.grid(color=FILL_COLOUR, linewidth=0.4)
+    mark(axes, potential_status, above_pt=8)
+    return finished(figure)
+
+
+@styled
+def probability_figure(one: GroupThresholds, *, potential_status: Status = "qualitative") -> Figure:
+    """Return the share of the solid angle and of the thermal starts that is displaced, against recoil energy."""
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.4), layout="constrained")
+    axes = figure.add_subplot()
+    low, middle, high = one.probability.T
+    axes.fill_between(one.energies_eV, low, high, color=MODEL_COLOUR, alpha=BAND_ALPHA, linewidth=0)
+    axes.plot(one.energies_eV, middle, color=MODEL_COLOUR, label="displaced share")
+    threshold = np.array([row.threshold_eV.value for row in one.directions])
+    order = np.argsort(threshold)
+    weight = np.array([row.weight for row in one.directions])[order]
+    axes.step(
+        threshold[order],
+        np.cumsum(weight) / weight.sum(),
+        where="post",
+        color=DATA_COLOUR,
+        linewidth=0.9,
+        label=f"thresholds of {len(threshold)} directions, cumulative",
+    )
+    axes.axvline(one.mean_eV.value, color=QUIET_COLOUR, linewidth=0.7, linestyle=":")
+    axes.set(
+        xlabel=f"recoil energy $E_R$ of {one.group.name} (eV)",
+        ylabel="share of the solid angle",
+        ylim=(0, 1.02),
+        xlim=(0, min(one.group.wanted.highest_eV, 2.5 * one.mean_eV.value)),
+    )
+    axes.legend(loc="lower right")
+    mark(axes, potential_status)
+    return finished(figure)
+
+
+def _equal_area(polar: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return Lambert's radius of polar angles: 1 at the equator."""
+    return np.asarray(np.sqrt(2) * np.sin(polar / 2))
+
+
+def _orbits(one: GroupThresholds) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return all images of the directions of an atom, and their thresholds."""
+    rotations = np.array(one.group.rotations)
+    vectors = np.array([row.direction for row in one.directions])
+    images = np.einsum("gij,nj->gni", rotations, vectors).reshape(-1, 3)
+    return images, np.tile([row.threshold_eV.value for row in one.directions], len(rotations))
+
+
+def _scale(one: GroupThresholds) -> dict[str, Any]:
+    threshold = np.array([row.threshold_eV.value for row in one.directions])
+    low, high = np.quantile(threshold, [0.02, 0.98])
+    return {"cmap": "viridis", "vmin": float(low), "vmax": float(max(high, low + 1e-6))}
+
+
+def _points(one: GroupThresholds, chosen: NDArray[np.bool_] | None = None) -> dict[str, Any]:
+    threshold = _orbits(one)[1]
+    c = threshold if chosen is None else threshold[chosen]
+    return {"c": c, "s": 6, "edgecolor": DATA_COLOUR, "linewidth": 0.3, "zorder": 4, **_scale(one)}
+
+
+def _paint(
+    figure: Figure,
+    axes: Any,
+    one: GroupThresholds,
+    *,
+    azimuth: NDArray[np.float64],
+    elevation: NDArray[np.float64],
+    across: NDArray[np.float64],
+) -> None:
+    """Paint the field of an atom, if there is one, and the bar of colours."""
+    around, up = np.meshgrid((azimuth[1:] + azimuth[:-1]) / 2, (elevation[1:] + elevation[:-1]) / 2)
+    vectors = np.stack([np.cos(up) * np.cos(around), np.cos(up) * np.sin(around), np.sin(up)], axis=-1)
+    scale = _scale(one)
+    if one.field is not None:
+        values = np.exp(one.field.mean_at(vectors.reshape(-1, 3))).reshape(around.shape)
+    else:
+        values = np.full(around.shape, np.nan)
+    painted = axes.pcolormesh(azimuth, across, values, rasterized=True, **scale)
+    bar = figure.colorbar(painted, ax=axes, orientation="horizontal", shrink=0.7, aspect=30, pad=0.04)
+    bar.set_label(f"threshold displacement energy of {one.group.name} (eV)")
