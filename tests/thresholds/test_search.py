@@ -6,6 +6,7 @@ import json
 import pytest
 
 from cascade_driver.errors import InputError, RecordError
+from cascade_driver.schema import plain
 from cascade_driver.threshold_run import open_search, plan_search, work_on_search
 from cascade_driver.thresholds.search import name_of, read_direction, stage_of
 
@@ -58,12 +59,10 @@ def searched(tmp_path_factory):
 
 
 def test_a_search_that_died_goes_on_to_the_same_attempts(searched, tmp_path):
-    planned, before = searched
+    _, before = searched
     again = plan_search(written(tmp_path), out=tmp_path / "out")
     # What a worker leaves that died at its second attempt.
     begun = dataclasses.replace(before[0], attempts=before[0].attempts[:1])
-    from cascade_driver.schema import plain
-
     again.tasks.partial(0, 0).write_text(json.dumps(plain(begun)))
     after = done(again)
     assert [answers(one) for one in after] == [answers(one) for one in before]
@@ -72,7 +71,7 @@ def test_a_search_that_died_goes_on_to_the_same_attempts(searched, tmp_path):
 
 
 def test_what_is_finished_is_not_done_again(searched):
-    planned, before = searched
+    planned, _ = searched
     progress = work_on_search(open_search(planned.directory.path), observe=lambda _: None, executor="serial")
     assert (progress.done_here, progress.done) == (0, 2)
 
@@ -92,7 +91,7 @@ def test_more_directions_may_be_added_and_nothing_else_changed(searched, tmp_pat
 def test_a_damaged_direction_is_named(searched, tmp_path):
     path = tmp_path / "0-00000.json"
     path.write_text('{"schema_version": 1, "group": 0')
-    with pytest.raises(RecordError, match="0-00000.json"):
+    with pytest.raises(RecordError, match=r"0-00000\.json"):
         read_direction(path)
 
 
@@ -112,5 +111,5 @@ def test_the_plan_of_a_campaign_is_no_search_and_vice_versa(tmp_path):
     (tmp_path / "campaign.json").write_text("{}")
     with pytest.raises(InputError, match="holds a campaign"):
         plan_search(written(tmp_path), out=tmp_path)
-    with pytest.raises(InputError, match="no threshold.json"):
+    with pytest.raises(InputError, match=r"no threshold\.json"):
         open_search(tmp_path)
