@@ -113,7 +113,7 @@ def learn_field(
     found = [minimize(objective, start, method="L-BFGS-B", bounds=bounds) for start in starts]
     amplitude, length, roughness = np.exp(min(found, key=lambda one: one.fun).x)
     covariance = _kernel_of(cosines, amplitude, length) + np.diag(sd_ln**2 + roughness**2)
-    inverse = np.linalg.inv(covariance)
+    inverse = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
     ones = inverse.sum(axis=1)
     mean = float(ones @ mean_ln / ones.sum())
     return ThresholdField(

@@ -123,7 +123,7 @@ class ThresholdPosterior:
         w, ln = self.weights.sum(axis=1), np.log(self.energies_eV)
         half = (ln[1] - ln[0]) / 2
         reached = np.concatenate([[0.0], np.cumsum(w)])
-        return np.exp(np.interp(share, reached, np.concatenate([ln - half, [ln[-1] + half]])))
+        return np.asarray(np.exp(np.interp(share, reached, np.concatenate([ln - half, [ln[-1] + half]]))))
 
     def interval_eV(self) -> tuple[float, float]:
         """Return the central interval of 68.3 % of E_h, in eV."""

@@ -26,7 +26,7 @@ from pydantic import Field
 
 from cascade_driver.schema import findings, parameters
 from cascade_driver.simulation.defects import DISPLACED_BEYOND_A, Census, take_census
-from cascade_driver.simulation.engine import EngineAbortError, Look, WatchfulEngine
+from cascade_driver.simulation.engine import EngineAbortError, Motion, WatchfulEngine
 from cascade_driver.simulation.knock_on import kick_velocity
 from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.spec import FollowSpec, QuenchSpec
@@ -235,7 +235,7 @@ class _Judge:
         self._calm_before = False
         self.time_ps, self.defects, self.early, self.met_image = 0.0, 0, False, False
 
-    def __call__(self, look: Look) -> bool:
+    def __call__(self, look: Motion) -> bool:
         census = take_census(
             symbols=self._box.symbols,
             reference_A=self._reference,
@@ -250,7 +250,7 @@ class _Judge:
         self.early = self._spec.early and self._is_clear(look, census)
         return self.early
 
-    def _is_clear(self, look: Look, census: Census) -> bool:
+    def _is_clear(self, look: Motion, census: Census) -> bool:
         calm = bool(look.kinetic_energy_eV.max() < self._spec.calm_eV)
         if not self.defects:
             self._same_since = None

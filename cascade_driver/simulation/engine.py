@@ -236,7 +236,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Motion:
     """What is seen of a box at one moment.
 
     Attributes
@@ -259,7 +259,7 @@ class WatchfulEngine(Engine, Protocol):
 
     def follow_until(
         self,
-        is_enough: Callable[[Look], bool],
+        is_enough: Callable[[Motion], bool],
         *,
         pka: int,
         velocity_A_ps: NDArray[np.float64],

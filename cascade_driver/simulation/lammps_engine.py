@@ -36,6 +36,7 @@ from cascade_driver.simulation.engine import (
     Look,
     MeasuredKick,
     Minimum,
+    Motion,
     Onlooker,
     VelocityKick,
 )
@@ -444,7 +445,7 @@ class LammpsEngine:
 
     def follow_until(
         self,
-        is_enough: Callable[[Look], bool],
+        is_enough: Callable[[Motion], bool],
         *,
         pka: int,
         velocity_A_ps: NDArray[np.float64],
@@ -479,7 +480,7 @@ class LammpsEngine:
             kinetic = half_mass * np.einsum("ij,ij->i", velocities, velocities)
             if not np.isfinite(kinetic.sum()):
                 raise EngineAbortError(Outcome.NON_FINITE_ENERGY, "kinetic energies are not finite")
-            told = is_enough(Look(time_ps=time_ps, positions_A=positions, kinetic_energy_eV=kinetic))
+            told = is_enough(Motion(time_ps=time_ps, positions_A=positions, kinetic_energy_eV=kinetic))
             if time_ps < target_ps and time_ps - before_ps < look_every_ps / 2:
                 raise EngineAbortError(Outcome.TIMED_OUT, f"stopped after {time_ps:.3f} ps by the time limit")
         drift = self._thermo("econserve") - energy_start

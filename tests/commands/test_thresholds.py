@@ -1,0 +1,87 @@
+"""The verb `threshold`, and the verbs of campaigns on its folder."""
+
+import json
+
+import pytest
+
+from cascade_driver.cli import main
+
+INPUT = """
+title = "small"
+snapshots = 1
+[crystal]
+name = "Si"
+repeats = [2, 2, 2]
+[potential]
+name = "si-tersoff-zbl"
+[thermal]
+temperature_K = 30
+equilibration_ps = 0.2
+snapshot_interval_ps = 0.1
+[follow]
+duration_ps = 0.4
+max_displacement_A = 0.05
+max_timestep_fs = 2
+energy_drift_tolerance_eV = 2
+[[thresholds]]
+species = "Si"
+directions = { scheme = "list", vectors = [[1, 2, 3]] }
+precision_eV = 5
+most_attempts = 3
+"""
+
+
+@pytest.fixture
+def given(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(INPUT)
+    return path
+
+
+def test_a_plan_is_worked_on_by_any_worker_and_reported(given, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["threshold", str(given), "--out", str(out), "--plan-only"]) == 0
+    assert "Wigner-Seitz" in capsys.readouterr().out
+    assert main(["submit", str(out), "--slurm", "--dry-run"]) == 0
+    assert f"work {out}" in (out / "slurm-array.sh").read_text()
+    assert main(["work", str(out), "--workers", "1", "--until", "0"]) == 0
+    assert "0 directions finished here" in capsys.readouterr().out
+    assert main(["report", str(out)]) == 2
+    assert "no direction is finished" in capsys.readouterr().err
+    assert main(["work", str(out), "--workers", "1"]) == 0
+    assert main(["status", str(out), "--json"]) == 0
+    status = json.loads(capsys.readouterr().out.split("\n", 1)[1])
+    assert (status["finished"], status["directions"]) == (1, 1)
+    assert main(["threshold", str(given), "--out", str(out), "--workers", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "threshold displacement energies" in said
+    summary = json.loads((out / "summary.json").read_text())
+    found = summary["atoms"]["Si"]["mean_eV"]
+    assert 5 <= found["low"] <= found["value"] <= found["high"] <= 100
+    assert summary["provenance"]["engine"].startswith("LAMMPS")
+    assert len((out / "thresholds.csv").read_text().splitlines()) == 2
+    assert (out / "figures" / "threshold-Si-polar.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (('species = "Si"', 'species = "Ge"'), "no free atom of species 'Ge'"),
+        (("most_attempts = 3", "most_attempts = 1"), "greater than or equal to 3"),
+        (("precision_eV = 5", "lowest_eV = 60"), "not twice"),
+        (("repeats = [2, 2, 2]", "repeats = [1, 1, 1]"), "less than two cutoffs"),
+        (("precision_eV = 5", "precison_eV = 5"), "precision_eV"),
+    ],
+)
+def test_bad_input_is_one_line(given, tmp_path, capsys, change, complaint):
+    given.write_text(INPUT.replace(*change))
+    assert main(["threshold", str(given), "--out", str(tmp_path / "out"), "--plan-only"]) == 2
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_shipped_input_is_found_by_its_name(tmp_path, capsys):
+    assert main(["threshold", "threshold-si.toml", "--out", str(tmp_path / "out"), "--plan-only"]) == 0
+    assert "64 directions" in capsys.readouterr().out
