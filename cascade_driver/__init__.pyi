@@ -5,8 +5,12 @@ from . import simulation as simulation
 from . import sources as sources
 from . import spectra as spectra
 from . import training as training
+from .analysis.damage import DamageSpec as DamageSpec
+from .analysis.damage import estimate as estimate
 from .analysis.model import StoredEnergyModel as StoredEnergyModel
 from .analysis.model import fit_stored_energy_model as fit_stored_energy_model
+from .analysis.resolution_limit import IonSpec as IonSpec
+from .analysis.resolution_limit import resolution_limit as resolution_limit
 from .analysis.response import Response as Response
 from .campaign.kick_events import KickEvents as KickEvents
 from .errors import CascadeError as CascadeError

@@ -350,6 +350,16 @@ def print_status(status: RunStatus, *, console: Console) -> None:
         console.print(message, soft_wrap=True)
 
 
+def print_columns(columns: Mapping[str, Sequence[float]], *, title: str, console: Console) -> None:
+    """Print columns of numbers under their names."""
+    shown = Table(title=title)
+    for name in columns:
+        shown.add_column(name, justify="right")
+    for row in zip(*columns.values(), strict=True):
+        shown.add_row(*(f"{value:.4g}" for value in row))
+    console.print(shown)
+
+
 def print_search(status: Mapping[str, Any], *, console: Console) -> None:
     """Print how far a search for thresholds is."""
     console.print(headed(status["title"], f"  potential {status['potential']} ({status['potential_status']})"))

@@ -154,6 +154,8 @@ HOUSE: dict[str, Wing] = {
             "threshold",
             "threshold_posterior",
             "threshold_field",
+            "damage",
+            "resolution_limit",
         ),
     ),
     "thresholds": Wing(

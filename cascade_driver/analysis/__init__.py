@@ -7,8 +7,9 @@ themselves, for data that refuse a shape), `response` (recoil energy to observed
 `tabulated` (records that are dense in energy, to which nothing is fitted), `model` (all of it, for every species,
 as a file), `uncertainty` and `empirical` (replicas of it), `published` (models of printed numbers), `directional`
 (recoils near one direction), `imported` (tables of others), `threshold` (threshold displacement energy: the lowest
-that leaves a defect, by direction, in the cascades of a campaign), `threshold_posterior` and `threshold_field` (the same,
-looked for on purpose: what attempts say of one direction, and what directions say of each other).
+that leaves a defect, by direction, in the cascades of a campaign), `threshold_posterior` and `threshold_field`
+(looked for on purpose: what attempts say of a direction, and directions of each other), `damage` and
+`resolution_limit` (estimates without molecular dynamics).
 """
 
 import lazy_loader

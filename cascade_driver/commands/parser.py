@@ -10,6 +10,7 @@ from cascade_driver.commands import (
     campaigns,
     capture,
     comparison,
+    estimates,
     potentials,
     relaxation,
     schemas,
@@ -28,7 +29,18 @@ def make_parser() -> Parser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show versions and places, and exit")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")
-    for room in (campaigns, thresholds, comparison, spectra, capture, relaxation, potentials, training, schemas):
+    for room in (
+        campaigns,
+        thresholds,
+        comparison,
+        estimates,
+        spectra,
+        capture,
+        relaxation,
+        potentials,
+        training,
+        schemas,
+    ):
         room.add_to(verbs)
     return parser
 

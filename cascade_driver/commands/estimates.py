@@ -1,0 +1,81 @@
+"""The verb that estimates damage without molecular dynamics."""
+
+from __future__ import annotations
+
+import argparse
+
+from cascade_driver.commands.arguments import Verbs, add_verb, new_file, no_kind
+from cascade_driver.commands.options import add_options, built
+
+
+def add_to(verbs: Verbs) -> None:
+    """Add the verb of this module to the command."""
+    about = "Estimate defects and stored energy without molecular dynamics: Kinchin-Pease, NRT, arc-dpa."
+    verb = add_verb(verbs, "estimate", no_kind, about)
+    kinds = verb.add_subparsers(title="kinds", metavar="KIND")
+    about = "Damage energy, Frenkel pairs and stored energy of recoils."
+    add_verb(kinds, "pairs", _pairs, about, _options_pairs)
+    about = "What the energy stored by an ion fluctuates by: the limit of a calorimeter's resolution."
+    add_verb(kinds, "resolution", _resolution, about, _options_resolution)
+
+
+def _options_pairs(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.analysis.damage import DamageSpec
+
+    add_options(verb, DamageSpec)
+    verb.add_argument(
+        "--energies-eV",
+        type=float,
+        nargs="+",
+        required=True,
+        dest="energies_eV",
+        metavar="E",
+        help="of the recoils",
+    )
+    verb.add_argument("--out", type=new_file, metavar="CSV")
+
+
+def _options_resolution(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.analysis.resolution_limit import IonSpec
+
+    add_options(verb, IonSpec)
+
+
+def _pairs(chosen: argparse.Namespace) -> int:
+    from cascade_driver.analysis.damage import DamageSpec, damage_columns, estimate
+    from cascade_driver.commands.options import complaints_by_option
+    from cascade_driver.files import write_file
+    from cascade_driver.terminal import make_console, print_columns
+
+    with complaints_by_option(chosen, DamageSpec):
+        spec = built(chosen, DamageSpec)
+    found = estimate(spec, energies_eV=chosen.energies_eV)
+    columns = damage_columns(found)
+    console = make_console()
+    title = f"{spec.recoil or spec.target} in {spec.target}, E_d = {found.displacement_eV:.3g} eV"
+    print_columns(columns, title=title, console=console)
+    if found.arc_dpa is None:
+        console.print(
+            "note: no arc-dpa: no constants were published for it; NRT counts pairs before they recombine"
+        )
+    if chosen.out is not None:
+        rows = zip(*columns.values(), strict=True)
+        lines = [",".join(columns), *(",".join(f"{value:.6g}" for value in row) for row in rows)]
+        write_file(chosen.out, "\n".join(lines) + "\n")
+        console.print(f"written: {chosen.out}", soft_wrap=True)
+    return 0
+
+
+def _resolution(chosen: argparse.Namespace) -> int:
+    from cascade_driver.analysis.resolution_limit import IonSpec, resolution_limit
+
+    spec = built(chosen, IonSpec)
+    found = resolution_limit(spec)
+    print(
+        f"{spec.ion} of {spec.energy_keV:g} keV in {spec.target}: "
+        f"{found.damage_energy_eV / 1e3:.3g} keV move atoms (standard deviation {found.damage_energy_sd_eV / 1e3:.2g} keV, its tail of hard collisions included)\n"
+        f"{found.pairs:.3g} Frenkel pairs store {found.stored_energy_eV:.3g} eV\n"
+        f"resolution limit {found.fwhm_eV:.3g} eV (FWHM): {found.of_share_eV:.3g} eV by the energy that goes to "
+        f"atoms, {found.of_number_eV:.3g} eV by the number of pairs; good to a third"
+    )
+    return 0

@@ -1,0 +1,114 @@
+"""Estimates without molecular dynamics, against printed numbers and closed forms."""
+
+import numpy as np
+import pytest
+
+from cascade_driver.analysis.damage import (
+    ARC_DPA,
+    DamageSpec,
+    arc_dpa,
+    damage_energy_eV,
+    estimate,
+    kinchin_pease,
+    nrt,
+)
+from cascade_driver.errors import InputError
+
+FE = (26.0, 55.845)
+
+#: PKA energy, damage energy (both keV) and NRT pairs (E_d = 40 eV) of iron: R. E. Stoller, J. Nucl. Mater. 276, 22
+#: (2000), Table 1.
+STOLLER = (
+    (0.116, 0.1, 1),
+    (0.236, 0.2, 2),
+    (0.605, 0.5, 5),
+    (1.24, 1.0, 10),
+    (2.54, 2.0, 20),
+    (6.6, 5.0, 50),
+    (13.7, 10.0, 100),
+    (28.8, 20.0, 200),
+    (78.7, 50.0, 500),
+    (175.8, 100.0, 1000),
+    (425.5, 200.0, 2000),
+)
+
+
+@pytest.mark.parametrize(("recoil_keV", "damage_keV", "pairs"), STOLLER)
+def test_damage_energy_of_iron_is_as_printed(recoil_keV, damage_keV, pairs):
+    found = float(damage_energy_eV(1e3 * recoil_keV, recoil=FE, target=FE))
+    # Three digits are printed.
+    assert found == pytest.approx(1e3 * damage_keV, rel=5e-3)
+    assert float(nrt(found, displacement_eV=40)) == pytest.approx(pairs, rel=5e-3)
+
+
+def test_an_atom_in_its_own_crystal_has_the_closed_form_of_k():
+    """k = 0.1337 Z^(1/6) (Z/A)^(1/2), epsilon = E/(86.931 Z^(7/3) eV): Norgett, Robinson & Torrens, eqs. 4-6."""
+    z, a = 14.0, 28.085
+    energy = np.geomspace(20, 1e6, 30)
+    epsilon = energy / (86.931 * z ** (7 / 3))
+    g = 3.4008 * epsilon ** (1 / 6) + 0.40244 * epsilon**0.75 + epsilon
+    closed = energy / (1 + 0.1337 * z ** (1 / 6) * np.sqrt(z / a) * g)
+    assert damage_energy_eV(energy, recoil=(z, a), target=(z, a)) == pytest.approx(closed, rel=2e-3)
+
+
+def test_counts_have_their_steps_and_slopes():
+    energy = np.array([19.9, 20.0, 39.9, 49.9, 50.1, 400.0])
+    assert kinchin_pease(energy, displacement_eV=20, mass_u=28).tolist() == pytest.approx(
+        [0, 1, 1, 1.2475, 1.2525, 10]
+    )
+    assert nrt(energy, displacement_eV=20).tolist() == pytest.approx([0, 1, 1, 1, 1.002, 8])
+    # Above A keV all goes to electrons.
+    assert kinchin_pease([28e3, 1e6], displacement_eV=20, mass_u=28) == pytest.approx([700, 700])
+
+
+def test_arc_dpa_begins_at_one_pair_and_falls_to_its_efficiency():
+    for element, (_, c, displacement) in ARC_DPA.items():
+        first = 2 * displacement / 0.8
+        assert float(arc_dpa(first, element=element, displacement_eV=displacement)) == pytest.approx(1)
+        high = 1e9
+        ratio = arc_dpa(high, element=element, displacement_eV=displacement) / nrt(
+            high, displacement_eV=displacement
+        )
+        assert float(ratio) == pytest.approx(c, abs=2e-3)
+
+
+def test_a_third_of_nrt_survives_in_iron_cascades():
+    """Nordlund et al. 2018: "the number of defects is only about 1/3 of the NRT-dpa prediction"."""
+    ratio = arc_dpa(2e4, element="Fe", displacement_eV=40) / nrt(2e4, displacement_eV=40)
+    assert 0.28 < float(ratio) < 0.38
+
+
+def test_arc_dpa_is_refused_where_nobody_has_published_it():
+    with pytest.raises(InputError, match="nobody has published"):
+        arc_dpa(1e3, element="Si", displacement_eV=20)
+    assert estimate(DamageSpec(target="Si", displacement_eV={"Si": 20}), energies_eV=[100]).arc_dpa is None
+
+
+def test_a_compound_of_one_element_is_that_element():
+    plain = estimate(DamageSpec(target="W", displacement_eV={"W": 90}), energies_eV=[1e3, 1e4])
+    twice = estimate(DamageSpec(target="W2", displacement_eV={"W": 90}, recoil="W"), energies_eV=[1e3, 1e4])
+    assert twice.damage_energy_eV.tolist() == pytest.approx(plain.damage_energy_eV.tolist())
+
+
+def test_the_displacement_energy_of_a_compound_is_the_harmonic_mean():
+    spec = DamageSpec(target="CaWO4", recoil="W", displacement_eV={"Ca": 24, "W": 60, "O": 28}, pair_eV=6.0)
+    found = estimate(spec, energies_eV=[112.0])
+    assert found.displacement_eV == pytest.approx(6 / (1 / 24 + 1 / 60 + 4 / 28))
+    assert found.stored_energy_eV == pytest.approx(6.0 * found.nrt)
+    assert found.damage_energy_eV[0] < 112
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"target": "Xx"}, "no chemical formula"),
+        ({"displacement_eV": {"Ge": 20.0}}, "not in Si"),
+        ({"target": "SiO2", "recoil": "Si"}, "no displacement energy of O"),
+        ({"target": "SiO2", "displacement_eV": {"Si": 20.0, "O": 20.0}}, "name the element that recoils"),
+        ({"displacement_eV": {"Si": -1.0}}, "not above 0 eV"),
+    ],
+)
+def test_bad_input_is_named(change, complaint):
+    spec = DamageSpec(**({"target": "Si", "displacement_eV": {"Si": 20.0}} | change))
+    with pytest.raises(InputError, match=complaint):
+        estimate(spec, energies_eV=[100.0])
