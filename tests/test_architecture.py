@@ -256,6 +256,7 @@ HOUSE: dict[str, Wing] = {
             "thresholds",
             "campaigns",
             "comparison",
+            "estimates",
             "capture",
             "spectra",
             "relaxation",

@@ -4,13 +4,11 @@ A recoil of energy E_R spends a part on electrons; the rest, the damage energy, 
 Lindhard's theory, in Norgett, Robinson & Torrens, Nucl. Eng. Des. 33, 50 (1975),
 doi:10.1016/0029-5493(75)90035-7, eqs. 1-6):
 
-.. math:: T = \frac{E_R}{1 + k\,g(\epsilon)}, \quad g(\epsilon) = 3.4008\,\epsilon^{1/6} + 0.40244\,\epsilon^{3/4}
-+
-          \epsilon, \quad \epsilon = E_R/E_L
-
-.. math:: E_L = 30.724\,Z_1 Z_2 \sqrt{Z_1^{2/3} + Z_2^{2/3}}\,\frac{A_1 + A_2}{A_2}\ \mathrm{eV}, \quad
-          k = \frac{0.0793\,Z_1^{2/3} Z_2^{1/2} (A_1 + A_2)^{3/2}}{(Z_1^{2/3} + Z_2^{2/3})^{3/4} A_1^{3/2}
-          A_2^{1/2}}
+.. math::
+    T &= \frac{E_R}{1 + k\,g(\epsilon)}, \quad \epsilon = E_R/E_L, \quad
+    g(\epsilon) = 3.4008\,\epsilon^{1/6} + 0.40244\,\epsilon^{3/4} + \epsilon \\
+    E_L &= 30.724\,Z_1 Z_2 \sqrt{Z_1^{2/3} + Z_2^{2/3}}\,\frac{A_1 + A_2}{A_2}\ \mathrm{eV} \\
+    k &= 0.0793\,Z_1^{2/3} Z_2^{1/2} (A_1 + A_2)^{3/2} (Z_1^{2/3} + Z_2^{2/3})^{-3/4} A_1^{-3/2} A_2^{-1/2}
 
 which for an atom in its own crystal is k = 0.1337 Z^{1/6} (Z/A)^{1/2}. In a compound the target is the mean atom,
 Z and A weighted by the numbers of atoms, as Bragg's rule has it; E_d is the harmonic mean of the species', each
@@ -130,7 +128,7 @@ def kinchin_pease(recoil_energy_eV: ArrayLike, *, displacement_eV: float, mass_u
 
 
 def nrt(damage_energy_eV: ArrayLike, *, displacement_eV: float) -> NDArray[np.float64]:
-    """Return the Frenkel pairs of Norgett, Robinson & Torrens: 0, 1, then 0.8 T/(2 E_d) there."""
+    """Return the Frenkel pairs of Norgett, Robinson & Torrens: 0, 1, then 0.8 T/(2 E_d)."""
     return _steps(np.asarray(damage_energy_eV, dtype=np.float64), displacement_eV, efficiency=NRT_EFFICIENCY)
 
 
@@ -142,8 +140,7 @@ def _steps(energy: NDArray[np.float64], displacement_eV: float, *, efficiency: f
 def arc_dpa(damage_energy_eV: ArrayLike, *, element: str, displacement_eV: float) -> NDArray[np.float64]:
     r"""Return the Frenkel pairs that survive the cascade's own recombination (arc-dpa).
 
-    NRT times :math:`\xi = (1 - c) (T/(2 E_d/0.8))^b + c` where NRT is above 1 (eqs. 5, 6 of the paper at
-    `ARC_DPA`).
+    NRT times :math:`\xi = (1 - c) (T/(2 E_d/0.8))^b + c` where NRT is above 1; paper at `ARC_DPA`.
 
     Raises
     ------

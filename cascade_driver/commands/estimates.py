@@ -73,7 +73,8 @@ def _resolution(chosen: argparse.Namespace) -> int:
     found = resolution_limit(spec)
     print(
         f"{spec.ion} of {spec.energy_keV:g} keV in {spec.target}: "
-        f"{found.damage_energy_eV / 1e3:.3g} keV move atoms (standard deviation {found.damage_energy_sd_eV / 1e3:.2g} keV, its tail of hard collisions included)\n"
+        f"{found.damage_energy_eV / 1e3:.3g} keV move atoms (standard deviation "
+        f"{found.damage_energy_sd_eV / 1e3:.2g} keV, its tail of hard collisions included)\n"
         f"{found.pairs:.3g} Frenkel pairs store {found.stored_energy_eV:.3g} eV\n"
         f"resolution limit {found.fwhm_eV:.3g} eV (FWHM): {found.of_share_eV:.3g} eV by the energy that goes to "
         f"atoms, {found.of_number_eV:.3g} eV by the number of pairs; good to a third"
