@@ -107,8 +107,7 @@ def watched_search(
         task = bar.add_task("", total=planned.plan.size, left="making the starting states")
 
         def observe(progress: WorkProgress) -> None:
-            left = _time_left(progress, slots=max(1, len(progress.running)))
-            bar.update(task, total=progress.total, completed=progress.done, left=left)
+            bar.update(task, total=progress.total, completed=progress.done, left=_time_left(progress))
 
         progress = work_on_search(planned, workers=workers, executor=executor, observe=observe)
     console.print(

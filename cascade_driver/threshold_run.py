@@ -236,10 +236,12 @@ def said_of_plan(planned: PlannedSearch) -> list[str]:
 def search_status(planned: PlannedSearch) -> dict[str, Any]:
     """Return how far a search is, JSON-ready."""
     tasks, plan = planned.tasks, planned.plan
-    groups = []
+    groups, finished, cpu_s = [], 0, 0.0
     for g, group in enumerate(plan.groups):
         found = [one for k in range(len(group.vectors)) if (one := tasks.direction(g, k)) is not None]
         attempts = [a for one in found for a in one.attempts]
+        finished += len(found)
+        cpu_s += sum(a.cpu_s for a in attempts)
         groups.append(
             {
                 "atom": group.name,
@@ -254,8 +256,6 @@ def search_status(planned: PlannedSearch) -> dict[str, Any]:
                 else round(float(np.mean([posterior_of(one, group).quantile_eV(0.5) for one in found])), 2),
             }
         )
-    finished = sum(int(group["finished"]) for group in groups)
-    cpu_s = sum(float(group["cpu_s"]) for group in groups)
     return {
         "title": plan.title,
         "potential": plan.protocol.potential_name,

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cascade_driver.plot.stored_energy import Status
+from cascade_driver.analysis.model import Status
 from cascade_driver.plot.style import (
     BAND_ALPHA,
     DATA_COLOUR,
@@ -83,8 +83,8 @@ def polar_map(one: GroupThresholds, *, potential_status: Status = "qualitative")
         _equal_area(np.arccos(np.clip(vectors[upper, 2], -1, 1))),
         **_points(one, upper),
     )
-    axes.set_rticks(_equal_area(np.radians([30, 60, 90])), ["30°", "60°", "90°"])
-    axes.set_rlim(0, 1)
+    axes.set_yticks(_equal_area(np.radians([30, 60, 90])), ["30°", "60°", "90°"])
+    axes.set_ylim(0, 1)
     axes.tick_params(labelsize=6, labelcolor=QUIET_COLOUR)
     axes.grid(color=FILL_COLOUR, linewidth=0.4)
     mark(axes, potential_status, above_pt=8)

@@ -34,10 +34,10 @@ from cascade_driver.simulation.crystal import (
     axes_in_box_A,
     constituents,
     heating_K,
-    quiet_spglib,
     require_bonds,
     require_room,
 )
+from cascade_driver.simulation.crystal_file import quiet_spglib
 from cascade_driver.simulation.displacement import DisplacedSpec
 from cascade_driver.simulation.knock_on import DirectionsSpec, choose_atom, directions, site_rotations
 from cascade_driver.simulation.potential import Potential

@@ -194,7 +194,7 @@ def _weighted_median(values: NDArray[np.float64], share: NDArray[np.float64]) ->
     reached = np.cumsum(share[order], axis=1)
     # 1e-12: a half that rounding leaves just short of a half
     place = (reached < 0.5 - 1e-12).sum(axis=1)
-    return np.take_along_axis(values, order, axis=1)[np.arange(len(values)), place]
+    return np.asarray(np.take_along_axis(values, order, axis=1)[np.arange(len(values)), place])
 
 
 def definition_said(plan: ThresholdPlan) -> str:
