@@ -66,6 +66,7 @@ HOUSE: dict[str, Wing] = {
             "lammps_build",
             "lammps_engine",
             "descent",
+            "zero_point",
             "start",
             "defects",
             "displacement",

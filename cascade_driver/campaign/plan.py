@@ -494,5 +494,7 @@ def start_said(task: str, thermal: ThermalSpec) -> str | None:
     if not task.startswith(_SNAPSHOT_TASK):
         return None
     index = int(task.removeprefix(_SNAPSHOT_TASK))
+    if thermal.start == "quantum":
+        return f"thermal start: snapshot {index}, drawn at {thermal.temperature_K:g} K, and a quench"
     length_ps = thermal.snapshot_interval_ps + (0 if index else thermal.equilibration_ps)
     return f"thermal start: snapshot {index}, {length_ps:g} ps at {thermal.temperature_K:g} K and a quench"

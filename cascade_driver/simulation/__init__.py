@@ -5,8 +5,8 @@ In reading order: `outcome` (how it ends; the table that the analysis reads), `p
 evaluate); `knock_on` (which atom, which directions), `spec` (everything that defines a cascade, and its id),
 `record` (what it leaves behind), `protocols` (by name), `kick_sequence` (later kicks),
 `trajectory`; `engine` (what is asked of one), `lammps_build` (which LAMMPS) and `lammps_engine`; `descent` (the
-quench), `start` (relaxed box, thermal snapshots), `defects` (the census), `displacement` (does one kick
-displace?), `cascade` (the method on one page), `apart` (in a process of its own).
+quench), `zero_point` (the quantum distribution), `start` (relaxed box, thermal snapshots), `defects` (the census),
+`displacement` (does one kick displace?), `cascade` (the method on one page), `apart` (in a process of its own).
 """
 
 import lazy_loader

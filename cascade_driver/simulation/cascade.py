@@ -88,7 +88,7 @@ def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], En
     engine = make_engine()
     try:
         engine.read(snapshot.state, periodic=box.periodic, held=box.held.tolist())
-        flight = _kick_and_follow(engine, spec, pka)
+        flight = _kick_and_follow(engine, spec, pka, snapshot)
         end = quench(engine, spec.protocol, starts)
         # After the end's own quench, which they must not touch.
         earlier = tuple(_quenched(engine, look, spec, starts, snapshot) for look in flight.looks)
@@ -112,8 +112,8 @@ def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], En
     return Result(record=record, structure=_structure(box, census, snapshot, pka))
 
 
-def _kick_and_follow(engine: Engine, spec: CascadeSpec, pka: int) -> Flight:
-    follow, knock_on = spec.protocol.follow, spec.knock_on
+def _kick_and_follow(engine: Engine, spec: CascadeSpec, pka: int, snapshot: Snapshot) -> Flight:
+    follow, knock_on, thermal = spec.protocol.follow, spec.knock_on, spec.protocol.thermal
 
     def velocity(kick: KnockOn | LaterKick) -> NDArray[np.float64]:
         return kick_velocity(
@@ -134,7 +134,8 @@ def _kick_and_follow(engine: Engine, spec: CascadeSpec, pka: int) -> Flight:
         max_displacement_A=follow.max_displacement_A,
         max_timestep_ps=follow.max_timestep_fs / FS_PER_PS,
         border_width_A=follow.border.width_A if follow.border else 0.0,
-        border_temperature_K=spec.protocol.thermal.temperature_K,
+        # a classical border at the real temperature would drain the zero-point motion
+        border_temperature_K=snapshot.temperature_K if thermal.start == "quantum" else thermal.temperature_K,
         border_damping_ps=follow.border.damping_ps if follow.border else 1.0,
         seed=spec.seed,
     )

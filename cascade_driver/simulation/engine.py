@@ -194,6 +194,9 @@ class Engine(Protocol):
     def set_positions(self, positions_A: NDArray[np.float64]) -> None:
         """Move all atoms to unwrapped positions (n, 3), at rest."""
 
+    def set_velocities(self, velocities_A_ps: NDArray[np.float64]) -> None:
+        """Give all atoms velocities (n, 3)."""
+
     def relax_box(self, *, force_tolerance_eV_A: float) -> NDArray[np.float64]:
         """Relax atoms and the three box lengths to zero pressure; return the lengths (3,) in angstrom."""
 

@@ -342,6 +342,13 @@ class LammpsEngine:
         self._lmp.scatter_atoms("x", 1, 3, (ctypes.c_double * flat.size)(*inside.ravel()))
         self._do("velocity all set 0 0 0")
 
+    def set_velocities(self, velocities_A_ps: NDArray[np.float64]) -> None:
+        """Give all atoms velocities; see `Engine.set_velocities`."""
+        flat = np.ascontiguousarray(velocities_A_ps, dtype=np.float64)
+        if flat.shape != (self._n_atoms, 3):
+            raise ValueError(f"velocities of shape {flat.shape} for a box of {self._n_atoms} atoms")
+        self._lmp.scatter_atoms("v", 1, 3, (ctypes.c_double * flat.size)(*flat.ravel()))
+
     # -- dynamics ------------------------------------------------------------------------------------------
 
     def heat(

@@ -42,7 +42,11 @@ class ThermalSpec:
     Attributes
     ----------
     temperature_K : float
-        Classical temperature; the default has the energy of the zero-point motion of CaWO4.
+        Classical temperature; the default has the energy of the zero-point motion of CaWO4. Of a quantum start the
+        real one.
+    start : {'classical', 'quantum'}
+        `quantum` draws positions and velocities from the quantum distribution of the crystal's own harmonic modes,
+        zero-point motion included, in place of a thermostat (`zero_point`); each snapshot by itself.
     temperature : str, optional
         Instead: a rule that works it out of the Debye temperature, `zero-point-energy` (3/8 of it) or
         `zero-point-width` (1/4), see `named_crystals`.
@@ -59,12 +63,22 @@ class ThermalSpec:
     """
 
     temperature_K: float = Field(default=ZERO_POINT_TEMPERATURE_CAWO4_K, gt=0, le=5000)
+    start: Literal["classical", "quantum"] = "classical"
     temperature: TemperatureRule | None = None
     debye_temperature_K: float | None = Field(default=None, gt=0, le=5000)
     equilibration_ps: float = Field(default=5.0, gt=0)
     damping_ps: float = Field(default=0.1, gt=0)
     snapshot_interval_ps: float = Field(default=1.0, gt=0)
     timestep_fs: float = Field(default=1.0, gt=0, le=5)
+
+    @model_validator(mode="after")
+    def _quantum_needs_the_real_temperature(self) -> ThermalSpec:
+        stand_in = self.temperature is not None or self.temperature_K == ZERO_POINT_TEMPERATURE_CAWO4_K
+        if self.start == "quantum" and stand_in:
+            raise ValueError(
+                "a quantum start has its zero-point motion by itself: give the real temperature_K, such as 0.02"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rule_and_number_agree(self) -> ThermalSpec:
@@ -83,7 +97,8 @@ class ThermalSpec:
     @property
     def content(self) -> Mapping[str, object]:
         """What enters ids: the temperature by its number, however it was come by."""
-        return {k: v for k, v in plain(self).items() if k not in ("temperature", "debye_temperature_K")}
+        unnamed = ("temperature", "debye_temperature_K", *(("start",) if self.start == "classical" else ()))
+        return {k: v for k, v in plain(self).items() if k not in unnamed}
 
 
 def thermal_of(thermal: ThermalSpec, crystal: CrystalSpec) -> ThermalSpec:
@@ -107,7 +122,7 @@ def thermal_of(thermal: ThermalSpec, crystal: CrystalSpec) -> ThermalSpec:
 
 def thermal_said(thermal: ThermalSpec) -> str:
     """Return the temperature in words, with the rule that it comes from."""
-    said = f"{thermal.temperature_K:g} K"
+    said = f"{thermal.temperature_K:g} K" + (", quantum start" if thermal.start == "quantum" else "")
     if thermal.temperature is None:
         return said
     share = Fraction(SHARES[thermal.temperature])

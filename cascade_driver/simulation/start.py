@@ -27,6 +27,7 @@ from cascade_driver.simulation.crystal import assemble, constituents, held_atoms
 from cascade_driver.simulation.descent import Stiffness, descend, measure_stiffness
 from cascade_driver.simulation.engine import Engine, Minimum
 from cascade_driver.simulation.spec import Protocol
+from cascade_driver.simulation.zero_point import vibrations_of
 from cascade_driver.units import FS_PER_PS
 
 #: A snapshot that does not quench back to the reference within this was no vibrating crystal but a changed one.
@@ -110,7 +111,7 @@ class Snapshot:
     reference_positions_A : (n, 3) float
         Positions of the state, quenched.
     temperature_K : float
-        Mean kinetic temperature of the interval that ended in it.
+        Mean kinetic temperature of the interval that ended in it, or of the distribution that it was drawn from.
     """
 
     index: int
@@ -184,7 +185,8 @@ def make_box(protocol: Protocol, folder: Path, make_engine: MakeEngine) -> Box:
     try:
         engine.build(atoms)
         minimum = _come_to_rest(engine, protocol, folder)
-        if protocol.quench.method == "stiffness" and all(atoms.pbc) and len(cells) == 1:
+        wanted = protocol.quench.method == "stiffness" or protocol.thermal.start == "quantum"
+        if wanted and all(atoms.pbc) and len(cells) == 1:
             _keep_stiffness(engine, folder, atoms, *cells.values(), sites_A=minimum.positions_A)
     finally:
         engine.close()
@@ -258,7 +260,7 @@ def make_snapshot(protocol: Protocol, index: int, folder: Path, make_engine: Mak
     """Make snapshot `index` in `folder`, which holds the box and all earlier snapshots; do nothing if it exists.
 
     Snapshot 0 follows the equilibration; each later one `snapshot_interval_ps` at constant energy after the one
-    before.
+    before. Of a quantum start each is drawn by itself.
     """
     if (folder / _name(index, "npz")).is_file():
         return
@@ -285,6 +287,8 @@ def make_snapshot(protocol: Protocol, index: int, folder: Path, make_engine: Mak
 def _heat_or_run_on(engine: Engine, protocol: Protocol, index: int, folder: Path, box: Box) -> float:
     """Bring an engine to snapshot `index` and return the temperature in K of its last stretch."""
     thermal = protocol.thermal
+    if thermal.start == "quantum":
+        return _draw(engine, protocol, index, folder, box)
     if index == 0:
         engine.build(box.atoms())
         engine.heat(
@@ -297,6 +301,28 @@ def _heat_or_run_on(engine: Engine, protocol: Protocol, index: int, folder: Path
     else:
         engine.read(folder / _name(index - 1, "data"), periodic=box.periodic, held=box.held.tolist())
     return engine.run(duration_ps=thermal.snapshot_interval_ps, timestep_ps=thermal.timestep_fs / FS_PER_PS)
+
+
+def _draw(engine: Engine, protocol: Protocol, index: int, folder: Path, box: Box) -> float:
+    """Give an engine a state of the quantum distribution and return the temperature in K of its velocities."""
+    stiffness = read_stiffness(folder)
+    if stiffness is None:
+        raise InputError(
+            "a quantum start needs the modes of a periodic box of whole cells, which a film is not: use a bulk "
+            "crystal, or start = 'classical'"
+        )
+    atoms = box.atoms()
+    vibrations = vibrations_of(
+        stiffness, masses_u=atoms.get_masses(), temperature_K=protocol.thermal.temperature_K
+    )
+    displacements_A, velocities_A_ps = vibrations.draw(
+        np.random.default_rng(seed_from(protocol.campaign_seed, 0, index))
+    )
+    engine.build(atoms)
+    engine.set_positions(box.positions_A + displacements_A)
+    engine.set_velocities(velocities_A_ps)
+    engine.potential_energy_eV()
+    return vibrations.kinetic_temperature_K
 
 
 def read_snapshot(folder: Path, index: int) -> Snapshot:
