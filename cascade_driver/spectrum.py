@@ -156,6 +156,9 @@ class Observation:
         Of its potential.
     complete_eV : (float, float), optional
         Observed energies between which no recoil is missing that lies beyond the bins; none if there are none.
+    simulated_eV : (float, float), optional
+        Observed energies to which, but for the resolution, recoils of simulated energies alone contribute; all
+        if the model was not extrapolated.
     threshold_eV : float, optional
         Of the detector.
     borrowed : dict
@@ -165,6 +168,7 @@ class Observation:
     model: str
     status: Literal["qualitative", "quantitative"]
     complete_eV: tuple[float, float] | None = None
+    simulated_eV: tuple[float, float] | None = None
     threshold_eV: float | None = None
     borrowed: dict[str, str] = Field(default_factory=dict)
 

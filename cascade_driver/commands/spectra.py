@@ -258,7 +258,7 @@ def _options_draw(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "files", nargs="+", type=Path, metavar="FILE", help="EXPECTED.csv OBSERVED.csv, and more pairs of them"
     )
-    verb.add_argument("--titles", nargs="+", default=(), metavar="TEXT", help="one per pair")
+    verb.add_argument("--titles", nargs="+", default=(), metavar="TEXT", help="one per pair (default: its source)")
     names = {"logarithmic_energy": "--log", "logarithmic_counts": "--log-counts"}
     labels = {"nargs": 2, "metavar": ("DASHED", "PLAIN")}
     add_keywords(verb, spectra_figure, "range_eV", "labels", "logarithmic_energy", names=names, labels=labels)
@@ -451,7 +451,7 @@ def _draw(chosen: argparse.Namespace) -> int:
         raise InputError(f"{len(files)} files given, expected pairs: EXPECTED.csv OBSERVED.csv")
     if chosen.titles and len(chosen.titles) != len(files) // 2:
         raise InputError(f"{len(chosen.titles)} titles for {len(files) // 2} pairs of files, expected one each")
-    titles = chosen.titles or [file.stem for file in files[1::2]]
+    titles = chosen.titles or [""] * (len(files) // 2)
     pairs = [
         observed_of_files(expected, observed, title=title)
         for expected, observed, title in zip(files[::2], files[1::2], titles, strict=True)

@@ -18,6 +18,8 @@ from cascade_driver.errors import InputError
 from cascade_driver.plot.style import (
     BAND_ALPHA,
     DATA_COLOUR,
+    EXTRAPOLATED,
+    EXTRAPOLATED_LINE,
     FILL_COLOUR,
     MODEL_COLOUR,
     PAIR_COLOURS,
@@ -44,6 +46,11 @@ RATIO_BAND = 0.1
 
 NOTHING_STORED = "nothing stored"
 
+DASHED = (0, (4, 1.5))
+
+#: Of a line where recoils are missing.
+INCOMPLETE_ALPHA = 0.3
+
 RATE_LABEL = r"rate (kg$^{-1}$ d$^{-1}$ keV$^{-1}$)"
 
 
@@ -58,8 +65,8 @@ def spectra_figure(
 ) -> Figure:
     """Return spectra without (dashed) and with (plain) the loss to stored energy, and their ratio.
 
-    Each pair has its colour. The lower panel marks a ratio within 10 % of 1 (Fig. 5 of Soum-Sidikov et al.
-    2024).
+    Each of several pairs has its colour. Lines are dotted where something is extrapolated, pale where recoils are
+    missing. The lower panel marks a ratio within 10 % of 1 (Fig. 5 of Soum-Sidikov et al. 2024).
 
     Parameters
     ----------
@@ -88,45 +95,72 @@ def spectra_figure(
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.25))
     lower.axhspan(1 - RATIO_BAND, 1 + RATIO_BAND, color=FILL_COLOUR, alpha=0.55, linewidth=0, zorder=0)
     lower.axhline(1, color=QUIET_COLOUR, linewidth=0.7, zorder=1)
-    handles = [
-        Line2D([], [], color=QUIET_COLOUR, linestyle=(0, (4, 1.5)), label=as_drawn(labels[0])),
-        Line2D([], [], color=QUIET_COLOUR, label=as_drawn(labels[1])),
-    ]
+    lower.text(
+        0.99, 1 + 0.9 * RATIO_BAND, f"±{RATIO_BAND:.0%}".replace("%", " %"), fontsize=6, color=QUIET_COLOUR,
+        ha="right", va="top", transform=lower.get_yaxis_transform(),
+    )  # fmt: skip
     is_shared = len(drawn) > 1 and all(_same(pair.expected, drawn[0].expected) for pair in drawn)
     for number, pair in enumerate(drawn):
         colour = PAIR_COLOURS[number % len(PAIR_COLOURS)]
         if not (is_shared and number):
-            _draw_stairs(
-                upper,
-                pair,
-                pair.expected.total_rate_per_kg_day_keV,
-                QUIET_COLOUR if is_shared else colour,
-                linestyle=(0, (4, 1.5)),
-            )
+            dashed = QUIET_COLOUR if is_shared else colour
+            _draw_stairs(upper, pair, pair.expected.total_rate_per_kg_day_keV, dashed, linestyle=DASHED)
         observed = pair.observed_in_same_bins.total_rate_per_kg_day_keV
         for axes, values in ((upper, observed), (lower, pair.ratio)):
-            _draw_stairs(axes, pair, np.where(pair.is_complete, values, np.nan), colour)
-            if not pair.is_complete.all():
-                _draw_stairs(axes, pair, np.where(pair.is_complete, np.nan, values), colour, alpha=0.3)
+            for which, way in _ways(pair):
+                if which.any():
+                    _draw_stairs(axes, pair, np.where(which, values, np.nan), colour, **way)
         _draw_bands(upper, lower, pair, colour)
-        handles.append(Line2D([], [], color=colour, linewidth=2.5, label=as_drawn(textwrap.fill(pair.title, 48))))
-        handles += _captures_said(pair)
-    banded = [pair.bands for pair in drawn if pair.bands is not None]
-    if banded:
-        parts = dict.fromkeys(name for bands in banded for name in bands.components if name != "fit")
-        label = f"its {banded[0].coverage:.0%} band: {', '.join(parts)}"
-        handles.insert(2, Line2D([], [], color=QUIET_COLOUR, alpha=BAND_ALPHA, linewidth=5, label=label))
-    if not all(pair.is_complete.all() for pair in drawn):
-        handles.insert(2, Line2D([], [], color=QUIET_COLOUR, alpha=0.3, label="where recoils are missing"))
     _limit_spectra(upper, lower, drawn, logarithmic_energy=logarithmic_energy, range_eV=range_eV)
     for axes in (upper, lower):
         dress(axes)
     upper.set_ylabel(RATE_LABEL)
     lower.set_ylabel("observed\n/ expected")
     lower.set_xlabel("recoil or observed energy (eV)")
-    figure.legend(handles=handles, loc="outside upper left", handlelength=2.4, frameon=False)
+    legend = figure.legend(
+        handles=_legend(drawn, labels), loc="outside upper left", handlelength=2.4, frameon=False
+    )
+    if len(drawn) == 1 and drawn[0].title:
+        legend.set_title(as_drawn(textwrap.fill(drawn[0].title, 60)), prop={"size": 7})
+        legend.set_alignment("left")
     mark(upper, potential_status)
     return finished(figure)
+
+
+def _ways(pair: Observed) -> list[tuple[NDArray[np.bool_], dict[str, Any]]]:
+    """Return which bins of a pair are drawn in which way: as simulated, as extrapolated, as incomplete."""
+    known, complete = pair.is_simulated, pair.is_complete
+    return [
+        (complete & known, {}),
+        (complete & ~known, {"linestyle": EXTRAPOLATED_LINE}),
+        (~complete, {"alpha": INCOMPLETE_ALPHA}),
+    ]
+
+
+def _legend(drawn: Sequence[Observed], labels: tuple[str, str]) -> list[Line2D]:
+    """Return what the kinds of lines are, and, of several pairs, which colour is whose."""
+    colour = QUIET_COLOUR if len(drawn) > 1 else PAIR_COLOURS[0]
+    handles = [
+        Line2D([], [], color=colour, linestyle=DASHED, label=as_drawn(labels[0])),
+        Line2D([], [], color=colour, label=as_drawn(labels[1])),
+    ]
+    if not all((pair.is_simulated | ~pair.is_complete).all() for pair in drawn):
+        said = "the same, extrapolated from what was simulated"
+        handles.append(Line2D([], [], color=colour, linestyle=EXTRAPOLATED_LINE, label=said))
+    if not all(pair.is_complete.all() for pair in drawn):
+        said = "the same, where recoils are missing"
+        handles.append(Line2D([], [], color=colour, alpha=INCOMPLETE_ALPHA, label=said))
+    banded = [pair.bands for pair in drawn if pair.bands is not None]
+    if banded:
+        parts = dict.fromkeys(name for bands in banded for name in bands.components if name != "fit")
+        label = f"its {banded[0].coverage:.0%} band: {', '.join(parts)}"
+        handles.append(Line2D([], [], color=colour, alpha=BAND_ALPHA, linewidth=5, label=label))
+    for number, pair in enumerate(drawn):
+        if len(drawn) > 1:
+            own, label = PAIR_COLOURS[number % len(PAIR_COLOURS)], as_drawn(textwrap.fill(pair.title, 48))
+            handles.append(Line2D([], [], color=own, linewidth=2.5, label=label))
+        handles += _captures_said(pair)
+    return handles
 
 
 def draw_spectrum(spectrum: Spectrum, ax: Axes | None = None) -> Axes:
@@ -143,7 +177,7 @@ def draw_spectrum(spectrum: Spectrum, ax: Axes | None = None) -> Axes:
 def draw_observed(pair: Observed, ax: Axes | None = None) -> Axes:
     """Draw rates without and with the loss to stored energy, and the band, into axes or new ones; return them.
 
-    Where recoils beyond the range are missing the line is pale.
+    The line is dotted where something is extrapolated, pale where recoils beyond the range are missing.
     """
     axes = ax or _new_axes()
     before = sum(patch.get_label() == NOTHING_STORED for patch in axes.patches)
@@ -151,11 +185,13 @@ def draw_observed(pair: Observed, ax: Axes | None = None) -> Axes:
     edges = pair.expected.energy_edges_eV
     expected = pair.expected.total_rate_per_kg_day_keV
     observed = pair.observed_in_same_bins.total_rate_per_kg_day_keV
-    axes.stairs(expected, edges, baseline=None, color=colour, linestyle=(0, (4, 1.5)), label=NOTHING_STORED)
-    shown = np.where(pair.is_complete, observed, np.nan)
-    axes.stairs(shown, edges, baseline=None, color=colour, label=as_drawn(f"{pair.title}, observed"))
-    if not pair.is_complete.all():
-        axes.stairs(np.where(pair.is_complete, np.nan, observed), edges, baseline=None, color=colour, alpha=0.3)
+    axes.stairs(expected, edges, baseline=None, color=colour, linestyle=DASHED, label=NOTHING_STORED)
+    for (which, way), label in zip(
+        _ways(pair), (f"{pair.title}, observed", EXTRAPOLATED, "incomplete"), strict=True
+    ):
+        if which.any():
+            shown = np.where(which, observed, np.nan)
+            axes.stairs(shown, edges, baseline=None, color=colour, label=as_drawn(label), **way)
     if pair.bands is not None:
         total = pair.bands.total
         axes.stairs(
@@ -267,7 +303,7 @@ def _limit_spectra(
     # 1 to 99 %: a kinematic edge, where the ratio runs to zero or infinity, does not set the scale
     low, high = np.percentile(ratio, [1, 99]) if len(ratio) else (1.0, 1.0)
     lower.set_ylim(max(min(low - 0.05, 0.8), 0.0), min(max(high + 0.05, 1.2), 3.0))
-    lower.yaxis.set_major_locator(MaxNLocator(4))
+    lower.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))  # 1 is among them
 
 
 @styled
@@ -319,12 +355,16 @@ def calibration_figure(
         edges,
         baseline=None,
         color=DATA_COLOUR,
-        linestyle=(0, (4, 1.5)),
+        linestyle=DASHED,
         label="nothing stored",
         linewidth=1.1,
     )
     shown = np.where(pair.is_complete, observed, np.nan)
-    axes.stairs(shown, edges, baseline=None, color=MODEL_COLOUR, label="with stored energy", linewidth=1.1)
+    labels = ("with stored energy", EXTRAPOLATED, "incomplete")
+    for (which, way), label in zip(_ways(pair), labels, strict=True):
+        if (which & inside).any():
+            values = np.where(which, observed, np.nan)
+            axes.stairs(values, edges, baseline=None, color=MODEL_COLOUR, label=label, linewidth=1.1, **way)
     if pair.bands is not None:
         low_rate, high_rate = (
             np.where(pair.is_complete, rate * scale, np.nan)

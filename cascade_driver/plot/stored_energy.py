@@ -25,6 +25,7 @@ from cascade_driver.plot.style import (
     MODEL_COLOUR,
     QUIET_COLOUR,
     COLUMN_WIDTH_in,
+    draw_curve,
     dress,
     dressed_axes,
     finished,
@@ -47,9 +48,9 @@ MOST_BINS = 32
 def defect_probability_figure(table: CascadeTable | None, model: StoredEnergyModel | None, species: str) -> Figure:
     """Return the defect probability of one species: points, fitted Fermi function and its error.
 
-    Shares of cascades with their 68 % Wilson intervals, the number of cascades above each; the best fit with
-    its band of one standard error. Separated data get the bracket and the limit they allow, and no band (Fig.
-    3 of Soum-Sidikov et al. 2024).
+    Shares of cascades with their 68 % Wilson intervals, the number of cascades above each; the best fit, dotted
+    outside the simulated energies, with its band of one standard error. Separated data get the bracket and the
+    limit they allow, and no band (Fig. 3 of Soum-Sidikov et al. 2024).
 
     Parameters
     ----------
@@ -144,7 +145,15 @@ def _draw_fermi(axes: Axes, model: SpeciesModel, *, highest_eV: float) -> None:
         text += f"\n$p_{{max}}$ = {top[0]:.3g}"
     if fit is not None and fit.is_separated:
         text += f"\nseparated: $w$ < {fit.width_upper_limit_eV:.3g} eV ({fit.width_confidence:.0%})"
-    axes.plot(energy, p, color=MODEL_COLOUR, label=("Fermi fit\n" if fit else "Fermi function\n") + text, zorder=3)
+    draw_curve(
+        axes,
+        energy,
+        p,
+        simulated=(model.minimum_recoil_energy_eV, model.maximum_recoil_energy_eV),
+        color=MODEL_COLOUR,
+        label=("Fermi fit\n" if fit else "Fermi function\n") + text,
+        zorder=3,
+    )
     if fit is not None:
         lower, upper = fit.interval(energy)
         axes.fill_between(
@@ -264,8 +273,8 @@ def stored_energy_trend_figure(
 ) -> Figure:
     """Return the mean non-zero stored energy of one species against recoil energy, and its share of it.
 
-    Points are weighted means with their standard errors, the curve the mean of the fitted distribution in the
-    simulated range; in the lower panel the dashed curve includes the cascades that stored nothing.
+    Points are weighted means with their standard errors, the curve the mean of the fitted distribution, dotted
+    below the simulated energies; in the lower panel the dashed curve includes the cascades that stored nothing.
 
     Parameters
     ----------
@@ -305,11 +314,14 @@ def stored_energy_trend_figure(
         grid = np.linspace(one.distribution.lowest_energy_eV, one.maximum_recoil_energy_eV, 300)
         of_law = one.distribution.mean_eV(grid)
         label = "fitted distribution" if fit else "distribution"
-        upper.plot(grid, of_law, color=MODEL_COLOUR, label=label)
-        lower.plot(grid, 100 * of_law / grid, color=MODEL_COLOUR)
-        lower.plot(
+        simulated = (one.minimum_recoil_energy_eV, one.maximum_recoil_energy_eV)
+        draw_curve(upper, grid, of_law, simulated=simulated, color=MODEL_COLOUR, label=label)
+        draw_curve(lower, grid, 100 * of_law / grid, simulated=simulated, color=MODEL_COLOUR)
+        draw_curve(
+            lower,
             grid,
             100 * one.defect_probability(grid) * of_law / grid,
+            simulated=simulated,
             color=MODEL_COLOUR,
             linestyle=(0, (4, 2)),
             label=r"all recoils, $p_d \langle E_s \rangle / E_R$",

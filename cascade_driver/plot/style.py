@@ -11,14 +11,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib.style
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
 
 from cascade_driver.files import write_file
 
@@ -47,6 +49,10 @@ RATE_DECADES = 5
 
 #: Of error bands.
 BAND_ALPHA = 0.3
+
+#: Of lines where nothing was simulated, and what the legend says of them.
+EXTRAPOLATED_LINE = (0, (1, 1.1))
+EXTRAPOLATED = "extrapolated"
 
 _FONT = "DejaVu Sans"
 
@@ -164,6 +170,25 @@ def mark(axes: Axes, status: str, *, above_pt: float = 0.0) -> None:
         axes.set_title(
             QUALITATIVE_MARK, loc="right", fontsize=6, fontstyle="italic", color=QUIET_COLOUR, pad=4 + above_pt
         )
+
+
+def draw_curve(
+    axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], *, simulated: tuple[float, float], **line: Any
+) -> None:
+    """Draw a curve, dotted where it leaves what was simulated: there it is a formula and no result."""
+    low, high = simulated
+    inside = (x >= low) & (x <= high)
+    axes.plot(x[inside], y[inside], **line)
+    if not inside.all():
+        # from the last points inside on, so that the curve has no gaps
+        outside = ~inside | np.append(~inside[1:], False) | np.append(False, ~inside[:-1])
+        label = "" if _is_said(axes, EXTRAPOLATED) else EXTRAPOLATED
+        dotted = line | {"linestyle": EXTRAPOLATED_LINE, "label": label}
+        axes.plot(x, np.where(outside, y, np.nan), **dotted)
+
+
+def _is_said(axes: Axes, label: str) -> bool:
+    return label in axes.get_legend_handles_labels()[1]
 
 
 def legend(axes: Axes, *, loc: Literal["best", "upper left"] = "best") -> None:

@@ -204,7 +204,7 @@ class SpectrumBands:
         total = self.relative_deviation("total", low_eV=low_eV, high_eV=high_eV)
         if total == 0:
             return ()
-        where = f" between {low_eV:g} and {high_eV:g} eV" if np.isfinite(high_eV) else ""
+        where = f" between {low_eV:.4g} and {high_eV:.4g} eV" if np.isfinite(high_eV) else ""
         lines = [f"error of the rate{where}, root mean square over the bins: {total:.2%}"]
         for name, band in self.components.items():
             value = self.relative_deviation(name, low_eV=low_eV, high_eV=high_eV)

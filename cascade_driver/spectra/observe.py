@@ -103,6 +103,9 @@ class Observed:
     complete_eV : (float, float), optional
         Observed energies between which nothing is missing that recoils beyond the range would bring; none where
         something is missing everywhere.
+    simulated_eV : (float, float), optional
+        Observed energies to which, but for the resolution, recoils of simulated energies alone contribute; all
+        if the model was not extrapolated.
     threshold_eV : float, optional
         Of the detector, if there is one.
     borrowed : mapping of str to str
@@ -117,6 +120,7 @@ class Observed:
     observed: Spectrum
     bands: SpectrumBands | None = None
     complete_eV: tuple[float, float] | None
+    simulated_eV: tuple[float, float] | None = None
     threshold_eV: float | None = None
     borrowed: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -126,7 +130,7 @@ class Observed:
         low, high = self.complete_eV or (math.nan, math.nan)
         about = self.observed.observation
         by = f"by {about.model} ({about.status})" if about else "by hand"
-        return f"<Observed: {self.title}, {by}, complete from {low:g} to {high:g} eV, {len(self.notes)} notes>"
+        return f"<Observed: {self.title}, {by}, complete from {low:.4g} to {high:.4g} eV, {len(self.notes)} notes>"
 
     def _repr_html_(self) -> str:
         """Return the same for a notebook, with the notes."""
@@ -154,6 +158,7 @@ class Observed:
             "observed": self.observed_in_same_bins.total_rate_per_kg_day_keV,
             "ratio": self.ratio,
             "is_complete": self.is_complete,
+            "is_simulated": self.is_simulated,
         }
         if self.bands is not None:
             columns["observed_lower"] = self.bands.total.lower_per_kg_day_keV
@@ -181,10 +186,19 @@ class Observed:
     @property
     def is_complete(self) -> NDArray[np.bool_]:
         """(n,) which bins of `expected` lie in `complete_eV`."""
-        low, high = self.complete_eV or (math.inf, -math.inf)
+        return self._between(self.complete_eV or (math.inf, -math.inf))
+
+    @property
+    def is_simulated(self) -> NDArray[np.bool_]:
+        """(n,) which bins of `expected` lie in `simulated_eV`; in the others something is extrapolated."""
+        return self._between(self.simulated_eV or (-math.inf, math.inf))
+
+    def _between(self, range_eV: tuple[float, float]) -> NDArray[np.bool_]:
+        low, high = range_eV
         edges = self.expected.energy_edges_eV
         # an edge that rounding puts a hair outside
-        return np.asarray((edges[:-1] >= low - 1e-9 * abs(low)) & (edges[1:] <= high + 1e-9 * abs(high)))
+        hair_eV = 1e-9 * edges[-1]
+        return np.asarray((edges[:-1] >= low - hair_eV) & (edges[1:] <= high + hair_eV))
 
     @property
     def range_eV(self) -> tuple[float, float]:
@@ -265,6 +279,7 @@ def observe(
         expected=rebin(_detected(recoil, detector), wanted),
         observed=rebin(_detected(rebin(after, whole), detector), _up_to(whole, float(wanted[-1]))),
         complete_eV=complete,
+        simulated_eV=_simulated(law, used, counted),
         threshold_eV=threshold,
         borrowed={element: species for element, species in used.items() if element != species},
     )
@@ -284,6 +299,7 @@ def observe(
             model=law.name,
             status=law.status,
             complete_eV=complete,
+            simulated_eV=made.simulated_eV,
             threshold_eV=threshold,
             borrowed=dict(made.borrowed),
         ),
@@ -306,8 +322,10 @@ def expect(request: AnySpectrumRequest, *, detector: Detector | None = None) -> 
     return rebin(_detected(requested_spectrum(request, energy_edges_eV=edges), detector), wanted)
 
 
-def observed_of_files(expected: Path, observed: Path, *, title: str) -> Observed:
+def observed_of_files(expected: Path, observed: Path, *, title: str = "") -> Observed:
     """Return two spectra on disk, one without and one with the loss, with the bands that the second one carries.
+
+    Without a title it has that of its source, or the name of the second file.
 
     Raises
     ------
@@ -336,11 +354,12 @@ def observed_of_files(expected: Path, observed: Path, *, title: str) -> Observed
     about = after.observation
     return Observed(
         name=observed.stem,
-        title=title,
+        title=title or (request_title(after.source) if after.source else observed.stem),
         expected=before,
         observed=after,
         bands=bands,
         complete_eV=about.complete_eV if about else (float(edges[0]), float(edges[-1])),
+        simulated_eV=about.simulated_eV if about else None,
         threshold_eV=about.threshold_eV if about else None,
         borrowed=about.borrowed if about else {},
         notes=(*after.notes, *([f"{said}: their ratio is not the loss alone"] if differs else [])),
@@ -515,7 +534,7 @@ def _completeness(
     if rate[-1] > ENDED * rate.max(initial=0.0) and end < (top + reach_eV) * (1 - 1e-9):
         high = min(high, end - reach_eV)
         notes = (
-            f"complete below {max(high, 0.0):.5g} eV alone: above it recoils of more than {end:.5g} eV are missing"
+            f"complete below {max(high, 0.0):.4g} eV alone: above it recoils of more than {end:.4g} eV are missing"
             + ("; are the energies of the spectrum keV?" if high <= low else ""),
         )
     return ((low, high) if low < high else None), notes
@@ -548,6 +567,14 @@ def _stored_energy_off(
     return dataclasses.replace(after, notes=borrowing_notes(used)), responses
 
 
+def _leaves(one: SpeciesModel, recoil: Spectrum) -> tuple[bool, bool]:
+    """Return whether recoils lie below what was simulated, where that matters, and whether they lie above."""
+    bottom, top = (float(recoil.energy_edges_eV[i]) for i in (0, -1))
+    low, high = one.minimum_recoil_energy_eV, one.maximum_recoil_energy_eV
+    matters = float(one.defect_probability(low).item()) > SAFE_PROBABILITY_BELOW
+    return bottom < low and matters, top > high * (1 + 1e-12)
+
+
 def _extrapolation(law: StoredEnergyModel, used: Mapping[str, str], recoil: Spectrum) -> tuple[str, ...]:
     """Return at which energies each response is used outside of what was simulated."""
     notes = []
@@ -555,17 +582,38 @@ def _extrapolation(law: StoredEnergyModel, used: Mapping[str, str], recoil: Spec
     for species in dict.fromkeys(used.values()):
         one = law[species]
         low, high = one.minimum_recoil_energy_eV, one.maximum_recoil_energy_eV
-        if top > high * (1 + 1e-12):
+        is_below, is_above = _leaves(one, recoil)
+        if is_above:
             notes.append(
-                f"{species}: extrapolated from {high:g} eV, the highest simulated energy, to {top:.5g} eV"
+                f"{species}: extrapolated from {high:g} eV, the highest simulated energy, to {top:.4g} eV"
             )
-        probability = float(one.defect_probability(low).item())
-        if bottom < low and probability > SAFE_PROBABILITY_BELOW:
+        if is_below:
             notes.append(
                 f"{species}: extrapolated from {low:g} eV, the lowest simulated energy, where the defect "
-                f"probability is still {probability:.2f}, down to {bottom:.5g} eV"
+                f"probability is still {float(one.defect_probability(low).item()):.2f}, down to {bottom:.4g} eV"
             )
     return tuple(notes)
+
+
+def _simulated(law: StoredEnergyModel, used: Mapping[str, str], recoil: Spectrum) -> tuple[float, float] | None:
+    """Return the observed energies to which recoils of simulated energies alone contribute; None if all do.
+
+    Recoils of the highest simulated energy are seen above it less what hardly any of them exceeds in loss: from
+    there on what lies higher begins to contribute.
+    """
+    low, high = 0.0, math.inf
+    for species in dict.fromkeys(used.values()):
+        one = law[species]
+        is_below, is_above = _leaves(one, recoil)
+        if is_below:
+            low = max(low, one.minimum_recoil_energy_eV)
+        if is_above:
+            top = one.maximum_recoil_energy_eV
+            high = min(high, top - float(one.distribution.quantile(1 - RARELY_STORED, top).item()))
+    if low == 0 and high == math.inf:
+        return None
+    end = min(high, float(recoil.energy_edges_eV[-1]))
+    return low, max(low, end)
 
 
 def _observed_captures(request: CaptureRequest, law: StoredEnergyModel, recoil_edges_eV: Array) -> Spectrum:
@@ -628,8 +676,8 @@ def _of_one_response(
         known = [element for element in used if element not in missing]
         share = largest_borrowed_share(recoil, known, low_eV=low, high_eV=high)
         return (
-            f"recoils of {', '.join(missing)}, not simulated, are up to {share:.1%} of a bin between {low:g} and "
-            f"{high:g} eV",
+            f"recoils of {', '.join(missing)}, not simulated, are up to {share:.1%} of a bin between {low:.4g} "
+            f"and {high:.4g} eV",
         )
     counts = recoil.counts_per_kg_day
     largest = max(used, key=lambda e: float(counts[e].sum()))
@@ -637,4 +685,4 @@ def _of_one_response(
         error = shortcut_error(recoil, responses, species=largest, low_eV=low, high_eV=high)
     except InputError:
         return ()  # no rate in the range
-    return (f"{error}, between {low:g} and {high:g} eV",)
+    return (f"{error}, between {low:.4g} and {high:.4g} eV",)

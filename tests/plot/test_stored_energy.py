@@ -142,11 +142,30 @@ def test_fermi_curve_and_band_are_those_of_the_fit(table, model):
     (band,) = [c for c in axes.collections if isinstance(c, FillBetweenPolyCollection)]
     corners = band.get_paths()[0].vertices
     lower, upper = fit.interval(energy)
-    assert corners[:, 1].max() == pytest.approx(upper.max())
+    assert corners[:, 1].max() == pytest.approx(fit.interval(axes.get_xlim()[1])[1].item())
     at_half = corners[np.isclose(corners[:, 0], fit.values[0]), 1]
     low, high = fit.interval(fit.values[0])
     assert np.ptp(at_half) == pytest.approx((high - low).item(), rel=1e-6)
     assert np.all((lower <= p) & (p <= upper))
+
+
+def dotted(axes):
+    return next(line for line in axes.lines if line.get_label() == style.EXTRAPOLATED)
+
+
+def test_what_was_not_simulated_is_dotted(table, model, by_hand):
+    for made, cascades_of in ((model, table), (by_hand, None)):
+        one = made["W"]
+        (axes,) = plot.defect_probability_figure(cascades_of, made, "W").axes
+        simulated = curve(axes).get_xdata()
+        assert (simulated.min(), simulated.max()) == pytest.approx((20.0, 160.0), abs=0.5)
+        energy, p = dotted(axes).get_data()
+        shown = np.isfinite(p)
+        np.testing.assert_allclose(p[shown], one.defect_probability(energy[shown]))
+        assert energy[shown].min() == 0
+        assert energy[shown].max() > 160
+        assert np.count_nonzero((energy > 21) & (energy < 159) & shown) == 0
+        assert style.EXTRAPOLATED in legend_text(axes)
 
 
 def test_points_have_their_wilson_intervals_and_numbers(table, model):
@@ -321,6 +340,36 @@ def test_incomplete_bins_are_pale():
     assert np.isfinite(strong.get_data().values).tolist() == [True] * 8 + [False] * 2
     assert np.isfinite(pale.get_data().values).tolist() == [False] * 8 + [True] * 2
     assert len(steps(upper)) == 3
+
+
+def test_extrapolated_bins_are_dotted_and_said():
+    figure = plot.spectra_figure([pair(simulated_eV=(10.0, 60.0), complete_eV=(10.0, 90.0))])
+    upper, lower = figure.axes
+    strong, extrapolated, pale = steps(lower)
+    assert strong.get_linestyle() in ("-", "solid")
+    assert extrapolated.get_linestyle() not in ("-", "solid")
+    seen = [np.isfinite(patch.get_data().values) for patch in (strong, extrapolated, pale)]
+    assert [int(bins.sum()) for bins in seen] == [5, 3, 2]
+    assert np.sum(seen, axis=0).tolist() == [1] * 10
+    assert len(steps(upper)) == 4
+    (legend,) = figure.legends
+    said = " ".join(text.get_text() for text in legend.get_texts())
+    assert "extrapolated" in said
+    assert "recoils are missing" in said
+    (plain,) = plot.spectra_figure([pair()]).legends
+    assert "extrapolated" not in " ".join(text.get_text() for text in plain.get_texts())
+
+
+def test_one_pair_needs_no_colour_to_be_told_and_the_marked_band_is_named():
+    figure = plot.spectra_figure([pair()])
+    (legend,) = figure.legends
+    assert legend.get_title().get_text() == "dark matter, 2 GeV"
+    assert [t.get_text() for t in legend.get_texts()] == [
+        "expected, nothing stored",
+        "observed, with stored energy",
+    ]
+    assert [t.get_text() for t in figure.axes[1].texts] == ["±10 %"]
+    assert 1.0 in np.round(figure.axes[1].get_yticks(), 9)
 
 
 def test_ratio_is_nan_where_nothing_is_expected():

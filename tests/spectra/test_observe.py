@@ -203,6 +203,14 @@ def test_extrapolation_says_its_energies_on_every_road(tmp_path, capsys):
     ):
         pair = observe(dark_matter(mass_GeV=5.0, energy_eV=(1.0, 200.0)), model, bands=False, **changes)
         assert sum(note.startswith(said) for note in pair.notes) == 1
+        # of recoils above 160 eV one in 1e4 comes to lie below 160 eV less what so few of 160 eV exceed
+        low, high = pair.simulated_eV
+        law = model["W"].distribution
+        assert low == 0
+        assert float(law.cumulative(160 - high, 160.0).item()) == pytest.approx(1 - 1e-4, abs=1e-8)
+        assert pair.is_simulated.tolist() == (pair.expected.energy_edges_eV[1:] <= high).tolist()
+        assert pair.observed.observation.simulated_eV == pair.simulated_eV
+    assert observe(dark_matter(energy_eV=(1.0, 100.0)), cawo4_published(), bands=False).simulated_eV is None
     words = ["spectrum", "dm", *options_of(DARK_MATTER | {"mass_GeV": 5.0, "energy_eV": [1, 200], "bins": 20})]
     assert main([*words, "--out", str(tmp_path / "e.csv")]) == 0
     files = ["correct", "cawo4-published", str(tmp_path / "e.csv"), "--no-bands", "--out", str(tmp_path / "o.csv")]
