@@ -22,7 +22,7 @@ from cascade_driver.campaign.contents import outside_said
 from cascade_driver.campaign.plan import start_said
 from cascade_driver.schema import flattened, plain
 from cascade_driver.simulation.lammps_build import ENVIRONMENT, INSTALLED
-from cascade_driver.simulation.outcome import Outcome
+from cascade_driver.simulation.outcome import Outcome, STORED_ENERGY_FLOOR_eV
 from cascade_driver.text import visible
 
 if TYPE_CHECKING:
@@ -434,10 +434,17 @@ def print_cascades(cascades: Sequence[ListedCascade], *, of: int, console: Conso
             " ".join(f"{x:.2f}" for x in c.direction),
             str(c.snapshot),
             c.outcome,
-            "-" if math.isnan(c.stored_energy_eV) else f"{c.stored_energy_eV:.4g}",
+            _stored(c.stored_energy_eV),
         )
     console.print(shown)
     console.print(f"{len(cascades)} of the {of} cascades of the plan")
+
+
+def _stored(energy_eV: float) -> str:
+    """Return a stored energy as people read it: what rounding leaves of none is 0."""
+    if math.isnan(energy_eV):
+        return "-"
+    return "0" if abs(energy_eV) <= STORED_ENERGY_FLOOR_eV else f"{energy_eV:.4g}"
 
 
 def watched_verification(run: RunDirectory, *, console: Console) -> int:

@@ -381,27 +381,40 @@ def _lines(chosen: argparse.Namespace) -> int:
         raise InputError(f"the following arguments are required: {', '.join(missing)}; see `cascade lines --help`")
     from cascade_driver.spectrum import read_spectrum
 
+    spectrum = read_spectrum(chosen.spectrum)
     fit, tests = fit_spectrum_lines(
-        read_spectrum(chosen.spectrum),
+        spectrum,
         recoil=read_spectrum(chosen.recoils) if chosen.recoils else None,
         **keywords(chosen, fit_spectrum_lines),
     )
     print("line/eV     position/eV        shift/eV           width/eV          counts")
     for line in fit.lines:
+        digits = 0 if line.counts_error >= 1 else 2
         print(
             f"{line.reference_energy_eV:8.2f} {line.position_eV:9.3f} +- {line.shift_error_eV:.3f} "
             f"{line.shift_eV:9.3f} +- {line.shift_error_eV:.3f} {line.width_eV:9.3f} +- {line.width_error_eV:.3f} "
-            f"{line.counts:11.5g} +- {line.counts_error:.2g}"
+            f"{line.counts:11.{digits}f} +- {line.counts_error:.{digits}f}"
         )
     good = fit.goodness
-    print(f"deviance {good.statistic:.1f} for {good.degrees_of_freedom} degrees of freedom")
+    is_measured = spectrum.source is None
+    said = f", p = {good.p_value:.2g}" if is_measured and good.p_value is not None else ""
+    print(f"deviance {good.statistic:.4g} for {_freedom(good.degrees_of_freedom)}{said}")
+    if not is_measured:
+        print(
+            "note: expected counts, no measured ones: errors are those of such an exposure; the deviance has no "
+            "scatter in it, it is what the form of lines and background misses",
+            file=sys.stderr,
+        )
     for test in tests:
         print(
-            f"{test.name.replace('_', ' '):14s} chi2 {test.chi_square:10.2f} "
-            f"for {test.degrees_of_freedom} degrees of "
-            f"freedom: {test.significance:.2f} standard deviations"
+            f"{test.name.replace('_', ' '):14s} chi2 {test.chi_square:8.4g} for "
+            f"{_freedom(test.degrees_of_freedom)}: {test.significance:.3g} standard deviations"
         )
     return 0
+
+
+def _freedom(degrees: int | None) -> str:
+    return f"{degrees} degree{'' if degrees == 1 else 's'} of freedom"
 
 
 def _modulation(chosen: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from cascade_driver.campaign.executors import Serial
 from cascade_driver.campaign.listing import SORT_KEYS, listed
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
+from cascade_driver.terminal import _stored
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +103,8 @@ def test_what_cannot_be_found_is_one_line(run, capsys, verb, words):
     error = capsys.readouterr().err
     assert (f"cascade {name} of the plan (" if verb[-1] == "4" else words) in error
     assert error.count("\n") == 1
+
+
+def test_what_rounding_leaves_of_no_stored_energy_is_printed_as_0():
+    shown = [_stored(energy_eV) for energy_eV in (-8.3e-10, 7.8e-08, 8.902, 10.7912, math.nan)]
+    assert shown == ["0", "0", "8.902", "10.79", "-"]
