@@ -9,11 +9,19 @@
     >>> seen
     <Observed: dark matter, 2 GeV, 1e-40 cm², on CaWO4, by cawo4-published (qualitative), ...>
 
-Campaigns: `plan`, `run`, `open_run`; one cascade: `run_cascade`, `crystal`, `load_potential`, `calculator`,
-`check_potential`; models: `load_model`, `fit_stored_energy_model`; spectra: `dark_matter`, `reactor`, `solar`,
-`monoenergetic`, `capture`, `read_spectrum`, `observe`, `fit_spectrum_lines`; what relaxes later: `film`, `tls`,
-`debris`; what stands behind them: `simulation`, `analysis`, `sources`, `spectra`, `training`, `plot`. All else may
-change without notice.
+Campaigns      plan run open_run Run
+One cascade    run_cascade crystal load_potential calculator check_potential
+Models         load_model fit_stored_energy_model
+Spectra        dark_matter reactor solar monoenergetic capture read_spectrum observe Detector fit_spectrum_lines
+Thresholds     threshold
+Relaxation     film tls debris
+Behind them    simulation analysis sources spectra training plot
+Results        Record Result CascadeTable KickEvents StoredEnergyModel Response Spectrum Observed Potential
+Requests       DarkMatterRequest ReactorRequest SolarRequest MonoenergeticRequest CaptureRequest
+Errors         CascadeError InputError FitError PotentialError EngineError RecordError
+
+`help(cd.observe)` tells one of them, `help(cd)` all of them with all that they can. All else may change without
+notice.
 """
 
 from typing import Any

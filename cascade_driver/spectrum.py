@@ -611,8 +611,8 @@ def _check_names(where: str, names: list[str]) -> list[str]:
         is_total = element != name and len(element) > 3
         meant = f" Did you mean {_TOTAL}, per kg, day and keV?" if is_total else _did_you_mean(name, known)
         raise InputError(
-            f"{where}: the column {name!r} is unknown, expected {_LOW}, {_HIGH}, {_TOTAL}_<element> or "
-            f"{_TOTAL}.{meant}"
+            f"{where}: the column {name!r} is unknown, expected {_LOW}, {_HIGH} (or {_CENTRES[0]}_eV, of bin "
+            f"centres), {_TOTAL}_<element> or {_TOTAL}.{meant}"
         )
     found = {name for name in names if name in energies}
     ways = [{f"energy_low_{unit}", f"energy_high_{unit}"} for unit in _UNITS_eV]

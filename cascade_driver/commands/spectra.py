@@ -508,9 +508,9 @@ def _write_requested(chosen: argparse.Namespace, request: AnySpectrumRequest) ->
         spectrum = _write_observed(observe(request, load_model(*chosen.model), **_ways(chosen)), chosen.out)
     total = float(spectrum.total_counts_per_kg_day)
     low, high = request.energy_eV
-    print(f"{chosen.out}: {total:.6g} counts per kg and day between {low:g} and {high:g} eV")
+    print(f"{chosen.out}: {total:.5g} counts per kg and day between {low:g} and {high:g} eV")
     if getattr(chosen, "mass_g", None):
-        print(f"{chosen.mass_g:g} g: {total * chosen.mass_g / 1e3:.6g} counts per day")
+        print(f"{chosen.mass_g:g} g: {total * chosen.mass_g / 1e3:.5g} counts per day")
     return 0
 
 
@@ -578,5 +578,7 @@ def _correct(chosen: argparse.Namespace) -> int:
         angular_width_deg=asked.angular_width_deg,
     )
     observed = _write_observed(observe(recoil, model, **_ways(chosen)), chosen.out)
-    print(f"{chosen.out}: {float(observed.total_counts_per_kg_day):.6g} counts per kg and day")
+    low, *_, high = observed.energy_edges_eV
+    total = float(observed.total_counts_per_kg_day)
+    print(f"{chosen.out}: {total:.5g} counts per kg and day observed between {low:g} and {high:g} eV")
     return 0

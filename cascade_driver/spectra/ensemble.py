@@ -234,7 +234,10 @@ class Ensemble:
         Draws of numbers that were assumed, not fitted.
     rising : mapping of str to Replicas
         Defect probabilities of which nothing is assumed than that they rise with the energy, with the nominal
-        stored energies: their distance from the Fermi function is the error of having taken one.
+        stored energies: their distance from the Fermi function is the error of having taken one. It is not
+        honest to the last: where the thresholds of the directions spread (a logarithmic normal law of 0.45 about
+        40 eV, 256 cascades), bands of 68 % held the truth in 44 to 72 % of the bins below the half energy, and
+        without this part in less than 20 %.
     shapes, potentials : mapping of str to mapping
         Name of an alternative to its single replica per species; species it lacks are those of `nominal`.
     notes : tuple of str
@@ -429,7 +432,8 @@ def correction_bands(
     over all components but `fit` where there is `statistics` (`SAME_AS`). Bands are central quantiles, and hold
     the nominal rate in any case (`FermiPosterior` says how rarely that widens them); for alternatives (shapes,
     potentials; fewer than 20 members) plus or minus the root mean square distance from the nominal. Bins
-    correlate: a band holds the truth with its coverage in each bin, not in all at once.
+    correlate: a band holds the truth with its coverage in each bin, not in all at once, and where thresholds
+    spread over the directions with less (`Ensemble.rising`).
 
     Parameters
     ----------

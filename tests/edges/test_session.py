@@ -63,6 +63,12 @@ def test_every_name_that_is_offered_is_there_and_says_what_it_is(module):
         assert getattr(module, name).__doc__ or isinstance(getattr(module, name), dict), name
 
 
+def test_the_first_page_names_all_that_is_offered():
+    named = {word for line in cd.__doc__.splitlines() if line[:1].isalpha() for word in line[15:].split()}
+    assert set(cd.__all__) <= named
+    assert len(cd.__doc__.splitlines()) < 40
+
+
 def test_what_is_offered_is_loaded_when_it_is_asked_for():
     said = subprocess.run(
         [sys.executable, "-c", "import sys, cascade_driver as cd; cd.__all__; print(*sys.modules)"],
