@@ -283,23 +283,24 @@ def print_advice(
     if pair.bands is not None:
         for name in ("total", *pair.bands.components):
             error = pair.bands.relative_deviation(name, low_eV=low, high_eV=high)
-            console.print(f"  {name:10s} {error:8.3%} of the rate per bin (root mean square)")
+            console.print(f"  {name:11s} {error:6.1%} of the rate per bin (root mean square)")
         dominant = pair.bands.dominant(low_eV=low, high_eV=high)
         if dominant and dominant != "statistics":
             console.print(f"  {dominant} dominates: more cascades alone help little")
         for note in pair.bands.notes:
             console.print(f"  note: {note}")
-    shown = Table(title="to halve the statistical error", title_justify="left")
-    for heading in ("recoil", "E_R / eV", "error with 100 more", "alone, cascades", "in the mix"):
+    shown = Table(title="to halve the statistical error, to first order", title_justify="left")
+    for heading in ("recoil", "E_R / eV", "with 100 more, of now's", "alone, cascades", "in the mix"):
         shown.add_column(heading, justify="right")
     for e in advice.energies:
         alone = "never" if e.to_halve is None else str(e.to_halve)
         mixed = str(e.in_mix) if e.in_mix else "-"
-        shown.add_row(e.species, f"{e.recoil_energy_eV:g}", f"{e.error_with_100_more:.3%}", alone, mixed)
+        # of now's: to first order the error itself is too large where few cascades bracket a threshold
+        share = e.error_with_100_more / advice.present_error
+        shown.add_row(e.species, f"{e.recoil_energy_eV:g}", f"{share:.2f}", alone, mixed)
     console.print(shown)
-    console.print(
-        f"now {advice.present_error:.3%}, with the mix of {advice.mix_total} cascades {advice.mix_error:.3%}",
-    )
+    share = advice.mix_error / advice.present_error
+    console.print(f"the mix of {advice.mix_total} cascades brings the statistical error to {share:.2f} of now's")
 
 
 def print_status(status: RunStatus, *, console: Console) -> None:
@@ -661,7 +662,7 @@ def print_differences(differences: tuple[Difference, ...], *, first: str, second
             _side_by_side(d.mean_stored_eV),
             _side_by_side(d.mean_of_nonzero_eV),
             _with_error(d.stored_ratio),
-            f"Fisher {d.fisher_p:.2g}, KS {d.kolmogorov_smirnov_p:.2g}",
+            _p_values(d),
         )
     console.print(shown)
     for d in differences:
@@ -674,6 +675,11 @@ def print_differences(differences: tuple[Difference, ...], *, first: str, second
             f"{pairs.only_first} times, in the second alone {pairs.only_second} times "
             f"(McNemar p {pairs.mcnemar_p:.2g})"
         )
+
+
+def _p_values(difference: Difference) -> str:
+    known = {"Fisher": difference.fisher_p, "KS": difference.kolmogorov_smirnov_p}
+    return ", ".join(f"{name} {p:.2g}" for name, p in known.items() if math.isfinite(p))
 
 
 def _side_by_side(both: tuple[Estimate, Estimate]) -> str:

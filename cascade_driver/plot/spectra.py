@@ -242,13 +242,23 @@ def _draw_bands(upper: Axes, lower: Axes, pair: Observed, colour: str) -> None:
     expected = pair.expected.total_rate_per_kg_day_keV
     edges = pair.expected.energy_edges_eV
     known = pair.is_complete & (expected > 0)
-    for axes, scale in ((upper, np.ones_like(expected)), (lower, expected)):
-        low, high = (
-            np.divide(rate, scale, out=np.full_like(expected, np.nan), where=known)
-            for rate in (pair.bands.total.lower_per_kg_day_keV, pair.bands.total.upper_per_kg_day_keV)
-        )
+    total = pair.bands.total
+    rates = [np.where(known, rate, np.nan) for rate in (total.lower_per_kg_day_keV, total.upper_per_kg_day_keV)]
+    for axes, (low, high) in ((upper, rates), (lower, _ratio_band(pair))):
         floor = np.maximum(low, 1e-300) if axes is upper else low
         axes.stairs(high, edges, baseline=floor, fill=True, color=colour, alpha=BAND_ALPHA, linewidth=0)
+
+
+def _ratio_band(pair: Observed) -> list[NDArray[np.float64]]:
+    """Return lower and upper side of the band of the ratio, nan where there is none; nothing without a band."""
+    if pair.bands is None:
+        return []
+    expected, total = pair.expected.total_rate_per_kg_day_keV, pair.bands.total
+    known = pair.is_complete & (expected > 0)
+    return [
+        np.divide(rate, expected, out=np.full_like(expected, np.nan), where=known)
+        for rate in (total.lower_per_kg_day_keV, total.upper_per_kg_day_keV)
+    ]
 
 
 def _draw_stairs(axes: Axes, pair: Observed, values: NDArray[np.float64], colour: str, **line: Any) -> None:
@@ -298,10 +308,15 @@ def _limit_spectra(
         lower.set_xlim(min(0.0, float(edges.min())), float(edges.max()))
     if range_eV is not None:
         lower.set_xlim(*range_eV)
-    ratio = np.concatenate([pair.ratio[bins] for pair, bins in zip(pairs, used, strict=True)])
-    ratio = ratio[np.isfinite(ratio)]
     # 1 to 99 %: a kinematic edge, where the ratio runs to zero or infinity, does not set the scale
-    low, high = np.percentile(ratio, [1, 99]) if len(ratio) else (1.0, 1.0)
+    sides = [[pair.ratio, *_ratio_band(pair)] for pair in pairs]
+    ends = [
+        np.percentile(found, [1, 99])
+        for of_pair, bins in zip(sides, used, strict=True)
+        for side in of_pair
+        if len(found := side[bins & np.isfinite(side)])
+    ]
+    low, high = (np.min(ends), np.max(ends)) if ends else (1.0, 1.0)
     lower.set_ylim(max(min(low - 0.05, 0.8), 0.0), min(max(high + 0.05, 1.2), 3.0))
     lower.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))  # 1 is among them
 
