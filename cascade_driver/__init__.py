@@ -14,6 +14,7 @@ One cascade    run_cascade crystal load_potential calculator check_potential
 Models         load_model fit_stored_energy_model
 Spectra        dark_matter reactor solar monoenergetic capture read_spectrum observe Detector fit_spectrum_lines
 Thresholds     threshold
+Estimates      estimate resolution_limit DamageSpec IonSpec
 Relaxation     film tls debris
 Behind them    simulation analysis sources spectra training plot
 Results        Record Result CascadeTable KickEvents StoredEnergyModel Response Spectrum Observed Potential
