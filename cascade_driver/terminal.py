@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.campaign.status import RunStatus
     from cascade_driver.campaign.supervise import Progress as WorkProgress
+    from cascade_driver.potential_comparison import Foreseen
     from cascade_driver.simulation.outcome import CascadeTable
     from cascade_driver.simulation.potential import Potential
     from cascade_driver.simulation.record import Record
@@ -584,6 +585,29 @@ def print_potential(potential: Potential, *, console: Console) -> None:
     console.print("in a bare LAMMPS script, after the box exists:")
     for command in (f'variable potential_dir index "{potential.folder}"', f'include "{potential.include_path}"'):
         console.print(f"    {command}", soft_wrap=True)
+
+
+def print_foreseen(foreseen: Mapping[str, Foreseen], *, console: Console) -> None:
+    """Print what the potentials of a comparison cost, in CPU time of this machine."""
+    shown = Table("potential", "us per atom-step", "cascades", "CPU time")
+    for name, one in foreseen.items():
+        shown.add_row(name, f"{one.us_per_atom_step:.3g}", str(one.cascades), duration(one.cpu_s))
+    console.print(shown)
+    console.print(f"about {duration(sum(one.cpu_s for one in foreseen.values()))} of CPU time in all")
+
+
+def print_potential_comparison(
+    names: Sequence[str],
+    rows: Sequence[tuple[str, str, float | None, tuple[float, ...]]],
+    *,
+    console: Console,
+) -> None:
+    """Print several potentials in one crystal, a quantity in each row."""
+    shown = Table("", "unit", "experiment", *names)
+    for name, unit, reference, values in rows:
+        known = "" if reference is None else f"{reference:.4g}"
+        shown.add_row(name, unit, known, *("-" if math.isnan(v) else f"{v:.4g}" for v in values))
+    console.print(shown)
 
 
 def watched_check(potential: Potential, *, crystals: Sequence[str], console: Console) -> int:

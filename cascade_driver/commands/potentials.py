@@ -15,9 +15,10 @@ from cascade_driver.commands.arguments import (
     new_folder,
     no_kind,
     number,
+    positive,
     potential_of,
 )
-from cascade_driver.commands.options import add_keywords, keywords
+from cascade_driver.commands.options import add_keywords, add_options, built, keywords
 from cascade_driver.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ def _add_potential(verbs: Verbs) -> None:
         metavar="C",
         help="CaWO4, Si, Ge, ... or a structure file, in place of those that the potential names; may be repeated",
     )
+    add_verb(
+        kinds,
+        "compare",
+        _potential_compare,
+        "Hold potentials side by side in one crystal: bulk, Frenkel pairs, thresholds, stored energies.",
+        _compare_options,
+    )
     about = "Make a potential folder: a ZBL core joined to any LAMMPS body."
     add_verb(kinds, "join", _potential_join, about, _options_join)
 
@@ -78,6 +86,22 @@ def _options_join(join: argparse.ArgumentParser) -> None:
     join.add_argument("--out", type=new_folder, required=True, metavar="DIR")
 
 
+def _compare_options(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.potential_comparison import ComparisonSpec
+
+    verb.add_argument("potentials", nargs="+", metavar="P", help="two or more: shipped ones, or folders")
+    add_options(verb, ComparisonSpec, without=["potentials"])
+    verb.add_argument("--workers", type=positive, metavar="N", help="processes at a time (default: all cores)")
+    verb.add_argument("--plan-only", action="store_true", help="say what it costs, and end")
+    verb.add_argument(
+        "--out",
+        type=new_folder,
+        required=True,
+        metavar="DIR",
+        help="a folder of campaigns; goes on from there",
+    )
+
+
 def _potential_list(chosen: argparse.Namespace) -> int:
     del chosen
     from cascade_driver.simulation.potential import load_potential, shipped_potentials
@@ -98,6 +122,47 @@ def _potential_check(chosen: argparse.Namespace) -> int:
     from cascade_driver.terminal import make_console, watched_check
 
     return watched_check(potential_of(chosen.name), crystals=chosen.crystal, console=make_console())
+
+
+def _potential_compare(chosen: argparse.Namespace) -> int:
+    from cascade_driver.potential_comparison import (
+        ComparisonSpec,
+        comparison_rows,
+        foresee_cost,
+        measure_crystal,
+        potentials_of,
+        read_compared,
+        write_comparison,
+        write_inputs,
+    )
+    from cascade_driver.terminal import (
+        make_console,
+        print_foreseen,
+        print_potential_comparison,
+        watched_work,
+    )
+    from cascade_driver.workflow import attended_run
+
+    console = make_console()
+    spec = built(chosen, ComparisonSpec, potentials=tuple(chosen.potentials))
+    potentials = potentials_of(spec)
+    inputs = write_inputs(spec, potentials, chosen.out)
+    for name, path in inputs.items():
+        with attended_run(path, out=chosen.out / name):
+            pass  # refuses what cannot be used before anything is begun
+    print_foreseen({name: foresee_cost(spec, one) for name, one in potentials.items()}, console=console)
+    if chosen.plan_only:
+        return 0
+    for name, path in inputs.items():
+        console.print(name)
+        measure_crystal(spec, potentials[name], chosen.out / f"{name}-crystal", observe=console.print)
+        with attended_run(path, out=chosen.out / name) as planned:
+            watched_work(planned, workers=chosen.workers, console=console)
+    compared = {name: read_compared(spec, one, chosen.out) for name, one in potentials.items()}
+    print_potential_comparison(list(compared), comparison_rows(compared), console=console)
+    for path in write_comparison(spec, compared, chosen.out):
+        print(f"written: {path}")
+    return 0
 
 
 def _potential_join(chosen: argparse.Namespace) -> int:

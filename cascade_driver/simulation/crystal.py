@@ -246,6 +246,11 @@ def named_or_file(word: str) -> CrystalSpec:
     return resolved(build(CrystalSpec, content, origin=f"crystal {word}"), Path())
 
 
+def resized(spec: CrystalSpec, *, minimum_atoms: int) -> CrystalSpec:
+    """Return the same crystal in a box of at least so many atoms."""
+    return dataclasses.replace(spec, minimum_atoms=minimum_atoms, repeats=None)
+
+
 def identity(spec: CrystalSpec) -> Mapping[str, JsonValue]:
     """Return what of a resolved `spec` enters an id: a file by its content and not by its place."""
     content: dict[str, JsonValue] = plain(spec)

@@ -32,6 +32,7 @@ from pydantic import Field
 from cascade_driver.errors import InputError
 from cascade_driver.files import write_atomically
 from cascade_driver.schema import findings, read_json
+from cascade_driver.simulation.crystal_file import nearest_neighbours_A
 from cascade_driver.simulation.engine import Engine
 from cascade_driver.simulation.potential import Potential, element_pairs
 from cascade_driver.training.frames import PERFECT, LabelledFrame, from_the_crystal
@@ -43,6 +44,9 @@ MakeCalculator = Callable[[], Calculator]
 
 #: Neighbours of one kind whose distances differ by less are one shell.
 _SHELL_A = 0.05
+
+#: Of the distance of nearest neighbours, which the largest holes of close crystals have around them.
+_HOLE_SHARE = 0.95
 
 #: Box of the phonons: forces of a displaced atom have died away at half of its edge.
 _PHONON_BOX_A = 10.0
@@ -507,7 +511,7 @@ def _frenkel(bench: Bench) -> Section:
     large_eV = float(large.get_potential_energy())
     for species in bench.frenkel_species:
         found = []
-        search = FrenkelSearch(species=species)
+        search = FrenkelSearch(species=species, clearance_A=_clearance_A(cell))
         for pair in frenkel_pairs(small, search, bench.make_calculator, observe=bench.observe):
             if pair.converged:
                 found.append([pair.energy_eV, _in_larger_box(bench, small, large, pair.frames[-1], large_eV)])
@@ -523,6 +527,12 @@ def _frenkel(bench: Bench) -> Section:
         remark="Energies without elastic correction; the printed ones have it. A pair that relaxes to the crystal "
         f"in the larger box has about 0 eV there.{_printed_words(printed)}",
     )
+
+
+def _clearance_A(cell: Atoms) -> float:
+    """Return how near to an atom a place for another may be: in diamond the largest holes are a bond wide."""
+    usual_A = FrenkelSearch(species=cell.get_chemical_symbols()[0]).clearance_A
+    return min(usual_A, _HOLE_SHARE * float(nearest_neighbours_A(cell).max()))
 
 
 def _printed_words(printed: Mapping[str, Sequence[Sequence[float]]]) -> str:
