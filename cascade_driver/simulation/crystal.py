@@ -65,6 +65,10 @@ REGION_FILM = 1
 ORTHOGONALITY_TOLERANCE = 1e-3
 #: Reach of the search for orthogonal lattice vectors, in multiples of the (reduced) lattice vectors.
 SEARCH_REACH = 6
+#: Reach and size of the search in the plane across the unique axis of a monoclinic lattice: any beta comes within
+#: the tolerance there, in a cell of some tens.
+PLANE_REACH = 30
+LARGEST_PLANE_CELL = 120
 #: An orthogonal cell that needs no rotation is preferred to a smaller one that does, up to this ratio of
 #: volumes, which are whole numbers of primitive cells: the cubic cell of an fcc crystal (4) instead of the
 #: tetragonal one turned by 45 degrees (2).
@@ -395,6 +399,8 @@ def orthogonal_cell(atoms: Atoms, *, oriented: bool = True) -> Atoms:
     2. else those along the axes of the standard conventional cell (spglib: c along z, a along x);
     3. else the smallest, then the one with the shortest longest edge.
 
+    A monoclinic lattice has a plane across its unique axis, which is searched farther (`_monoclinic_triples`).
+
     Order and signs are those of the smallest turn from the file or, if it is not `oriented`, from the standard
     cell. What is still equal, by symmetry of the lattice, is decided by the rotation alone.
 
@@ -619,10 +625,12 @@ def _orthogonal_vectors(
     """Return integers P (3x3) so that the rows of P @ cell are orthogonal, and their rotation to x, y, z."""
     triples = _orthogonal_triples(cell)
     if not len(triples):
+        triples = _monoclinic_triples(cell)
+    if not len(triples):
         raise InputError(
             f"no orthogonal supercell within {SEARCH_REACH} lattice vectors of the primitive cell "
-            f"{np.round(Atoms(cell=cell).cell.cellpar(), 3).tolist()}; "
-            "strain it slightly, or give an orthogonal supercell yourself"
+            f"{np.round(Atoms(cell=cell).cell.cellpar(), 3).tolist()}, nor a lattice plane across a "
+            "vector; strain it slightly, or give an orthogonal supercell yourself"
         )
     volume = np.rint(np.abs(np.linalg.det(triples))).astype(np.int64)
     # Every order and sign of three vectors that is right-handed, and the nearest rotation of it to x, y, z.
@@ -701,6 +709,50 @@ def _orthogonal_triples(cell: NDArray[np.float64]) -> NDArray[np.int64]:
                 smallest = min(smallest, volume)
                 found.append(n[[i, j, k]] @ reduction)
     return np.rint(np.array(found)).astype(np.int64)
+
+
+def _monoclinic_triples(cell: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return integers (n, 3, 3) of a lattice with a plane across one of its vectors, none if it has no such.
+
+    It is searched for two perpendicular vectors much farther than space can be: up to `PLANE_REACH` steps and
+    `LARGEST_PLANE_CELL` cells. Of these the best are taken: the least area times elongation, as of a box.
+    """
+    reduced, reduction = minkowski_reduce(cell)
+    steps = np.arange(-2, 3)
+    n = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    n = n[np.gcd.reduce(n, axis=1) == 1]
+    n = n[np.argsort(np.linalg.norm(n @ reduced, axis=1), kind="stable")]
+    vectors = n @ reduced
+    unit = vectors / np.linalg.norm(vectors, axis=1)[:, None]
+    across = np.abs(unit @ unit.T) < ORTHOGONALITY_TOLERANCE / 10
+    for axis, mates in zip(n, across, strict=True):
+        in_plane = n[mates]
+        # The two shortest vectors of a plane that are no multiples of each other span its lattice.
+        others = [m for m in in_plane if np.linalg.matrix_rank([in_plane[0], m]) == 2]
+        if others:
+            pairs = _perpendicular_pairs(np.array([in_plane[0], others[0]]) @ reduced)
+            triples = [[axis, *(pair @ np.array([in_plane[0], others[0]]))] for pair in pairs]
+            return np.rint(np.array(triples).reshape(-1, 3, 3) @ reduction).astype(np.int64)
+    return np.empty((0, 3, 3), dtype=np.int64)
+
+
+def _perpendicular_pairs(plane: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return integers (n, 2, 2), each of them two perpendicular vectors of a plane lattice (2, 3): the best."""
+    steps = np.arange(-PLANE_REACH, PLANE_REACH + 1)
+    n = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
+    n = n[len(n) // 2 + 1 :]
+    n = n[np.gcd.reduce(n, axis=1) == 1]
+    length = np.linalg.norm(n @ plane, axis=1)
+    unit = n @ plane / length[:, None]
+    i, j = np.nonzero(np.triu(np.abs(unit @ unit.T) < ORTHOGONALITY_TOLERANCE, 1))
+    cells = np.abs(n[i, 0] * n[j, 1] - n[i, 1] * n[j, 0])
+    small = cells <= LARGEST_PLANE_CELL
+    i, j, cells = i[small], j[small], cells[small]
+    if not len(cells):
+        return np.empty((0, 2, 2), dtype=np.int64)
+    cost = cells * np.maximum(length[i], length[j]) / np.minimum(length[i], length[j])
+    best = cost < cost.min() * (1 + 1e-6)
+    return np.stack([n[i[best]], n[j[best]]], axis=1)
 
 
 def _indexed(cell: Atoms, *, name: str) -> Atoms:

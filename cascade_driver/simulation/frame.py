@@ -119,8 +119,22 @@ def frame_said(frame: Frame | None, *, of: str = "file") -> str:
     if frame is None or (np.array_equal(axes, np.diag(axes.diagonal())) and frame.turn_deg < _NO_TURN_DEG):
         return "box: x, y, z along a, b, c of the crystal"
     edges = ", ".join(f"{name} along {_in_words(axis, axes)}" for name, axis in zip("xyz", np.eye(3), strict=True))
+    off = _shear_deg(axes)
+    sheared = f"; sheared by up to {off:.2f} degrees to be orthogonal" if off > _NO_TURN_DEG else ""
     lattice = ", ".join(f"{name} = {_numbers(row)}" for name, row in zip("abc", axes, strict=True))
-    return f"box: {edges} of the {of}'s cell; {lattice} A; {_turn_said(frame)} the Cartesian frame of the {of}"
+    turned = f"{_turn_said(frame)} the Cartesian frame of the {of}"
+    return f"box: {edges} of the {of}'s cell; {lattice} A; {turned}{sheared}"
+
+
+def _shear_deg(axes_A: NDArray[np.float64]) -> float:
+    """Return by how much the lattice vectors that became the edges of the box were turned to be so."""
+    off = 0.0
+    for edge in np.eye(3):
+        indices = _smallest_indices(edge, axes_A)
+        if indices is not None:
+            along = indices @ axes_A
+            off = max(off, math.degrees(math.acos(min(1.0, float(along @ edge) / float(np.linalg.norm(along))))))
+    return off
 
 
 def _turn_said(frame: Frame) -> str:
@@ -138,16 +152,24 @@ def _turn_said(frame: Frame) -> str:
 
 def _in_words(vector: NDArray[np.float64], axes_A: NDArray[np.float64]) -> str:
     """Return the smallest [uvw] along a vector, or its coordinates on a, b, c if there is none."""
+    indices = _smallest_indices(vector, axes_A)
+    if indices is not None:
+        return f"[{' '.join(str(i) for i in indices)}]"
+    coordinates = vector @ np.linalg.inv(axes_A)
+    return _numbers(coordinates / np.abs(coordinates).max())
+
+
+def _smallest_indices(vector: NDArray[np.float64], axes_A: NDArray[np.float64]) -> NDArray[np.int64] | None:
     coordinates = vector @ np.linalg.inv(axes_A)
     largest = np.abs(coordinates).max()
     for n in range(1, _LARGEST_INDEX + 1):
         scaled = coordinates * n / largest
-        indices = np.rint(scaled).astype(int)
+        indices = np.rint(scaled).astype(np.int64)
         along = indices @ axes_A
         # Not quite, where the cell has been strained to be orthogonal; large indices come near to anything.
         if np.linalg.norm(along - (along @ vector) * vector) < 1e-3 / n * np.linalg.norm(along):
-            return f"[{' '.join(str(i) for i in indices)}]"
-    return _numbers(coordinates / largest)
+            return indices
+    return None
 
 
 def _numbers(vector: ArrayLike) -> str:
