@@ -24,11 +24,12 @@ from cascade_driver.analysis.distribution import (
 )
 from cascade_driver.analysis.empirical_law import EmpiricalDistribution
 from cascade_driver.analysis.estimation import REFUSED, FitHealth, Goodness
-from cascade_driver.analysis.model import SpeciesModel, Status, StoredEnergyModel
+from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
 from cascade_driver.analysis.outcomes import EXCESS_ENERGY, GroupOutcomes, count_outcomes, usable_cascades
 from cascade_driver.analysis.tabulated import TabulatedDistribution, TabulatedProbability
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import write_atomically
+from cascade_driver.kinds import Status
 from cascade_driver.plot import CaptionedFigure, value_with_error
 from cascade_driver.plot.style import COLUMN_WIDTH_in
 from cascade_driver.simulation.outcome import CascadeTable, Outcome

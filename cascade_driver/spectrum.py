@@ -18,6 +18,7 @@ from pydantic import Field
 
 from cascade_driver.errors import InputError
 from cascade_driver.files import LARGEST_NUMBER, write_file
+from cascade_driver.kinds import Status
 from cascade_driver.request import AnySpectrumRequest, SpectrumRequest
 from cascade_driver.schema import build, canonical_json, parameters, plain
 from cascade_driver.table import Table, read_table
@@ -166,7 +167,7 @@ class Observation:
     """
 
     model: str
-    status: Literal["qualitative", "quantitative"]
+    status: Status
     complete_eV: tuple[float, float] | None = None
     simulated_eV: tuple[float, float] | None = None
     threshold_eV: float | None = None

@@ -42,7 +42,19 @@ HOUSE: dict[str, Wing] = {
     "ground": Wing(
         "one error tree, the only unit conversions, typed parameters, whole files, a binned spectrum",
         imports=(),
-        rooms=("version", "text", "errors", "units", "files", "schema", "binning", "request", "table", "spectrum"),
+        rooms=(
+            "version",
+            "kinds",
+            "text",
+            "errors",
+            "units",
+            "files",
+            "schema",
+            "binning",
+            "request",
+            "table",
+            "spectrum",
+        ),
     ),
     "simulation": Wing(
         "one cascade: crystal -> potential -> thermalise -> kick -> follow -> quench -> record",

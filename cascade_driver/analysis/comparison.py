@@ -16,9 +16,8 @@ from scipy import stats
 
 from cascade_driver.analysis.outcomes import UsableCascades, effective_number, usable_cascades
 from cascade_driver.errors import InputError
+from cascade_driver.kinds import Array
 from cascade_driver.simulation.outcome import CascadeTable
-
-Array = NDArray[np.float64]
 
 #: Two directions that agree to this are one (cosine of 1e-4 rad).
 _SAME_DIRECTION_DIGITS = 4

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from cascade_driver.analysis.defect_probability import POINT_COVERAGE
 from cascade_driver.errors import InputError
+from cascade_driver.kinds import Array
 from cascade_driver.simulation.outcome import CascadeTable
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,14 @@ from typing import Literal
 import numpy as np
 from iminuit import Minuit
 from numpy.polynomial import polynomial
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
 from cascade_driver.analysis.empirical_law import EmpiricalDistribution
 from cascade_driver.analysis.estimation import FitHealth, Goodness, Independence, sandwich_covariance
 from cascade_driver.analysis.outcomes import UsableCascades, effective_number
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.kinds import Array
 
 Shape = Literal["gaussian", "split_gaussian"]
 SHAPES: tuple[Shape, ...] = ("gaussian", "split_gaussian")
@@ -36,8 +37,6 @@ _SMALL = 1e-200
 _FLAT = 1e-7
 #: Reached only on a side of the location that holds nothing, where two equal terms cancel.
 _LARGEST_EXPONENT = 600.0
-
-Array = NDArray[np.float64]
 
 
 def _tail(edge: Array, location: Array, left: Array, right: Array) -> Array:

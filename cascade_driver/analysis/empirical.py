@@ -14,11 +14,10 @@ from cascade_driver.analysis.outcomes import UsableCascades
 from cascade_driver.analysis.response import POINTS_PER_BIN, points_in_bins
 from cascade_driver.analysis.uncertainty import ResamplingUnit, resampling_counts
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.kinds import Array
 
 #: Points of equal mass that stand for the kernel of one cascade.
 KERNEL_POINTS = 16
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 from scipy.interpolate import PchipInterpolator
 
 from cascade_driver.analysis.outcomes import UsableCascades, effective_number
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.kinds import Array
 
 #: No kernel is narrower than this share of the mean stored energy of its recoil energy: a line stays a line, and a
 #: response does not need bins without end.
@@ -20,8 +21,6 @@ NARROWEST_KERNEL = 0.02
 
 #: Points of the table behind a quantile.
 QUANTILE_POINTS = 512
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

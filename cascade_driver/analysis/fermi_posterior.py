@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from cascade_driver.errors import FitError
+from cascade_driver.kinds import Array
 
 #: Prior of ln(w / E_half): normal about this ratio, with a standard deviation of 1, a factor of 2.7. Thresholds of
 #: different directions and thermal states scatter by some 27 % about their mean (w = sqrt(3)/pi of the scatter);
@@ -33,8 +34,6 @@ _FILLED = 0.5
 
 #: Zooming into a law that has a finite width ends by itself; this only stops a law that has none.
 _MOST_ZOOMS = 60
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,11 +12,11 @@ from typing import Literal, get_args
 import numpy as np
 from ase.data import atomic_numbers
 from ase.formula import Formula
-from numpy.typing import NDArray
 from pydantic import Field
 
 from cascade_driver.errors import InputError
 from cascade_driver.files import LARGEST_NUMBER, text_of, write_file
+from cascade_driver.kinds import Array
 from cascade_driver.schema import build, canonical_json, file_sha256, parameters, plain, read_json
 from cascade_driver.simulation.outcome import (
     CascadeTable,
@@ -48,8 +48,6 @@ _TRAILING, _MANY, _STORING = 20, 0.02, 0.5
 
 #: A vector that is shorter or longer than 1 by more is none of a direction.
 _LENGTH_TOLERANCE = 1e-3
-
-Array = NDArray[np.float64]
 
 
 @parameters

@@ -35,6 +35,7 @@ from cascade_driver.analysis.tabulated import (
 )
 from cascade_driver.errors import CascadeError, FitError, InputError, RecordError
 from cascade_driver.files import text_of, write_file
+from cascade_driver.kinds import Status
 from cascade_driver.simulation.outcome import CascadeTable
 
 #: Version of the layout of a model file; a reader refuses what it does not know.
@@ -49,8 +50,6 @@ SAFE_PROBABILITY_BELOW = 0.1
 #: the Gaussian until the data refuse it and then the cascades; or a table of both, defect probability and stored
 #: energies, to which nothing is fitted.
 Choice = Literal["auto", "gaussian", "split_gaussian", "empirical", "table"]
-
-Status = Literal["qualitative", "quantitative"]
 
 
 @dataclass(frozen=True, kw_only=True)

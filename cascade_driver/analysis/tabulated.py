@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from cascade_driver.analysis.outcomes import UsableCascades
 from cascade_driver.analysis.response import points_in_bins
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.kinds import Array
 from cascade_driver.simulation.outcome import STORED_ENERGY_FLOOR_eV
 
 #: Replicas of a table, drawn direction by direction.
@@ -20,8 +21,6 @@ TABLE_REPLICAS = 200
 
 #: A recoil bin is cut into pieces of this share of the distance between two tabulated energies.
 _PIECES = 0.5
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

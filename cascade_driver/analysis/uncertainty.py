@@ -38,6 +38,7 @@ from cascade_driver.analysis.tabulated import (
     central_table,
 )
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.kinds import Array
 
 #: What is drawn with replacement: every cascade within its recoil energy; whole directions (all snapshots and
 #: energies of one); directions and starting snapshots, both.
@@ -63,8 +64,6 @@ _SMALL = 1e-9
 
 #: Points per unit of the table behind `_normal_cumulative`: its second-order step is right to 1e-10.
 _PER_UNIT = 512
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

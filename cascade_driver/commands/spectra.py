@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cascade_driver.commands.arguments import (
     DIRECTION,
@@ -28,6 +28,7 @@ from cascade_driver.commands.options import (
 )
 from cascade_driver.errors import InputError
 from cascade_driver.files import write_file
+from cascade_driver.kinds import Status
 
 if TYPE_CHECKING:
     from cascade_driver.request import AnyNeutrinoRequest, AnySpectrumRequest
@@ -472,7 +473,7 @@ def _draw(chosen: argparse.Namespace) -> int:
     for pair in pairs:
         _print_notes([note for note in pair.notes if note not in pair.observed.notes])
     drawn = keywords(chosen, spectra_figure)
-    status: Literal["qualitative", "quantitative"] = "quantitative"
+    status: Status = "quantitative"
     if any(pair.observed.observation is not None and pair.status == "qualitative" for pair in pairs):
         status = "qualitative"
     if chosen.mass_g is not None:

@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
-from cascade_driver.analysis.model import Status
 from cascade_driver.errors import InputError
+from cascade_driver.kinds import Status
 from cascade_driver.plot.style import (
     BAND_ALPHA,
     DATA_COLOUR,

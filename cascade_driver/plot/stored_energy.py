@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from cascade_driver.analysis.defect_probability import DefectPoint, defect_points
 from cascade_driver.analysis.directional import DirectionPoint
 from cascade_driver.analysis.distribution import StoredEnergySummary, summarise_stored_energies
-from cascade_driver.analysis.model import SpeciesModel, Status, StoredEnergyModel
+from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
 from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
 from cascade_driver.analysis.tabulated import TabulatedDistribution, TabulatedProbability
 from cascade_driver.analysis.uncertainty import fermi_of
 from cascade_driver.errors import InputError
+from cascade_driver.kinds import Status
 from cascade_driver.plot.style import (
     DATA_COLOUR,
     FILL_COLOUR,

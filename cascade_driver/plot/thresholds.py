@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cascade_driver.analysis.model import Status
+from cascade_driver.kinds import Status
 from cascade_driver.plot.style import (
     BAND_ALPHA,
     DATA_COLOUR,

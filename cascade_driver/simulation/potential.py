@@ -16,6 +16,7 @@ from ase.data import atomic_numbers
 from pydantic import Field, field_validator, model_validator
 
 from cascade_driver.errors import InputError, PotentialError
+from cascade_driver.kinds import Status
 from cascade_driver.schema import build, digest, file_sha256, parameters, read_toml
 from cascade_driver.simulation.include import FILE_NAME, understood
 from cascade_driver.text import closest
@@ -24,8 +25,6 @@ from cascade_driver.version import left_out
 POTENTIAL_SCHEMA = 1
 
 #: `quantitative`: stored energies agree with first principles (see its report). `qualitative`: they do
-#: not, or nobody has looked; every number that comes from it carries the word.
-Status = Literal["qualitative", "quantitative"]
 
 
 @parameters

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cascade_driver.errors import InputError
+from cascade_driver.kinds import Array
 from cascade_driver.simulation.descent import Stiffness
 from cascade_driver.units import FS_PER_PS, FS_PER_S, BOLTZMANN_eV_PER_K, HBAR_eV_s, eV_PER_AMU_A2_PS2
 
@@ -32,8 +33,6 @@ _HBAR_eV_ps = HBAR_eV_s * FS_PER_S / FS_PER_PS
 
 #: Squared frequencies below this share of the largest are no vibration but a crystal that is not stable.
 _SOFTEST = 1e-6
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

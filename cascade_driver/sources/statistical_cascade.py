@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cascade_driver.errors import InputError
+from cascade_driver.kinds import Array
 from cascade_driver.sources.capture_table import CaptureIsotope
 
 Strength = Literal["generalised", "standard"]
-
-Array = NDArray[np.float64]
 
 #: Nuclei of fewer nucleons have too few levels for statistics: what their table lacks is left out.
 LIGHTEST = 20

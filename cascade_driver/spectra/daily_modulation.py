@@ -6,21 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from cascade_driver.analysis.model import SpeciesModel, fit_stored_energy_model
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.analysis.response import observed_edges
 from cascade_driver.analysis.uncertainty import bootstrap_replicas, central_replica
 from cascade_driver.errors import InputError
+from cascade_driver.kinds import Array
 from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.sources.dark_matter import HaloModel
 from cascade_driver.sources.target import parse_target
 from cascade_driver.spectra.correction import species_of_elements
 from cascade_driver.spectra.recoil_direction import in_the_wind
 from cascade_driver.spectrum import Spectrum, overlap_counts
-
-Array = NDArray[np.float64]
 
 #: Resampled campaigns behind the errors.
 N_REPLICAS = 200

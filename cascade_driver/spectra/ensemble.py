@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from cascade_driver.analysis.distribution import (
     Shape,
@@ -29,6 +29,7 @@ from cascade_driver.analysis.uncertainty import (
     rising_replicas,
 )
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.kinds import Array
 from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.spectra.correction import species_of_elements
 from cascade_driver.spectrum import Spectrum, overlap_counts, read_bands, read_spectrum
@@ -66,8 +67,6 @@ ROUNDING = 1e-9
 
 #: Bins whose rate is below this share of the largest one say nothing about what dominates.
 RELEVANT_SHARE = 1e-3
-
-Array = NDArray[np.float64]
 
 
 class Replicas(Protocol):

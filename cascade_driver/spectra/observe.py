@@ -23,10 +23,11 @@ import numpy as np
 from ase.formula import Formula
 from numpy.typing import ArrayLike, NDArray
 
-from cascade_driver.analysis.model import SAFE_PROBABILITY_BELOW, SpeciesModel, Status, StoredEnergyModel
+from cascade_driver.analysis.model import SAFE_PROBABILITY_BELOW, SpeciesModel, StoredEnergyModel
 from cascade_driver.analysis.response import Response, observed_edges
 from cascade_driver.binning import continued_edges
 from cascade_driver.errors import InputError
+from cascade_driver.kinds import Array, Status
 from cascade_driver.request import (
     AnySpectrumRequest,
     CaptureRequest,
@@ -80,8 +81,6 @@ ENDED = 1e-9
 
 #: Where a detector has no threshold, what is looked at begins at this share of the range.
 _TENTH = 0.1
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from cascade_driver.analysis.uncertainty import (
     parameter_covariance,
 )
 from cascade_driver.errors import InputError
+from cascade_driver.kinds import Array
 from cascade_driver.spectra.correction import species_of_elements
 from cascade_driver.spectra.ensemble import RELEVANT_SHARE
 from cascade_driver.spectrum import Spectrum
@@ -25,8 +26,6 @@ MOST_CASCADES = 1_000_000
 
 #: The mix is put together in blocks; no more of them than this.
 MOST_BLOCKS = 300
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,11 @@ import datetime
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from cascade_driver.analysis.directional import along
 from cascade_driver.errors import InputError
+from cascade_driver.kinds import Array
 from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.sources.dark_matter import (
     HaloModel,
@@ -27,8 +28,6 @@ _POLE_DEG = (192.85948, 27.12825, 122.93192)
 #: Sidereal time of Greenwich: degrees at noon of 2000-01-01 (UTC) and degrees per day since.
 _SIDEREAL_DEG = (280.46062, 360.98564737)
 _NOON_2000 = datetime.datetime(2000, 1, 1, 12, tzinfo=datetime.UTC)
-
-Array = NDArray[np.float64]
 
 
 def radon_transform_s_km(

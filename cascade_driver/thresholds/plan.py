@@ -27,6 +27,7 @@ from cascade_driver.campaign.plan import REGIONS, require_species
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError
 from cascade_driver.files import write_atomically
+from cascade_driver.kinds import Status
 from cascade_driver.schema import build, canonical_json, digest, parameters, plain, read_json
 from cascade_driver.simulation.crystal import (
     SYMMETRY_PRECISION_A,
@@ -140,7 +141,7 @@ class ThresholdPlan:
     """
 
     title: str
-    potential_status: Literal["qualitative", "quantitative"]
+    potential_status: Status
     protocol: Protocol
     displaced: DisplacedSpec
     snapshots: int

@@ -13,23 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cascade_driver.files import whole_file
+from cascade_driver.kinds import Array
 from cascade_driver.schema import digest
 from cascade_driver.training.descriptors import Penalty
 from cascade_driver.training.frames import LabelledFrame
 from cascade_driver.training.linear import Moments, Observation, Prior, Solution, accumulate, solve, squared_error
 from cascade_driver.units import GPA_PER_eV_A3
 
-Floats = NDArray[np.float64]
-
 #: Descriptors of two boxes that differ by less than this share belong to one minimum: thermal motion at 133 K
 #: changes them by some percent, two descents into one minimum by 1e-4.
 SAME_MINIMUM = 1e-3
 
 
-def linked_frames(frames: Sequence[LabelledFrame], descriptors: Floats | None = None) -> list[str]:
+def linked_frames(frames: Sequence[LabelledFrame], descriptors: Array | None = None) -> list[str]:
     """Return for each frame the name of the set that it must not be torn from.
 
     Sets are trajectories, joined where they share an exact copy or, with `descriptors` (frames, p), a structure.
@@ -55,7 +53,7 @@ def linked_frames(frames: Sequence[LabelledFrame], descriptors: Floats | None = 
     return [root(name) for name in names]
 
 
-def _alike(frames: Sequence[LabelledFrame], descriptors: Floats) -> list[tuple[int, int]]:
+def _alike(frames: Sequence[LabelledFrame], descriptors: Array) -> list[tuple[int, int]]:
     """Return pairs of frames of one composition whose descriptors nearly agree."""
     found = []
     formulas = np.array([frame.atoms.get_chemical_formula() for frame in frames])
@@ -278,8 +276,8 @@ class FrameErrors:
 
     frame: LabelledFrame
     energy_eV: float
-    forces_eV_A: Floats
-    stress_eV_A3: Floats
+    forces_eV_A: Array
+    stress_eV_A3: Array
     trusted: bool
 
 

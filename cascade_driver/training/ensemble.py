@@ -34,18 +34,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 
+from cascade_driver.kinds import Array
 from cascade_driver.simulation.potential import Potential, ZblSwitch
 from cascade_driver.training.descriptors import LinearForm
 from cascade_driver.training.export import About, bodies_of, write_potential
 from cascade_driver.training.linear import Moments, Observation, Solution
 
-Floats = NDArray[np.float64]
 
-
-def scores(observations: Iterable[tuple[str, Observation]], coefficients: Floats) -> dict[str, Floats]:
+def scores(observations: Iterable[tuple[str, Observation]], coefficients: Array) -> dict[str, Array]:
     """Return g_t (p,) of each trajectory, or set of them that belongs together.
 
     Parameters
@@ -55,7 +53,7 @@ def scores(observations: Iterable[tuple[str, Observation]], coefficients: Floats
     coefficients : (p,) float
         Those of the fit to all of them.
     """
-    found: dict[str, Floats] = {}
+    found: dict[str, Array] = {}
     for name, one in observations:
         rows, target = one.weighted()
         score = rows @ (target - coefficients @ rows)
@@ -67,19 +65,19 @@ def scores(observations: Iterable[tuple[str, Observation]], coefficients: Floats
 
 def group_draws(
     solution: Solution,
-    of_groups: Mapping[str, Floats],
+    of_groups: Mapping[str, Array],
     *,
     draws: int,
     random: np.random.Generator,
     factor: float = 1.0,
-) -> Floats:
+) -> Array:
     """Return `draws` sets of coefficients (draws, p) from the bootstrap over groups, spread by a factor."""
     change = _group_changes(solution, of_groups)
     mixed = random.standard_normal((draws, change.shape[1])) @ change.T
     return np.asarray(solution.coefficients + factor * mixed)
 
 
-def _group_changes(solution: Solution, of_groups: Mapping[str, Floats]) -> Floats:
+def _group_changes(solution: Solution, of_groups: Mapping[str, Array]) -> Array:
     """Return A^-1 g_t of all groups, (p, groups): the vote of each on the coefficients."""
     table = np.array(list(of_groups.values()))
     # The mean is not quite zero: penalties pull. It is no part of the spread.
@@ -87,7 +85,7 @@ def _group_changes(solution: Solution, of_groups: Mapping[str, Floats]) -> Float
     return np.asarray(linalg.cho_solve((solution.factor, True), table.T, check_finite=False))
 
 
-def spread_factor(solution: Solution, of_groups: Mapping[str, Floats], *, rows: Floats, errors: Floats) -> float:
+def spread_factor(solution: Solution, of_groups: Mapping[str, Array], *, rows: Array, errors: Array) -> float:
     """Return by how much draws of the group bootstrap must spread more to err as the fit does.
 
     Parameters
@@ -125,7 +123,7 @@ def anchored(solution: Solution, anchors: Moments, *, weight: float) -> Solution
     return dataclasses.replace(solution, factor=np.tril(factor))
 
 
-def posterior_draws(solution: Solution, *, draws: int, random: np.random.Generator) -> Floats:
+def posterior_draws(solution: Solution, *, draws: int, random: np.random.Generator) -> Array:
     """Return `draws` sets of coefficients (draws, p) from the posterior."""
     z = random.standard_normal((len(solution.coefficients), draws))
     change = linalg.solve_triangular(solution.factor, z, lower=True, trans="T", check_finite=False)
@@ -134,7 +132,7 @@ def posterior_draws(solution: Solution, *, draws: int, random: np.random.Generat
 
 def write_ensemble(
     out: Path,
-    draws: Sequence[Floats] | Floats,
+    draws: Sequence[Array] | Array,
     *,
     form: LinearForm,
     zbl: Mapping[str, ZblSwitch],

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from cascade_driver.errors import InputError
@@ -47,8 +46,6 @@ from cascade_driver.training.pod import PodForm
 from cascade_driver.training.snap import SnapForm
 from cascade_driver.training.splines import SplineForm
 from cascade_driver.training.zbl_core import CORE_GROUP, core_calculator, core_dimers
-
-Floats = NDArray[np.float64]
 
 #: Strength of a penalty that a plan does not name, per squared eV, in the units of weighted rows. Curvatures are
 #: what cross-validation chose for 789 frames of CaWO4; sizes only decide what nothing else does.

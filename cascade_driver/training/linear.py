@@ -28,12 +28,11 @@ from pydantic import Field
 from scipy import linalg
 
 from cascade_driver.errors import FitError
+from cascade_driver.kinds import Array
 from cascade_driver.schema import parameters
 from cascade_driver.simulation.lammps_engine import SinglePoint
 from cascade_driver.training.descriptors import DesignRows, LinearForm, Penalty
 from cascade_driver.training.frames import LabelledFrame
-
-Floats = NDArray[np.float64]
 
 #: Rows that are added to a normal matrix at once: enough for a fast product, few enough for the cache.
 _ROWS_AT_ONCE = 1200
@@ -91,13 +90,13 @@ class Observation:
     frame: LabelledFrame
     design: DesignRows
     energy_eV: float
-    forces_eV_A: Floats
-    stress_eV_A3: Floats
+    forces_eV_A: Array
+    stress_eV_A3: Array
     energy_weight: float
-    force_weight: Floats
+    force_weight: Array
     stress_weight: float
 
-    def errors(self, coefficients: Floats) -> tuple[float, Floats, Floats]:
+    def errors(self, coefficients: Array) -> tuple[float, Array, Array]:
         """Return prediction less label: energy in eV, forces (n, 3) in eV/A, stress (6,) in eV/A^3.
 
         Of a stress without weight nothing is known: nan.
@@ -109,7 +108,7 @@ class Observation:
             stress = coefficients @ design.stress_per_A3 - self.stress_eV_A3
         return float(coefficients @ design.energy) - self.energy_eV, forces, stress
 
-    def weighted(self) -> tuple[Floats, Floats]:
+    def weighted(self) -> tuple[Array, Array]:
         """Return the weighted rows (p, m) of forces and stress, and their targets (m,)."""
         design = self.design
         size = len(design.energy)
@@ -176,13 +175,13 @@ class Moments:
         Structure ids.
     """
 
-    gram: Floats
-    moment: Floats
+    gram: Array
+    moment: Array
     square: float = 0.0
     count: int = 0
-    energy_rows: Floats
-    energy_eV: Floats
-    energy_weight: Floats
+    energy_rows: Array
+    energy_eV: Array
+    energy_weight: Array
     frames: list[str] = field(default_factory=list)
 
     @staticmethod
@@ -210,7 +209,7 @@ class Moments:
             setattr(whole, name, np.concatenate([getattr(part, name) for part in parts]))
         return whole
 
-    def normal_matrix(self) -> Floats:
+    def normal_matrix(self) -> Array:
         """Return the normal matrix (p, p) of all rows, those of energies among them; only the lower triangle."""
         weighted = np.asfortranarray(self.energy_rows * self.energy_weight[:, None])
         gram = np.array(self.gram, order="F")
@@ -235,9 +234,9 @@ class Moments:
 def accumulate(observations: Iterable[Observation], *, size: int) -> Moments:
     """Return the moments of frames, one after the other; memory does not grow with their number."""
     moments = Moments.empty(size)
-    energies: list[tuple[Floats, float, float]] = []
-    rows: list[Floats] = []
-    targets: list[Floats] = []
+    energies: list[tuple[Array, float, float]] = []
+    rows: list[Array] = []
+    targets: list[Array] = []
     for one in observations:
         row, target = one.weighted()
         rows.append(row)
@@ -256,7 +255,7 @@ def accumulate(observations: Iterable[Observation], *, size: int) -> Moments:
     return moments
 
 
-def _add(moments: Moments, rows: Floats, target: Floats) -> None:
+def _add(moments: Moments, rows: Array, target: Array) -> None:
     # Half of the splines see nothing in most boxes: a quarter of the work.
     seen = np.flatnonzero(rows.any(axis=1))
     some = np.asfortranarray(rows[seen].T)
@@ -281,8 +280,8 @@ class Prior:
         tau, in rows: as many of the cheap rows count as much as the dear ones.
     """
 
-    coefficients: Floats
-    metric: Floats
+    coefficients: Array
+    metric: Array
     strength: float
 
 
@@ -300,11 +299,11 @@ class Solution:
         posterior covariance is s^2 A^-1.
     """
 
-    coefficients: Floats
-    factor: Floats
+    coefficients: Array
+    factor: Array
     scale: float
 
-    def spread(self, rows: Floats) -> Floats:
+    def spread(self, rows: Array) -> Array:
         """Return the standard deviation of predictions whose rows stand in `rows` (p, m); shape (m,)."""
         z = linalg.solve_triangular(self.factor, rows, lower=True, check_finite=False)
         return np.asarray(self.scale * np.sqrt(np.einsum("pm,pm->m", z, z)))
@@ -357,7 +356,7 @@ def solve(
     return Solution(coefficients=coefficients, factor=np.tril(factor), scale=float(np.sqrt(error / max(count, 1))))
 
 
-def squared_error(moments: Moments, coefficients: Floats) -> tuple[float, int]:
+def squared_error(moments: Moments, coefficients: Array) -> tuple[float, int]:
     """Return the weighted sum of squared errors over all rows, and the number of rows."""
     quadratic = float(coefficients @ _symmetric_product(moments.gram, coefficients))
     forces = quadratic - 2 * float(coefficients @ moments.moment) + moments.square
@@ -366,7 +365,7 @@ def squared_error(moments: Moments, coefficients: Floats) -> tuple[float, int]:
     return max(forces, 0.0) + float(energies @ energies), count
 
 
-def _symmetric_product(lower: Floats, vector: Floats) -> Floats:
+def _symmetric_product(lower: Array, vector: Array) -> Array:
     return np.asarray(linalg.blas.dsymv(1.0, lower, vector, lower=1))
 
 
@@ -377,7 +376,7 @@ def cheap_prior(moments: Moments, solution: Solution, *, strength: float) -> Pri
     return Prior(coefficients=solution.coefficients, metric=metric, strength=strength)
 
 
-def force_spread_eV_A(solution: Solution, design: DesignRows, *, atoms: Sequence[int] | None = None) -> Floats:
+def force_spread_eV_A(solution: Solution, design: DesignRows, *, atoms: Sequence[int] | None = None) -> Array:
     """Return the extrapolation grade of atoms: how uncertain the fit leaves their forces, in eV/A.
 
     The root of the summed posterior variances of the three components, s sqrt(sum_x f_x^T A^-1 f_x) with the rows

@@ -32,11 +32,11 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_masses
-from numpy.typing import NDArray
 
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError
 from cascade_driver.files import whole_file, write_atomically
+from cascade_driver.kinds import Array
 from cascade_driver.schema import parameters, plain, read_json
 from cascade_driver.simulation.knock_on import choose_atom, kick_velocity
 from cascade_driver.simulation.lammps_engine import LammpsEngine
@@ -47,8 +47,6 @@ FLIGHT_FILE = "flight.extxyz"
 
 #: Gives the calculator of a box within a folder of its own; closes it at the end.
 OpenCalculator = Callable[[Atoms, Path], contextlib.AbstractContextManager[Calculator]]
-
-Array = NDArray[np.float64]
 
 
 @parameters

@@ -16,13 +16,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 
+from cascade_driver.kinds import Array
 from cascade_driver.training.descriptors import DesignRows
 from cascade_driver.training.linear import Solution
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +66,7 @@ def choose_candidates(
     return chosen
 
 
-def _whitened(solution: Solution, design: DesignRows) -> Floats:
+def _whitened(solution: Solution, design: DesignRows) -> Array:
     """Return s L^-1 F (p, m): its columns' squared lengths are the variances of the force components."""
     rows = design.forces_per_A.reshape(len(design.energy), -1)
     return np.asarray(
@@ -76,7 +74,7 @@ def _whitened(solution: Solution, design: DesignRows) -> Floats:
     )
 
 
-def _learn(whitened: list[Floats], taken: int, left: Sequence[int], *, sigma: float) -> None:
+def _learn(whitened: list[Array], taken: int, left: Sequence[int], *, sigma: float) -> None:
     """Update the candidates that are left as if the one taken had its label.
 
     With Z = Q T of it, (1 + Z Z^T / sigma^2)^(-1/2) = 1 - Q (1 - (1 + T T^T / sigma^2)^(-1/2)) Q^T.

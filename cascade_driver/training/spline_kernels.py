@@ -9,19 +9,16 @@ LAMMPS' `pair_style uf3`. Importing this module needs numba.
 # mypy: disallow-untyped-decorators=False, disallow-untyped-calls=False
 # Compiled loops take arrays one by one:
 # ruff: noqa: PLR0912, PLR0917
-
 from __future__ import annotations
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from cascade_driver.kinds import Array, Ints
 
 
 @numba.njit(cache=True)
-def cubic(x: float, knots: Floats, n_knots: int, value: Floats, slope: Floats) -> int:
+def cubic(x: float, knots: Array, n_knots: int, value: Array, slope: Array) -> int:
     """Write the four cubic B-splines that are not zero at `x`, and their slopes; return the number of the first.
 
     De Boor's recursion; `x` outside the knots is taken into the first or last interval, which goes on as a cubic.
@@ -59,7 +56,7 @@ def cubic(x: float, knots: Floats, n_knots: int, value: Floats, slope: Floats) -
 
 
 @numba.njit(cache=True)
-def neighbours(positions: Floats, cell: Floats, images: Ints, cutoff: float) -> tuple[Ints, Ints, Floats, Floats]:
+def neighbours(positions: Array, cell: Array, images: Ints, cutoff: float) -> tuple[Ints, Ints, Array, Array]:
     """Return where each atom's neighbours begin, who they are, and the vectors and distances to them.
 
     Every image is looked at: `positions` lie in the cell and `images` says how many cells to go along each edge.
@@ -103,15 +100,15 @@ def two_body(
     kinds: Ints,
     first: Ints,
     neighbour: Ints,
-    vector: Floats,
-    distance: Floats,
+    vector: Array,
+    distance: Array,
     pair: Ints,
-    knots: Floats,
+    knots: Array,
     n_knots: Ints,
     column: Ints,
-    energy: Floats,
-    force: Floats,
-    virial: Floats,
+    energy: Array,
+    force: Array,
+    virial: Array,
 ) -> None:
     """Add the rows of pair splines: E = sum over pairs of B_c(r).
 
@@ -138,7 +135,7 @@ def two_body(
 
 
 @numba.njit(cache=True)
-def _add_virial(virial: Floats, scale: float, a: Floats, b: Floats) -> None:
+def _add_virial(virial: Array, scale: float, a: Array, b: Array) -> None:
     """Add scale a b to a virial in the order xx, yy, zz, yz, xz, xy."""
     virial[0] += scale * a[0] * b[0]
     virial[1] += scale * a[1] * b[1]
@@ -150,7 +147,7 @@ def _add_virial(virial: Floats, scale: float, a: Floats, b: Floats) -> None:
 
 @numba.njit(cache=True)
 def densities(
-    kinds: Ints, first: Ints, neighbour: Ints, distance: Floats, shape: Floats, rho: Floats, slope: Floats
+    kinds: Ints, first: Ints, neighbour: Ints, distance: Array, shape: Array, rho: Array, slope: Array
 ) -> None:
     """Write the density at each atom, `rho` (n,), and d(phi)/dr of each neighbour, `slope`.
 
@@ -178,16 +175,16 @@ def embedding(
     kinds: Ints,
     first: Ints,
     neighbour: Ints,
-    vector: Floats,
-    distance: Floats,
-    rho: Floats,
-    density_slope: Floats,
-    knots: Floats,
+    vector: Array,
+    distance: Array,
+    rho: Array,
+    density_slope: Array,
+    knots: Array,
     n_knots: Ints,
     column: Ints,
-    energy: Floats,
-    force: Floats,
-    virial: Floats,
+    energy: Array,
+    force: Array,
+    virial: Array,
 ) -> None:
     """Add the rows of embedding splines: E = sum over atoms of B_c(rho_i), straight on beyond the last knot.
 
@@ -224,18 +221,18 @@ def three_body(
     kinds: Ints,
     first: Ints,
     neighbour: Ints,
-    vector: Floats,
-    distance: Floats,
+    vector: Array,
+    distance: Array,
     pair: Ints,
-    leg_knots: Floats,
+    leg_knots: Array,
     n_leg_knots: Ints,
-    far_knots: Floats,
+    far_knots: Array,
     n_far_knots: Ints,
     offset: Ints,
     column: Ints,
-    energy: Floats,
-    force: Floats,
-    virial: Floats,
+    energy: Array,
+    force: Array,
+    virial: Array,
 ) -> None:
     """Add the rows of triples: E = sum over i, pairs of neighbours j, k of B_a(r_ij) B_b(r_ik) B_c(r_jk).
 
