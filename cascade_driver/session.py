@@ -23,6 +23,7 @@ from cascade_driver.campaign.plan import RecoilsSpec, make_campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.status import RunStatus, run_status
 from cascade_driver.campaign.supervise import Progress
+from cascade_driver.conclusion import conclude
 from cascade_driver.models import analysis_of, analysis_section, fitted_with_errors
 from cascade_driver.schema import build
 from cascade_driver.simulation.cascade import Result
@@ -39,7 +40,7 @@ from cascade_driver.simulation.start import make_box, make_snapshot, relaxed_con
 from cascade_driver.spectra.observe import Observed, observe
 from cascade_driver.validation.calculator import calculator as calculator_of
 from cascade_driver.validation.contract import ContractResult, check_apart, contract_crystals
-from cascade_driver.workflow import attended_run, conclude, plan_run, work_on
+from cascade_driver.workflow import attended_run, plan_run, work_on
 
 
 class Run:

@@ -1,4 +1,4 @@
-"""The steps of a run behind `cascade run`: plan, work, then what the input asks for after it."""
+"""The steps of a run behind `cascade run`: plan it, open it, work on it; `conclusion` is what it comes to."""
 
 from __future__ import annotations
 
@@ -10,52 +10,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.campaign.claims import Claims
-from cascade_driver.campaign.contents import RunContents, contents_of
 from cascade_driver.campaign.dask_executor import DaskExecutor
 from cascade_driver.campaign.executors import Executor, Processes, Serial, Work, require_executor
 from cascade_driver.campaign.plan import Campaign, make_campaign, what_is_lost
 from cascade_driver.campaign.rundir import RunDirectory, disk_error
-from cascade_driver.campaign.status import run_status
 from cascade_driver.campaign.supervise import Progress
 from cascade_driver.campaign.verify import set_damaged_aside
 from cascade_driver.config import (
-    AnalysisSpec,
     RunInput,
     WorkSpec,
     find_input,
     read_input,
 )
-from cascade_driver.errors import FitError, InputError
+from cascade_driver.errors import InputError
 from cascade_driver.files import text_of, write_atomically
 from cascade_driver.foresight import foresee
 from cascade_driver.models import (
     INPUT_FILE,
-    MODEL_FILE,
     analysis_of,
-    fitted_import,
-    fitted_run,
-    fitted_with_errors,
-    with_errors,
 )
-from cascade_driver.schema import plain, read_toml
-from cascade_driver.simulation.crystal import CrystalSpec, orientation_said, resolved
+from cascade_driver.schema import read_toml
+from cascade_driver.simulation.crystal import CrystalSpec, resolved
 from cascade_driver.simulation.lammps_build import EngineSpec, chosen, library_of
-from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.simulation.potential import Potential, load_potential
-from cascade_driver.simulation.provenance import provenance
-from cascade_driver.simulation.spec import Protocol, thermal_of, thermal_said
-from cascade_driver.simulation.start import read_box
-from cascade_driver.sources.requested import requested_spectrum
-from cascade_driver.spectra.observe import Observed, observe
-from cascade_driver.spectra.planning import CampaignAdvice, advise
+from cascade_driver.simulation.spec import Protocol, thermal_of
 from cascade_driver.validation.checked import require_lammps
 
 if TYPE_CHECKING:
-    from cascade_driver.report import ReportContent
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,226 +263,3 @@ def dask_of(settings: WorkSpec) -> DaskExecutor:
         job_options=dask.job_options,
         workers_within_s=dask.workers_within_s,
     )
-
-
-def advise_run(
-    directory: RunDirectory, *, between_eV: tuple[float, float] | None = None, allow_failures: bool = False
-) -> list[tuple[Observed, CampaignAdvice]]:
-    """Return for each spectrum of a run its bands, and what more cascades would do to the statistical one.
-
-    Candidates are the simulated energies of each species and the middles between them.
-
-    Parameters
-    ----------
-    directory : RunDirectory
-    between_eV : (float, float), optional
-        Range of observed energies that matters; by default from the threshold (or a tenth of the range) up.
-    allow_failures : bool
-        Fit although many cascades failed.
-
-    Raises
-    ------
-    FitError
-        If there is no model yet, or its data only bracket the defect probability.
-    InputError
-        If the input asks for no spectrum, or one cannot be corrected.
-    """
-    wanted = analysis_of(directory)
-    analysis = wanted.analysis or AnalysisSpec()
-    if allow_failures:
-        analysis = dataclasses.replace(analysis, allow_failures=True)
-    if not wanted.spectra:
-        raise InputError(
-            f"{directory.path}: its input asks for no [[spectra]], so nothing says which error matters; add one"
-        )
-    table, model = fitted_with_errors(directory, analysis=analysis)
-    candidates: dict[str, list[float]] = {}
-    for species in model.species:
-        energies = np.unique(table.recoil_energy_eV[table.species == species])
-        middles = (energies[1:] + energies[:-1]) / 2
-        candidates[species] = sorted({*map(float, energies), *map(float, middles)})
-    advice = []
-    for number, request in enumerate(wanted.spectra, start=1):
-        pair = observe(request, model, detector=wanted.detector, name=f"{number}-{request.kind}")
-        low, high = between_eV or pair.range_eV
-        advice.append(
-            (
-                pair,
-                advise(
-                    requested_spectrum(request),
-                    model,
-                    candidates_eV=candidates,
-                    fallback_species=model.response_fallback,
-                    low_eV=low,
-                    high_eV=high,
-                ),
-            )
-        )
-    return advice
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conclusion:
-    """What a finished run came to.
-
-    Attributes
-    ----------
-    table : CascadeTable
-        Its cascades.
-    files : tuple of pathlib.Path
-        What was written.
-    notes : tuple of str
-        What a reader must know.
-    failure : str
-        Why there is no model; empty if there is one.
-    """
-
-    table: CascadeTable
-    files: tuple[Path, ...]
-    notes: tuple[str, ...] = ()
-    failure: str = ""
-
-
-def conclude_import(folder: Path) -> Conclusion:
-    """Make the model of imported tables, and draw what they say of each species.
-
-    Raises
-    ------
-    FitError, InputError
-        If the folder or its records cannot be used.
-    """
-    from cascade_driver.plot import save_figure
-    from cascade_driver.plot.stored_energy import defect_probability_figure, stored_energy_trend_figure
-
-    table, model = fitted_import(folder)
-    files = [model.save(folder / MODEL_FILE)]
-    for species in model.species:
-        for name, draw in (("probability", defect_probability_figure), ("trend", stored_energy_trend_figure)):
-            files += save_figure(draw(table, model, species), folder / "figures" / f"{name}-{species}")
-    return Conclusion(table=table, files=tuple(files), notes=model.notes)
-
-
-def conclude(directory: RunDirectory, *, allow_failures: bool = False) -> Conclusion:
-    """Fit, correct, draw and report what a run has so far.
-
-    Where no model can be fitted, or a spectrum cannot be corrected, the report is written all the same and says
-    why; `Conclusion.failure` says it, too.
-
-    Raises
-    ------
-    InputError
-        If there is no run, or its folder cannot be written.
-    RecordError
-        If a record is damaged.
-    """
-    # Here: matplotlib costs what all the rest costs, and only figures need it.
-    from cascade_driver.plot import save_figure
-    from cascade_driver.report import report_figures, write_report
-
-    wanted = analysis_of(directory)
-    directory.probe(remedy="what a run comes to is written there: make it writable, or copy it to where it is")
-    analysis = wanted.analysis or AnalysisSpec()
-    if allow_failures:
-        analysis = dataclasses.replace(analysis, allow_failures=True)
-    files: dict[Path, str] = {}
-    model, pairs, problems = None, [], {"model": "", "spectra": ""}
-    contents = contents_of(directory)
-    table = contents.table()
-    try:
-        table, model = fitted_run(directory, analysis=analysis, contents=contents)
-    except FitError as error:
-        problems["model"] = str(error)
-    if model is not None:
-        try:
-            model = with_errors(table, model, analysis=analysis, relative_to=directory.path)
-            pairs = _write_pairs(wanted, model, folder=directory.path / "spectra", files=files)
-        except (InputError, FitError) as error:
-            problems["spectra"] = str(error)
-        files[model.save(directory.path / MODEL_FILE)] = "stored-energy model"
-    elif wanted.spectra:
-        problems["spectra"] = "there is no model to correct them by"
-    content = _report_content(directory, contents, wanted, table, model, pairs=pairs, problems=problems)
-    figures = report_figures(content)
-    for figure in figures:
-        for file in save_figure(figure.figure, directory.path / "figures" / figure.name):
-            files[file] = figure.caption.split(". ")[0]
-    content = dataclasses.replace(content, files={str(f.relative_to(directory.path)): w for f, w in files.items()})
-    files[write_report(directory.path / "report.html", content, figures=figures)] = "report"
-    return Conclusion(
-        table=table,
-        files=tuple(files),
-        notes=model.notes if model else (),
-        failure=problems["model"] or problems["spectra"],
-    )
-
-
-def _write_pairs(
-    wanted: RunInput, model: StoredEnergyModel, *, folder: Path, files: dict[Path, str]
-) -> list[Observed]:
-    """Make and write the requested spectra, as expected and as observed."""
-    pairs = []
-    for number, request in enumerate(wanted.spectra, start=1):
-        name = f"{number}-{request.kind}"
-        pair = observe(request, model, detector=wanted.detector, name=name)
-        pairs.append(pair)
-        for suffix, write in (("expected", pair.expected.write), ("observed", pair.write)):
-            file = folder / f"{name}-{suffix}.csv"
-            write(file)
-            files[file] = f"{pair.title}, {suffix}"
-    return pairs
-
-
-def _report_content(
-    directory: RunDirectory,
-    contents: RunContents,
-    wanted: RunInput,
-    table: CascadeTable,
-    model: StoredEnergyModel | None,
-    *,
-    pairs: list[Observed],
-    problems: dict[str, str],
-) -> ReportContent:
-    from cascade_driver.report import ReportContent
-
-    status = run_status(directory, contents)
-    campaign = contents.campaign
-    protocol = campaign.protocol
-    box = read_box(directory.starts(campaign)) if len(table) else None
-    border = protocol.follow.border
-    facts = {
-        "crystal": protocol.crystal.name or str(protocol.crystal.file),
-        "orientation": orientation_said(protocol.crystal),
-        "atoms in the box": len(box.symbols) if box else "-",
-        "box": " × ".join(f"{x:.3f}" for x in box.lengths_A) + " Å" if box else "-",
-        "temperature": thermal_said(protocol.thermal),
-        "followed for": f"{protocol.follow.duration_ps:g} ps",
-        "largest displacement per step": f"{protocol.follow.max_displacement_A:g} Å",
-        "border thermostat": f"{border.width_A:g} Å, damping {border.damping_ps:g} ps" if border else "none",
-        "seed": protocol.campaign_seed,
-        "protocol": protocol.digest,
-    }
-    return ReportContent(
-        title=campaign.title,
-        table=table,
-        facts=facts,
-        potential_name=protocol.potential_name,
-        potential_digest=protocol.potential_digest,
-        planned={(e.species, e.recoil_energy_eV): e.planned for e in status.energies},
-        damaged=status.damaged,
-        model=model,
-        model_problem=problems["model"],
-        pairs=pairs,
-        spectra_problem=problems["spectra"] if wanted.spectra else "",
-        cpu_hours=status.cpu_hours,
-        cpu_s_per_cascade=status.cpu_s_per_cascade,
-        peak_memory_MiB=status.peak_memory_MiB,
-        provenance=plain(provenance(engine=_engine_of(directory, table))),
-        command=f"cascade run {INPUT_FILE} --out RUN",
-    )
-
-
-def _engine_of(directory: RunDirectory, table: CascadeTable) -> str:
-    """Return the engine that the records name."""
-    if len(table) == 0:
-        return ""
-    return directory.record(str(table.id[0])).provenance.engine

@@ -265,6 +265,8 @@ HOUSE: dict[str, Wing] = {
             "report",
             "validation_report",
             "workflow",
+            "advice",
+            "conclusion",
             "threshold_run",
             "session",
             "potential_comparison",

@@ -248,8 +248,8 @@ def _add_advice(verbs: Verbs) -> None:
 
 
 def _options_plan(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.advice import advise_run
     from cascade_driver.config import AnalysisSpec
-    from cascade_driver.workflow import advise_run
 
     verb.add_argument("run", type=Path, metavar="RUN")
     add_keywords(verb, advise_run, "between_eV")
@@ -438,8 +438,8 @@ def _stop_with(lease: Path) -> None:
 def _conclude(path: Path, *, allow_failures: bool) -> int:
     """Fit, correct, draw, report; end with the table and the paths."""
     from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.conclusion import conclude
     from cascade_driver.terminal import make_console, print_energies
-    from cascade_driver.workflow import conclude
 
     console = make_console()
     conclusion = conclude(RunDirectory(path), allow_failures=allow_failures)
@@ -461,7 +461,7 @@ def _report(chosen: argparse.Namespace) -> int:
     if is_search_folder(chosen.run):
         return report_search(chosen.run)
     if names_an_import(str(chosen.run)):
-        from cascade_driver.workflow import conclude_import
+        from cascade_driver.conclusion import conclude_import
 
         conclusion = conclude_import(chosen.run.resolve())
         print(*(f"note: {note}" for note in conclusion.notes), "written:", *conclusion.files, sep="\n")
@@ -636,10 +636,10 @@ def _fit_import(chosen: argparse.Namespace) -> int:
 
 
 def _plan(chosen: argparse.Namespace) -> int:
+    from cascade_driver.advice import advise_run
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.config import AnalysisSpec
     from cascade_driver.terminal import make_console, print_advice
-    from cascade_driver.workflow import advise_run
 
     asked = keywords(chosen, advise_run)
     between = asked.get("between_eV")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from fake_engine import FakeEngine, a_campaign, a_run, work_of
 
+from cascade_driver.advice import advise_run, conclude
 from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.analysis.published import CaWO4Assumptions, assumption_replicas, cawo4_published
@@ -28,7 +29,6 @@ from cascade_driver.sources.requested import is_as_requested, requested_spectrum
 from cascade_driver.spectra.ensemble import Ensemble, bands_of_file
 from cascade_driver.spectra.ensemble_content import ensemble_of
 from cascade_driver.spectrum import Spectrum, read_spectrum, rebin, write_spectrum
-from cascade_driver.workflow import advise_run, conclude
 
 ENERGIES = (20.0, 30.0, 40.0, 50.0, 60.0, 81.0, 112.0, 160.0)
 EDGES = np.linspace(0.0, 150.0, 76)
