@@ -125,13 +125,23 @@ class Observation:
 def observe(
     frame: LabelledFrame, form: LinearForm, *, core: Callable[[Atoms], SinglePoint], weights: Weights
 ) -> Observation:
-    """Return a frame with its design rows, labels less the fixed part, and weights."""
+    """Return a frame with its design rows, labels less the fixed part, and weights.
+
+    Raises
+    ------
+    FitError
+        If a label is no number: a force without one would only lose its weight.
+    """
+    stress = frame.stress_eV_per_A3
+    labels = [frame.energy_eV, frame.forces_eV_per_A, *([] if stress is None else [stress])]
+    if not all(np.isfinite(label).all() for label in labels):
+        name = frame.origin or frame.structure_id
+        raise FitError(f"a label of {name} is nan or inf; leave its frame out")
     fixed = core(frame.atoms)
     factor = weights.groups.get(frame.group, GroupWeight())
     close = _too_close(frame.atoms, weights.trusted_from_A)
     size = np.linalg.norm(frame.forces_eV_per_A, axis=1)
     force_weight = factor.forces / (weights.force_floor_eV_A + weights.force_share * size)
-    stress = frame.stress_eV_per_A3
     sound = not close.any()
     stress_weight = 0.0 if stress is None or not sound else factor.stress / weights.stress_eV_A3
     return Observation(
