@@ -45,8 +45,8 @@ MakeCalculator = Callable[[], Calculator]
 #: Neighbours of one kind whose distances differ by less are one shell.
 _SHELL_A = 0.05
 
-#: Of the distance of nearest neighbours, which the largest holes of close crystals have around them.
-_HOLE_SHARE = 0.95
+#: Of the distance of nearest neighbours: the largest holes of diamond are 1 wide, and a grid passes them by.
+_HOLE_SHARE = 0.8
 
 #: Box of the phonons: forces of a displaced atom have died away at half of its edge.
 _PHONON_BOX_A = 10.0
