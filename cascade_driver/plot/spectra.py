@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
@@ -121,7 +122,7 @@ def spectra_figure(
         handles=_legend(drawn, labels), loc="outside upper left", handlelength=2.4, frameon=False
     )
     if len(drawn) == 1 and drawn[0].title:
-        legend.set_title(as_drawn(textwrap.fill(drawn[0].title, 60)), prop={"size": 7})
+        legend.set_title(as_drawn(textwrap.fill(drawn[0].title, 60)), prop=FontProperties(size=7))
         legend.set_alignment("left")
     mark(upper, potential_status)
     return finished(figure)
