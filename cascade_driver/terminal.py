@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from cascade_driver.spectra.planning import CampaignAdvice
     from cascade_driver.threshold_run import PlannedSearch
     from cascade_driver.thresholds.summary import GroupThresholds
+    from cascade_driver.training.relax import Relaxation
     from cascade_driver.workflow import PlannedRun
 
 
@@ -716,3 +717,26 @@ def _with_error(estimate: Estimate) -> str:
     if not math.isfinite(estimate.error):
         return f"{estimate.value:.2f}"
     return f"{estimate.value:.2f} ± {estimate.error:.2f}"
+
+
+def print_relaxations(found: Sequence[Relaxation], *, console: Console) -> None:
+    """Print how structures came to rest; energies count from the crystal, if one of them is of that group."""
+    from cascade_driver.training.frames import PERFECT
+
+    crystal_eV = next((one.energy_eV for one in found if one.group == PERFECT and one.is_at_rest), None)
+    shown = Table(title="Relaxations", title_justify="left")
+    for heading in ("structure", "group", "steps", "change (eV)", "moved (A)", "largest force (eV/A)"):
+        shown.add_column(heading, justify="left" if heading == "group" else "right")
+    if crystal_eV is not None:
+        shown.add_column("above the crystal (eV)", justify="right")
+    for one in found:
+        row = [
+            one.name,
+            visible(one.group),
+            str(one.steps),
+            f"{one.energy_eV - one.start_energy_eV:+.3f}",
+            f"{one.largest_displacement_A:.2f}",
+            f"{one.largest_force_eV_A:.3f}" + ("" if one.is_at_rest else ", not at rest"),
+        ]
+        shown.add_row(*row, *([] if crystal_eV is None else [f"{one.energy_eV - crystal_eV:.3f}"]))
+    console.print(shown)

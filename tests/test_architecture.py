@@ -127,6 +127,7 @@ HOUSE: dict[str, Wing] = {
             "labelling",
             "label_queue",
             "replay",
+            "relax",
             "propose",
             "validate",
             "descriptors",

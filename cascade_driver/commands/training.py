@@ -49,6 +49,7 @@ def add_to(verbs: Verbs) -> None:
     _add_curve(kinds)
     _add_validate(kinds)
     _add_replay(kinds)
+    _add_relax(kinds)
 
 
 # -- propose ------------------------------------------------------------------------------------------------
@@ -196,19 +197,13 @@ def _ask(chosen: argparse.Namespace, structures: Iterable[Atoms]) -> int:
 
 
 def _propose_files(chosen: argparse.Namespace) -> int:
-    import ase.io
-
     from cascade_driver.training.frames import structure_id
     from cascade_driver.training.importing import EACH
     from cascade_driver.training.propose import named
 
     structures = []
     for path in chosen.files:
-        readable(path, what="structures")
-        try:
-            frames: Any = ase.io.read(path, index=":")
-        except Exception as error:  # every format of ASE fails in its own way
-            raise InputError(f"{path}: not a file of structures that ASE reads ({error})") from None
+        frames = _structures_in(path)
         for number, atoms in enumerate(frames):
             group = str(atoms.info.get("group", chosen.group))
             # The frames of one file are of one run, unless somebody says otherwise: folds must not tear it apart.
@@ -218,6 +213,18 @@ def _propose_files(chosen: argparse.Namespace) -> int:
             origin = str(atoms.info.get("origin", path.name))
             structures.append(named(atoms, group=group, trajectory=trajectory, origin=origin))
     return _ask(chosen, structures)
+
+
+def _structures_in(path: Path) -> list[Atoms]:
+    """Return all structures of a file that ASE reads."""
+    import ase.io
+
+    readable(path, what="structures")
+    try:
+        found: Any = ase.io.read(path, index=":")
+    except Exception as error:  # every format of ASE fails in its own way
+        raise InputError(f"{path}: not a file of structures that ASE reads ({error})") from None
+    return list(found)
 
 
 def _propose_strained(chosen: argparse.Namespace) -> int:
@@ -667,10 +674,7 @@ def _options_replay(verb: argparse.ArgumentParser) -> None:
 
     verb.add_argument("run", type=Path, metavar="RUN")
     verb.add_argument("id", metavar="ID", help="of a finished cascade, or its first digits")
-    how = verb.add_mutually_exclusive_group(required=True)
-    how.add_argument("--settings", type=Path, metavar="LABEL.toml", help="of a calculator, as for labels")
-    how.add_argument("--potential", metavar="P", help="shipped, or a folder")
-    _add_allow_calculator(verb)
+    _add_follower(verb)
     add_keywords(
         verb, replay, "until_fs", "stop_after_s", names={"stop_after_s": "--stop-after"}, stop_after_s=_SECONDS
     )
@@ -681,25 +685,11 @@ def _options_replay(verb: argparse.ArgumentParser) -> None:
 def _replay(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.listing import one_finished
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.training.labelling import (
-        flight_calculator,
-        read_label_settings,
-        require_allowed,
-        settings_words,
-    )
     from cascade_driver.training.replay import ReplaySettings, replay
-    from cascade_driver.validation.calculator import calculator
 
     run = RunDirectory(chosen.run)
     cascade = one_finished(run, chosen.id)
-    opens: OpenCalculator
-    if chosen.potential:
-        potential = potential_of(chosen.potential)
-        who, opens = potential.name, lambda _atoms, _folder: nullcontext(calculator(potential))
-    else:
-        settings = read_label_settings(chosen.settings)
-        require_allowed(settings, chosen.allow_calculator)
-        who, opens = settings_words(settings), partial(flight_calculator, settings)
+    who, opens = _follower(chosen)
     wanted = built(chosen, ReplaySettings, cascade=cascade, calculator=who)
     replay(
         run,
@@ -709,4 +699,69 @@ def _replay(chosen: argparse.Namespace) -> int:
         observe=partial(print, flush=True),
         **keywords(chosen, replay),
     )
+    return 0
+
+
+def _add_follower(verb: argparse.ArgumentParser) -> None:
+    """Add who gives the forces: a calculator of labels, or a potential."""
+    how = verb.add_mutually_exclusive_group(required=True)
+    how.add_argument("--settings", type=Path, metavar="LABEL.toml", help="of a calculator, as for labels")
+    how.add_argument("--potential", metavar="P", help="shipped, or a folder")
+    _add_allow_calculator(verb)
+
+
+def _follower(chosen: argparse.Namespace) -> tuple[str, OpenCalculator]:
+    """Return who gives the forces, in words, and how it is opened."""
+    from cascade_driver.training.labelling import (
+        flight_calculator,
+        read_label_settings,
+        require_allowed,
+        settings_words,
+    )
+    from cascade_driver.validation.calculator import calculator
+
+    if chosen.potential:
+        potential = potential_of(chosen.potential)
+        return potential.name, lambda _atoms, _folder: nullcontext(calculator(potential))
+    settings = read_label_settings(chosen.settings)
+    require_allowed(settings, chosen.allow_calculator)
+    return settings_words(settings), partial(flight_calculator, settings)
+
+
+# -- relax --------------------------------------------------------------------------------------------------
+
+
+def _add_relax(kinds: Verbs) -> None:
+    about = "Bring structures to rest by first principles, or another potential: do they stay, at what energy?"
+    add_verb(kinds, "relax", _relax, about, _options_relax)
+
+
+def _options_relax(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.training.relax import RelaxSettings, relax
+
+    verb.add_argument("structures", type=Path, metavar="FILE", help="that ASE reads; all its structures")
+    _add_follower(verb)
+    add_options(verb, RelaxSettings, without=["calculator"])
+    add_keywords(verb, relax, "stop_after_s", names={"stop_after_s": "--stop-after"}, stop_after_s=_SECONDS)
+    verb.add_argument("--out", type=new_folder, required=True, metavar="DIR", help="goes on where it stopped")
+    verb.add_argument("--frames", type=Path, metavar="FILE", help="write all steps as labelled frames, too")
+
+
+def _relax(chosen: argparse.Namespace) -> int:
+    from cascade_driver.terminal import make_console, print_relaxations
+    from cascade_driver.training.frames import write_structures
+    from cascade_driver.training.relax import RelaxSettings, relax, relaxed_steps
+
+    who, opens = _follower(chosen)
+    found = relax(
+        _structures_in(chosen.structures),
+        built(chosen, RelaxSettings, calculator=who),
+        open_calculator=opens,
+        out=chosen.out.resolve(),
+        observe=partial(print, flush=True),
+        **keywords(chosen, relax),
+    )
+    print_relaxations(found, console=make_console())
+    if chosen.frames:
+        write_structures(chosen.frames, relaxed_steps(chosen.out.resolve()))
     return 0
