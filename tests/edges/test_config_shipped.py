@@ -19,6 +19,9 @@ SIZES = {
     "al": 3,
     "cawo4-laptop": 192,
     "cawo4-reference": 1184,
+    "dark-matter-c": 1408,
+    "dark-matter-ge": 1344,
+    "dark-matter-si": 1344,
     "minimal": 1,
     "quickstart": 15,
     "si": 3,
@@ -53,10 +56,13 @@ def test_the_reference_is_the_published_campaign():
     assert wanted.follow.border is None
 
 
-#: Small boxes of the four crystals; the rest of the input as it ships.
+#: Small boxes of their crystals; the rest of the input as it ships.
 SMALL = {
     "si": {"minimum_atoms": 200},
     "al": {"minimum_atoms": 250},
+    "dark-matter-c": {"minimum_atoms": 200},
+    "dark-matter-ge": {"minimum_atoms": 200},
+    "dark-matter-si": {"minimum_atoms": 200},
     "al-film": {"repeats": (1, 1, 1)},
     "al-film-substrate": {"repeats": (1, 1, 1)},
 }
