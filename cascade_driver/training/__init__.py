@@ -1,7 +1,8 @@
 """Potentials in the making: structures, labels from first principles, linear fits, validation.
 
 In reading order: `outputs`, `frames`, `extended_xyz` and `importing` (labels of others), `labelling` and
-`label_queue` (labels of one's own), `replay` (a cascade followed by first principles), `propose` (structures
+`label_queue` (labels of one's own), `replay` and `relax` (a cascade followed, its ends brought to rest, by first
+principles), `propose` (structures
 that are worth a label), `validate`; linear forms: `descriptors`, `splines` (`spline_kernels` compiled), `snap`,
 `pod`, on a `zbl_core`; `linear` (the solver), `cross_validation`, `export` (a folder that LAMMPS evaluates),
 `ensemble` (draws), `fit` and `fit_input`, `learning` (curves), `selection` (of candidates by what they would
