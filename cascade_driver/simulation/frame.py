@@ -168,7 +168,7 @@ def _smallest_indices(vector: NDArray[np.float64], axes_A: NDArray[np.float64]) 
         along = indices @ axes_A
         # Not quite, where the cell has been strained to be orthogonal; large indices come near to anything.
         if np.linalg.norm(along - (along @ vector) * vector) < 1e-3 / n * np.linalg.norm(along):
-            return indices
+            return np.asarray(indices, dtype=np.int64)
     return None
 
 
