@@ -133,7 +133,8 @@ def observe(
         If a label is no number: a force without one would only lose its weight.
     """
     stress = frame.stress_eV_per_A3
-    labels = [frame.energy_eV, frame.forces_eV_per_A, *([] if stress is None else [stress])]
+    labels: list[float | Array] = [frame.energy_eV, frame.forces_eV_per_A]
+    labels += [] if stress is None else [stress]
     if not all(np.isfinite(label).all() for label in labels):
         name = frame.origin or frame.structure_id
         raise FitError(f"a label of {name} is nan or inf; leave its frame out")
