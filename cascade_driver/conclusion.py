@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cascade_driver.analysis.damage import said_beside
 from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.campaign.contents import RunContents, contents_of
 from cascade_driver.campaign.rundir import RunDirectory
@@ -20,6 +21,7 @@ from cascade_driver.models import (
     INPUT_FILE,
     MODEL_FILE,
     analysis_of,
+    crystal_formulas,
     fitted_import,
     fitted_run,
     with_errors,
@@ -176,6 +178,9 @@ def _report_content(
         "seed": protocol.campaign_seed,
         "protocol": protocol.digest,
     }
+    formulas = crystal_formulas(protocol.crystal)
+    if len(table) and len(formulas) == 1:  # a film has no one target
+        facts |= said_beside(table, formula=formulas[0])
     return ReportContent(
         title=campaign.title,
         table=table,

@@ -28,8 +28,11 @@ from ase.formula import Formula
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
-from cascade_driver.errors import InputError
+from cascade_driver.analysis.outcomes import usable_cascades
+from cascade_driver.analysis.threshold import threshold_energies
+from cascade_driver.errors import FitError, InputError
 from cascade_driver.schema import parameters
+from cascade_driver.simulation.outcome import CascadeTable
 
 #: b, c and the E_d in eV that belong to them, of the efficiency of arc-dpa: Nordlund et al., Nat. Commun. 9, 1084
 #: (2018), doi:10.1038/s41467-018-03415-5, table of the fits (errors 0.02 to 0.12 of b, 0.005 to 0.02 of c).
@@ -245,3 +248,32 @@ def damage_columns(found: DamageEstimate) -> dict[str, list[float]]:
         "stored_energy_eV": found.stored_energy_eV,
     }
     return {name: values.tolist() for name, values in columns.items() if values is not None}
+
+
+def said_beside(table: CascadeTable, *, formula: str) -> dict[str, str]:
+    """Return what NRT says of the recoils of a campaign beside what they did, a line per species.
+
+    E_d is the median over the campaign's own directions of the lowest energy that stores something; in a compound
+    it stands for all species. Species whose cascades do not bracket it are left out.
+    """
+    said = {}
+    shares = mean_atom(formula)[0]
+    for species in sorted({str(name) for name in table.species}):
+        try:
+            cascades = usable_cascades(table, species=species, allow_failures=True)
+        except FitError:
+            continue
+        displacement = threshold_energies(cascades).median_eV
+        if displacement is None or species not in shares:
+            continue
+        energy = float(cascades.recoil_energy_eV.max())
+        there = cascades.recoil_energy_eV == energy
+        stored = float(np.average(cascades.stored_energy_eV[there], weights=cascades.weight[there]))
+        spec = DamageSpec(target=formula, recoil=species, displacement_eV=dict.fromkeys(shares, displacement))
+        found = estimate(spec, energies_eV=[energy])
+        said[f"estimate for {species}"] = (
+            f"E_d about {displacement:.3g} eV (median of the directions here); at {energy:g} eV NRT "
+            f"{found.nrt[0]:.2f}, Kinchin-Pease {found.kinchin_pease[0]:.2f} Frenkel pairs; stored here "
+            f"{stored:.3g} eV"
+        )
+    return said

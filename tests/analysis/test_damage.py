@@ -11,8 +11,10 @@ from cascade_driver.analysis.damage import (
     estimate,
     kinchin_pease,
     nrt,
+    said_beside,
 )
 from cascade_driver.errors import InputError
+from cascade_driver.simulation.outcome import CascadeTable
 
 FE = (26.0, 55.845)
 
@@ -112,3 +114,26 @@ def test_bad_input_is_named(change, complaint):
     spec = DamageSpec(**({"target": "Si", "displacement_eV": {"Si": 20.0}} | change))
     with pytest.raises(InputError, match=complaint):
         estimate(spec, energies_eV=[100.0])
+
+
+def test_beside_a_campaign_stands_what_nrt_says_of_its_own_threshold():
+    """Two directions that store from 40 eV on: E_d = 30 eV between 20 and 40; at 200 eV some 2.4 pairs."""
+    energy = np.repeat([20.0, 40.0, 200.0], 2)
+    table = CascadeTable(
+        id=np.array([f"c{i}" for i in range(6)]),
+        species=np.full(6, "Si"),
+        recoil_energy_eV=energy,
+        direction=np.tile([[1.0, 0, 0], [0, 1.0, 0]], (3, 1)),
+        direction_weight=np.full(6, 0.5),
+        snapshot=np.zeros(6, dtype=int),
+        outcome=np.full(6, "completed", dtype="U32"),
+        stored_energy_eV=np.array([0, 0, 5, 5, 10, 20], dtype=float),
+    )
+    (said,) = said_beside(table, formula="Si").values()
+    assert "E_d about 30 eV" in said
+    assert "Kinchin-Pease 3.33" in said
+    damage = float(damage_energy_eV(200.0, recoil=(14, 28.085), target=(14, 28.085)))
+    assert f"NRT {0.8 * damage / 60:.2f}" in said
+    assert said.endswith("stored here 15 eV")
+    # What never stores anything has no threshold.
+    assert said_beside(table.select(energy == 20), formula="Si") == {}
