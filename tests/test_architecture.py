@@ -195,6 +195,7 @@ HOUSE: dict[str, Wing] = {
             "statistical_cascade",
             "neutron_capture",
             "recoil_list",
+            "collision_files",
             "requested",
         ),
     ),

@@ -15,6 +15,8 @@ def add_to(verbs: Verbs) -> None:
     kinds = verb.add_subparsers(title="kinds", metavar="KIND")
     about = "Damage energy, Frenkel pairs and stored energy of recoils."
     add_verb(kinds, "pairs", _pairs, about, _options_pairs)
+    about = "Recoils from a file of SRIM or RustBCA, as a list that `cascade spectrum recoils` takes."
+    add_verb(kinds, "recoils", _recoils, about, _options_recoils)
     about = "What the energy stored by an ion fluctuates by: the limit of a calorimeter's resolution."
     add_verb(kinds, "resolution", _resolution, about, _options_resolution)
 
@@ -39,6 +41,36 @@ def _options_resolution(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.analysis.resolution_limit import IonSpec
 
     add_options(verb, IonSpec)
+
+
+def _options_recoils(verb: argparse.ArgumentParser) -> None:
+    from pathlib import Path
+    from typing import get_args
+
+    from cascade_driver.sources.collision_files import Program
+
+    verb.add_argument("file", type=Path, metavar="FILE", help="COLLISON.txt, or displacements.output")
+    verb.add_argument("--program", choices=get_args(Program), required=True, help="who wrote it")
+    verb.add_argument("--species", metavar="X", help="only recoils of this species (default: of all)")
+    verb.add_argument("--out", type=new_file, required=True, metavar="CSV")
+
+
+def _recoils(chosen: argparse.Namespace) -> int:
+    from collections import Counter
+
+    from cascade_driver.errors import InputError
+    from cascade_driver.files import write_file
+    from cascade_driver.sources.collision_files import read_collisions
+
+    found = read_collisions(chosen.file, program=chosen.program)
+    mine = found.species == chosen.species if chosen.species else found.species != ""
+    counted = ", ".join(f"{n} {name}" for name, n in Counter(found.species.tolist()).items())
+    if not mine.any():
+        raise InputError(f"{chosen.file}: no recoil of {chosen.species}; it holds {counted}")
+    lines = ["energy_eV", *(f"{energy:.8g}" for energy in found.recoil_energy_eV[mine])]
+    write_file(chosen.out, "\n".join(lines) + "\n")
+    print(f"{chosen.out}: {int(mine.sum())} recoils; {chosen.file} holds {counted}")
+    return 0
 
 
 def _pairs(chosen: argparse.Namespace) -> int:

@@ -2,8 +2,8 @@
 
 In reading order: `target` (isotopes of a crystal), `form_factor`, `quadrature` (bin averages), `dark_matter`;
 `neutrino_flux` -> `reactor`, `solar` -> `cevns`; `capture_table` (made by `egaf`), `gamma_recoil` and
-`statistical_cascade` -> `neutron_capture`; `recoil_list` (what others have computed), `requested` (the
-spectrum that a request asks for, and how well its source is known).
+`statistical_cascade` -> `neutron_capture`; `recoil_list` and `collision_files` (what others have
+computed), `requested` (the spectrum that a request asks for, and how well its source is known).
 """
 
 import lazy_loader

@@ -35,3 +35,16 @@ def test_bad_input_is_one_line(capsys):
 def test_the_resolution_limit_is_told_with_its_terms(capsys):
     assert main(["estimate", "resolution", "--target", "Sn", "--displacement-eV", "22", "--pair-eV", "5"]) == 0
     assert "FWHM" in capsys.readouterr().out
+
+
+def test_recoils_of_a_binary_collision_program_become_a_list_for_a_spectrum(tmp_path, capsys):
+    given, out = tmp_path / "displacements.output", tmp_path / "recoils.csv"
+    given.write_text("28.0855,14,61.5,3,0,0,8,1,0\n28.0855,14,15.5,3,0,0,8,1,0\n16,8,30,3,0,0,8,1,0\n")
+    words = ["estimate", "recoils", str(given), "--program", "rustbca", "--out", str(out)]
+    assert main([*words, "--species", "Si"]) == 0
+    assert out.read_text() == "energy_eV\n61.5\n15.5\n"
+    assert "2 Si, 1 O" in capsys.readouterr().out
+    spectrum = ["spectrum", "recoils", str(out), "--counts-per-kg-day", "5", "--element", "Si", "--bins", "10"]
+    assert main([*spectrum, "--energy-eV", "1", "100", "--out", str(tmp_path / "s.csv")]) == 0
+    assert main([*words, "--species", "Ge"]) == 2
+    assert "no recoil of Ge; it holds 2 Si, 1 O" in capsys.readouterr().err

@@ -1,0 +1,104 @@
+"""Recoils from the files of binary-collision programs: SRIM's COLLISON.txt, RustBCA's displacements.output.
+
+SRIM (detailed calculation with full cascades, or quick): a line per collision of the ion, fields between bars
+(byte 0xB3): number of the ion, its energy in keV, x, y, z in A, electronic stopping, atom hit, energy given to it
+in eV. What stands between `Prime Recoil` and `Summary` are the later recoils of that collision and is left out:
+it is what a cascade of molecular dynamics makes itself. RustBCA (`track_displacements`): mass, Z, energy at the
+origin, three coordinates of the origin and three of the end, between commas, in the units of its input: u and eV
+here; no header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+from numpy.typing import NDArray
+
+from cascade_driver.errors import InputError
+from cascade_driver.files import readable
+
+#: Between the fields of SRIM.
+_BAR = "\xb3"
+
+Program = Literal["srim", "rustbca"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CollisionRecoils:
+    """Recoils of some ions, in the order of the file.
+
+    Attributes
+    ----------
+    species : (n,) str
+    recoil_energy_eV : (n,) float
+    """
+
+    species: NDArray[np.str_]
+    recoil_energy_eV: NDArray[np.float64]
+
+
+def read_collisions(path: Path | str, *, program: Program) -> CollisionRecoils:
+    """Return the recoils in a file of a binary-collision program.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or a line is not what the program writes; names the line.
+    """
+    path = readable(path, what=f"collisions of {program}")
+    # latin-1: SRIM writes the code page of a PC of 1985, of which every byte is some letter.
+    lines = path.read_text(encoding="latin-1").splitlines()
+    rows = list(_of_srim(lines, path) if program == "srim" else _of_rustbca(lines, path))
+    if not rows:
+        raise InputError(f"{path}: no collision in it, expected a file that {program} wrote")
+    return CollisionRecoils(
+        species=np.array([species for species, _ in rows]),
+        recoil_energy_eV=np.array([energy for _, energy in rows]),
+    )
+
+
+def _of_srim(lines: list[str], path: Path) -> Iterator[tuple[str, float]]:
+    within = False
+    for number, line in enumerate(lines, start=1):
+        if "Prime Recoil" in line or "Summary" in line:
+            within = "Prime Recoil" in line
+            continue
+        fields = [field.strip() for field in line.strip().strip(_BAR).split(_BAR)]
+        # Frames and headings have no number of an ion before the first bar.
+        if within or len(fields) < 8 or not fields[0].isdigit():
+            continue
+        yield _checked(fields[6], fields[7], where=f"{path}, line {number}")
+
+
+def _of_rustbca(lines: list[str], path: Path) -> Iterator[tuple[str, float]]:
+    for number, line in enumerate(lines, start=1):
+        fields = line.split(",")
+        where = f"{path}, line {number}"
+        if len(fields) != 9:
+            raise InputError(f"{where}: {len(fields)} values, expected 9: m, Z, E, x, y, z, x, y, z")
+        try:
+            z = float(fields[1])
+        except ValueError:
+            z = 0.0
+        if z != int(z) or not 0 < z < len(chemical_symbols):
+            raise InputError(
+                f"{where}: {fields[1][:20]!r} is no atomic number; expected m, Z, E, x, y, z, x, y, z"
+            )
+        yield _checked(chemical_symbols[int(z)], fields[2], where=where)
+
+
+def _checked(species: str, energy: str, *, where: str) -> tuple[str, float]:
+    if species not in atomic_numbers or species == "X":
+        raise InputError(f"{where}: {species[:20]!r} is no element; expected the atom that was hit")
+    try:
+        value = float(energy)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value < np.inf:
+        raise InputError(f"{where}: {energy[:20]!r} is no recoil energy; expected one of at least 0 eV")
+    return species, value
