@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import tempfile
 from fnmatch import fnmatch
@@ -29,13 +28,8 @@ class DataHook(BuildHookInterface):
             files = [f for kind in self.config["data"] for f in sorted((root / kind).rglob("*")) if f.is_file()]
             names = [file.relative_to(root).as_posix() for file in files]
             left_out = {n for n in names if any(fnmatch(n, pattern) for pattern in self.config["left-out"])}
-            once: set[tuple[str, bytes]] = set()
             for name in names:
-                file = root / name
-                # A file that another potential carries, too: it is found there.
-                content = (file.name, hashlib.sha256(file.read_bytes()).digest())
-                if name not in left_out and not (file.suffix == ".table" and content in once):
-                    once.add(content)
+                if name not in left_out:
                     build_data["force_include"][str(root / name)] = f"cascade_driver/_data/{name}"
             written[module.LEFT_OUT_FILE] = "".join(f"{name}\n" for name in sorted(left_out))
         for name, text in written.items():

@@ -5,6 +5,9 @@ import signal
 import sys
 from pathlib import Path
 
+# A command that ran in this process before may have asked Python to leave the folder of a script out.
+sys.path.insert(0, str(Path(__file__).parent))
+
 from fake_engine import SlowEngine, work_of
 
 from cascade_driver.campaign.executors import Processes

@@ -279,7 +279,7 @@ class RunDirectory:
         partial = place.with_name(f".{place.name}-{this_place()}-{os.getpid()}-{next(_count)}")
         for name in ["potential.toml", *potential.about.files]:
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(potential.place_of(name), partial / name)
+            shutil.copyfile(potential.folder / name, partial / name)
         try:
             partial.rename(place)
         except OSError as error:

@@ -174,18 +174,19 @@ def _potential_join(chosen: argparse.Namespace) -> int:
 
     species = tuple(symbol for word in chosen.species for symbol in word.split(","))
     pairs = ["-".join(pair) for pair in element_pairs(species)]
+    told = keywords(chosen, join_core)
     work = partial(
         join_core,
         chosen.body,
         species=species,
         switches=SwitchChooser(
-            bonds_A=shortest_bonds_A(species, [named_or_file(word) for word in chosen.crystals]),
+            bonds_A=shortest_bonds_A(species, [named_or_file(word) for word in told.get("crystals", ())]),
             recoil_energy_eV=chosen.recoil_energy_eV,
             inner_A=_by_pair(chosen.inner, pairs, "--inner"),
             outer_A=_by_pair(chosen.outer, pairs, "--outer"),
         ),
         out=chosen.out,
-        **keywords(chosen, join_core),
+        **told,
     )
     potential = apart(_join, work)
     print(potential.about.description.strip())

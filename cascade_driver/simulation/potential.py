@@ -8,8 +8,7 @@ potential may come from anybody: its files are data, see `include`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -134,8 +133,6 @@ class Potential:
         What LAMMPS is told once the box exists; folders in it are named as in `folders`.
     is_shipped : bool
         Whether it came by its name, with the package.
-    borrowed : mapping of str to pathlib.Path
-        Files that lie in the folder of another shipped potential: a wheel carries the same file once.
     """
 
     name: str
@@ -144,7 +141,6 @@ class Potential:
     digest: str
     commands: tuple[str, ...]
     is_shipped: bool = False
-    borrowed: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def species(self) -> tuple[str, ...]:
@@ -160,11 +156,7 @@ class Potential:
     def folders(self) -> dict[str, Path]:
         """The folders that `commands` name: `${potential_dir}`, and `${distribution}` if they need it."""
         needs = {"distribution": distribution_folder()} if self.about.distribution_files else {}
-        return {"potential_dir": self.folder, "shipped": self.folder.parent} | needs
-
-    def place_of(self, file: str) -> Path:
-        """Return where a file of the potential lies."""
-        return self.borrowed.get(file, self.folder / file)
+        return {"potential_dir": self.folder} | needs
 
     @property
     def name_and_place(self) -> str:
@@ -230,10 +222,8 @@ def load_potential(which: str | Path, *, expected_digest: str | None = None) -> 
     """
     folder = _folder_of(which)
     about = build(PotentialFile, read_toml(folder / "potential.toml"), origin=f"{folder / 'potential.toml'}")
-    borrowed = _borrowed(folder, about.files) if isinstance(which, str) else {}
     for file, expected in about.files.items():
-        place = borrowed.get(file, folder / file)
-        _require_checksum(place, expected, remedy="restore the file or update [files]")
+        _require_checksum(folder / file, expected, remedy="restore the file or update [files]")
     for file, expected in about.distribution_files.items():
         path = distribution_folder() / file
         _require_checksum(path, expected, remedy="install the LAMMPS version named in potential.toml")
@@ -244,32 +234,16 @@ def load_potential(which: str | Path, *, expected_digest: str | None = None) -> 
             f"{folder}: this potential has the digest {found}, {expected_digest} was planned with; "
             "put the files back from a copy, or start a new run"
         )
-    commands = understood(
-        about.include, folder=folder, files=about.files, distribution_files=about.distribution_files
-    )
-    for file, place in borrowed.items():
-        own, there = f"${{potential_dir}}/{file}", f"${{shipped}}/{place.parent.name}/{file}"
-        commands = tuple(command.replace(own, there) for command in commands)
     return Potential(
         name=folder.name,
         folder=folder,
         about=about,
         digest=found,
-        commands=commands,
+        commands=understood(
+            about.include, folder=folder, files=about.files, distribution_files=about.distribution_files
+        ),
         is_shipped=isinstance(which, str),
-        borrowed=borrowed,
     )
-
-
-def _borrowed(folder: Path, files: Mapping[str, str]) -> dict[str, Path]:
-    """Return files that a shipped folder lacks and another shipped one has, checksum and all."""
-    found = {}
-    for name, expected in files.items():
-        if not (folder / name).is_file():
-            twins = [twin for twin in sorted(folder.parent.glob(f"*/{name}")) if file_sha256(twin) == expected]
-            if twins:
-                found[name] = twins[0]
-    return found
 
 
 def _folder_of(which: str | Path) -> Path:

@@ -44,9 +44,10 @@ class ThermalSpec:
     temperature_K : float
         Classical temperature; the default has the energy of the zero-point motion of CaWO4. Of a quantum start the
         real one.
-    start : {'classical', 'quantum'}
-        `quantum` draws positions and velocities from the quantum distribution of the crystal's own harmonic modes,
-        zero-point motion included, in place of a thermostat (`zero_point`); each snapshot by itself.
+    start : 'quantum', optional
+        Draws positions and velocities from the quantum distribution of the crystal's own harmonic modes,
+        zero-point motion included, in place of a thermostat (`zero_point`); each snapshot by itself. The
+        default is a classical start.
     temperature : str, optional
         Instead: a rule that works it out of the Debye temperature, `zero-point-energy` (3/8 of it) or
         `zero-point-width` (1/4), see `named_crystals`.
@@ -63,7 +64,7 @@ class ThermalSpec:
     """
 
     temperature_K: float = Field(default=ZERO_POINT_TEMPERATURE_CAWO4_K, gt=0, le=5000)
-    start: Literal["classical", "quantum"] = "classical"
+    start: Literal["quantum"] | None = None
     temperature: TemperatureRule | None = None
     debye_temperature_K: float | None = Field(default=None, gt=0, le=5000)
     equilibration_ps: float = Field(default=5.0, gt=0)
@@ -97,8 +98,7 @@ class ThermalSpec:
     @property
     def content(self) -> Mapping[str, object]:
         """What enters ids: the temperature by its number, however it was come by."""
-        unnamed = ("temperature", "debye_temperature_K", *(("start",) if self.start == "classical" else ()))
-        return {k: v for k, v in plain(self).items() if k not in unnamed}
+        return {k: v for k, v in plain(self).items() if k not in {"temperature", "debye_temperature_K"}}
 
 
 def thermal_of(thermal: ThermalSpec, crystal: CrystalSpec) -> ThermalSpec:

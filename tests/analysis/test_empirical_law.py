@@ -158,6 +158,6 @@ def test_figures_and_report_show_the_law(table, model):
     highest = max(float(np.max(line.get_ydata())) for axes in figure.axes for line in axes.get_lines())
     assert highest > 0.5  # 85 % of the stored energies within some 0.25 eV: the curve has the line
     view = _distribution_view(model["C"])
-    assert "stand for themselves" in view["source"]
-    assert len(view["energies"]) == len(ENERGIES)
+    assert "stand for themselves" in view.source
+    assert len(view.energies) == len(ENERGIES)
     assert any("refuse a Gaussian" in text for text in _ill("C", model["C"]))

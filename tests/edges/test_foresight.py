@@ -22,7 +22,7 @@ def test_negative_control_the_whole_input_is_planned(tmp_path):
     ("old", "new", "expected"),
     [
         pytest.param('target = "CaWO4"', 'target = "WCaO4"', "", id="control: the crystal written otherwise"),
-        pytest.param('target = "CaWO4"', 'target = "CaWO"', "CaWO: not of the crystal", id="compound"),
+        pytest.param('target = "CaWO4"', 'target = "CaWO"', "no known crystal: CaWO4 is", id="compound"),
         pytest.param('target = "CaWO4"', 'target = "Ge"', "target Ge: not of the crystal", id="other crystal"),
         pytest.param('target = "CaWO4"', 'target = "Uuo"', "`spectra[1]`: target 'Uuo'", id="no element"),
         pytest.param('target = "CaWO4"', 'target = "CaWO4[W999=1]"', "`spectra[1]`: ", id="no isotope"),

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from fake_engine import FakeEngine, a_campaign, a_run, work_of
 
-from cascade_driver.advice import advise_run, conclude
+from cascade_driver.advice import advise_run
 from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.analysis.published import CaWO4Assumptions, assumption_replicas, cawo4_published
 from cascade_driver.campaign.executors import Serial
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
+from cascade_driver.conclusion import conclude
 from cascade_driver.errors import InputError, RecordError
 from cascade_driver.models import fitted_run, load_model, run_ensemble
 from cascade_driver.request import CaptureRequest, ReactorRequest

@@ -186,7 +186,7 @@ def test_a_quantum_start_is_drawn_and_quenches_back_to_the_crystal(make_laborato
 def test_a_classical_start_keeps_its_name(make_laboratory) -> None:
     plain = ThermalSpec(temperature_K=50.0)
     assert "start" not in plain.content
-    assert ThermalSpec(temperature_K=50.0, start="classical").content == plain.content
+    assert ThermalSpec(temperature_K=50.0, start=None).content == plain.content
     assert ThermalSpec(temperature_K=50.0, start="quantum").content != plain.content
 
 
