@@ -202,32 +202,3 @@ def test_every_shipped_potential_is_found():
         "alsi-meam-zbl",
         "si-tersoff-zbl",
     }
-
-
-def test_a_file_that_two_shipped_potentials_share_lies_in_one_of_them(tmp_path, monkeypatch):
-    # As in a wheel, which carries each table once.
-    import shutil
-
-    from cascade_driver.campaign.rundir import RunDirectory
-
-    shipped = load_potential("si-sw-zbl")
-    for name in ("si-sw-zbl", "second"):
-        shutil.copytree(shipped.folder, tmp_path / "potentials" / name)
-    (tmp_path / "potentials" / "second" / "core.table").unlink()
-    monkeypatch.setattr("cascade_driver.simulation.potential.data_folder", lambda kind: tmp_path / kind)
-    found = load_potential("second")
-    assert found.digest == shipped.digest
-    r = np.array([0.5, 1.2, 2.0])
-    energies = []
-    for potential in (shipped, found):
-        engine = make_engine(potential)
-        energies.append(dimer(engine, ("Si", "Si"), r, reach_A=4.0).energy_eV)
-        engine.close()
-    np.testing.assert_array_equal(*energies)
-    # A run keeps all of it.
-    kept = RunDirectory(tmp_path / "run").keep(found)
-    assert (kept.folder / "core.table").is_file()
-    assert kept.digest == shipped.digest
-    # A folder of one's own borrows nothing.
-    with pytest.raises(PotentialError, match="file of the potential is missing"):
-        load_potential(tmp_path / "potentials" / "second")
