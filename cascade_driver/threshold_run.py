@@ -22,16 +22,15 @@ from cascade_driver.config import ThresholdInput, find_input, read_threshold_inp
 from cascade_driver.errors import InputError
 from cascade_driver.files import text_of, write_atomically
 from cascade_driver.models import INPUT_FILE
-from cascade_driver.simulation.crystal import resolved, sites_said
+from cascade_driver.simulation.crystal import sites_said
 from cascade_driver.simulation.frame import frame_said
 from cascade_driver.simulation.lammps_build import EngineSpec, chosen, library_of
 from cascade_driver.simulation.potential import Potential, load_potential
-from cascade_driver.simulation.spec import Protocol
 from cascade_driver.thresholds.plan import ThresholdPlan, heat_said, is_search, load_plan, make_plan, save_plan
 from cascade_driver.thresholds.search import STARTS, ThresholdTasks, posterior_of
 from cascade_driver.thresholds.summary import GroupThresholds, definition_said, summarise, write_summary
 from cascade_driver.validation.checked import doubt, require_lammps
-from cascade_driver.workflow import dask_of
+from cascade_driver.workflow import dask_of, protocol_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +44,8 @@ class PlannedSearch:
     plan : ThresholdPlan
     potential : Potential
         The copy that the folder keeps.
+    given : Potential
+        The one that the input names, of whose checks is known.
     wanted : ThresholdInput
         Its input.
     """
@@ -52,6 +53,7 @@ class PlannedSearch:
     directory: RunDirectory
     plan: ThresholdPlan
     potential: Potential
+    given: Potential
     wanted: ThresholdInput
 
     @property
@@ -83,21 +85,9 @@ def plan_search(given: Path | str, *, out: Path | str | None = None) -> PlannedS
     directory = RunDirectory(Path(out or Path("runs") / path.stem).resolve())
     potential = load_potential(wanted.potential.locate(path.parent))
     library_of(chosen(wanted.engine))
-    crystal = wanted.crystal
-    if crystal.file is not None and not (path.parent / crystal.file).exists():
-        kept = directory.kept_crystal(crystal.file)
-        crystal = crystal if kept is None else dataclasses.replace(crystal, file=str(kept))
     plan = make_plan(
         title=wanted.title or path.stem,
-        protocol=Protocol(
-            crystal=resolved(crystal, path.parent),
-            potential_name=potential.name,
-            potential_digest=potential.digest,
-            thermal=wanted.thermal,
-            follow=wanted.follow,
-            quench=wanted.quench,
-            campaign_seed=wanted.seed,
-        ),
+        protocol=protocol_of(wanted, potential=potential, base=path.parent, directory=directory),
         potential=potential,
         displaced=wanted.displaced,
         snapshots=wanted.snapshots,
@@ -107,7 +97,7 @@ def plan_search(given: Path | str, *, out: Path | str | None = None) -> PlannedS
     directory.prepare()
     try:
         with directory.planning():
-            kept_potential = directory.keep(potential)
+            kept = directory.keep(potential)
             directory.keep_crystal(plan)
             (directory.path / "directions").mkdir(exist_ok=True)
             directory.starts(plan).mkdir(parents=True, exist_ok=True)
@@ -115,7 +105,7 @@ def plan_search(given: Path | str, *, out: Path | str | None = None) -> PlannedS
             write_atomically(directory.path / INPUT_FILE, text_of(path, what="TOML"))
     except OSError as error:
         raise disk_error(directory.path, error) from None
-    return PlannedSearch(directory=directory, plan=plan, potential=kept_potential, wanted=wanted)
+    return PlannedSearch(directory=directory, plan=plan, potential=kept, given=potential, wanted=wanted)
 
 
 def _require_leave(directory: RunDirectory, plan: ThresholdPlan) -> None:
@@ -153,10 +143,12 @@ def open_search(path: Path | str) -> PlannedSearch:
     """
     directory = RunDirectory(Path(path).resolve())
     plan = load_plan(directory)
+    kept = directory.potential_of(plan.protocol)
     return PlannedSearch(
         directory=directory,
         plan=plan,
-        potential=directory.potential_of(plan.protocol),
+        potential=kept,
+        given=kept,
         wanted=read_threshold_input(directory.path / INPUT_FILE),
     )
 
@@ -228,7 +220,7 @@ def said_of_plan(planned: PlannedSearch) -> list[str]:
     lines += [heat_said(plan), f"displaced: {definition_said(plan)}"]
     if said := sites_said(plan.protocol.crystal, (g.wanted.species for g in plan.groups if not g.wanted.site)):
         lines.append(f"note: {said}")
-    if said := doubt(planned.potential, plan.protocol.crystal, planned.wanted.engine):
+    if said := doubt(planned.given, plan.protocol.crystal, planned.wanted.engine):
         lines.append(f"note: {said}")
     return lines
 

@@ -19,6 +19,7 @@ from cascade_driver.campaign.supervise import Progress
 from cascade_driver.campaign.verify import set_damaged_aside
 from cascade_driver.config import (
     RunInput,
+    ThresholdInput,
     WorkSpec,
     find_input,
     read_input,
@@ -94,15 +95,7 @@ def attended_run(given: Path | str, *, out: Path | str | None, replace_plan: boo
     directory = RunDirectory(Path(out or Path("runs") / path.stem).resolve())
     potential = load_potential(wanted.potential.locate(path.parent))
     library_of(chosen(wanted.engine))
-    protocol = Protocol(
-        crystal=resolved(_found(wanted.crystal, path.parent, directory), path.parent),
-        potential_name=potential.name,
-        potential_digest=potential.digest,
-        thermal=thermal_of(wanted.thermal, wanted.crystal),
-        follow=wanted.follow,
-        quench=wanted.quench,
-        campaign_seed=wanted.seed,
-    )
+    protocol = protocol_of(wanted, potential=potential, base=path.parent, directory=directory)
 
     def made(earlier: Campaign | None) -> Campaign:
         return make_campaign(
@@ -133,6 +126,21 @@ def attended_run(given: Path | str, *, out: Path | str | None, replace_plan: boo
         except OSError as error:
             raise disk_error(directory.path, error) from None
         yield PlannedRun(directory=directory, campaign=campaign, potential=kept, given=potential, wanted=wanted)
+
+
+def protocol_of(
+    wanted: RunInput | ThresholdInput, *, potential: Potential, base: Path, directory: RunDirectory
+) -> Protocol:
+    """Return what the kicks of an input in the folder `base` have in common; `directory` may hold its crystal."""
+    return Protocol(
+        crystal=resolved(_found(wanted.crystal, base, directory), base),
+        potential_name=potential.name,
+        potential_digest=potential.digest,
+        thermal=thermal_of(wanted.thermal, wanted.crystal),
+        follow=wanted.follow,
+        quench=wanted.quench,
+        campaign_seed=wanted.seed,
+    )
 
 
 def _found(crystal: CrystalSpec, base: Path, directory: RunDirectory) -> CrystalSpec:

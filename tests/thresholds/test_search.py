@@ -4,40 +4,18 @@ import dataclasses
 import json
 
 import pytest
+from searches import SMALL_SEARCH
 
 from cascade_driver.errors import InputError, RecordError
 from cascade_driver.schema import plain
-from cascade_driver.threshold_run import open_search, plan_search, work_on_search
+from cascade_driver.threshold_run import open_search, plan_search, said_of_plan, work_on_search
 from cascade_driver.thresholds.search import name_of, read_direction, stage_of
-
-INPUT = """
-title = "small"
-snapshots = 1
-[crystal]
-name = "Si"
-repeats = [2, 2, 2]
-[potential]
-name = "si-tersoff-zbl"
-[thermal]
-temperature_K = 30
-equilibration_ps = 0.2
-snapshot_interval_ps = 0.1
-[follow]
-duration_ps = 0.4
-max_displacement_A = 0.05
-max_timestep_fs = 2
-energy_drift_tolerance_eV = 2
-[[thresholds]]
-species = "Si"
-directions = {{ scheme = "symmetry", count = {count} }}
-precision_eV = 5
-most_attempts = {most}
-"""
 
 
 def written(folder, *, count=2, most=4, more=""):
     path = folder / "small.toml"
-    path.write_text(INPUT.format(count=count, most=most) + more)
+    directions = f'scheme = "symmetry", count = {count}'
+    path.write_text(SMALL_SEARCH.format(directions=directions, most=most) + more)
     return path
 
 
@@ -113,3 +91,17 @@ def test_the_plan_of_a_campaign_is_no_search_and_vice_versa(tmp_path):
         plan_search(written(tmp_path), out=tmp_path)
     with pytest.raises(InputError, match=r"no threshold\.json"):
         open_search(tmp_path)
+
+
+def test_a_rule_of_the_temperature_is_that_of_campaigns(tmp_path):
+    # 3/8 of 645 K, the Debye temperature of silicon (Kittel, Introduction to Solid State Physics, ch. 5, table 1),
+    # in whole kelvin, as the published 133 K of CaWO4.
+    path = written(tmp_path)
+    path.write_text(path.read_text().replace("temperature_K = 30", 'temperature = "zero-point-energy"'))
+    planned = plan_search(path, out=tmp_path / "out")
+    assert planned.plan.protocol.thermal.temperature_K == pytest.approx(3 / 8 * 645, abs=0.5)
+
+
+def test_a_shipped_potential_is_known_in_its_crystal(tmp_path):
+    planned = plan_search(written(tmp_path), out=tmp_path / "out")
+    assert not any("never checked" in line for line in said_of_plan(planned))
