@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
@@ -23,6 +23,8 @@ from cascade_driver.simulation.trajectory import TrajectorySpec
 from cascade_driver.spectra.detector import Detector
 from cascade_driver.text import closest
 from cascade_driver.thresholds.plan import ThresholdSpec
+
+T = TypeVar("T")
 
 
 @parameters
@@ -242,8 +244,12 @@ def read_input(path: Path | str) -> RunInput:
     InputError
         With one line for the first thing that is wrong.
     """
-    path = Path(path)
-    return build(RunInput, with_protocol(read_toml(path), origin=str(path)), origin=str(path))
+    return _read(RunInput, Path(path))
+
+
+def _read(kind: type[T], path: Path) -> T:
+    """Return an input of some kind, its protocol by name worked out."""
+    return build(kind, with_protocol(read_toml(path), origin=str(path)), origin=str(path))
 
 
 def find_input(given: Path | str, *, room: str = "") -> Path:
@@ -320,5 +326,4 @@ def read_threshold_input(path: Path | str) -> ThresholdInput:
     InputError
         With one line for the first thing that is wrong.
     """
-    path = Path(path)
-    return build(ThresholdInput, with_protocol(read_toml(path), origin=str(path)), origin=str(path))
+    return _read(ThresholdInput, Path(path))

@@ -400,17 +400,12 @@ class LammpsEngine:
         """Kick and follow; see `Engine.follow`."""
         self._do("run 0 post no")
         temperature_start = self._thermo("c_mobile_temperature")
-        vx, vy, vz = velocity_A_ps
-        self._do(f"set atom {pka + 1} vx {vx:.17g} vy {vy:.17g} vz {vz:.17g}")
-        self._do("fix move mobile nve")
+        self._kick(pka, velocity_A_ps)
         if border_width_A > 0:
             self._thermostat_border(border_width_A, border_temperature_K, border_damping_ps, seed)
-        self._do("reset_timestep 0 time 0.0")
-        self._do(f"timestep {max_timestep_ps:.17g}")
-        self._do("run 0 post no")
-        energy_start = self._thermo("econserve")
+        energy_start = self._begin_flight(max_timestep_ps)
         rows = self._watch(pka)
-        adaptive = f"fix step all dt/reset 1 1e-9 {max_timestep_ps:.17g} {max_displacement_A:.17g} units box"
+        adaptive = _adaptive_step(max_timestep_ps, max_displacement_A)
         self._do("variable now equal time")
         kicks: list[MeasuredKick] = []
         for kick in later_kicks:
@@ -441,13 +436,7 @@ class LammpsEngine:
             looks=tuple(looks),
         )
         self._do("unfix watch", bare=False)
-        for name in ["step", "move", *(["border"] if border_width_A > 0 else [])]:
-            self._do(f"unfix {name}")
-        self._do("variable now delete")
-        if border_width_A > 0:
-            self._do("group border delete")
-            self._do("group near_border delete")
-            self._do("region border delete")
+        self._end_flight(has_border=border_width_A > 0)
         return flight
 
     def follow_until(
@@ -466,16 +455,11 @@ class LammpsEngine:
         seed: int,
     ) -> float:
         """Kick and look now and then; see `WatchfulEngine.follow_until`."""
-        vx, vy, vz = velocity_A_ps
-        self._do(f"set atom {pka + 1} vx {vx:.17g} vy {vy:.17g} vz {vz:.17g}")
-        self._do("fix move mobile nve")
+        self._kick(pka, velocity_A_ps)
         if border_width_A > 0:
             self._thermostat_border(border_width_A, border_temperature_K, border_damping_ps, seed)
-        self._do("reset_timestep 0 time 0.0")
-        self._do(f"timestep {max_timestep_ps:.17g}")
-        self._do("run 0 post no")
-        energy_start = self._thermo("econserve")
-        self._do(f"fix step all dt/reset 1 1e-9 {max_timestep_ps:.17g} {max_displacement_A:.17g} units box")
+        energy_start = self._begin_flight(max_timestep_ps)
+        self._do(_adaptive_step(max_timestep_ps, max_displacement_A))
         self._do("variable now equal time")
         half_mass = 0.5 * self.kinetic_eV_per_amu_A2_ps2 * self._masses_amu()
         time_ps, told = 0.0, False
@@ -491,13 +475,33 @@ class LammpsEngine:
             if time_ps < target_ps and time_ps - before_ps < look_every_ps / 2:
                 raise EngineAbortError(Outcome.TIMED_OUT, f"stopped after {time_ps:.3f} ps by the time limit")
         drift = self._thermo("econserve") - energy_start
-        for name in ["step", "move", *(["border"] if border_width_A > 0 else [])]:
+        self._end_flight(has_border=border_width_A > 0)
+        return drift
+
+    def _kick(self, pka: int, velocity_A_ps: NDArray[np.float64]) -> None:
+        """Replace the velocity of the knock-on, and let all mobile atoms move from now on."""
+        self._set_velocity(pka, velocity_A_ps)
+        self._do("fix move mobile nve")
+
+    def _set_velocity(self, atom: int, velocity_A_ps: NDArray[np.float64]) -> None:
+        vx, vy, vz = velocity_A_ps
+        self._do(f"set atom {atom + 1} vx {vx:.17g} vy {vy:.17g} vz {vz:.17g}")
+
+    def _begin_flight(self, max_timestep_ps: float) -> float:
+        """Set the clock to zero; return the conserved energy in eV."""
+        self._do("reset_timestep 0 time 0.0")
+        self._do(f"timestep {max_timestep_ps:.17g}")
+        self._do("run 0 post no")
+        return self._thermo("econserve")
+
+    def _end_flight(self, *, has_border: bool) -> None:
+        """Take off what a flight has put on."""
+        for name in ["step", "move", *(["border"] if has_border else [])]:
             self._do(f"unfix {name}")
         self._do("variable now delete")
-        if border_width_A > 0:
+        if has_border:
             for what in ("group border", "group near_border", "region border"):
                 self._do(f"{what} delete")
-        return drift
 
     def _fly_exactly_to(self, time_ps: float, adaptive: str, max_timestep_ps: float) -> bool:
         """Fly until a time, on which the last step ends to the last digits; return False if time ran out before.
@@ -537,8 +541,7 @@ class LammpsEngine:
         """Add to the velocity of the knock-on atom, and measure what that does to its energy."""
         before = self._gather("v")[pka]
         after = before + velocity_A_ps
-        vx, vy, vz = after
-        self._do(f"set atom {pka + 1} vx {vx:.17g} vy {vy:.17g} vz {vz:.17g}")
+        self._set_velocity(pka, after)
         half_mass = 0.5 * self.kinetic_eV_per_amu_A2_ps2 * float(self._masses_amu()[pka])
         return MeasuredKick(
             time_ps=self._thermo("time"),
@@ -770,6 +773,11 @@ def _write_tilted_data(
     rows = zip(types, positions, strict=True)
     lines += [f"{i} {kind} {x:.17g} {y:.17g} {z:.17g}" for i, (kind, (x, y, z)) in enumerate(rows, start=1)]
     path.write_text("\n".join(lines) + "\n")
+
+
+def _adaptive_step(max_timestep_ps: float, max_displacement_A: float) -> str:
+    """Return the fix that makes each step as long as both limits allow."""
+    return f"fix step all dt/reset 1 1e-9 {max_timestep_ps:.17g} {max_displacement_A:.17g} units box"
 
 
 class _Unwrapper:

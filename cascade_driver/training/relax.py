@@ -17,7 +17,6 @@ Steps are those of limited-memory BFGS with the exponential preconditioner of Pa
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -34,9 +33,9 @@ from pydantic import Field
 
 from cascade_driver.errors import InputError
 from cascade_driver.files import write_atomically
-from cascade_driver.schema import parameters, plain, read_json
+from cascade_driver.schema import parameters, plain
 from cascade_driver.training.frames import bare, structure_id, write_structures
-from cascade_driver.training.replay import OpenCalculator
+from cascade_driver.training.replay import OpenCalculator, reserve
 
 STEPS_FILE = "steps.extxyz"
 
@@ -133,7 +132,11 @@ def relax(
     """
     if not structures:
         raise InputError("no structures to relax; give a file that holds some")
-    _open(out, structures, settings)
+    reserve(
+        out / "relax.json",
+        {"settings": plain(settings), "structures": [structure_id(bare(atoms)) for atoms in structures]},
+        other="relaxations of other structures or by other means",
+    )
     until = math.inf if stop_after_s is None else time.monotonic() + stop_after_s
     found = []
     for index, start in enumerate(structures):
@@ -213,19 +216,6 @@ def _words(name: str, steps: Sequence[Atoms]) -> str:
 
 
 # -- what is kept -------------------------------------------------------------------------------------------
-
-
-def _open(out: Path, structures: Sequence[Atoms], settings: RelaxSettings) -> None:
-    content = {"settings": plain(settings), "structures": [structure_id(bare(atoms)) for atoms in structures]}
-    file = out / "relax.json"
-    if file.is_file():
-        if read_json(file) != content:
-            raise InputError(
-                f"{out}: holds relaxations of other structures or by other means; choose another place"
-            )
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, json.dumps(content, indent=1) + "\n")
 
 
 def _keep(folder: Path, start: Atoms, atoms: Atoms, settings: RelaxSettings) -> Atoms:

@@ -21,7 +21,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,11 @@ def replay(
         If the calculator fails; what was followed until then is kept.
     """
     atoms, pka = start_of(run, settings.cascade)
-    _open(out, settings)
+    reserve(
+        out / "replay.json",
+        {"settings": plain(settings)},
+        other="a replay of another cascade or by other means",
+    )
     begun, limit_s = time.monotonic(), math.inf if stop_after_s is None else stop_after_s
     with open_calculator(atoms, out / "calculator") as calculator:
         forces = _Forces(atoms, calculator)
@@ -235,14 +239,28 @@ class _Forces:
 # -- what is kept -------------------------------------------------------------------------------------------
 
 
-def _open(out: Path, settings: ReplaySettings) -> None:
-    content = {"settings": plain(settings)}
-    file = out / "replay.json"
+def reserve(file: Path, content: Mapping[str, object], *, other: str) -> None:
+    """Write into a folder what it is for, or make sure that it is for the same.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        In that folder, made where there is none.
+    content : mapping
+        What it is for.
+    other : str
+        What a folder holds whose file says something else.
+
+    Raises
+    ------
+    InputError
+        If it is for something else.
+    """
     if file.is_file():
         if read_json(file) != content:
-            raise InputError(f"{out}: holds a replay of another cascade or by other means; choose another place")
+            raise InputError(f"{file.parent}: holds {other}; choose another place")
         return
-    out.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps(content, indent=1) + "\n")
 
 
