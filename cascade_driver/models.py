@@ -381,9 +381,7 @@ def load_model(
         raise InputError(
             f"{files[0]}: only the cascades of a run directory know directions; give one in its place"
         )
-    changes: dict[str, Any] = (
-        {} if direction is None else {"direction": direction, "angular_width_deg": angular_width_deg}
-    )
+    changes = {} if direction is None else {"direction": direction, "angular_width_deg": angular_width_deg}
     potentials = {name: central_model(name, **changes) for name in others}
     if names_a_run(first):
         if assumptions is not None:

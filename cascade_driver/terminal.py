@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from cascade_driver.simulation.spec import ThermalSpec
     from cascade_driver.spectra.observe import Observed
     from cascade_driver.spectra.planning import CampaignAdvice
-    from cascade_driver.threshold_run import PlannedSearch
+    from cascade_driver.threshold_run import PlannedSearch, SearchStatus
     from cascade_driver.thresholds.summary import GroupThresholds
     from cascade_driver.training.relax import Relaxation
     from cascade_driver.workflow import PlannedRun
@@ -362,25 +362,24 @@ def print_columns(columns: Mapping[str, Sequence[float]], *, title: str, console
     console.print(shown)
 
 
-def print_search(status: Mapping[str, Any], *, console: Console) -> None:
+def print_search(status: SearchStatus, *, console: Console) -> None:
     """Print how far a search for thresholds is."""
-    console.print(headed(status["title"], f"  potential {status['potential']} ({status['potential_status']})"))
+    console.print(headed(status.title, f"  potential {status.potential} ({status.potential_status})"))
     console.print(
-        f"{status['finished']} of {status['directions']} directions finished, "
-        f"{status['in_progress']} tasks in progress"
-        + ("" if status["starts"] else "; the starting states are not made yet")
+        f"{status.finished} of {status.directions} directions finished, {status.in_progress} tasks in progress"
+        + ("" if status.starts else "; the starting states are not made yet")
     )
-    if status["cpu_s_left"]:
-        console.print(f"about {duration(status['cpu_s_left'])} of CPU time left")
+    if status.cpu_s_left:
+        console.print(f"about {duration(status.cpu_s_left)} of CPU time left")
     shown = Table()
     for heading in ("atom", "directions", "attempts", "met image", "failures", "CPU s", "mean E_d / eV"):
         shown.add_column(heading, justify="right")
-    for group in status["groups"]:
-        mean = group["mean_of_finished_eV"]
+    for one in status.groups:
+        mean = one.mean_of_finished_eV
         shown.add_row(
-            group["atom"],
-            f"{group['finished']}/{group['directions']}",
-            *(str(group[key]) for key in ("attempts", "met_image", "failures", "cpu_s")),
+            one.atom,
+            f"{one.finished}/{one.directions}",
+            *(str(value) for value in (one.attempts, one.met_image, one.failures, one.cpu_s)),
             "-" if mean is None else f"{mean:.1f}",
         )
     console.print(shown)

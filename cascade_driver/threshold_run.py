@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +25,15 @@ from cascade_driver.simulation.crystal import sites_said
 from cascade_driver.simulation.frame import frame_said
 from cascade_driver.simulation.lammps_build import EngineSpec, chosen, library_of
 from cascade_driver.simulation.potential import Potential, load_potential
-from cascade_driver.thresholds.plan import ThresholdPlan, heat_said, is_search, load_plan, make_plan, save_plan
+from cascade_driver.thresholds.plan import (
+    ThresholdGroup,
+    ThresholdPlan,
+    heat_said,
+    is_search,
+    load_plan,
+    make_plan,
+    save_plan,
+)
 from cascade_driver.thresholds.search import STARTS, ThresholdTasks, posterior_of
 from cascade_driver.thresholds.summary import GroupThresholds, definition_said, summarise, write_summary
 from cascade_driver.validation.checked import doubt, require_lammps
@@ -225,40 +232,94 @@ def said_of_plan(planned: PlannedSearch) -> list[str]:
     return lines
 
 
-def search_status(planned: PlannedSearch) -> dict[str, Any]:
-    """Return how far a search is, JSON-ready."""
+@dataclass(frozen=True, kw_only=True)
+class AtomProgress:
+    """How far the directions of one atom are.
+
+    Attributes
+    ----------
+    atom : str
+    directions, finished : int
+    attempts, failures, met_image : int
+        Of the finished ones; see `DirectionThreshold`.
+    cpu_s : float
+        Spent on them.
+    mean_of_finished_eV : float, optional
+        Mean of their thresholds, each counted once.
+    """
+
+    atom: str
+    directions: int
+    finished: int
+    attempts: int
+    failures: int
+    met_image: int
+    cpu_s: float
+    mean_of_finished_eV: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchStatus:
+    """How far a search is.
+
+    Attributes
+    ----------
+    title : str
+    potential, potential_status : str
+    directions, finished : int
+    in_progress : int
+        Tasks that somebody is at.
+    starts : bool
+        Whether the thermal starting states are made.
+    cpu_s_left : float, optional
+        CPU time for what is missing, where some are finished.
+    groups : tuple of AtomProgress
+    """
+
+    title: str
+    potential: str
+    potential_status: str
+    directions: int
+    finished: int
+    in_progress: int
+    starts: bool
+    cpu_s_left: float | None
+    groups: tuple[AtomProgress, ...]
+
+
+def search_status(planned: PlannedSearch) -> SearchStatus:
+    """Return how far a search is."""
     tasks, plan = planned.tasks, planned.plan
-    groups, finished, cpu_s = [], 0, 0.0
-    for g, group in enumerate(plan.groups):
-        found = [one for k in range(len(group.vectors)) if (one := tasks.direction(g, k)) is not None]
-        attempts = [a for one in found for a in one.attempts]
-        finished += len(found)
-        cpu_s += sum(a.cpu_s for a in attempts)
-        groups.append(
-            {
-                "atom": group.name,
-                "directions": len(group.vectors),
-                "finished": len(found),
-                "attempts": len(attempts),
-                "failures": sum(len(one.failures) for one in found),
-                "met_image": sum(a.met_image for a in attempts),
-                "cpu_s": round(sum(a.cpu_s for a in attempts), 1),
-                "mean_of_finished_eV": None
-                if not found
-                else round(float(np.mean([posterior_of(one, group).quantile_eV(0.5) for one in found])), 2),
-            }
-        )
-    return {
-        "title": plan.title,
-        "potential": plan.protocol.potential_name,
-        "potential_status": plan.potential_status,
-        "directions": plan.size,
-        "finished": finished,
-        "in_progress": len(Claims(planned.directory.claims).living()),
-        "starts": tasks.is_done(STARTS),
-        "cpu_s_left": round(cpu_s / finished * (plan.size - finished), 1) if finished else None,
-        "groups": groups,
-    }
+    groups = tuple(_progress_of(tasks, g, group) for g, group in enumerate(plan.groups))
+    finished = sum(one.finished for one in groups)
+    cpu_s = sum(one.cpu_s for one in groups)
+    return SearchStatus(
+        title=plan.title,
+        potential=plan.protocol.potential_name,
+        potential_status=plan.potential_status,
+        directions=plan.size,
+        finished=finished,
+        in_progress=len(Claims(planned.directory.claims).living()),
+        starts=tasks.is_done(STARTS),
+        cpu_s_left=round(cpu_s / finished * (plan.size - finished), 1) if finished else None,
+        groups=groups,
+    )
+
+
+def _progress_of(tasks: ThresholdTasks, number: int, group: ThresholdGroup) -> AtomProgress:
+    found = [one for k in range(len(group.vectors)) if (one := tasks.direction(number, k)) is not None]
+    attempts = [a for one in found for a in one.attempts]
+    mean_eV = float(np.mean([posterior_of(one, group).quantile_eV(0.5) for one in found])) if found else None
+    return AtomProgress(
+        atom=group.name,
+        directions=len(group.vectors),
+        finished=len(found),
+        attempts=len(attempts),
+        failures=sum(len(one.failures) for one in found),
+        met_image=sum(a.met_image for a in attempts),
+        cpu_s=round(sum(a.cpu_s for a in attempts), 1),
+        mean_of_finished_eV=None if mean_eV is None else round(mean_eV, 2),
+    )
 
 
 def conclude_search(directory: RunDirectory) -> tuple[list[GroupThresholds], list[Path]]:

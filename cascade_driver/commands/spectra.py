@@ -31,6 +31,7 @@ from cascade_driver.files import write_file
 from cascade_driver.kinds import Status
 
 if TYPE_CHECKING:
+    from cascade_driver.analysis.model import StoredEnergyModel
     from cascade_driver.request import AnyNeutrinoRequest, AnySpectrumRequest
     from cascade_driver.spectra.detector import Detector
     from cascade_driver.spectra.observe import Observed
@@ -496,7 +497,7 @@ def _draw(chosen: argparse.Namespace) -> int:
 
 
 def _write_requested(chosen: argparse.Namespace, request: AnySpectrumRequest) -> int:
-    from cascade_driver.spectra.observe import expect, observe
+    from cascade_driver.spectra.observe import expect
     from cascade_driver.spectrum import write_spectrum
 
     if not chosen.model:
@@ -506,7 +507,7 @@ def _write_requested(chosen: argparse.Namespace, request: AnySpectrumRequest) ->
     else:
         from cascade_driver.models import load_model
 
-        spectrum = _write_observed(observe(request, load_model(*chosen.model), **_ways(chosen)), chosen.out)
+        spectrum = _write_observed(_observe(chosen, request, load_model(*chosen.model)), chosen.out)
     total = float(spectrum.total_counts_per_kg_day)
     low, high = request.energy_eV
     print(f"{chosen.out}: {total:.5g} counts per kg and day between {low:g} and {high:g} eV")
@@ -529,12 +530,23 @@ def _detector(chosen: argparse.Namespace) -> Detector | None:
     return None if made == Detector() else made
 
 
-def _ways(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Return how `observe` is to go about it."""
+def _observe(
+    chosen: argparse.Namespace, recoils: AnySpectrumRequest | Spectrum, model: StoredEnergyModel
+) -> Observed:
+    """Return what is observed of recoils in the way that the options describe."""
     from cascade_driver.config import AnalysisSpec
+    from cascade_driver.spectra.observe import observe
 
     use = built(chosen, AnalysisSpec)
-    return {"detector": _detector(chosen), "bands": not chosen.no_bands} | {n: getattr(use, n) for n in _USE}
+    return observe(
+        recoils,
+        model,
+        detector=_detector(chosen),
+        bands=not chosen.no_bands,
+        fallback_species=use.fallback_species,
+        extrapolate=use.extrapolate,
+        other_crystal=use.other_crystal,
+    )
 
 
 def _write_observed(found: Observed, path: Path) -> Spectrum:
@@ -568,7 +580,6 @@ def _correct(chosen: argparse.Namespace) -> int:
     from cascade_driver.analysis.published import CaWO4Assumptions
     from cascade_driver.config import AnalysisSpec
     from cascade_driver.models import load_model
-    from cascade_driver.spectra.observe import observe
 
     asked = built(chosen, AnalysisSpec)
     model = load_model(
@@ -578,7 +589,7 @@ def _correct(chosen: argparse.Namespace) -> int:
         direction=asked.direction,
         angular_width_deg=asked.angular_width_deg,
     )
-    observed = _write_observed(observe(recoil, model, **_ways(chosen)), chosen.out)
+    observed = _write_observed(_observe(chosen, recoil, model), chosen.out)
     low, *_, high = observed.energy_edges_eV
     total = float(observed.total_counts_per_kg_day)
     print(f"{chosen.out}: {total:.5g} counts per kg and day observed between {low:g} and {high:g} eV")

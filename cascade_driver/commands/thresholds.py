@@ -54,6 +54,7 @@ def report_search(path: Path) -> int:
 
 def status_of_search(path: Path, *, as_json: bool) -> int:
     """Print how far a search is."""
+    import dataclasses
     import json
 
     from cascade_driver.terminal import make_console, print_search
@@ -61,7 +62,7 @@ def status_of_search(path: Path, *, as_json: bool) -> int:
 
     status = search_status(open_search(path))
     if as_json:
-        print(json.dumps(status, indent=1))
+        print(json.dumps(dataclasses.asdict(status), indent=1))
     else:
         print_search(status, console=make_console())
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -108,9 +109,9 @@ def spectra_figure(
             _draw_stairs(upper, pair, pair.expected.total_rate_per_kg_day_keV, dashed, linestyle=DASHED)
         observed = pair.observed_in_same_bins.total_rate_per_kg_day_keV
         for axes, values in ((upper, observed), (lower, pair.ratio)):
-            for which, way in _ways(pair):
-                if which.any():
-                    _draw_stairs(axes, pair, np.where(which, values, np.nan), colour, **way)
+            for way in _ways(pair):
+                if way.bins.any():
+                    _draw_stairs(axes, pair, way.shown(values), colour, linestyle=way.linestyle, alpha=way.alpha)
         _draw_bands(upper, lower, pair, colour)
     _limit_spectra(upper, lower, drawn, logarithmic_energy=logarithmic_energy, range_eV=range_eV)
     for axes in (upper, lower):
@@ -128,14 +129,26 @@ def spectra_figure(
     return finished(figure)
 
 
-def _ways(pair: Observed) -> list[tuple[NDArray[np.bool_], dict[str, Any]]]:
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """How some bins of a pair are drawn: all others are left out."""
+
+    bins: NDArray[np.bool_]
+    linestyle: Any = "solid"
+    alpha: float | None = None
+
+    def shown(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(self.bins, values, np.nan)
+
+
+def _ways(pair: Observed) -> tuple[_Way, _Way, _Way]:
     """Return which bins of a pair are drawn in which way: as simulated, as extrapolated, as incomplete."""
     known, complete = pair.is_simulated, pair.is_complete
-    return [
-        (complete & known, {}),
-        (complete & ~known, {"linestyle": EXTRAPOLATED_LINE}),
-        (~complete, {"alpha": INCOMPLETE_ALPHA}),
-    ]
+    return (
+        _Way(bins=complete & known),
+        _Way(bins=complete & ~known, linestyle=EXTRAPOLATED_LINE),
+        _Way(bins=~complete, alpha=INCOMPLETE_ALPHA),
+    )
 
 
 def _legend(drawn: Sequence[Observed], labels: tuple[str, str]) -> list[Line2D]:
@@ -187,12 +200,17 @@ def draw_observed(pair: Observed, ax: Axes | None = None) -> Axes:
     expected = pair.expected.total_rate_per_kg_day_keV
     observed = pair.observed_in_same_bins.total_rate_per_kg_day_keV
     axes.stairs(expected, edges, baseline=None, color=colour, linestyle=DASHED, label=NOTHING_STORED)
-    for (which, way), label in zip(
-        _ways(pair), (f"{pair.title}, observed", EXTRAPOLATED, "incomplete"), strict=True
-    ):
-        if which.any():
-            shown = np.where(which, observed, np.nan)
-            axes.stairs(shown, edges, baseline=None, color=colour, label=as_drawn(label), **way)
+    for way, label in zip(_ways(pair), (f"{pair.title}, observed", EXTRAPOLATED, "incomplete"), strict=True):
+        if way.bins.any():
+            axes.stairs(
+                way.shown(observed),
+                edges,
+                baseline=None,
+                color=colour,
+                label=as_drawn(label),
+                linestyle=way.linestyle,
+                alpha=way.alpha,
+            )
     if pair.bands is not None:
         total = pair.bands.total
         axes.stairs(
@@ -377,10 +395,18 @@ def calibration_figure(
     )
     shown = np.where(pair.is_complete, observed, np.nan)
     labels = ("with stored energy", EXTRAPOLATED, "incomplete")
-    for (which, way), label in zip(_ways(pair), labels, strict=True):
-        if (which & inside).any():
-            values = np.where(which, observed, np.nan)
-            axes.stairs(values, edges, baseline=None, color=MODEL_COLOUR, label=label, linewidth=1.1, **way)
+    for way, label in zip(_ways(pair), labels, strict=True):
+        if (way.bins & inside).any():
+            axes.stairs(
+                way.shown(observed),
+                edges,
+                baseline=None,
+                color=MODEL_COLOUR,
+                label=label,
+                linewidth=1.1,
+                linestyle=way.linestyle,
+                alpha=way.alpha,
+            )
     if pair.bands is not None:
         low_rate, high_rate = (
             np.where(pair.is_complete, rate * scale, np.nan)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -28,6 +29,9 @@ from cascade_driver.thresholds.summary import GroupThresholds
 
 #: Steps of a map in degrees.
 _STEP_deg = 3.0
+
+#: Of thresholds.
+_COLOURS = "viridis"
 
 
 def threshold_figures(
@@ -51,12 +55,9 @@ def threshold_map(one: GroupThresholds, *, potential_status: Status = "qualitati
     azimuth = np.radians(np.arange(-180, 180 + _STEP_deg, _STEP_deg))
     elevation = np.radians(np.arange(-90, 90 + _STEP_deg, _STEP_deg))
     _paint(figure, axes, one, azimuth=azimuth, elevation=elevation, across=elevation)
-    vectors, _ = _orbits(one)
-    axes.scatter(
-        np.arctan2(vectors[:, 1], vectors[:, 0]),
-        np.arcsin(np.clip(vectors[:, 2], -1, 1)),
-        **_points(one),
-    )
+    vectors, threshold = _orbits(one)
+    elevations = np.arcsin(np.clip(vectors[:, 2], -1, 1))
+    _scatter(axes, one, np.arctan2(vectors[:, 1], vectors[:, 0]), elevations, threshold)
     axes.grid(color=FILL_COLOUR, linewidth=0.4)
     axes.tick_params(labelsize=6, labelcolor=QUIET_COLOUR)
     axes.set_xticks(np.radians([-120, -60, 0, 60, 120]))
@@ -76,13 +77,10 @@ def polar_map(one: GroupThresholds, *, potential_status: Status = "qualitative")
     azimuth = np.radians(np.arange(0, 360 + _STEP_deg, _STEP_deg))
     polar = np.radians(np.arange(0, 90 + _STEP_deg, _STEP_deg))
     _paint(figure, axes, one, azimuth=azimuth, elevation=np.pi / 2 - polar, across=_equal_area(polar))
-    vectors, _ = _orbits(one)
-    upper = vectors[:, 2] >= 0
-    axes.scatter(
-        np.arctan2(vectors[upper, 1], vectors[upper, 0]),
-        _equal_area(np.arccos(np.clip(vectors[upper, 2], -1, 1))),
-        **_points(one, upper),
-    )
+    vectors, threshold = _orbits(one)
+    vectors, threshold = vectors[vectors[:, 2] >= 0], threshold[vectors[:, 2] >= 0]
+    polar_angles = np.arccos(np.clip(vectors[:, 2], -1, 1))
+    _scatter(axes, one, np.arctan2(vectors[:, 1], vectors[:, 0]), _equal_area(polar_angles), threshold)
     axes.set_yticks(_equal_area(np.radians([30, 60, 90])), ["30°", "60°", "90°"])
     axes.set_ylim(0, 1)
     axes.tick_params(labelsize=6, labelcolor=QUIET_COLOUR)
@@ -135,16 +133,31 @@ def _orbits(one: GroupThresholds) -> tuple[NDArray[np.float64], NDArray[np.float
     return images, np.tile([row.threshold_eV.value for row in one.directions], len(rotations))
 
 
-def _scale(one: GroupThresholds) -> dict[str, Any]:
+def _scale(one: GroupThresholds) -> Normalize:
     threshold = np.array([row.threshold_eV.value for row in one.directions])
     low, high = np.quantile(threshold, [0.02, 0.98])
-    return {"cmap": "viridis", "vmin": float(low), "vmax": float(max(high, low + 1e-6))}
+    return Normalize(vmin=float(low), vmax=float(max(high, low + 1e-6)))
 
 
-def _points(one: GroupThresholds, chosen: NDArray[np.bool_] | None = None) -> dict[str, Any]:
-    threshold = _orbits(one)[1]
-    c = threshold if chosen is None else threshold[chosen]
-    return {"c": c, "s": 6, "edgecolor": DATA_COLOUR, "linewidth": 0.3, "zorder": 4, **_scale(one)}
+def _scatter(
+    axes: Any,
+    one: GroupThresholds,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    threshold_eV: NDArray[np.float64],
+) -> None:
+    """Draw directions in the colours of `_paint`."""
+    axes.scatter(
+        x,
+        y,
+        c=threshold_eV,
+        s=6,
+        edgecolor=DATA_COLOUR,
+        linewidth=0.3,
+        zorder=4,
+        cmap=_COLOURS,
+        norm=_scale(one),
+    )
 
 
 def _paint(
@@ -159,11 +172,10 @@ def _paint(
     """Paint the field of an atom, if there is one, and the bar of colours."""
     around, up = np.meshgrid((azimuth[1:] + azimuth[:-1]) / 2, (elevation[1:] + elevation[:-1]) / 2)
     vectors = np.stack([np.cos(up) * np.cos(around), np.cos(up) * np.sin(around), np.sin(up)], axis=-1)
-    scale = _scale(one)
     if one.field is not None:
         values = np.exp(one.field.mean_at(vectors.reshape(-1, 3))).reshape(around.shape)
     else:
         values = np.full(around.shape, np.nan)
-    painted = axes.pcolormesh(azimuth, across, values, rasterized=True, **scale)
+    painted = axes.pcolormesh(azimuth, across, values, rasterized=True, cmap=_COLOURS, norm=_scale(one))
     bar = figure.colorbar(painted, ax=axes, orientation="horizontal", shrink=0.7, aspect=30, pad=0.04)
     bar.set_label(f"threshold displacement energy of {one.group.name} (eV)")

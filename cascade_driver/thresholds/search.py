@@ -15,7 +15,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,7 +29,7 @@ from cascade_driver.simulation.engine import EngineAbortError, WatchfulEngine
 from cascade_driver.simulation.knock_on import FIRST_STAGE
 from cascade_driver.simulation.lammps_build import EngineSpec
 from cascade_driver.simulation.lammps_engine import LammpsEngine
-from cascade_driver.simulation.provenance import provenance
+from cascade_driver.simulation.provenance import Provenance, provenance
 from cascade_driver.simulation.start import (
     Box,
     Snapshot,
@@ -82,7 +81,7 @@ class FinishedDirection:
     attempts : tuple of Attempt
     failures : tuple of str
         What the engine said where it gave up.
-    provenance : dict
+    provenance : Provenance
     """
 
     schema_version: int
@@ -91,7 +90,7 @@ class FinishedDirection:
     prior: Prior
     attempts: tuple[Attempt, ...]
     failures: tuple[str, ...]
-    provenance: dict[str, Any]
+    provenance: Provenance
 
 
 def name_of(group: int, index: int) -> str:
@@ -252,13 +251,14 @@ def posterior_of(
         Law of the widths then; flat by default.
     """
     prior = direction.prior
+    weights = widths if alone else prior.width_weights
     posterior = ThresholdPosterior(
         ThresholdPrior(
             lowest_eV=group.wanted.lowest_eV,
             highest_eV=group.wanted.highest_eV,
             mean_ln=None if alone else prior.mean_ln,
             sd_ln=None if alone else prior.sd_ln,
-            width_weights=_array(widths if alone else prior.width_weights),
+            width_weights=None if weights is None else np.array(weights),
         )
     )
     for one in direction.attempts:
@@ -300,10 +300,6 @@ def read_direction(path: Path) -> FinishedDirection:
     return found
 
 
-def _array(values: tuple[float, ...] | None) -> Any:
-    return None if values is None else np.array(values)
-
-
 class _Direction:
     """One direction at work."""
 
@@ -321,9 +317,9 @@ class _Direction:
         """Attempt until the threshold is known well enough."""
         box = read_box(self._tasks.starts)
         starts = [read_snapshot(self._tasks.starts, index) for index in range(self._plan.snapshots)]
-        posterior = posterior_of(self._found({}), self._own)
         engine = self._tasks.make_engine()
-        made = plain(provenance(engine=engine.version, library=engine.library))
+        made = provenance(engine=engine.version, library=engine.library)
+        posterior = posterior_of(self._found(made), self._own)
         try:
             while not self._is_enough(posterior):
                 try:
@@ -377,7 +373,7 @@ class _Direction:
             temperature_K=self._plan.protocol.thermal.temperature_K,
         )
 
-    def _found(self, made: dict[str, Any]) -> FinishedDirection:
+    def _found(self, made: Provenance) -> FinishedDirection:
         return FinishedDirection(
             schema_version=SCHEMA,
             group=self._group,
@@ -388,6 +384,6 @@ class _Direction:
             provenance=made,
         )
 
-    def _keep(self, path: Path, made: dict[str, Any]) -> None:
+    def _keep(self, path: Path, made: Provenance) -> None:
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, json.dumps(plain(self._found(made))) + "\n")

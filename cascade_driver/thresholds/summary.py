@@ -8,11 +8,11 @@ DIR/summary.json       the numbers with their intervals, the definition, what ma
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -227,7 +227,7 @@ def write_summary(tasks: ThresholdTasks, found: list[GroupThresholds]) -> list[P
         "potential": tasks.plan.protocol.potential_name,
         "potential_digest": tasks.plan.protocol.potential_digest,
         "potential_status": tasks.plan.potential_status,
-        "atoms": {one.group.name: _summary_of(one) for one in found},
+        "atoms": {one.group.name: dataclasses.asdict(_summary_of(one)) for one in found},
         "provenance": plain(provenance(engine=_engine_of(tasks))),
     }
     files = {
@@ -271,33 +271,56 @@ def _cells(atom: str, row: DirectionThreshold) -> list[str]:
     ]
 
 
-def _summary_of(one: GroupThresholds) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class _FieldSummary:
+    """What `ThresholdField` learnt."""
+
+    amplitude: float
+    length_rad: float
+    roughness: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _AtomSummary:
+    """What `summary.json` says of an atom; see `GroupThresholds`."""
+
+    mean_eV: WithInterval
+    median_eV: WithInterval
+    minimum_of_sampled_eV: WithInterval
+    beyond_highest: float
+    highest_eV: float
+    directions: int
+    directions_planned: int
+    attempts: int
+    met_image: int
+    failures: int
+    cpu_s: float
+    field: _FieldSummary | None
+
+
+def _summary_of(one: GroupThresholds) -> _AtomSummary:
     learnt = one.field
-    return {
-        "mean_eV": plain(one.mean_eV),
-        "median_eV": plain(one.median_eV),
-        "minimum_of_sampled_eV": plain(one.minimum_eV),
-        "beyond_highest": one.beyond,
-        "highest_eV": one.group.wanted.highest_eV,
-        "directions": len(one.directions),
-        "directions_planned": len(one.group.vectors),
-        "attempts": sum(row.attempts for row in one.directions),
-        "met_image": sum(row.met_image for row in one.directions),
-        "failures": sum(row.failures for row in one.directions),
-        "cpu_s": round(sum(row.cpu_s for row in one.directions), 1),
-        "field": None
+    return _AtomSummary(
+        mean_eV=one.mean_eV,
+        median_eV=one.median_eV,
+        minimum_of_sampled_eV=one.minimum_eV,
+        beyond_highest=one.beyond,
+        highest_eV=one.group.wanted.highest_eV,
+        directions=len(one.directions),
+        directions_planned=len(one.group.vectors),
+        attempts=sum(row.attempts for row in one.directions),
+        met_image=sum(row.met_image for row in one.directions),
+        failures=sum(row.failures for row in one.directions),
+        cpu_s=round(sum(row.cpu_s for row in one.directions), 1),
+        field=None
         if learnt is None
-        else {
-            "amplitude": learnt.amplitude,
-            "length_rad": learnt.length,
-            "roughness": learnt.roughness,
-        },
-    }
+        else _FieldSummary(amplitude=learnt.amplitude, length_rad=learnt.length, roughness=learnt.roughness),
+    )
 
 
 def _engine_of(tasks: ThresholdTasks) -> str:
     """Return the engine that the first finished direction names."""
     for g, k in tasks.places():
         if (one := tasks.direction(g, k)) is not None:
-            return str(one.provenance.get("engine", ""))
+            return one.provenance.engine
     return ""

@@ -517,8 +517,7 @@ def read_film_background(
     InputError
         With one line for the first thing that is wrong.
     """
-    content: dict[str, Any] = {} if path is None else read_toml(find_background(path))
-    content |= options or {}
+    content = ({} if path is None else read_toml(find_background(path))) | dict(options or {})
     for name, values in sections.items():
         given = {key: value for key, value in values.items() if value is not None}
         section = content.get(name, {})
