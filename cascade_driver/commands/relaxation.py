@@ -70,7 +70,9 @@ def _options_film(film: argparse.ArgumentParser) -> None:
     film.add_argument(
         "input", type=Path, nargs="?", metavar="INPUT.toml", help="film.toml ships; options override it"
     )
-    add_options(film, FilmBackground, without=["title"], names=_FILM_NAMES, may_be_missing=True)
+    add_options(
+        film, FilmBackground, without=["title", "other_spacings_nm"], names=_FILM_NAMES, may_be_missing=True
+    )
     more = "of the dislocations; further ones are only drawn for comparison"
     add_options(
         film,
@@ -223,19 +225,17 @@ def _background_film(chosen: argparse.Namespace) -> int:
     over = [(path.stem, read_spectrum(path)) for path in chosen.over]
     measured = [(path.stem, read_spectrum(path)) for path in chosen.measured]
     of_film = given(chosen, Film)
-    spacings = of_film.pop("dislocation_spacing_nm", None) or [None]
+    spacings = of_film.pop("dislocation_spacing_nm", None)
     if chosen.input is not None and (found := find_background(chosen.input)) != chosen.input:
         print(f"input: {found} (shipped)")
     with complaints_by_option(chosen, FilmBackground, Film, Interface, only_given=chosen.input is not None):
-        wanted = [
-            read_film_background(
-                chosen.input,
-                given(chosen, FilmBackground),
-                film=of_film | {"dislocation_spacing_nm": spacing},
-                interface=given(chosen, Interface),
-            )
-            for spacing in spacings
-        ]
+        background = read_film_background(
+            chosen.input,
+            given(chosen, FilmBackground) | ({"other_spacings_nm": spacings[1:]} if spacings else {}),
+            film=of_film | ({"dislocation_spacing_nm": spacings[0]} if spacings else {}),
+            interface=given(chosen, Interface),
+        )
+        wanted = background.films()
     # First, so that a start outside the model costs no table.
     dynamics = (
         _film_dynamics(
@@ -253,6 +253,7 @@ def _background_film(chosen: argparse.Namespace) -> int:
     first = spectra[0]
     detector = first.in_detector()
     write_spectrum(detector, chosen.out)
+    print(f"reading: {background.reading}")
     for one in spectra:
         print(
             f"{one.background.film.dislocation_spacing_nm:g} nm: {1e3 * one.depinning_rate_per_mm2_Hz:.4g} mHz/mm2"

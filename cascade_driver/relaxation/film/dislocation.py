@@ -336,6 +336,26 @@ def integrated_depinning_rate_Hz(
 
 
 @parameters
+class Steps:
+    """The grid of the program behind the printed rates: an event takes the next row of stress and adds up starts.
+
+    Attributes
+    ----------
+    lowest_stress_MPa : float
+        First row; lower stresses take it, too.
+    stress_MPa : float
+        Between rows; an event takes the first row that is not below its stress.
+    start_nm : float
+        Between starts, the first of which lies one step above `Film.lowest_start_nm`; the integral of Eq. A12 is
+        the sum of those closer than the pinning site.
+    """
+
+    lowest_stress_MPa: float = Field(default=25.0, gt=0)
+    stress_MPa: float = Field(default=2.5, gt=0)
+    start_nm: float = Field(default=2.5, gt=0)
+
+
+@parameters
 class Film:
     """A stressed metal film and its dislocations.
 
@@ -359,6 +379,8 @@ class Film:
         What starts closer to the substrate emits nothing; the published figures have 10 nm.
     nonzero_cut_eV : float
         An event is one with at least this much above-gap energy in the crystal.
+    steps : Steps, optional
+        Energies from a grid without interpolation; by default Eq. A12 is integrated.
     """
 
     dislocation_spacing_nm: float = Field(default=60.0, gt=0)
@@ -370,6 +392,7 @@ class Film:
     largest_start_nm: float | None = Field(default=None, gt=0)
     lowest_start_nm: float = Field(default=0.0, ge=0)
     nonzero_cut_eV: float = Field(default=0.01, ge=0)
+    steps: Steps | None = None
 
     @model_validator(mode="after")
     def _has_room(self) -> Film:

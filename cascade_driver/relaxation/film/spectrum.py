@@ -12,11 +12,12 @@ smallest start from which any phonon above the gap comes, and `sample_events` dr
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +30,7 @@ from cascade_driver.binning import rising_energies
 from cascade_driver.errors import InputError
 from cascade_driver.relaxation.film.dislocation import (
     Film,
+    Steps,
     StressSampling,
     Tunnelling,
     depinning_rate_per_mm2_Hz,
@@ -166,7 +168,15 @@ class EnergyTable:
         energy[inside] = np.maximum(mean, 0.0) * reach * length / h
         return energy
 
-    def is_beyond(
+    def is_supersonic(self, h_nm: ArrayLike, stress_MPa: ArrayLike) -> NDArray[np.bool_]:
+        """Return of which dislocations the outermost part gets faster than sound."""
+        return self._is_beyond(self.supersonic_start_nm, h_nm, stress_MPa)
+
+    def leaves_domain(self, h_nm: ArrayLike, stress_MPa: ArrayLike) -> NDArray[np.bool_]:
+        """Return of which dislocations the outermost part comes closer than the model reaches."""
+        return self._is_beyond(self.leaving_start_nm, h_nm, stress_MPa)
+
+    def _is_beyond(
         self, starts_nm: NDArray[np.float64], h_nm: ArrayLike, stress_MPa: ArrayLike
     ) -> NDArray[np.bool_]:
         """Return which dislocations reach further out than one of the two limits of the model, `starts_nm`."""
@@ -176,18 +186,105 @@ class EnergyTable:
         limit = np.interp(np.log(stress_MPa), np.log(self.stress_MPa[known]), starts_nm[known], left=np.inf)
         return np.asarray(h_nm) > limit
 
-    def last_start_at_nm(self, stress_MPa: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the start up to which the table reaches at each stress."""
-        return self._first(stress_MPa) + _extent_nm(stress_MPa, film=self.film, interface=self.interface)
+    def is_outside(self, h_nm: ArrayLike, stress_MPa: ArrayLike) -> NDArray[np.bool_]:
+        """Return which dislocations are pinned further out than the table reaches."""
+        stress = np.asarray(stress_MPa, dtype=np.float64)
+        last = self._first(stress) + _extent_nm(stress, film=self.film, interface=self.interface)
+        return np.asarray((stress >= self.stress_MPa[0]) & (np.asarray(h_nm) > last))
 
     def _first(self, stress_MPa: NDArray[np.float64]) -> NDArray[np.float64]:
         spline = CubicSpline(np.log(self.stress_MPa), np.log(self.first_start_nm))
         return np.exp(spline(np.log(np.maximum(stress_MPa, self.stress_MPa[0]))))
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SteppedTable:
+    r"""Above-gap energy of whole dislocations as the program behind the printed rates takes it from its grid.
+
+    .. math::
+        E_\mathrm{tot} = \frac{L(\tau)}{h_\mathrm{max}} \, \Delta h \sum_{h_j < h_\mathrm{max}} E^*(h_j, \tau_i)
+
+    with the first row tau_i that is not below tau. Made by `tabulate` for films with `Film.steps`.
+
+    Attributes
+    ----------
+    rows : EnergyTable
+        The trajectories; its stresses are the rows.
+    crystal_sum_eV_per_nm, film_sum_eV_per_nm : (m, k + 1) float
+        Sums over the first 0 to k starts, for each row.
+    """
+
+    rows: EnergyTable
+    crystal_sum_eV_per_nm: NDArray[np.float64]
+    film_sum_eV_per_nm: NDArray[np.float64]
+
+    @property
+    def interface(self) -> Interface:
+        """That of the trajectories."""
+        return self.rows.interface
+
+    @property
+    def film(self) -> Film:
+        """That of the trajectories."""
+        return self.rows.film
+
+    @property
+    def interpolation_error(self) -> float:
+        """Of the trajectories between the starts that were followed."""
+        return self.rows.interpolation_error
+
+    @property
+    def largest_balance_error(self) -> float:
+        """Of the energy balance of the trajectories."""
+        return self.rows.largest_balance_error
+
+    def energy_eV(
+        self, pinning_distance_nm: ArrayLike, stress_MPa: ArrayLike, *, into: str = "crystal"
+    ) -> NDArray[np.float64]:
+        """Return the above-gap energy of dislocations, in eV; as `EnergyTable.energy_eV`.
+
+        Raises
+        ------
+        InputError
+            If a stress is above the last row.
+        """
+        h, stress = np.broadcast_arrays(np.asarray(pinning_distance_nm, dtype=np.float64), stress_MPa)
+        sums = self.crystal_sum_eV_per_nm if into == "crystal" else self.film_sum_eV_per_nm
+        step = _steps(self.film).start_nm
+        below = np.ceil((h - self.film.lowest_start_nm) / step - 1e-9).astype(np.int64) - 1
+        length = pinned_length_nm(stress, metal=self.interface.metal, lock_strength=self.film.lock_strength)
+        return np.asarray(sums[self._row(stress), np.clip(below, 0, sums.shape[1] - 1)] * length / h)
+
+    def is_supersonic(self, h_nm: ArrayLike, stress_MPa: ArrayLike) -> NDArray[np.bool_]:
+        """Return of which dislocations the outermost part gets faster than sound."""
+        return self.rows.is_supersonic(h_nm, self.rows.stress_MPa[self._row(stress_MPa)])
+
+    def leaves_domain(self, h_nm: ArrayLike, stress_MPa: ArrayLike) -> NDArray[np.bool_]:
+        """Return of which dislocations the outermost part comes closer than the model reaches."""
+        return self.rows.leaves_domain(h_nm, self.rows.stress_MPa[self._row(stress_MPa)])
+
+    def is_outside(self, h_nm: ArrayLike, stress_MPa: ArrayLike) -> NDArray[np.bool_]:
+        """Return which dislocations are pinned further out than the table reaches."""
+        return self.rows.is_outside(h_nm, self.rows.stress_MPa[self._row(stress_MPa)])
+
+    def _row(self, stress_MPa: ArrayLike) -> NDArray[np.int64]:
+        rows, stress = self.rows.stress_MPa, np.asarray(stress_MPa)
+        if np.any(stress > rows[-1] * (1 + 1e-9)):
+            raise InputError(
+                f"a stress of {np.max(stress):g} MPa, but the table ends at {rows[-1]:g} MPa; make one for it."
+            )
+        return np.minimum(np.searchsorted(rows, stress), len(rows) - 1)
+
+
+def _steps(film: Film) -> Steps:
+    if film.steps is None:
+        raise InputError("a film without `steps`, expected one: they are the grid of this table.")
+    return film.steps
+
+
 def tabulate(
     *, film: Film, interface: Interface, start_nodes: int = _START_NODES, stress_nodes: int = _STRESS_NODES
-) -> EnergyTable:
+) -> EnergyTable | SteppedTable:
     """Return the table of above-gap energies of a film; some seconds of trajectories.
 
     Parameters
@@ -211,8 +308,39 @@ def tabulate(
             "lower pair_breaking_energy_meV."
         )
     highest = largest_stress_MPa(film)
+    if film.steps is not None:
+        return _stepped(highest, film=film, interface=interface, start_nodes=start_nodes)
     lowest = _lowest_stress_MPa(highest, film=film, interface=interface)
     stresses = np.geomspace(lowest, highest, stress_nodes)
+    return _followed(stresses, film=film, interface=interface, start_nodes=start_nodes)[0]
+
+
+def _stepped(highest_MPa: float, *, film: Film, interface: Interface, start_nodes: int) -> SteppedTable:
+    """Return the table of the rows of `Film.steps`: E* between the starts that are followed by spline."""
+    steps = _steps(film)
+    count = max(1, math.ceil((highest_MPa - steps.lowest_stress_MPa) / steps.stress_MPa - 1e-9))
+    stresses = np.array([steps.lowest_stress_MPa + steps.stress_MPa * row for row in range(count + 1)])
+    table, crystal, back = _followed(stresses, film=film, interface=interface, start_nodes=start_nodes)
+    starts = np.arange(
+        film.lowest_start_nm + steps.start_nm, float(table.last_start_nm.max()) + steps.start_nm, steps.start_nm
+    )
+    extent = (table.last_start_nm - table.first_start_nm)[:, None]
+    at = np.sqrt(np.clip((starts - table.first_start_nm[:, None]) / extent, 0.0, 1.0))
+    counted = starts > table.first_start_nm[:, None]
+
+    def sums(density: NDArray[np.float64]) -> NDArray[np.float64]:
+        spline = CubicSpline(table.start_share, np.cbrt(np.maximum(density, 0.0)), axis=1)
+        here = np.array([np.maximum(spline(one)[row], 0.0) ** 3 for row, one in enumerate(at)])
+        summed = steps.start_nm * np.cumsum(np.where(counted, here, 0.0), axis=1)
+        return np.hstack([np.zeros((len(stresses), 1)), summed])
+
+    return SteppedTable(rows=table, crystal_sum_eV_per_nm=sums(crystal), film_sum_eV_per_nm=sums(back))
+
+
+def _followed(
+    stresses: NDArray[np.float64], *, film: Film, interface: Interface, start_nodes: int
+) -> tuple[EnergyTable, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the table of some stresses, and E* at its nodes into the crystal and into the film, (m, n) each."""
     share = np.linspace(0.0, 1.0, start_nodes)
     first = np.array([_first_start_nm(float(tau), film=film, interface=interface) for tau in stresses])
     extent = _extent_nm(stresses, film=film, interface=interface)
@@ -224,7 +352,7 @@ def tabulate(
     lengths = pinned_length_nm(stresses, metal=interface.metal, lock_strength=film.lock_strength)[:, None]
     crystal = np.array([[run.crystal_above_gap_eV_per_nm for run in row] for row in runs])
     back = np.array([[run.film_above_gap_eV_per_nm for run in row] for row in runs])
-    return EnergyTable(
+    table = EnergyTable(
         interface=interface,
         film=film,
         stress_MPa=stresses,
@@ -243,12 +371,16 @@ def tabulate(
             [_leaving_start_nm(r, h, t, interface) for r, h, t in zip(runs, grid, stresses, strict=True)]
         ),
         interpolation_error=_halving_error(
-            crystal, np.log(stresses), share, lengths * (grid - first[:, None]) / grid
+            crystal,
+            None if film.steps else np.log(stresses),
+            share,
+            lengths * (grid - first[:, None]) / grid,
         ),
         largest_balance_error=max(
             abs(run.balance_error) for row in runs for run in row if run.stored_eV_per_nm > _STATED_ABOVE_eV_PER_NM
         ),
     )
+    return table, crystal, back
 
 
 def _extent_nm(stress_MPa: ArrayLike, *, film: Film, interface: Interface) -> NDArray[np.float64]:
@@ -313,17 +445,21 @@ def _running_means(density: NDArray[np.float64], share: NDArray[np.float64]) -> 
 
 def _halving_error(
     density: NDArray[np.float64],
-    log_stress: NDArray[np.float64],
+    log_stress: NDArray[np.float64] | None,
     share: NDArray[np.float64],
     factor: NDArray[np.float64],
 ) -> float:
     """Return the interpolation error of energies above 1 eV, relative: a seventh of what half the nodes change.
 
-    `factor`, (m, n), turns the means into energies.
+    `factor`, (m, n), turns the means into energies. Without stresses nothing is interpolated between rows.
     """
     fine = _running_means(density, share)
-    half = np.cbrt(_running_means(density[::2, ::2], share[::2]))
-    guess = RectBivariateSpline(log_stress[::2], share[::2], half)(log_stress, share) ** 3
+    if log_stress is None:
+        half = np.cbrt(_running_means(density[:, ::2], share[::2]))
+        guess = CubicSpline(share[::2], half, axis=1)(share) ** 3
+    else:
+        half = np.cbrt(_running_means(density[::2, ::2], share[::2]))
+        guess = RectBivariateSpline(log_stress[::2], share[::2], half)(log_stress, share) ** 3
     counted = fine * factor > _STATED_ABOVE_eV
     return float(np.max(np.abs(guess - fine)[counted] / fine[counted])) / 7.0 if counted.any() else 0.0
 
@@ -409,12 +545,14 @@ def sample_stresses_MPa(size: int, *, film: Film, generator: np.random.Generator
     return np.asarray(0.5 * film.bulk_stress_MPa * np.sin(2.0 * theta) * np.cos(theta), dtype=np.float64)
 
 
-def sample_events(table: EnergyTable, *, film: Film, size: int, generator: np.random.Generator) -> FilmEvents:
+def sample_events(
+    table: EnergyTable | SteppedTable, *, film: Film, size: int, generator: np.random.Generator
+) -> FilmEvents:
     """Return depinning events: stresses by `sample_stresses_MPa`, distances by the exponential law of Eq. 12.
 
     Parameters
     ----------
-    table : EnergyTable
+    table : EnergyTable or SteppedTable
         Of this film, or of one with a lower dislocation density.
     film : Film
     size : int
@@ -427,7 +565,7 @@ def sample_events(table: EnergyTable, *, film: Film, size: int, generator: np.ra
     """
     if size < 1:
         raise InputError(f"{size} events asked for, expected at least 1.")
-    same = ("lock_strength", "largest_start_nm", "lowest_start_nm")
+    same = ("lock_strength", "largest_start_nm", "lowest_start_nm", "steps")
     wrong = [name for name in same if getattr(film, name) != getattr(table.film, name)]
     if wrong or film.dislocation_spacing_nm > table.film.dislocation_spacing_nm * (1 + 1e-12):
         raise InputError(
@@ -444,9 +582,9 @@ def sample_events(table: EnergyTable, *, film: Film, size: int, generator: np.ra
         energy_into_film_eV=table.energy_eV(h, stress, into="film"),
         stress_MPa=stress,
         pinning_distance_nm=h,
-        is_supersonic=table.is_beyond(table.supersonic_start_nm, h, stress),
-        leaves_domain=table.is_beyond(table.leaving_start_nm, h, stress),
-        is_beyond_table=(stress >= table.stress_MPa[0]) & (h > table.last_start_at_nm(stress)),
+        is_supersonic=table.is_supersonic(h, stress),
+        leaves_domain=table.leaves_domain(h, stress),
+        is_beyond_table=table.is_outside(h, stress),
         nonzero_cut_eV=film.nonzero_cut_eV,
     )
 
@@ -474,6 +612,8 @@ class FilmBackground:
     events : int
         Simulated depinning events, with and without energy.
     seed : int
+    other_spacings_nm : tuple of float
+        Dislocation spacings of further films, for comparison.
     """
 
     title: str = "film"
@@ -487,6 +627,24 @@ class FilmBackground:
     bins: int = Field(default=100, ge=1, le=100_000)
     events: int = Field(default=1_000_000, ge=1, le=100_000_000)
     seed: int = Field(default=1, ge=0)
+    other_spacings_nm: tuple[Annotated[float, Field(gt=0)], ...] = ()
+
+    @property
+    def reading(self) -> str:
+        """Which reading of the paper it is, and what that means for its printed rates, in a sentence."""
+        if self.film.steps is not None and self.film.stress_sampling is StressSampling.PROGRAM:
+            return "the steps of the published program, which the paper's printed rates and Fig. 6 were made with"
+        if self.film.steps is None and self.film.stress_sampling is StressSampling.WEIGHT:
+            return (
+                "Eq. 1-16 as printed: 1.5 to 5.5 times the printed rates, 2 to 35 times Fig. 6 of the paper; "
+                "film-published.toml has the steps of its program"
+            )
+        return "between Eq. 1-16 and the published program: neither the printed equations nor the printed rates"
+
+    def films(self) -> list[FilmBackground]:
+        """Return the films to be shown: this one, and those of the other spacings."""
+        others = [dataclasses.replace(self.film, dislocation_spacing_nm=s) for s in self.other_spacings_nm]
+        return [self, *(dataclasses.replace(self, film=film, other_spacings_nm=()) for film in others)]
 
     _rises = field_validator("energy_eV")(rising_energies)
 
@@ -593,6 +751,7 @@ class FilmSpectrum:
                 "dislocation_spacing_nm": repr(wanted.film.dislocation_spacing_nm),
                 "bulk_stress_MPa": repr(wanted.film.bulk_stress_MPa),
                 "stress_sampling": str(wanted.film.stress_sampling.value),
+                "reading": wanted.reading,
                 "shear_modulus_GPa": repr(metal.shear_modulus_GPa),
                 "pair_breaking_energy_meV": repr(wanted.interface.pair_breaking_energy_meV),
                 "image_force": str(wanted.interface.image_force.value),
@@ -607,13 +766,13 @@ class FilmSpectrum:
         )
 
 
-def film_spectrum(background: FilmBackground, *, table: EnergyTable | None = None) -> FilmSpectrum:
+def film_spectrum(background: FilmBackground, *, table: EnergyTable | SteppedTable | None = None) -> FilmSpectrum:
     """Return the simulated spectrum of a film: Sec. VI of Romani 2024, doi:10.48550/arXiv.2406.15425.
 
     Parameters
     ----------
     background : FilmBackground
-    table : EnergyTable, optional
+    table : EnergyTable or SteppedTable, optional
         Made by default, which takes longer than a million events.
 
     Raises
