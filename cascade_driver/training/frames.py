@@ -140,6 +140,21 @@ def flaw(frame: LabelledFrame) -> str:
     return _structure_flaw(frame.atoms) or _label_flaw(frame)
 
 
+def require_structures(structures: Sequence[Atoms]) -> None:
+    """Refuse what no calculator could label: a box of no volume, two atoms in one place, numbers that are none.
+
+    Raises
+    ------
+    InputError
+        For the first such structure, counted from 1.
+    """
+    for number, atoms in enumerate(structures, start=1):
+        finite = np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()
+        found = _structure_flaw(atoms) if finite else "nan or inf in its positions or cell"
+        if found:
+            raise InputError(f"structure {number} of {len(structures)}: {found}; mend it or leave it out")
+
+
 def _structure_flaw(atoms: Atoms) -> str:
     if len(atoms) == 0 or (atoms.numbers == 0).any():
         return "it holds an atom of no element" if len(atoms) else "it holds no atoms"

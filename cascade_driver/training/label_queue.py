@@ -31,7 +31,14 @@ from cascade_driver.errors import InputError
 from cascade_driver.files import readable, whole_file, write_atomically
 from cascade_driver.schema import digest, plain, read_json
 from cascade_driver.training.extended_xyz import read_frames
-from cascade_driver.training.frames import LabelledFrame, flaw, structure_id, write_frames, write_structures
+from cascade_driver.training.frames import (
+    LabelledFrame,
+    flaw,
+    require_structures,
+    structure_id,
+    write_frames,
+    write_structures,
+)
 from cascade_driver.training.labelling import (
     ORBITALS,
     AseSettings,
@@ -128,7 +135,13 @@ class LabelQueue:
             frames share, and its frames are labelled one after the other.
         priority : int
             0 to 9; lower ones come first.
+
+        Raises
+        ------
+        InputError
+            If a structure cannot be computed; then none is asked for.
         """
+        require_structures(structures)
         known = {path.stem.rpartition("-")[2] for path in self._asked()}
         number = len(known)
         before = number

@@ -34,7 +34,7 @@ from pydantic import Field
 from cascade_driver.errors import InputError
 from cascade_driver.files import write_atomically
 from cascade_driver.schema import parameters, plain
-from cascade_driver.training.frames import bare, structure_id, write_structures
+from cascade_driver.training.frames import bare, require_structures, structure_id, write_structures
 from cascade_driver.training.replay import OpenCalculator, reserve
 
 STEPS_FILE = "steps.extxyz"
@@ -126,12 +126,13 @@ def relax(
     Raises
     ------
     InputError
-        If there is no structure, or `out` holds other relaxations.
+        If there is no structure, one cannot be computed, or `out` holds other relaxations.
     LabelError
         If the calculator fails; the steps until then are kept.
     """
     if not structures:
         raise InputError("no structures to relax; give a file that holds some")
+    require_structures(structures)
     reserve(
         out / "relax.json",
         {"settings": plain(settings), "structures": [structure_id(bare(atoms)) for atoms in structures]},

@@ -119,7 +119,7 @@ def test_a_job_that_slurm_kills_at_its_walltime_loses_nothing(slurm, tmp_path):
     assert run_status(run).in_progress == 0
     # Fewer recoils, so that the rest is done soon: what is finished of them stays.
     (run.path / "input.toml").write_text(INPUT.format(duration_ps=1.0, count=60).replace("[20, 30]", "[20]"))
-    cascade("run", run.path / "input.toml", "--out", run.path, "--plan-only")
+    cascade("run", run.path / "input.toml", "--out", run.path, "--replace-plan", "--plan-only")
     first = {c.id for c in run.load().cascades()}
     missing = first - run.finished()
     cascade("submit", run.path, "--slurm", "--tasks", 2, "--time", "00:30:00")

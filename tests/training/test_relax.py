@@ -1,14 +1,20 @@
 """Structures brought to rest by another calculator: where its minimum is, through every stop."""
 
+import re
+
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 
 from cascade_driver.cli import main
+from cascade_driver.errors import InputError
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import load_potential
 from cascade_driver.training.extended_xyz import read_frames
+from cascade_driver.training.label_queue import LabelQueue
+from cascade_driver.training.labelling import AseSettings
 from cascade_driver.training.relax import STEPS_FILE
 
 
@@ -89,3 +95,28 @@ def test_another_purpose_in_the_same_place_is_refused(structures, tmp_path, caps
     assert "other structures or by other means" in capsys.readouterr().err
     (tmp_path / "empty.extxyz").write_text("")
     assert relaxed(tmp_path / "empty.extxyz", tmp_path / "other") == 2
+
+
+IMPOSSIBLE = [
+    (Atoms("Si2", positions=[[0, 0, 0], [0, 0, 2]]), "0 A^3 to an atom"),
+    (Atoms("Si2", positions=[[0, 0, 0], [0, 0, 5]], cell=[5, 5, 5], pbc=True), "within 0.1 A"),
+    (Atoms("XSi", positions=[[0, 0, 0], [0, 0, 2]], cell=[5, 5, 5], pbc=True), "no element"),
+]
+
+
+@pytest.mark.parametrize(("structure", "said"), IMPOSSIBLE)
+def test_what_no_calculator_can_do_is_refused_before_anything_is_written(structure, said, tmp_path, capsys):
+    ase.io.write(tmp_path / "bad.extxyz", [bulk("Si", cubic=True), structure])
+    assert relaxed(tmp_path / "bad.extxyz", tmp_path / "out") == 2
+    told = capsys.readouterr().err
+    assert "structure 2 of 2" in told
+    assert said in told
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize(("structure", "said"), IMPOSSIBLE)
+def test_no_label_is_asked_for_what_no_calculator_can_do(structure, said, tmp_path):
+    queue = LabelQueue.create(tmp_path / "queue", AseSettings(kind="ase", factory="ase.calculators.emt:EMT"))
+    with pytest.raises(InputError, match=re.escape(said)):
+        queue.add([bulk("Si", cubic=True), structure])
+    assert queue.status().waiting == 0
