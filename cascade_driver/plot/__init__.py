@@ -1,4 +1,8 @@
-"""Figures. Every function returns a `matplotlib.figure.Figure`; nothing else in the package knows matplotlib."""
+"""Figures; nothing else in the package knows matplotlib.
+
+A function `*_figure` returns a whole `matplotlib.figure.Figure`, fit for one column of a journal. A function
+`draw_*` draws one panel into the axes that it gets as `ax`, or into new ones, and returns them.
+"""
 
 # First, before any other room imports matplotlib.
 from cascade_driver.plot import backend as backend
@@ -14,10 +18,18 @@ from cascade_driver.plot.relaxation import (
     tls_damping_figure,
     tls_density_figure,
 )
-from cascade_driver.plot.spectra import calibration_figure, draw_observed, draw_spectrum, spectra_figure
+from cascade_driver.plot.spectra import (
+    calibration_figure,
+    draw_observed,
+    draw_ratio,
+    draw_spectrum,
+    spectra_figure,
+)
 from cascade_driver.plot.stored_energy import (
     defect_probability_figure,
     direction_figure,
+    draw_defect_probability,
+    draw_stored_energies,
     stored_energy_figure,
     stored_energy_trend_figure,
 )
@@ -29,8 +41,11 @@ __all__ = [
     "debris_figure",
     "defect_probability_figure",
     "direction_figure",
+    "draw_defect_probability",
     "draw_observed",
+    "draw_ratio",
     "draw_spectrum",
+    "draw_stored_energies",
     "film_motion_figure",
     "film_overlay_figure",
     "film_phonons_figure",

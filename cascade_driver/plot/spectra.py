@@ -34,6 +34,7 @@ from cascade_driver.plot.style import (
     finished,
     layout_pads,
     mark,
+    new_axes,
     styled,
 )
 from cascade_driver.request import CaptureRequest
@@ -52,6 +53,12 @@ DASHED = (0, (4, 1.5))
 
 #: Of a line where recoils are missing.
 INCOMPLETE_ALPHA = 0.3
+
+#: What the arrows of a calibration are.
+MAXIMA = "from maximum to maximum, no fit"
+
+#: Of the bands of several pairs, by their colours.
+HATCHES = dict(zip(PAIR_COLOURS, ("/////", "\\\\\\\\\\", "-----", "|||||", ".....", "xxxxx"), strict=True))
 
 RATE_LABEL = r"rate (kg$^{-1}$ d$^{-1}$ keV$^{-1}$)"
 
@@ -92,33 +99,35 @@ def spectra_figure(
     drawn = [pair for pair in pairs if pair.expected.total_rate_per_kg_day_keV.max() > 0]
     if not drawn:
         raise InputError("every expected spectrum is zero in its range: choose a range with some rate")
-    figure = Figure(figsize=(COLUMN_WIDTH_in, 3.6 + 0.15 * len(drawn)), layout="constrained")
-    layout_pads(figure, h_pad=0.02)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.25))
-    lower.axhspan(1 - RATIO_BAND, 1 + RATIO_BAND, color=FILL_COLOUR, alpha=0.55, linewidth=0, zorder=0)
-    lower.axhline(1, color=QUIET_COLOUR, linewidth=0.7, zorder=1)
-    lower.text(
-        0.99, 1 + 0.9 * RATIO_BAND, f"±{RATIO_BAND:.0%}".replace("%", " %"), fontsize=6, color=QUIET_COLOUR,
-        ha="right", va="top", transform=lower.get_yaxis_transform(),
-    )  # fmt: skip
     is_shared = len(drawn) > 1 and all(_same(pair.expected, drawn[0].expected) for pair in drawn)
+    # pairs of one expected spectrum are compared with each other; else their bands would only hide each other
+    below = [drawn] if is_shared else [[pair] for pair in drawn]
+    height = 2.7 + 0.15 * len(drawn) + 0.9 * len(below)
+    figure = Figure(figsize=(COLUMN_WIDTH_in, height), layout="constrained")
+    layout_pads(figure, h_pad=0.02)
+    upper, *lower = figure.subplots(1 + len(below), 1, sharex=True, height_ratios=(3, *[1.25] * len(below)))
+    colours = {id(pair): PAIR_COLOURS[number % len(PAIR_COLOURS)] for number, pair in enumerate(drawn)}
     for number, pair in enumerate(drawn):
-        colour = PAIR_COLOURS[number % len(PAIR_COLOURS)]
+        colour = colours[id(pair)]
         if not (is_shared and number):
             dashed = QUIET_COLOUR if is_shared else colour
             _draw_stairs(upper, pair, pair.expected.total_rate_per_kg_day_keV, dashed, linestyle=DASHED)
-        observed = pair.observed_in_same_bins.total_rate_per_kg_day_keV
-        for axes, values in ((upper, observed), (lower, pair.ratio)):
-            for way in _ways(pair):
-                if way.bins.any():
-                    _draw_stairs(axes, pair, way.shown(values), colour, linestyle=way.linestyle, alpha=way.alpha)
-        _draw_bands(upper, lower, pair, colour)
-    _limit_spectra(upper, lower, drawn, logarithmic_energy=logarithmic_energy, range_eV=range_eV)
-    for axes in (upper, lower):
+        _draw_in_ways(upper, pair, pair.observed_in_same_bins.total_rate_per_kg_day_keV, colour)
+        _draw_band(upper, pair, _rate_band(pair), colour, alone=len(drawn) == 1)
+    for axes, pairs_here in zip(lower, below, strict=True):
+        _draw_one(axes)
+        for pair in pairs_here:
+            _draw_in_ways(axes, pair, pair.ratio, colours[id(pair)])
+            _draw_band(axes, pair, _ratio_band(pair), colours[id(pair)], alone=len(pairs_here) == 1)
+    _limit_spectra(upper, drawn, logarithmic_energy=logarithmic_energy, range_eV=range_eV)
+    for axes, pairs_here in zip(lower, below, strict=True):
+        _limit_ratio(axes, pairs_here, range_eV=range_eV)
+    for axes in (upper, *lower):
         dress(axes)
     upper.set_ylabel(RATE_LABEL)
-    lower.set_ylabel("observed\n/ expected")
-    lower.set_xlabel("recoil or observed energy (eV)")
+    for axes in lower:
+        axes.set_ylabel("observed\n/ expected")
+    lower[-1].set_xlabel("recoil or observed energy (eV)")
     legend = figure.legend(
         handles=_legend(drawn, labels), loc="outside upper left", handlelength=2.4, frameon=False
     )
@@ -127,6 +136,38 @@ def spectra_figure(
         legend.set_alignment("left")
     mark(upper, potential_status)
     return finished(figure)
+
+
+@styled
+def draw_ratio(pair: Observed, ax: Axes | None = None) -> Axes:
+    """Draw the ratio of observed to expected rate, and its band, into axes or into new ones; return them."""
+    axes = ax or new_axes()
+    _draw_one(axes)
+    _draw_in_ways(axes, pair, pair.ratio, PAIR_COLOURS[0])
+    _draw_band(axes, pair, _ratio_band(pair), PAIR_COLOURS[0], alone=True)
+    edges = pair.expected.energy_edges_eV
+    axes.set_xlim(min(0.0, float(edges[0])), float(edges[-1]))
+    _limit_ratio(axes, [pair], range_eV=None)
+    dress(axes)
+    axes.set_xlabel("recoil or observed energy (eV)")
+    axes.set_ylabel("observed / expected")
+    return axes
+
+
+def _draw_one(axes: Axes) -> None:
+    """Draw the line of a ratio of 1, and what lies within `RATIO_BAND` of it."""
+    axes.axhspan(1 - RATIO_BAND, 1 + RATIO_BAND, color=FILL_COLOUR, alpha=0.55, linewidth=0, zorder=0)
+    axes.axhline(1, color=QUIET_COLOUR, linewidth=0.7, zorder=1)
+    axes.text(
+        1.01, 1, f"±{RATIO_BAND:.0%}".replace("%", "\n%"), fontsize=6, color=QUIET_COLOUR,
+        ha="left", va="center", transform=axes.get_yaxis_transform(),
+    )  # fmt: skip
+
+
+def _draw_in_ways(axes: Axes, pair: Observed, values: NDArray[np.float64], colour: str) -> None:
+    for way in _ways(pair):
+        if way.bins.any():
+            _draw_stairs(axes, pair, way.shown(values), colour, linestyle=way.linestyle, alpha=way.alpha)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,9 +207,10 @@ def _legend(drawn: Sequence[Observed], labels: tuple[str, str]) -> list[Line2D]:
         handles.append(Line2D([], [], color=colour, alpha=INCOMPLETE_ALPHA, label=said))
     banded = [pair.bands for pair in drawn if pair.bands is not None]
     if banded:
+        kind: dict[str, Any] = {"alpha": BAND_ALPHA, "linewidth": 5}
         parts = dict.fromkeys(name for bands in banded for name in bands.components if name != "fit")
         label = f"its {banded[0].coverage:.0%} band: {', '.join(parts)}"
-        handles.append(Line2D([], [], color=colour, alpha=BAND_ALPHA, linewidth=5, label=label))
+        handles.append(Line2D([], [], color=colour, **kind, label=label))
     for number, pair in enumerate(drawn):
         if len(drawn) > 1:
             own, label = PAIR_COLOURS[number % len(PAIR_COLOURS)], as_drawn(textwrap.fill(pair.title, 48))
@@ -179,7 +221,7 @@ def _legend(drawn: Sequence[Observed], labels: tuple[str, str]) -> list[Line2D]:
 
 def draw_spectrum(spectrum: Spectrum, ax: Axes | None = None) -> Axes:
     """Draw the rate of a spectrum, in all and by element, into axes or into new ones; return them."""
-    axes = ax or _new_axes()
+    axes = ax or new_axes()
     edges = spectrum.energy_edges_eV
     axes.stairs(spectrum.total_rate_per_kg_day_keV, edges, baseline=None, label="all")
     for element in spectrum.elements if len(spectrum.elements) > 1 else ():
@@ -193,7 +235,7 @@ def draw_observed(pair: Observed, ax: Axes | None = None) -> Axes:
 
     The line is dotted where something is extrapolated, pale where recoils beyond the range are missing.
     """
-    axes = ax or _new_axes()
+    axes = ax or new_axes()
     before = sum(patch.get_label() == NOTHING_STORED for patch in axes.patches)
     colour = PAIR_COLOURS[before % len(PAIR_COLOURS)]
     edges = pair.expected.energy_edges_eV
@@ -225,13 +267,6 @@ def draw_observed(pair: Observed, ax: Axes | None = None) -> Axes:
     return _named(axes, "recoil or observed energy (eV)")
 
 
-def _new_axes() -> Axes:
-    """Return axes of a figure that notebooks and `plt.show()` show."""
-    from matplotlib import pyplot
-
-    return pyplot.subplots(layout="constrained")[1]
-
-
 def _named(axes: Axes, energy: str) -> Axes:
     axes.set_xlabel(energy)
     axes.set_ylabel(RATE_LABEL)
@@ -254,29 +289,41 @@ def _captures_said(pair: Observed) -> list[Line2D]:
     return [Line2D([], [], linestyle="none", label=as_drawn(said))] if of else []
 
 
-def _draw_bands(upper: Axes, lower: Axes, pair: Observed, colour: str) -> None:
-    """Draw the total band of the rate and of the ratio."""
-    if pair.bands is None:
+def _draw_band(
+    axes: Axes, pair: Observed, band: Sequence[NDArray[np.float64]], colour: str, *, alone: bool
+) -> None:
+    """Draw a band; one that is not alone is clear within its edges, as two fills would make a third colour."""
+    if not len(band):
         return
-    expected = pair.expected.total_rate_per_kg_day_keV
+    low, high = band
     edges = pair.expected.energy_edges_eV
-    known = pair.is_complete & (expected > 0)
-    total = pair.bands.total
-    rates = [np.where(known, rate, np.nan) for rate in (total.lower_per_kg_day_keV, total.upper_per_kg_day_keV)]
-    for axes, (low, high) in ((upper, rates), (lower, _ratio_band(pair))):
-        floor = np.maximum(low, 1e-300) if axes is upper else low
+    floor = np.maximum(low, 1e-300) if axes.get_yscale() == "log" else low
+    if alone:
         axes.stairs(high, edges, baseline=floor, fill=True, color=colour, alpha=BAND_ALPHA, linewidth=0)
+        return
+    axes.stairs(
+        high, edges, baseline=floor, fill=True, facecolor="none", edgecolor=colour, hatch=HATCHES[colour],
+        alpha=2 * BAND_ALPHA, linewidth=0.0, hatch_linewidth=0.35,
+    )  # fmt: skip
+    for side in (floor, high):
+        axes.stairs(side, edges, baseline=None, color=colour, linewidth=0.5, alpha=2 * BAND_ALPHA)
+
+
+def _rate_band(pair: Observed) -> list[NDArray[np.float64]]:
+    """Return lower and upper side of the band of the rate, nan where there is none; nothing without a band."""
+    if pair.bands is None:
+        return []
+    known = pair.is_complete & (pair.expected.total_rate_per_kg_day_keV > 0)
+    total = pair.bands.total
+    return [np.where(known, rate, np.nan) for rate in (total.lower_per_kg_day_keV, total.upper_per_kg_day_keV)]
 
 
 def _ratio_band(pair: Observed) -> list[NDArray[np.float64]]:
     """Return lower and upper side of the band of the ratio, nan where there is none; nothing without a band."""
-    if pair.bands is None:
-        return []
-    expected, total = pair.expected.total_rate_per_kg_day_keV, pair.bands.total
-    known = pair.is_complete & (expected > 0)
+    expected = pair.expected.total_rate_per_kg_day_keV
     return [
-        np.divide(rate, expected, out=np.full_like(expected, np.nan), where=known)
-        for rate in (total.lower_per_kg_day_keV, total.upper_per_kg_day_keV)
+        np.divide(rate, expected, out=np.full_like(expected, np.nan), where=np.isfinite(rate))
+        for rate in _rate_band(pair)
     ]
 
 
@@ -293,51 +340,52 @@ def _same(one: Spectrum, other: Spectrum) -> bool:
     )
 
 
+def _used_bins(pair: Observed, range_eV: tuple[float, float] | None) -> NDArray[np.bool_]:
+    """Return the complete bins of a range: they set the limits of axes."""
+    low_eV, high_eV = range_eV or (-np.inf, np.inf)
+    edges = pair.expected.energy_edges_eV
+    return np.asarray(pair.is_complete & (edges[1:] > low_eV) & (edges[:-1] < high_eV))
+
+
 def _limit_spectra(
     upper: Axes,
-    lower: Axes,
     pairs: Sequence[Observed],
     *,
     logarithmic_energy: bool,
     range_eV: tuple[float, float] | None,
 ) -> None:
     """Set the limits by what is there: no axis is spent on tails that no experiment sees."""
-    low_eV, high_eV = range_eV or (-np.inf, np.inf)
-    used = [
-        pair.is_complete
-        & (pair.expected.energy_edges_eV[1:] > low_eV)
-        & (pair.expected.energy_edges_eV[:-1] < high_eV)
-        for pair in pairs
-    ]
     peaks = [float(pair.expected.total_rate_per_kg_day_keV.max()) for pair in pairs]
-    floor, ceiling = min(peaks) / 10**RATE_DECADES, 3 * max(peaks)
+    floor, ceiling = min(peaks) / 10**RATE_DECADES, 2 * max(peaks)
     shown = []
-    for pair, bins in zip(pairs, used, strict=True):
+    for pair in pairs:
         for spectrum in (pair.expected, pair.observed_in_same_bins):
-            rate = spectrum.total_rate_per_kg_day_keV[bins]
+            rate = spectrum.total_rate_per_kg_day_keV[_used_bins(pair, range_eV)]
             shown.append(rate[rate >= floor])
     upper.set_yscale("log")
     upper.set_ylim(min(float(rate.min(initial=ceiling)) for rate in shown) / 2, ceiling)
     upper.yaxis.set_major_locator(LogLocator(numticks=6))
     edges = np.concatenate([pair.expected.energy_edges_eV for pair in pairs])
     if logarithmic_energy:
-        lower.set_xscale("log")
-        lower.set_xlim(float(edges[edges > 0].min()), float(edges.max()))
+        upper.set_xscale("log")
+        upper.set_xlim(float(edges[edges > 0].min()), float(edges.max()))
     else:
-        lower.set_xlim(min(0.0, float(edges.min())), float(edges.max()))
+        upper.set_xlim(min(0.0, float(edges.min())), float(edges.max()))
     if range_eV is not None:
-        lower.set_xlim(*range_eV)
+        upper.set_xlim(*range_eV)
+
+
+def _limit_ratio(axes: Axes, pairs: Sequence[Observed], *, range_eV: tuple[float, float] | None) -> None:
     # 1 to 99 %: a kinematic edge, where the ratio runs to zero or infinity, does not set the scale
-    sides = [[pair.ratio, *_ratio_band(pair)] for pair in pairs]
     ends = [
         np.percentile(found, [1, 99])
-        for of_pair, bins in zip(sides, used, strict=True)
-        for side in of_pair
-        if len(found := side[bins & np.isfinite(side)])
+        for pair in pairs
+        for side in (pair.ratio, *_ratio_band(pair))
+        if len(found := side[_used_bins(pair, range_eV) & np.isfinite(side)])
     ]
     low, high = (np.min(ends), np.max(ends)) if ends else (1.0, 1.0)
-    lower.set_ylim(max(min(low - 0.05, 0.8), 0.0), min(max(high + 0.05, 1.2), 3.0))
-    lower.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))  # 1 is among them
+    axes.set_ylim(max(min(low - 0.05, 0.8), 0.0), min(max(high + 0.05, 1.2), 3.0))
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))  # 1 is among them
 
 
 @styled
@@ -352,7 +400,9 @@ def calibration_figure(
 ) -> Figure:
     """Return the spectrum of a calibration, counts per day and eV, without (dashed) and with stored energy.
 
-    Beside Fig. 4 of Soum-Sidikov et al. (2024). Each line has the distance of its two maxima written beside it.
+    Beside Fig. 4 of Soum-Sidikov et al. (2024). Each line has the distance of its two maxima written beside it:
+    that is how far the peak seems to move. What a fit of lines and background says of the shift is another
+    number, up to an eV away (`spectra.line_fit`, `cascade lines`).
 
     Parameters
     ----------
@@ -437,6 +487,8 @@ def calibration_figure(
     axes.set_xlabel("recoil or observed energy (eV)")
     axes.set_ylabel(rf"counts (d$^{{-1}}$ eV$^{{-1}}$) in {mass_g:g} g")
     handles = [*axes.get_legend_handles_labels()[0], *_captures_said(pair)]
+    if len(lines_eV):
+        handles.append(Line2D([], [], linestyle="none", marker="$\\leftarrow$", color=QUIET_COLOUR, label=MAXIMA))
     axes.legend(handles=handles, loc="lower left" if logarithmic_counts else "upper right", frameon=False)
     mark(axes, potential_status)
     return finished(figure)

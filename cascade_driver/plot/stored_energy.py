@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 
 from cascade_driver.analysis.defect_probability import DefectPoint, defect_points
 from cascade_driver.analysis.directional import DirectionPoint
-from cascade_driver.analysis.distribution import StoredEnergySummary, summarise_stored_energies
+from cascade_driver.analysis.distribution import (
+    StoredEnergyDistribution,
+    StoredEnergySummary,
+    summarise_stored_energies,
+)
+from cascade_driver.analysis.empirical_law import EmpiricalDistribution
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
 from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
 from cascade_driver.analysis.tabulated import TabulatedDistribution, TabulatedProbability
@@ -24,15 +29,16 @@ from cascade_driver.plot.style import (
     DATA_COLOUR,
     FILL_COLOUR,
     MODEL_COLOUR,
+    PAIR_COLOURS,
     QUIET_COLOUR,
     COLUMN_WIDTH_in,
     draw_curve,
     dress,
-    dressed_axes,
     finished,
     layout_pads,
     legend,
     mark,
+    new_axes,
     plus_minus,
     styled,
 )
@@ -43,6 +49,14 @@ MOST_PANELS = 8
 
 #: No more bins than this over all stored energies of a figure.
 MOST_BINS = 32
+
+#: Of what includes the recoils that stored nothing.
+ALL_COLOUR = PAIR_COLOURS[2]
+
+#: Fewer stored energies than this are no histogram: each is a mark.
+FEW_EVENTS = 15
+
+AnyDistribution = StoredEnergyDistribution | EmpiricalDistribution | TabulatedDistribution
 
 
 @styled
@@ -69,14 +83,24 @@ def defect_probability_figure(table: CascadeTable | None, model: StoredEnergyMod
     FitError
         If the table has no usable cascade of the species.
     """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 3.1), layout="constrained")
+    draw_defect_probability(table, model, species, ax=figure.subplots())
+    return finished(figure)
+
+
+@styled
+def draw_defect_probability(
+    table: CascadeTable | None, model: StoredEnergyModel | None, species: str, *, ax: Axes | None = None
+) -> Axes:
+    """Draw what `defect_probability_figure` shows into axes or into new ones; return them."""
     one = None if model is None else model[species]
     fit = None if one is None else one.defect_probability_fit
     points = fit.points if fit else defect_points(_cascades(table, species)) if table is not None else ()
     if one is None and not points:
         raise InputError("a figure of the defect probability needs a table or a model: give one")
     highest = max([p.recoil_energy_eV for p in points] + ([one.maximum_recoil_energy_eV] if one else []))
-    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.6), layout="constrained")
-    axes = dressed_axes(figure)
+    axes = ax or new_axes()
+    dress(axes)
     if one is not None and isinstance(one.defect_probability, TabulatedProbability):
         energy = np.linspace(0, 1.05 * highest, 801)
         axes.plot(energy, one.defect_probability(energy), color=MODEL_COLOUR, label="shares of a table", zorder=3)
@@ -86,9 +110,9 @@ def defect_probability_figure(table: CascadeTable | None, model: StoredEnergyMod
     axes.set(xlim=(0, 1.05 * highest), ylim=(-0.03, 1.04))
     axes.set_xlabel(f"recoil energy $E_R$ of {species} (eV)")
     axes.set_ylabel("defect probability $p_d$")
-    legend(axes)
+    legend(axes, below=True)  # inside it would cover an interval
     mark(axes, _status(table, model), above_pt=above_pt)
-    return finished(figure)
+    return axes
 
 
 def _draw_points(axes: Axes, points: Sequence[DefectPoint]) -> float:
@@ -172,8 +196,8 @@ def _fermi_values(model: SpeciesModel) -> tuple[float, ...]:
 def stored_energy_figure(table: CascadeTable, model: StoredEnergyModel | None, species: str) -> Figure:
     """Return the distributions of the non-zero stored energies of one species, one panel per recoil energy.
 
-    Histograms weighted by direction and normalised to 1, the mean (dashed) beside each, and the fitted density
-    over them (Fig. 2 of Soum-Sidikov et al. 2024). Recoil energies without any stored energy are named only.
+    See `draw_stored_energies` (Fig. 2 of Soum-Sidikov et al. 2024). Recoil energies without any stored energy are
+    named only.
 
     Parameters
     ----------
@@ -196,31 +220,106 @@ def stored_energy_figure(table: CascadeTable, model: StoredEnergyModel | None, s
     columns = 1 if len(shown) <= MOST_PANELS else 2
     rows = max(math.ceil(len(shown) / columns), 1)
     width = COLUMN_WIDTH_in * (1 if columns == 1 else 2.08)
-    figure = Figure(figsize=(width, max(0.68 * rows + 0.55, 1.6)), layout="constrained")
+    figure = Figure(figsize=(width, max(0.78 * rows + 0.55, 1.6)), layout="constrained")
     layout_pads(figure, h_pad=0.015)
     panels = figure.subplots(rows, columns, sharex=True, squeeze=False).T.ravel()
-    largest = float(cascades.stored_energy_eV[cascades.stores_energy].max(initial=1.0))
-    edges = _bins(largest)
     for axes, summary in zip(panels, shown, strict=False):
-        dress(axes)
-        _draw_histogram(axes, cascades, summary, edges)
-        if law is not None and not isinstance(law, TabulatedDistribution):  # it has no density
-            energy = summary.recoil_energy_eV
-            stored = np.linspace(0, min(energy, 1.4 * edges[-1]), 500)
-            axes.plot(stored, np.exp(law.log_density(stored, energy)), color=MODEL_COLOUR, zorder=3)
-        axes.set_ylim(0, 1.12 * axes.get_ylim()[1])
-        axes.yaxis.set_major_locator(MaxNLocator(2, min_n_ticks=2))
-        axes.tick_params(top=False, right=False)
+        _draw_stored(axes, cascades, summary, law)
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
-    panels[0].set_xlim(0, 1.4 * edges[-1])
-    for last in (rows - 1, len(shown) - 1):
-        panels[last].set_xlabel("stored energy $E_s$ (eV)")
-        panels[last].tick_params(labelbottom=True)
-    figure.supylabel("probability density (1/eV)", fontsize=8)
+    for number, axes in enumerate(panels):
+        if number not in (rows - 1, len(shown) - 1):
+            axes.set_xlabel("")
+    panels[0].set_xlim(0, _highest_shown_eV(cascades))
+    if shown:
+        panels[len(shown) - 1].tick_params(labelbottom=True)
     _say_what_is_not_shown(panels[0], summaries, species)
     mark(panels[0], _status(table, model))
     return finished(figure)
+
+
+@styled
+def draw_stored_energies(
+    table: CascadeTable,
+    model: StoredEnergyModel | None,
+    species: str,
+    *,
+    recoil_energy_eV: float,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the non-zero stored energies of one recoil energy into axes or into new ones; return them.
+
+    From `FEW_EVENTS` on a histogram, weighted by direction and normalised to 1, under the fitted density; of fewer
+    each event is a mark, and their cumulative distribution stands beside the fitted one: a bar of one event would
+    be its width, and no density. Dashed: the mean.
+
+    Raises
+    ------
+    InputError
+        If the model does not know the species, or nothing was stored at that recoil energy.
+    FitError
+        If the table has no usable cascade of it.
+    """
+    law = None if model is None else model[species].distribution
+    cascades = _cascades(table, species)
+    for summary in summarise_stored_energies(cascades):
+        if summary.n_nonzero and summary.recoil_energy_eV == recoil_energy_eV:
+            axes = ax or new_axes()
+            _draw_stored(axes, cascades, summary, law)
+            axes.set_xlim(0, _highest_shown_eV(cascades))
+            mark(axes, _status(table, model))
+            return axes
+    raise InputError(f"no {species} recoil of {recoil_energy_eV:g} eV stored energy: choose another energy")
+
+
+def _draw_stored(
+    axes: Axes, cascades: UsableCascades, summary: StoredEnergySummary, law: AnyDistribution | None
+) -> None:
+    dress(axes)
+    axes.tick_params(top=False, right=False)
+    energy = summary.recoil_energy_eV
+    stored = np.linspace(0, min(energy, _highest_shown_eV(cascades)), 500)
+    here = (cascades.recoil_energy_eV == energy) & cascades.stores_energy
+    if summary.n_nonzero < FEW_EVENTS:
+        _draw_events(axes, cascades.stored_energy_eV[here], cascades.weight[here])
+        if law is not None:
+            axes.plot(stored, _cumulative(law, stored, energy), color=MODEL_COLOUR, zorder=3)
+        axes.set_ylim(-0.02, 1.08)
+        axes.set_yticks([0, 0.5, 1])
+        axes.set_ylabel("share below")
+    else:
+        _draw_histogram(axes, cascades, here, _bins(_largest_stored_eV(cascades)))
+        if law is not None and not isinstance(law, TabulatedDistribution):  # it has no density
+            axes.plot(stored, np.exp(law.log_density(stored, energy)), color=MODEL_COLOUR, zorder=3)
+        axes.set_ylim(0, 1.12 * axes.get_ylim()[1])
+        axes.yaxis.set_major_locator(MaxNLocator(2, min_n_ticks=2))
+        axes.set_ylabel("density (1/eV)")
+    axes.set_xlabel("stored energy $E_s$ (eV)")
+    _say_mean(axes, summary)
+
+
+def _cumulative(law: AnyDistribution, stored_eV: NDArray[np.float64], energy_eV: float) -> NDArray[np.float64]:
+    """Return the share of the non-zero stored energies below each of some energies."""
+    found = law.cumulative(stored_eV, np.full_like(stored_eV, energy_eV))
+    return np.asarray(found, dtype=np.float64)
+
+
+def _draw_events(axes: Axes, stored_eV: NDArray[np.float64], weight: NDArray[np.float64]) -> None:
+    """Draw the cumulative distribution of a few events, and a mark for each at the foot."""
+    order = np.argsort(stored_eV)
+    share = np.cumsum(weight[order]) / weight.sum()
+    steps = np.r_[0.0, stored_eV[order], 2 * stored_eV.max()]
+    axes.step(steps, np.r_[0.0, share, 1.0], where="post", color=DATA_COLOUR, linewidth=0.9, zorder=4)
+    axes.plot(stored_eV, np.full_like(stored_eV, 0.08), "|", color=DATA_COLOUR, markersize=5, zorder=5)
+
+
+def _largest_stored_eV(cascades: UsableCascades) -> float:
+    return float(cascades.stored_energy_eV[cascades.stores_energy].max(initial=1.0))
+
+
+def _highest_shown_eV(cascades: UsableCascades) -> float:
+    """Return where the axis ends: what is written beside the data has its room there."""
+    return 1.7 * float(_bins(_largest_stored_eV(cascades))[-1])
 
 
 def _bins(largest_eV: float) -> NDArray[np.float64]:
@@ -231,13 +330,15 @@ def _bins(largest_eV: float) -> NDArray[np.float64]:
 
 
 def _draw_histogram(
-    axes: Axes, cascades: UsableCascades, summary: StoredEnergySummary, edges: NDArray[np.float64]
+    axes: Axes, cascades: UsableCascades, here: NDArray[np.bool_], edges: NDArray[np.float64]
 ) -> None:
-    here = (cascades.recoil_energy_eV == summary.recoil_energy_eV) & cascades.stores_energy
     density, _ = np.histogram(
         cascades.stored_energy_eV[here], bins=edges, weights=cascades.weight[here], density=True
     )
     axes.stairs(density, edges, fill=True, facecolor=FILL_COLOUR, edgecolor=QUIET_COLOUR, linewidth=0.5)
+
+
+def _say_mean(axes: Axes, summary: StoredEnergySummary) -> None:
     mean = summary.mean_eV or 0.0
     errors = () if summary.standard_error_eV is None else (summary.standard_error_eV,)
     axes.axvline(mean, color=DATA_COLOUR, linestyle=(0, (4, 2)), linewidth=0.9, zorder=4)
@@ -247,16 +348,7 @@ def _draw_histogram(
         f"\n{summary.n_nonzero} of {summary.n_cascades} cascades"
     )
     axes.text(
-        0.985,
-        0.92,
-        text,
-        transform=axes.transAxes,
-        ha="right",
-        va="top",
-        fontsize=6.5,
-        linespacing=1.25,
-        zorder=5,
-        bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8},
+        0.985, 0.9, text, transform=axes.transAxes, ha="right", va="top", fontsize=6.5, linespacing=1.25, zorder=5
     )
 
 
@@ -323,7 +415,7 @@ def stored_energy_trend_figure(
             grid,
             100 * one.defect_probability(grid) * of_law / grid,
             simulated=simulated,
-            color=MODEL_COLOUR,
+            color=ALL_COLOUR,  # where p_d is 1 it lies on the other curve
             linestyle=(0, (4, 2)),
             label=r"all recoils, $p_d \langle E_s \rangle / E_R$",
         )

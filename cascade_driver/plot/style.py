@@ -30,8 +30,8 @@ QUALITATIVE_MARK = "qualitative potential"
 #: One column of a two-column journal, 86 mm.
 COLUMN_WIDTH_in = 3.39
 
-#: Of PNG files.
-RESOLUTION_dpi = 150
+#: Of PNG files: what journals ask for.
+RESOLUTION_dpi = 300
 
 DATA_COLOUR = "#262626"
 
@@ -191,12 +191,23 @@ def _is_said(axes: Axes, label: str) -> bool:
     return label in axes.get_legend_handles_labels()[1]
 
 
-def legend(axes: Axes, *, loc: Literal["best", "upper left"] = "best") -> None:
-    """Add the legend, data first."""
+def legend(axes: Axes, *, loc: Literal["best", "upper left"] = "best", below: bool = False) -> None:
+    """Add the legend, data first; `below` the axes, where it covers nothing."""
     handles, labels = axes.get_legend_handles_labels()
     order = sorted(range(len(handles)), key=lambda i: not isinstance(handles[i], ErrorbarContainer))
-    if order:
-        axes.legend([handles[i] for i in order], [labels[i] for i in order], loc=loc)
+    if not order:
+        return
+    place: dict[str, Any] = {"loc": loc}
+    if below:
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "ncols": 2, "frameon": False}
+    axes.legend([handles[i] for i in order], [labels[i] for i in order], **place)
+
+
+def new_axes() -> Axes:
+    """Return axes of a figure that notebooks and `plt.show()` show."""
+    from matplotlib import pyplot
+
+    return pyplot.subplots(layout="constrained")[1]
 
 
 def dressed_axes(figure: Figure) -> Axes:

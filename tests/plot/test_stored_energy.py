@@ -112,7 +112,7 @@ def test_axes_carry_units(table, model):
     for figure in all_figures(table, model, [pair()]):
         labels = [label for axes in figure.axes for label in (axes.get_xlabel(), axes.get_ylabel())]
         labels = [label for label in (*labels, figure.get_supylabel()) if label]
-        pure_numbers = ("defect probability $p_d$", "observed\n/ expected")
+        pure_numbers = ("defect probability $p_d$", "share below", "observed\n/ expected")
         units = ("(eV)", "(1/eV)", "(%)", "(kg$^{-1}$ d$^{-1}$ keV$^{-1}$)")
         assert len(labels) >= 2
         assert all(label.endswith(units) or label in pure_numbers for label in labels), labels
@@ -231,10 +231,12 @@ def test_histograms_are_weighted_by_direction_and_normalised(table, model):
     energies = [e for e in ENERGIES if table.stores_energy[table.recoil_energy_eV == e].any()]
     assert len(panels) == len(energies)
     for axes, energy in zip(panels, energies, strict=True):
+        here = (table.recoil_energy_eV == energy) & table.stores_energy
+        if here.sum() < stored_energy.FEW_EVENTS:
+            continue
         (bars,) = [patch for patch in axes.patches if isinstance(patch, StepPatch)]
         density, edges, _ = bars.get_data()
         assert np.sum(density * np.diff(edges)) == pytest.approx(1)
-        here = (table.recoil_energy_eV == energy) & table.stores_energy
         weight, stored = table.direction_weight[here], table.stored_energy_eV[here]
         low_part = weight[stored < edges[5]].sum() / weight.sum()
         assert np.sum((density * np.diff(edges))[:5]) == pytest.approx(low_part)
@@ -245,12 +247,64 @@ def test_fitted_densities_and_means_lie_over_the_histograms(table, model):
     figure = plot.stored_energy_figure(table, model, "W")
     shown = [s for s in model["W"].distribution_fit.summaries if s.n_nonzero]
     for axes, summary in zip(figure.axes, shown, strict=True):
-        stored, density = curve(axes).get_data()
+        stored, drawn = curve(axes).get_data()
         law = model["W"].distribution
-        np.testing.assert_allclose(density, np.exp(law.log_density(stored, summary.recoil_energy_eV)))
-        (mean,) = [line for line in axes.lines if to_hex(line.get_color()) == style.DATA_COLOUR]
+        if summary.n_nonzero < stored_energy.FEW_EVENTS:
+            np.testing.assert_allclose(drawn, law.cumulative(stored, np.full(500, summary.recoil_energy_eV)))
+        else:
+            np.testing.assert_allclose(drawn, np.exp(law.log_density(stored, summary.recoil_energy_eV)))
+        (mean,) = [line for line in axes.lines if line.get_linestyle() == "--"]
         assert mean.get_xdata()[0] == pytest.approx(summary.mean_eV)
         assert plot.value_with_error(summary.mean_eV, summary.standard_error_eV) in axes.texts[0].get_text()
+
+
+def test_few_events_are_marks_and_their_cumulative_distribution_and_no_density():
+    table = cascades(energies=(60.0, 160.0), n_directions=4, n_snapshots=2)
+    (_, axes) = plot.stored_energy_figure(table, None, "W").axes
+    here = (table.recoil_energy_eV == 160) & table.stores_energy
+    assert here.sum() < stored_energy.FEW_EVENTS
+    assert not axes.patches
+    steps, marks, _ = axes.lines
+    stored, weight = table.stored_energy_eV[here], table.direction_weight[here]
+    np.testing.assert_allclose(np.sort(marks.get_xdata()), np.sort(stored))
+    middle = float(np.median(stored)) + 1e-9
+    x, share = steps.get_data()
+    assert share[np.searchsorted(x, middle) - 1] == pytest.approx(weight[stored < middle].sum() / weight.sum())
+    assert (share[0], share[-1]) == pytest.approx((0, 1))
+
+
+def test_what_is_written_beside_stored_energies_covers_none_of_them(table, model):
+    figure = plot.stored_energy_figure(table, model, "W")
+    for axes in figure.axes:
+        (text,) = axes.texts
+        left = axes.transData.inverted().transform(text.get_window_extent())[0, 0]
+        assert left > table.stored_energy_eV.max()
+
+
+def test_a_panel_is_drawn_into_the_axes_that_are_given(table, model):
+    figure = matplotlib.figure.Figure()
+    for number, draw in enumerate(
+        (
+            lambda ax: plot.draw_defect_probability(table, model, "W", ax=ax),
+            lambda ax: plot.draw_stored_energies(table, model, "W", recoil_energy_eV=160.0, ax=ax),
+            lambda ax: plot.draw_ratio(pair(), ax=ax),
+            lambda ax: plot.draw_observed(pair(), ax=ax),
+            lambda ax: plot.draw_spectrum(pair().expected, ax=ax),
+        ),
+        start=1,
+    ):
+        axes = figure.add_subplot(1, 6, number)
+        assert draw(axes) is axes
+        assert axes.has_data()
+        assert axes.get_ylabel()
+    with pytest.raises(InputError, match="no W recoil of 5 eV stored energy"):
+        plot.draw_stored_energies(table, model, "W", recoil_energy_eV=5.0)
+
+
+def test_the_legend_of_a_defect_probability_covers_nothing(table, model):
+    figure = plot.defect_probability_figure(table, model, "W")
+    (axes,) = figure.axes
+    assert not axes.get_legend().get_window_extent().overlaps(axes.get_window_extent())
 
 
 def test_energies_that_stored_nothing_are_named():
@@ -326,9 +380,16 @@ def test_spectra_are_dashed_without_and_plain_with_the_loss_and_the_ratio_is_bel
 
 
 def test_each_pair_has_its_colour_and_title():
-    figure = plot.spectra_figure([pair(), pair(name="cevns", title="reactor")])
-    upper, _ = figure.axes
+    other = pair(
+        name="cevns", title="reactor", expected=spectrum(2e3 * np.exp(-np.arange(15.0, 110.0, 10.0) / 30))
+    )
+    figure = plot.spectra_figure([pair(), other])
+    upper, *lower = figure.axes
     assert len({to_hex(patch.get_edgecolor()) for patch in steps(upper, dashed=False)}) == 2
+    assert len(lower) == 2  # the bands of one ratio do not lie on those of another
+    assert all(1.0 in np.round(axes.get_yticks(), 9) for axes in lower)
+    # of one expected spectrum they are what is compared
+    assert len(plot.spectra_figure([pair(), pair(name="other", title="other")]).axes) == 2
     (legend,) = figure.legends
     assert {"dark matter, 2 GeV", "reactor"} <= {text.get_text() for text in legend.get_texts()}
 
@@ -368,7 +429,7 @@ def test_one_pair_needs_no_colour_to_be_told_and_the_marked_band_is_named():
         "expected, nothing stored",
         "observed, with stored energy",
     ]
-    assert [t.get_text() for t in figure.axes[1].texts] == ["±10 %"]
+    assert [t.get_text() for t in figure.axes[1].texts] == ["±10\n%"]
     assert 1.0 in np.round(figure.axes[1].get_yticks(), 9)
 
 
