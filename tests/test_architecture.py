@@ -218,7 +218,7 @@ HOUSE: dict[str, Wing] = {
     "relaxation.film": Wing(
         "what relaxes later, without a recoil: dislocations of a film",
         imports=("simulation",),
-        rooms=("dislocation", "dynamics", "spectrum"),
+        rooms=("dislocation", "dynamics", "measured", "spectrum", "energy_map"),
     ),
     "relaxation.tls": Wing(
         "tunnelling two-level systems of a glass",

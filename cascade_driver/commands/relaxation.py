@@ -49,6 +49,32 @@ def _add_background(verbs: Verbs) -> None:
     add_verb(
         kinds, "film", _background_film, "Dislocations that come free in a stressed metal film.", _options_film
     )
+    about = "Bring a measured spectrum, as the EXCESS workshop gives them, into the form that is fitted and drawn."
+    add_verb(kinds, "read", _background_read, about, _options_read)
+
+
+def _options_read(read: argparse.ArgumentParser) -> None:
+    from cascade_driver.relaxation.film.measured import read_workshop
+
+    read.add_argument(
+        "file", type=Path, metavar="FILE", help="events, or bins; NAME_exposure.txt and NAME_eff.txt may be beside"
+    )
+    add_keywords(read, read_workshop, "name", "unit", "exposure_kg_day", "efficiency", "energy_eV", "bins")
+    read.add_argument("--out", type=new_file, required=True, metavar="FILE.csv")
+
+
+def _background_read(chosen: argparse.Namespace) -> int:
+    from cascade_driver.relaxation.film.measured import read_workshop
+    from cascade_driver.spectrum import write_spectrum
+
+    found = read_workshop(chosen.file, **keywords(chosen, read_workshop))
+    write_spectrum(found.spectrum(), chosen.out)
+    low, *_, high = found.energy_edges_eV
+    print(
+        f"{chosen.out}: {found.events.sum():.6g} events in {len(found.events)} bins from {low:g} to {high:g} eV, "
+        f"{found.exposure_kg_day:g} kg day"
+    )
+    return 0
 
 
 #: The options of a film that are not named as in its input.
@@ -60,6 +86,10 @@ _FILM_NAMES = {
     "bulk_stress_MPa": "--stress-MPa",
     "substrate_shear_modulus_GPa": "--substrate-GPa",
 }
+
+
+#: What a film has in common with those that measured spectra are of.
+_OF_DETECTOR = ("film_area_mm2", "detector_mass_kg", "days_since_cooldown")
 
 
 def _options_film(film: argparse.ArgumentParser) -> None:
@@ -86,10 +116,21 @@ def _options_film(film: argparse.ArgumentParser) -> None:
     film.add_argument("--out", type=new_file, required=True, metavar="FILM.csv")
     film.add_argument("--figure", type=new_file, metavar="STEM", help="rates per area: STEM.png and STEM.pdf")
     film.add_argument(
-        "--measured", type=Path, nargs="+", default=[], metavar="CSV", help="of this detector, for the figure"
+        "--measured",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="CSV",
+        help="of this detector, for the figure; those of others are tables [[measured]] of the input",
     )
     film.add_argument(
         "--over", type=Path, nargs="+", default=[], metavar="CSV", help="spectra to lay it over: STEM-over.png"
+    )
+    film.add_argument(
+        "--map",
+        type=new_file,
+        metavar="STEM",
+        help="energy over pinning distance and stress: STEM.csv, STEM.png, STEM.pdf",
     )
     film.add_argument(
         "--dynamics",
@@ -204,13 +245,14 @@ def _options_debris(debris: argparse.ArgumentParser) -> None:
 
 
 def _background_film(chosen: argparse.Namespace) -> int:
-    from cascade_driver.plot import film_overlay_figure, film_spectra_figure, save_figure
+    from cascade_driver.plot import film_map_figure, film_overlay_figure, film_spectra_figure, save_figure
     from cascade_driver.relaxation.film.dislocation import Film
     from cascade_driver.relaxation.film.dynamics import Interface
+    from cascade_driver.relaxation.film.energy_map import map_energies
+    from cascade_driver.relaxation.film.measured import MeasuredFilm, shipped_or_own
     from cascade_driver.relaxation.film.spectrum import (
         FilmBackground,
         film_spectrum,
-        find_background,
         read_film_background,
         tabulate,
     )
@@ -223,10 +265,9 @@ def _background_film(chosen: argparse.Namespace) -> int:
     if not chosen.dynamics and (chosen.start_nm is not None or chosen.resolved_MPa is not None):
         raise InputError("--start-nm and --resolved-MPa are those of --dynamics: say where with --dynamics STEM")
     over = [(path.stem, read_spectrum(path)) for path in chosen.over]
-    measured = [(path.stem, read_spectrum(path)) for path in chosen.measured]
     of_film = given(chosen, Film)
     spacings = of_film.pop("dislocation_spacing_nm", None)
-    if chosen.input is not None and (found := find_background(chosen.input)) != chosen.input:
+    if chosen.input is not None and (found := shipped_or_own(chosen.input)) != chosen.input:
         print(f"input: {found} (shipped)")
     with complaints_by_option(chosen, FilmBackground, Film, Interface, only_given=chosen.input is not None):
         background = read_film_background(
@@ -236,6 +277,9 @@ def _background_film(chosen: argparse.Namespace) -> int:
             interface=given(chosen, Interface),
         )
         wanted = background.films()
+    of_this = {name: getattr(background, name) for name in _OF_DETECTOR}
+    measured = [*background.measured, *(MeasuredFilm(file=str(path), **of_this) for path in chosen.measured)]
+    drawn = [(one, one.spectrum()) for one in measured] if chosen.figure else []
     # First, so that a start outside the model costs no table.
     dynamics = (
         _film_dynamics(
@@ -267,12 +311,17 @@ def _background_film(chosen: argparse.Namespace) -> int:
         )
     print(f"{chosen.out}: {float(detector.total_counts_per_kg_day):.6g} counts per kg and day")
     if chosen.figure:
-        written = save_figure(film_spectra_figure(spectra, measured=measured), chosen.figure)
+        written = save_figure(film_spectra_figure(spectra, measured=drawn, scale=background.scale), chosen.figure)
         if over:
             stem = chosen.figure.with_name(f"{chosen.figure.name}-over")
             written += save_figure(film_overlay_figure(detector, over), stem)
         for path in written:
             print(f"written: {path}")
+    if chosen.map:
+        radiated = map_energies(table)
+        write_file(chosen.map.with_suffix(".csv"), radiated.as_csv(), remedy="choose another place with --map")
+        written = save_figure(film_map_figure(radiated, interface=widest.interface), chosen.map)
+        print("\n".join(f"written: {path}" for path in (chosen.map.with_suffix(".csv"), *written)))
     if dynamics is not None:
         for suffix, figure in dynamics.items():
             for path in save_figure(figure, chosen.dynamics.with_name(f"{chosen.dynamics.name}-{suffix}")):

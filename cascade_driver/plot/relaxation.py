@@ -35,8 +35,12 @@ from cascade_driver.relaxation.tls.properties import GlassProperties
 from cascade_driver.spectrum import Spectrum
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from cascade_driver.relaxation.debris.systems import Debris, MeanRelease
     from cascade_driver.relaxation.film.dynamics import Interface, Release, Trajectory
+    from cascade_driver.relaxation.film.energy_map import EnergyMap
+    from cascade_driver.relaxation.film.measured import MeasuredFilm
     from cascade_driver.relaxation.film.spectrum import FilmSpectrum
 from cascade_driver.plot.spectra import RATE_LABEL
 from cascade_driver.plot.style import (
@@ -59,7 +63,10 @@ from cascade_driver.plot.style import (
 
 @styled
 def film_spectra_figure(
-    spectra: Sequence[FilmSpectrum], *, measured: Sequence[tuple[str, Spectrum]] = (), scale: float | None = None
+    spectra: Sequence[FilmSpectrum],
+    *,
+    measured: Sequence[tuple[MeasuredFilm, Spectrum]] = (),
+    scale: float | None = None,
 ) -> Figure:
     """Return spectra of the events of films per area of film, as in Fig. 6 of Romani 2024.
 
@@ -67,8 +74,9 @@ def film_spectra_figure(
     ----------
     spectra : sequence of FilmSpectrum
         Of the same bins, named by their dislocation spacing.
-    measured : sequence of (str, Spectrum)
-        Names and spectra of the first one's detector, drawn as if they came from its film.
+    measured : sequence of (MeasuredFilm, Spectrum)
+        Films of detectors and what these saw, drawn as if it came from the film, at the age of the first spectrum;
+        with the errors of their counts where the exposure is told.
     scale : float, optional
         Each spectrum a second time, pale, times this.
 
@@ -77,8 +85,6 @@ def film_spectra_figure(
     InputError
         If there is no spectrum.
     """
-    from cascade_driver.relaxation.film.spectrum import per_film_area
-
     if not spectra:
         raise InputError("a figure of film spectra without a spectrum: give at least one")
     figure = Figure(figsize=(COLUMN_WIDTH_in, 2.9), layout="constrained")
@@ -94,16 +100,8 @@ def film_spectra_figure(
         if scale is not None:
             pale = np.where(rate > 0, scale * rate, np.nan)
             axes.stairs(pale, edges, baseline=None, color=colour, alpha=0.4, label=f"{name} × {scale:g}")
-    for number, (name, one) in enumerate(measured):
-        rate = per_film_area(
-            one,
-            film_area_mm2=first.film_area_mm2,
-            detector_mass_kg=first.detector_mass_kg,
-            days_since_cooldown=first.days_since_cooldown,
-            reference_days=first.days_since_cooldown,
-        )
-        style, label = ("--", ":", "-.")[number % 3], as_drawn(name)
-        axes.stairs(rate, one.energy_edges_eV, baseline=None, color=DATA_COLOUR, linestyle=style, label=label)
+    for number, (detector, one) in enumerate(measured):
+        _draw_measured(axes, detector, one, age_days=first.days_since_cooldown, number=number)
     axes.set_yscale("log")
     top = max(float(s.rate_per_mm2_s_eV.max()) for s in spectra)
     if top > 0:
@@ -118,7 +116,81 @@ def film_spectra_figure(
         fontsize=6.5,
         color=QUIET_COLOUR,
     )
-    legend(axes)
+    entries = len(axes.get_legend_handles_labels()[1])
+    if entries > 4:
+        figure.set_figheight(2.9 + 0.16 * ((entries + 1) // 2))
+        legend(axes, below=True)
+    else:
+        legend(axes)
+    return finished(figure)
+
+
+def _draw_measured(axes: Axes, detector: MeasuredFilm, one: Spectrum, *, age_days: float, number: int) -> None:
+    """Draw what a detector saw per area of its film, with the errors of its counts where they are known."""
+    from cascade_driver.relaxation.film.measured import counts_of
+
+    rate = detector.per_film_area(one, reference_days=age_days)
+    shown = np.where(rate > 0, rate, np.nan)
+    label = as_drawn(detector.called)
+    if "exposure_kg_day" not in one.metadata:
+        style = ("--", ":", "-.")[number % 3]
+        axes.stairs(shown, one.energy_edges_eV, baseline=None, linestyle=style, color=DATA_COLOUR, label=label)
+        return
+    events = counts_of(one, name=detector.called).events
+    error = np.divide(rate, np.sqrt(events), out=np.zeros(len(rate)), where=events > 0)
+    # One event: the lower end of the bar is not on a logarithmic axis.
+    lower = np.minimum(error, 0.99 * rate)
+    axes.errorbar(
+        one.energy_centers_eV,
+        shown,
+        yerr=[lower, error],
+        fmt="os^D"[number % 4],
+        markersize=2,
+        markerfacecolor=DATA_COLOUR if number % 2 == 0 else "white",
+        linewidth=0.6,
+        color=DATA_COLOUR,
+        label=label,
+    )
+
+
+@styled
+def film_map_figure(found: EnergyMap, *, interface: Interface) -> Figure:
+    """Return above-gap energy and crystal's share over pinning distance and stress, as Fig. 5 of Romani.
+
+    Right of the dotted line the outermost part of the dislocation gets faster than sound.
+
+    Parameters
+    ----------
+    found : EnergyMap
+    interface : Interface
+
+    Raises
+    ------
+    InputError
+        If no dislocation radiates.
+    """
+    if not found.crystal_eV.max() > 0:
+        raise InputError("a map without any energy: choose larger distances or stresses")
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 4.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    h, tau = found.pinning_distance_nm, found.stress_MPa
+    decades = [1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600, 3200, 6400]
+    levels = [one for one in decades if one < found.crystal_eV.max()] or [0.5 * found.crystal_eV.max()]
+    drawn = upper.contour(h, tau, found.crystal_eV, levels=levels, colors=[MODEL_COLOUR], linewidths=0.9)
+    upper.clabel(drawn, fmt="%g eV", fontsize=6)
+    share = np.ma.masked_invalid(found.crystal_share)
+    shares = lower.contour(h, tau, share, levels=np.arange(0.8, 1.0, 0.02), colors=[MODEL_COLOUR], linewidths=0.9)
+    lower.clabel(shares, fmt="%.2f", fontsize=6)
+    for axes in (upper, lower):
+        dress(axes)
+        if found.is_supersonic.any() and not found.is_supersonic.all():
+            fast = found.is_supersonic.astype(float)
+            axes.contour(h, tau, fast, levels=[0.5], colors=[QUIET_COLOUR], linestyles=":", linewidths=1.0)
+        axes.set_ylabel("resolved shear stress (MPa)")
+    lower.set_xlabel("pinning site from the interface (nm)")
+    for axes, said in ((upper, "above-gap energy into the crystal"), (lower, "its share, from 0.8")):
+        title = f"{interface.metal.name}: {said}; dotted: faster than sound"
+        axes.set_title(title, loc="left", fontsize=6.5, color=QUIET_COLOUR)
     return finished(figure)
 
 

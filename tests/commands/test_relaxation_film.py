@@ -1,6 +1,7 @@
 """`cascade background film`: the spectrum, its figures, one clear line and exit code 2 for what cannot be."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,12 +31,15 @@ def test_shipped_input_gives_a_spectrum_and_its_figures(coarse, tmp_path, capsys
     arguments = ["background", "film", "film.toml", "--events", "20000", "--out", str(tmp_path / "film.csv")]
     arguments += ["--spacing-nm", "60", "30", "--figure", str(tmp_path / "film")]
     arguments += ["--over", str(tmp_path / "flat.csv"), "--measured", str(tmp_path / "flat.csv")]
+    arguments += ["--map", str(tmp_path / "map" / "fig5")]
     arguments += ["--dynamics", str(tmp_path / "single" / "one"), "--start-nm", "20", "--resolved-MPa", "50"]
     assert main(arguments) == 0
     shown = capsys.readouterr()
     assert "20 nm, 50 MPa: " in shown.out
     names = {f"one-{name}.{suffix}" for name in ("motion", "phonons", "release") for suffix in ("png", "pdf")}
     assert {path.name for path in (tmp_path / "single").iterdir()} == names
+    assert {path.name for path in (tmp_path / "map").iterdir()} == {"fig5.csv", "fig5.png", "fig5.pdf"}
+    assert "reading: Eq. 1-16 as printed: 1.5 to 5.5 times the printed rates" in shown.out
     assert "66.61 mHz/mm2 depin 7 days after the cooldown" in shown.out
     assert "137.9 mHz/mm2" in shown.out
     assert "get faster than sound" in shown.err
@@ -114,6 +118,9 @@ def test_figures_show_every_spectrum(coarse):
     figure = plot.film_spectra_figure([spectrum], scale=0.1)
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == [r"$\rho_D$ = (60 nm)$^{-2}$", r"$\rho_D$ = (60 nm)$^{-2}$ × 0.1"]
+    measured = [(one, one.spectrum()) for one in read_film_background(Path("film-published.toml")).measured]
+    drawn = plot.film_spectra_figure([spectrum], measured=measured).axes[0].get_legend_handles_labels()[1]
+    assert set(drawn) >= {"SuperCDMS CPD (2021)", "CRESST-III A (2019)"}
     overlay = plot.film_overlay_figure(spectrum.in_detector(), [("neutrinos", spectrum.in_detector())])
     assert [t.get_text() for t in overlay.axes[0].get_legend().get_texts()] == ["film", "neutrinos"]
 

@@ -551,8 +551,12 @@ ELSEWHERE = (
         "tests/relaxation/film/test_spectrum.py::test_pinning_distances_are_exponential_with_the_density_times_the_length",
     ),
     (
+        "R Fig. 5: contours of energy and share",
+        "tests/relaxation/film/test_spectrum.py::test_map_has_the_contours_of_figure_5",
+    ),
+    (
         "R App. B: scaling of measured spectra",
-        "tests/relaxation/film/test_spectrum.py::test_measured_spectra_are_scaled_as_in_appendix_B",
+        "tests/relaxation/film/test_measured.py::test_measured_spectra_are_scaled_as_in_appendix_B",
     ),
     (
         "M Eq. 2: needs 1/(k_B T)",

@@ -1,4 +1,6 @@
-"""Aluminium films: a pinned `dislocation`, its way into the interface (`dynamics`), the `spectrum` of all."""
+"""Aluminium films: a pinned `dislocation`, its way into the interface (`dynamics`), what was `measured`,
+the `spectrum` of all and its `energy_map`.
+"""
 
 import lazy_loader
 

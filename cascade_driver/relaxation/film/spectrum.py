@@ -37,10 +37,10 @@ from cascade_driver.relaxation.film.dislocation import (
     pinned_length_nm,
 )
 from cascade_driver.relaxation.film.dynamics import Interface, Release, first_turning_distance_nm, release
+from cascade_driver.relaxation.film.measured import MeasuredFilm, shipped_or_own
 from cascade_driver.schema import build, parameters, read_toml
-from cascade_driver.simulation.potential import data_folder
 from cascade_driver.spectrum import UNRESOLVED, Spectrum, check_edges
-from cascade_driver.units import EV_PER_KEV, SECONDS_PER_DAY
+from cascade_driver.units import SECONDS_PER_DAY
 
 #: The table reaches so many mean pinning distances beyond the first start that counts: 6e-6 of the dislocations
 #: that start further out than that first one lie outside.
@@ -614,6 +614,10 @@ class FilmBackground:
     seed : int
     other_spacings_nm : tuple of float
         Dislocation spacings of further films, for comparison.
+    measured : tuple of MeasuredFilm
+        Spectra to be drawn with it or fitted, each of a detector of its own.
+    scale : float, optional
+        Each film a second time in the figure, pale, times this; Fig. 6 of the paper has 0.1.
     """
 
     title: str = "film"
@@ -628,6 +632,8 @@ class FilmBackground:
     events: int = Field(default=1_000_000, ge=1, le=100_000_000)
     seed: int = Field(default=1, ge=0)
     other_spacings_nm: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    measured: tuple[MeasuredFilm, ...] = ()
+    scale: float | None = Field(default=None, gt=0)
 
     @property
     def reading(self) -> str:
@@ -649,13 +655,6 @@ class FilmBackground:
     _rises = field_validator("energy_eV")(rising_energies)
 
 
-def find_background(given: Path) -> Path:
-    """Return the path of an input for a film; a shipped one is found by its name alone, where none lies here."""
-    shipped = data_folder("inputs") / "backgrounds" / given.name
-    is_name = given.parent == Path()
-    return shipped if is_name and not given.is_file() and shipped.is_file() else given
-
-
 def read_film_background(
     path: Path | None = None, options: Mapping[str, Any] | None = None, **sections: Mapping[str, Any]
 ) -> FilmBackground:
@@ -675,7 +674,7 @@ def read_film_background(
     InputError
         With one line for the first thing that is wrong.
     """
-    content = ({} if path is None else read_toml(find_background(path))) | dict(options or {})
+    content = ({} if path is None else read_toml(shipped_or_own(path))) | dict(options or {})
     for name, values in sections.items():
         given = {key: value for key, value in values.items() if value is not None}
         section = content.get(name, {})
@@ -810,41 +809,3 @@ def film_spectrum(background: FilmBackground, *, table: EnergyTable | SteppedTab
         interpolation_error=table.interpolation_error,
         background=background,
     )
-
-
-def per_film_area(
-    measured: Spectrum,
-    *,
-    film_area_mm2: float,
-    detector_mass_kg: float,
-    days_since_cooldown: float,
-    reference_days: float = 7.0,
-) -> NDArray[np.float64]:
-    """Return a measured spectrum per mm2, s and eV, (n,), scaled to `reference_days` after the cooldown by 1/t.
-
-    App. B of Romani 2024, doi:10.48550/arXiv.2406.15425: as if all its events came from the film.
-
-    Parameters
-    ----------
-    measured : Spectrum
-        Of a detector, per kg, day and keV.
-    film_area_mm2, detector_mass_kg, days_since_cooldown : float
-        Of that detector when it was measured.
-    reference_days : float
-
-    Raises
-    ------
-    InputError
-        If one of them is not positive.
-    """
-    given = {
-        "film_area_mm2": film_area_mm2,
-        "detector_mass_kg": detector_mass_kg,
-        "days_since_cooldown": days_since_cooldown,
-        "reference_days": reference_days,
-    }
-    for name, value in given.items():
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{name} is {value:g}, expected a finite number above 0.")
-    per_mm2 = detector_mass_kg / (film_area_mm2 * SECONDS_PER_DAY * EV_PER_KEV)
-    return measured.total_rate_per_kg_day_keV * per_mm2 * days_since_cooldown / reference_days

@@ -12,6 +12,7 @@ from scipy.integrate import quad
 from cascade_driver.errors import InputError
 from cascade_driver.relaxation.film.dislocation import Film, Steps, Tunnelling, pinned_length_nm
 from cascade_driver.relaxation.film.dynamics import Interface, release
+from cascade_driver.relaxation.film.energy_map import map_energies
 from cascade_driver.relaxation.film.spectrum import (
     EnergyTable,
     FilmBackground,
@@ -19,14 +20,13 @@ from cascade_driver.relaxation.film.spectrum import (
     film_spectrum,
     largest_stress_MPa,
     mean_pinning_distance_nm,
-    per_film_area,
     read_film_background,
     sample_events,
     sample_stresses_MPa,
     tabulate,
 )
 from cascade_driver.schema import build
-from cascade_driver.spectrum import Spectrum, read_spectrum, write_spectrum
+from cascade_driver.spectrum import read_spectrum, write_spectrum
 
 PAPER = Tunnelling(exponent=900.0)
 
@@ -74,6 +74,20 @@ def test_steps_take_the_next_row_and_add_up_the_starts_that_are_closer(h_nm, str
     ]
     expected = 2.5 * sum(density) * float(pinned_length_nm(stress_MPa, metal=table.interface.metal)) / h_nm
     assert float(table.energy_eV(h_nm, stress_MPa)) == pytest.approx(expected, rel=0.01)
+
+
+def test_map_has_the_contours_of_figure_5():
+    # Read off the figure: 50 eV at (180 nm, 25 MPa) and (100 nm, 41 MPa); shares from 0.79 to 0.955.
+    found = map_energies(published_table(), pinning_distance_nm=[100, 180, 400], stress_MPa=[25, 41, 47])
+    assert found.crystal_eV[0, 1] == pytest.approx(50, rel=0.06)
+    assert found.crystal_eV[1, 0] == pytest.approx(50, rel=0.06)
+    assert found.crystal_share[1, 0] == pytest.approx(0.82, abs=0.03)
+    assert found.crystal_share[2, 2] == pytest.approx(0.945, abs=0.02)
+    assert not found.is_supersonic[0, 0]
+    assert found.is_supersonic[1, 1]
+    lines = found.as_csv().splitlines()
+    assert len(lines) == 10
+    assert lines[0] == "pinning_distance_nm,stress_MPa,crystal_eV,film_eV,crystal_share,supersonic"
 
 
 def test_steps_become_the_integral_as_they_get_fine():
@@ -226,13 +240,6 @@ def test_rate_scales_as_one_over_the_age_and_with_area_and_mass():
     )
 
 
-def test_measured_spectra_are_scaled_as_in_appendix_B():
-    # CPD: 10.6 g, 2 % of 45.6 cm2, cold for 6 weeks. The notebook FIN_SIM_3 prints 8.071393762183234e-06 per m2.
-    measured = Spectrum(energy_edges_eV=[10, 20, 30], rate_per_kg_day_keV={"": np.array([1.0, 2.0])})
-    scaled = per_film_area(measured, film_area_mm2=91.2, detector_mass_kg=0.0106, days_since_cooldown=42.0)
-    np.testing.assert_allclose(scaled, [8.071393762183234e-12, 2 * 8.071393762183234e-12], rtol=1e-12)
-
-
 def test_spectrum_in_the_detector_has_the_events_of_the_film(tmp_path):
     spectrum = film_spectrum(background(energy_eV=(0.0, 20_000.0), bins=2000), table=coarse_table())
     per_day = spectrum.nonzero_rate_per_mm2_Hz * 10.0 * 86400 / 0.01
@@ -320,15 +327,6 @@ def test_means_of_a_known_density_are_exact():
                 background(interface=Interface(substrate_shear_modulus_GPa=60)), table=coarse_table()
             ),
             "another interface",
-        ),
-        (
-            lambda: per_film_area(
-                Spectrum(energy_edges_eV=[1, 2], rate_per_kg_day_keV={"": np.ones(1)}),
-                film_area_mm2=0.0,
-                detector_mass_kg=1.0,
-                days_since_cooldown=1.0,
-            ),
-            "film_area_mm2 is 0",
         ),
         (lambda: build(FilmBackground, {"film_area_mm2": 1}, origin="x"), "`detector_mass_kg` is missing"),
         (
