@@ -82,6 +82,12 @@ def _options_join(join: argparse.ArgumentParser) -> None:
         metavar="E",
         help="recoils up to here meet pure ZBL where they come closest (default: %(default)g)",
     )
+    join.add_argument(
+        "--pairs-from",
+        type=Path,
+        metavar="PAIRS.lmp",
+        help="two atoms alone interact as in this include, BODY.lmp is what more atoms add",
+    )
     add_keywords(join, join_core, "crystals", "title", "origin", "license")
     join.add_argument("--out", type=new_folder, required=True, metavar="DIR")
 
@@ -186,6 +192,7 @@ def _potential_join(chosen: argparse.Namespace) -> int:
             outer_A=_by_pair(chosen.outer, pairs, "--outer"),
         ),
         out=chosen.out,
+        pairs_from=chosen.pairs_from,
         **told,
     )
     potential = apart(_join, work)

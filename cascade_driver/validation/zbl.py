@@ -16,6 +16,11 @@ surroundings at once; the vacuum is the choice without a parameter, and the one 
 exact. How much is left in the crystal is measured by the contract (`contract.py`), which refuses a body where it
 is not small: the F of Al_mm.eam.fs, for one, rises so steeply beyond one and a half times the density of the
 crystal that two atoms at 0.5 A repel each other three times as much as by ZBL.
+
+A body whose dimer is far harder than ZBL cannot be taken away in the core: its rounding would be left. If the
+include can do without its part for two atoms, the table holds that, sampled from another include (`pairs_from`),
+
+    E_table(r) = s(r) E_ZBL(r) + [1 - s(r)] E_dimer(r).
 """
 
 from __future__ import annotations
@@ -60,9 +65,15 @@ TABLE_START_A = 0.01
 #: 1e-8 of ZBL and 1e-6 of a body that falls as r^-4; and in the switch, equidistant, some 0.005 A apart.
 CORE_POINTS, SWITCH_POINTS = 300, 200
 
+#: Relative distance of the points of a table beyond the switch, where it holds the pair part of a body: a cubic spline
+#: bridges r^-9 to 1e-7 there.
+TAIL_SPACING = 0.006
+
 #: LAMMPS carries the file over to a grid equidistant in r^2. With so many points and an outer radius of 2.5 A the
 #: spacing at 0.1 A is 3 % of r^2, and the force there is good to 1e-6 (the error falls with the fourth power).
-TABLE_POINTS = 20_000
+#: Of tables that reach farther, four times as many: with 6 A the force at 0.1 A is good to 1e-5.
+TABLE_POINTS, LONG_TABLE_POINTS = 20_000, 80_000
+_LONG_A = 3.0
 
 #: From here outwards a table must be good: below, two atoms meet at tens of keV.
 CLOSEST_APPROACH_A = 0.1
@@ -199,31 +210,59 @@ def dimer(
     return PairCurve(distance_A=r, energy_eV=energy, force_eV_A=force)
 
 
-def core_table(body: PairCurve, *, numbers: tuple[int, int], switch_A: ZblSwitch) -> PairCurve:
-    """Return what must be added to a body whose dimer is `body`: s(r) [E_ZBL(r) - E_dimer(r)] and its force.
+def core_table(
+    body: PairCurve, *, numbers: tuple[int, int], switch_A: ZblSwitch, alone: PairCurve | None = None
+) -> PairCurve:
+    """Return what must be added to a body so that two atoms in vacuum are ZBL up to a switch, and `alone` beyond.
+
+    Parameters
+    ----------
+    body : PairCurve
+        Two atoms in vacuum, of the body that the table will stand beside.
+    numbers : two int
+        Atomic numbers.
+    switch_A : ZblSwitch
+        Where ZBL ends and `alone` begins.
+    alone : PairCurve, optional
+        What two atoms in vacuum shall be from there on, at the distances of `body`; by default what the body makes
+        of them, so that s(r) [E_ZBL(r) - E_dimer(r)] is added, and nothing beyond the switch.
 
     Raises
     ------
     PotentialError
-        If the body is not finite, or so large that rounding would spoil the difference.
+        If one of them is not finite, or so large that rounding would spoil the difference.
     """
     r = body.distance_A
     energy, first, _ = zbl(r, numbers=numbers)
     s, s1, _ = switch(r, inner_A=switch_A.inner_A, outer_A=switch_A.outer_A)
-    bad = ~(np.isfinite(body.energy_eV) & np.isfinite(body.force_eV_A))
-    bad |= (np.abs(body.energy_eV) > LARGEST_BODY_RATIO * energy) & (r >= CLOSEST_APPROACH_A)
-    bad &= s > 0
+    _require_bounded(body, energy, where=s > 0)
+    inside_eV, inside_eV_A = energy - body.energy_eV, -first - body.force_eV_A
+    if alone is None:
+        outside_eV, outside_eV_A = np.zeros(len(r)), np.zeros(len(r))
+    else:
+        _require_bounded(alone, energy, where=(s > 0) & (s < 1))
+        # Where the switch is closed it does not matter how hard it is.
+        outside_eV = np.where(s < 1, alone.energy_eV - body.energy_eV, 0.0)
+        outside_eV_A = np.where(s < 1, alone.force_eV_A - body.force_eV_A, 0.0)
+    return PairCurve(
+        distance_A=r,
+        energy_eV=s * inside_eV + (1 - s) * outside_eV,
+        force_eV_A=s * inside_eV_A + (1 - s) * outside_eV_A - s1 * (inside_eV - outside_eV),
+    )
+
+
+def _require_bounded(curve: PairCurve, zbl_eV: NDArray[np.float64], *, where: NDArray[np.bool_]) -> None:
+    """Raise if a curve is not finite somewhere, or so much harder than ZBL that rounding spoils differences."""
+    r = curve.distance_A
+    bad = ~(np.isfinite(curve.energy_eV) & np.isfinite(curve.force_eV_A))
+    bad |= (np.abs(curve.energy_eV) > LARGEST_BODY_RATIO * zbl_eV) & (r >= CLOSEST_APPROACH_A)
+    bad &= where
     if bad.any():
         raise PotentialError(
             f"the body is not finite, or beyond {LARGEST_BODY_RATIO:g} times ZBL, at {r[bad].max():.3f} A: the "
-            "errors of their difference would be left instead of ZBL; use a body with a softer core"
+            "errors of their difference would be left instead of ZBL; use a body with a softer core, or without "
+            "its part for two atoms, which another include then gives (--pairs-from)"
         )
-    difference = energy - body.energy_eV
-    return PairCurve(
-        distance_A=r,
-        energy_eV=s * difference,
-        force_eV_A=-s1 * difference + s * (-first - body.force_eV_A),
-    )
 
 
 def table_text(curves: Mapping[str, PairCurve], *, comment: str) -> str:
@@ -252,6 +291,7 @@ def join_core(
     license: str = "",  # noqa: A002  the word of potential.toml
     crystals: Sequence[str] = (),
     cutoff_A: float | None = None,
+    pairs_from: Path | None = None,
 ) -> Potential:
     """Write the folder of a potential that is `body` with a ZBL core, and return it.
 
@@ -281,6 +321,9 @@ def join_core(
         In which the contract must hold.
     cutoff_A : float, optional
         Largest interaction distance of the body; measured on dimers if not given.
+    pairs_from : pathlib.Path, optional
+        Another include, for the same atom types: two atoms in vacuum interact as it says, by the table, and `body`
+        is what more atoms add. For bodies whose repulsion of two atoms is too hard to be taken away.
 
     Raises
     ------
@@ -306,34 +349,51 @@ def join_core(
     with whole_folder(out) as made:
         bare = made.with_name(f"{out.name}-body")
         commands = _collect(commands, body, [bare, made])
-        # A body of its own, for the engine to sample; its reach is not known yet.
-        _write_folder(bare, commands.lines(), about=about, commands=commands, cutoff_A=_FARTHEST_A)
-        engine = make_engine(load_potential(bare))
+        engine = _sampler(bare, commands, about, make_engine)
+        alone = _sampler_of_pairs(made.with_name(f"{out.name}-pairs"), pairs_from, about, make_engine) or engine
         try:
-            reach = cutoff_A or max(_reach(engine, pair) for pair in pairs.values())
+            reach = cutoff_A or max(_reach(one, pair) for pair in pairs.values() for one in {engine, alone})
             if callable(switches):
-                chosen = {n: switches(n, dimer(engine, p, _CHOICE_A, reach_A=reach)) for n, p in pairs.items()}
+                chosen = {n: switches(n, dimer(alone, p, _CHOICE_A, reach_A=reach)) for n, p in pairs.items()}
                 given = {name: radii for name, (radii, _) in chosen.items()}
                 why = [f"{name}: {reason}." for name, (_, reason) in chosen.items()]
                 about = replace(about, switches=given, description="\n".join([description, *why]).strip())
-            curves = {
-                name: core_table(
-                    dimer(engine, pair, _grid(given[name]), reach_A=reach),
+            ends_A = {name: radii.outer_A if alone is engine else reach for name, radii in given.items()}
+            curves = {}
+            for name, pair in pairs.items():
+                r = _grid(given[name], end_A=ends_A[name])
+                curves[name] = core_table(
+                    dimer(engine, pair, r, reach_A=reach),
                     numbers=numbers_of(pair),
                     switch_A=given[name],
+                    alone=None if alone is engine else dimer(alone, pair, r, reach_A=reach),
                 )
-                for name, pair in pairs.items()
-            }
         finally:
-            engine.close()
+            for sampled in {engine, alone}:
+                sampled.close()
         (made / "core.table").write_text(
             table_text(curves, comment=f"ZBL core joined to {body.name}; LAMMPS units metal"), encoding="utf-8"
         )
         reach = max(reach, *(s.outer_A for s in given.values()))
-        _write_folder(made, commands.joined(species, given), about=about, commands=commands, cutoff_A=reach)
+        _write_folder(made, commands.joined(species, ends_A), about=about, commands=commands, cutoff_A=reach)
         shutil.copy(body, made / "body.lmp")
         _require_joined(make_engine(load_potential(made)), next(iter(pairs.values())), reach_A=reach)
     return load_potential(out)
+
+
+def _sampler(folder: Path, commands: _Body, about: _About, make_engine: Callable[[Potential], Engine]) -> Engine:
+    """Return an engine for a body as it is, to sample it; its reach is not known yet."""
+    _write_folder(folder, commands.lines(), about=about, commands=commands, cutoff_A=_FARTHEST_A)
+    return make_engine(load_potential(folder))
+
+
+def _sampler_of_pairs(
+    folder: Path, path: Path | None, about: _About, make_engine: Callable[[Potential], Engine]
+) -> Engine | None:
+    """Return an engine for the include that two atoms in vacuum are taken from, if there is one."""
+    if path is None:
+        return None
+    return _sampler(folder, _collect(_read_body(path), path, [folder]), about, make_engine)
 
 
 def _require_joined(engine: Engine, pair: tuple[str, str], *, reach_A: float) -> None:
@@ -346,11 +406,12 @@ def _require_joined(engine: Engine, pair: tuple[str, str], *, reach_A: float) ->
         engine.close()
 
 
-def _grid(radii: ZblSwitch) -> NDArray[np.float64]:
-    """Return the distances of a table."""
+def _grid(radii: ZblSwitch, *, end_A: float) -> NDArray[np.float64]:
+    """Return the distances of a table that ends with the switch, or beyond."""
     core = np.geomspace(TABLE_START_A, radii.inner_A, CORE_POINTS, endpoint=False)
     core[0] = TABLE_START_A
-    return np.concatenate([core, np.linspace(radii.inner_A, radii.outer_A, SWITCH_POINTS)])
+    tail = np.geomspace(radii.outer_A, end_A, 1 + math.ceil(math.log(end_A / radii.outer_A) / TAIL_SPACING))[1:]
+    return np.concatenate([core, np.linspace(radii.inner_A, radii.outer_A, SWITCH_POINTS), tail])
 
 
 def _reach(engine: Engine, pair: tuple[str, str]) -> float:
@@ -401,8 +462,8 @@ class _Body:
         coefficients = ["pair_coeff " + " ".join(words) for words in self.coefficients]
         return [*self.before, "pair_style " + " ".join(self.style), *coefficients, *self.after]
 
-    def joined(self, species: tuple[str, ...], switches: Mapping[str, ZblSwitch]) -> list[str]:
-        """Return the commands with the table of the core added."""
+    def joined(self, species: tuple[str, ...], ends_A: Mapping[str, float]) -> list[str]:
+        """Return the commands with the table of the core added, which of each pair ends at a distance."""
         style, coefficients = self.style, self.coefficients
         if style[0] == "hybrid/overlay":
             style = style[1:]
@@ -415,11 +476,12 @@ class _Body:
                 [*words[:3], "1", *words[3:]] if words[2] == "table" else words for words in coefficients
             ]
         core = f"table {tables + 1}" if tables else "table"
-        lines = [*self.before, f"pair_style hybrid/overlay {' '.join(style)} table spline {TABLE_POINTS}"]
+        points = LONG_TABLE_POINTS if max(ends_A.values()) > _LONG_A else TABLE_POINTS
+        lines = [*self.before, f"pair_style hybrid/overlay {' '.join(style)} table spline {points}"]
         lines += ["pair_coeff " + " ".join(words) for words in coefficients]
         for i, first in enumerate(species, start=1):
             for j, second in enumerate(species[i - 1 :], start=i):
-                outer = switches[f"{first}-{second}"].outer_A
+                outer = ends_A[f"{first}-{second}"]
                 lines.append(f"pair_coeff {i} {j} {core} ${{potential_dir}}/core.table {first}_{second} {outer}")
         return lines + self.after
 

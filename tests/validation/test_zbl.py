@@ -1,5 +1,7 @@
 """The ZBL core: against LAMMPS' own `pair_style zbl`, and joined to bodies that have none."""
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from scipy.interpolate import CubicSpline
 
 from cascade_driver.errors import InputError, PotentialError
 from cascade_driver.schema import file_sha256
+from cascade_driver.simulation.crystal import CrystalSpec, constituents
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import (
     Potential,
@@ -27,8 +30,12 @@ def make_engine(potential: Potential) -> LammpsEngine:
     return LammpsEngine(potential=potential)
 
 
-def write_potential(folder: Path, include: str, *, species: tuple[str, ...]) -> Potential:
+def write_potential(
+    folder: Path, include: str, *, species: tuple[str, ...], files: Sequence[Path] = ()
+) -> Potential:
     folder.mkdir()
+    for file in files:
+        shutil.copy(file, folder)
     (folder / "potential.lmp").write_text(include)
     pairs = [f"{a}-{b}" for i, a in enumerate(species) for b in species[i:]]
     zbl_lines = [f'"{p}" = {{ inner_A = 1.0, outer_A = 2.0 }}' for p in pairs]
@@ -39,11 +46,11 @@ def write_potential(folder: Path, include: str, *, species: tuple[str, ...]) -> 
         'license = "l"',
         'status = "qualitative"',
         f"species = {list(species)}",
-        "cutoff_A = 4.0",
+        f"cutoff_A = {6.0 if files else 4.0}",
         "[zbl]",
         *zbl_lines,
         "[files]",
-        f'"potential.lmp" = "{file_sha256(folder / "potential.lmp")}"',
+        *(f'"{name}" = "{file_sha256(folder / name)}"' for name in ("potential.lmp", *(f.name for f in files))),
     ]
     (folder / "potential.toml").write_text("\n".join(lines))
     return load_potential(folder)
@@ -132,6 +139,7 @@ def test_shipped_tables_are_made_from_their_bodies(tmp_path, name):
         switches=shipped.about.zbl,
         out=tmp_path / name,
         make_engine=make_engine,
+        pairs_from=pairs if (pairs := shipped.folder / "pairs.lmp").is_file() else None,
     )
     assert made.include_path.read_text().splitlines()[1:] == shipped.include_path.read_text().splitlines()[1:]
 
@@ -147,6 +155,44 @@ def test_shipped_tables_are_made_from_their_bodies(tmp_path, name):
             np.testing.assert_allclose(ours, CubicSpline(at, theirs)(r), rtol=1e-5, atol=1e-6)
     assert made.about.cutoff_A == shipped.about.cutoff_A
     assert made.about.distribution_files == shipped.about.distribution_files
+
+
+def test_pairs_of_another_include_are_those_of_lammps_beyond_the_switch(tmp_path):
+    """As LAMMPS computes the whole of Vashishta's potential in alumina, whose atoms are farther apart."""
+    shipped = load_potential("al2o3-vashishta-zbl")
+    whole = write_potential(
+        tmp_path / "whole",
+        (shipped.folder / "pairs.lmp").read_text().replace("AlO.v", "${potential_dir}/AlO.v"),
+        species=("Al", "O"),
+        files=[shipped.folder / "AlO.vashishta"],
+    )
+    (cell,) = constituents(CrystalSpec(name="Al2O3", minimum_atoms=1)).values()
+    box = cell.repeat((3, 2, 1))
+    box.positions += np.random.default_rng(1).normal(0, 0.02, box.positions.shape)
+    found = []
+    for potential in (shipped, whole):
+        engine = make_engine(potential)
+        engine.build(box)
+        found.append((engine.potential_energy_eV(), engine.forces_eV_A().copy()))
+        engine.close()
+    (energy_eV, force_eV_A), (wanted_eV, wanted_eV_A) = found
+    assert energy_eV == pytest.approx(wanted_eV, abs=1e-6 * len(box))
+    np.testing.assert_allclose(force_eV_A, wanted_eV_A, atol=1e-5)
+    assert np.abs(wanted_eV_A).max() > 1
+
+
+def test_a_body_too_hard_to_be_taken_away_says_what_to_do(tmp_path):
+    folder = data_folder("potentials") / "al2o3-vashishta-zbl"
+    shutil.copy(folder / "AlO.vashishta", tmp_path)
+    radii = ZblSwitch(inner_A=1.0, outer_A=1.8)
+    with pytest.raises(PotentialError, match=r"beyond 100 times ZBL.*--pairs-from"):
+        join_core(
+            body(tmp_path, (folder / "pairs.lmp").read_text()),
+            species=("Al", "O"),
+            switches=dict.fromkeys(("Al-Al", "Al-O", "O-O"), radii),
+            out=tmp_path / "o",
+            make_engine=make_engine,
+        )
 
 
 def test_second_join_numbers_the_tables(tmp_path):
