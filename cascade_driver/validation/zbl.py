@@ -65,8 +65,8 @@ TABLE_START_A = 0.01
 #: 1e-8 of ZBL and 1e-6 of a body that falls as r^-4; and in the switch, equidistant, some 0.005 A apart.
 CORE_POINTS, SWITCH_POINTS = 300, 200
 
-#: Relative distance of the points of a table beyond the switch, where it holds the pair part of a body: a cubic spline
-#: bridges r^-9 to 1e-7 there.
+#: Relative distance of the points of a table beyond the switch, where it holds the pair part of a body: a cubic
+#: spline bridges r^-9 to 1e-7 there.
 TAIL_SPACING = 0.006
 
 #: LAMMPS carries the file over to a grid equidistant in r^2. With so many points and an outer radius of 2.5 A the
