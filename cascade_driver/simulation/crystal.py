@@ -137,7 +137,7 @@ class CrystalSpec:
     ----------
     name : str, optional
         A crystal of `named_crystals`: `CaWO4`, `Si`, `Ge`, `C` (diamond), `Al`, `GaAs`, `LiF`, `Al2O3` (sapphire),
-        `TeO2` (paratellurite), or `Al/Si`, the film.
+        `TeO2` (paratellurite), `SiC` (3C), `W`, `NaI`, or `Al/Si`, the film.
     file : str, optional
         Instead: a structure file that ASE reads (CIF, extxyz, POSCAR, ...); of several frames, the last.
     file_sha256 : str, optional

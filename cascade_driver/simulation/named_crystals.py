@@ -58,7 +58,7 @@ class NamedCrystal:
     """
 
     title: str
-    prototype: Literal["diamond", "fcc", "zincblende", "rocksalt"] | None = None
+    prototype: Literal["diamond", "fcc", "bcc", "zincblende", "rocksalt"] | None = None
     space_group: int | None = Field(default=None, ge=1, le=230)
     setting: int = Field(default=1, ge=1, le=2)
     sites: tuple[tuple[str, float, float, float], ...] = ()

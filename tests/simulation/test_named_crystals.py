@@ -39,6 +39,9 @@ def cell_of(name: str):
         ("Al2O3", 3.99),
         ("TeO2", 5.99),
         ("CaWO4", 6.06),
+        ("SiC", 3.21),
+        ("W", 19.3),
+        ("NaI", 3.67),
     ],
 )
 def test_the_density_is_the_measured_one(name, density):
@@ -75,6 +78,9 @@ def test_bonds_are_the_measured_ones(name, pair, bonds_A):
         ("Al2O3", 167, 60),
         ("TeO2", 92, 12),
         ("CaWO4", 88, 24),
+        ("SiC", 216, 8),
+        ("W", 229, 2),
+        ("NaI", 225, 8),
     ],
 )
 def test_the_orthogonal_cell_keeps_the_space_group(name, group, atoms):
@@ -134,7 +140,8 @@ def sapphire() -> np.ndarray:
 
 # Elastic constants of room temperature (GPa), 1 to 5 % softer than those of the cold crystal: McSkimin & Andreatch
 # (C 1972, Si and Ge 1963/64); Kittel ch. 3 (Al); Blakemore 1982 (GaAs); Briscoe & Squire 1957 (LiF, at 4.2 K);
-# Uchida & Ohmachi 1969 (TeO2).
+# Uchida & Ohmachi 1969 (TeO2); Lambrecht et al., Phys. Rev. B 44, 3685 (1991), computed (SiC); Featherston &
+# Neighbours, Phys. Rev. 130, 1324 (1963) (W).
 @pytest.mark.parametrize(
     ("name", "stiffness"),
     [
@@ -145,6 +152,8 @@ def sapphire() -> np.ndarray:
         ("GaAs", cubic(118.8, 53.8, 59.4)),
         ("LiF", cubic(124.6, 42.4, 64.9)),
         ("Al2O3", sapphire()),
+        ("SiC", cubic(390, 142, 256)),
+        ("W", cubic(522.4, 204.4, 160.8)),
         ("TeO2", tetragonal(55.7, 51.2, 21.8, 105.8, 26.5, 65.9)),
     ],
 )
