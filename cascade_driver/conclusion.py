@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cascade_driver.analysis.damage import said_beside
 from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.campaign.contents import RunContents, contents_of
+from cascade_driver.campaign.index import number as as_number
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.status import run_status
+from cascade_driver.cite import cite_run
 from cascade_driver.config import (
     AnalysisSpec,
     RunInput,
@@ -30,9 +35,11 @@ from cascade_driver.schema import plain
 from cascade_driver.simulation.crystal import orientation_said
 from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.simulation.provenance import provenance
+from cascade_driver.simulation.record import NUMBERS
 from cascade_driver.simulation.spec import thermal_said
 from cascade_driver.simulation.start import read_box
 from cascade_driver.spectra.observe import Observed, observe
+from cascade_driver.version import commit, version
 
 if TYPE_CHECKING:
     from cascade_driver.report import ReportContent
@@ -197,8 +204,31 @@ def _report_content(
         cpu_s_per_cascade=status.cpu_s_per_cascade,
         peak_memory_MiB=status.peak_memory_MiB,
         provenance=plain(provenance(engine=_engine_of(directory, table))),
-        command=f"cascade run {INPUT_FILE} --out RUN",
+        command=_command(directory, protocol.potential_name, protocol.potential_digest),
+        defects=_defects(contents),
+        citation=tuple(cite_run(directory, every_record=False).lines),
     )
+
+
+def _command(directory: RunDirectory, potential: str, digest: str) -> str:
+    """Return how to make a run again, and what tells that the potential is the same one."""
+    return "\n".join(
+        (
+            f"# cascade_driver {version()}, commit {commit()}; in a copy of this folder, {directory.path.name}/",
+            f"# potential {potential}, digest {digest}, as in potentials/",
+            f"cascade run {INPUT_FILE} --out AGAIN",
+            "cascade compare . AGAIN",
+        )
+    )
+
+
+def _defects(contents: RunContents) -> dict[str, NDArray[np.float64]]:
+    """Return what was left in the cascades of the table: numbers of defects, nan where nobody counted."""
+    rows = [contents.rows[p.id] for p in contents.planned if p.id in contents.rows]
+    return {
+        name: np.array([as_number(row.numbers[NUMBERS.index(name)]) for row in rows], dtype=np.float64)
+        for name in ("vacancies", "interstitials", "antisites", "clusters", "displaced_atoms")
+    }
 
 
 def _engine_of(directory: RunDirectory, table: CascadeTable) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,33 +14,46 @@ from pathlib import Path
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
 
 from cascade_driver import plot
 from cascade_driver.analysis.defect_probability import DefectPoint, DefectProbabilityFit, defect_points
 from cascade_driver.analysis.directional import direction_map
 from cascade_driver.analysis.distribution import (
+    SMALLEST_GROUP_FOR_A_WIDTH,
     DistributionFit,
     StoredEnergySummary,
     summarise_stored_energies,
 )
 from cascade_driver.analysis.empirical_law import EmpiricalDistribution
-from cascade_driver.analysis.estimation import REFUSED, FitHealth, Goodness
+from cascade_driver.analysis.estimation import REFUSED, FitHealth, Goodness, symbol_of
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
-from cascade_driver.analysis.outcomes import EXCESS_ENERGY, GroupOutcomes, count_outcomes, usable_cascades
+from cascade_driver.analysis.outcomes import (
+    EXCESS_ENERGY,
+    GroupOutcomes,
+    count_outcomes,
+    effective_number,
+    usable_cascades,
+)
 from cascade_driver.analysis.tabulated import TabulatedDistribution, TabulatedProbability
+from cascade_driver.answer import TRUST, counts_of, light_of, said_of_recoils, said_of_spectra
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import write_atomically
 from cascade_driver.kinds import Status
-from cascade_driver.plot import CaptionedFigure, value_with_error
+from cascade_driver.plot import CaptionedFigure
 from cascade_driver.plot.style import COLUMN_WIDTH_in
 from cascade_driver.simulation.outcome import CascadeTable, Outcome
 from cascade_driver.spectra.ensemble import SpectrumBands
 from cascade_driver.spectra.observe import Observed
-from cascade_driver.spectrum import rebin
+from cascade_driver.text import value_with_error
 
 REPORT_FILE = "report.html"
 
 _TEMPLATE = "report.html.jinja"
+
+#: What makes tables sortable and figures larger; the page is whole without it.
+_SCRIPT = "report.js"
 
 #: Failed cascades named one by one; the others are only counted.
 MOST_FAILURES_NAMED = 40
@@ -84,9 +98,13 @@ class ReportContent:
     provenance : mapping
         Software, versions, machine, time, seed; mappings within it are laid flat.
     command : str
-        How to make all this again.
+        How to make all this again, a line each.
     notes : sequence of str
         What else a reader must know.
+    defects : mapping
+        Numbers of what was left in each row of the table, (n,) each, by what they count; nan where nobody counted.
+    citation : sequence of str
+        What to cite, a line each.
     """
 
     title: str
@@ -107,6 +125,8 @@ class ReportContent:
     provenance: Mapping[str, object] = field(default_factory=dict)
     command: str = ""
     notes: Sequence[str] = ()
+    defects: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    citation: Sequence[str] = ()
 
     @property
     def status(self) -> Status:
@@ -161,22 +181,73 @@ def write_report(
 def report_html(content: ReportContent, *, figures: Sequence[CaptionedFigure] = ()) -> str:
     """Return the report as the text of an HTML page; see `write_report`."""
     groups = count_outcomes(content.table) if len(content.table) else ()
+    remarks = _attention(content, groups)
+    views = [_FigureView.of(figure, number) for number, figure in enumerate(_in_reading_order(figures), start=1)]
+    script = _script()
     return _template().render(
         content=content,
-        attention=_attention(content, groups),
+        script=Markup(script),  # nosec: our own file; the page allows no other script
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        answer=_answer(content),
+        trust=TRUST["quantitative"] if content.status == "quantitative" else "",
+        light=light_of(remarks, is_usable=_is_usable(content, groups)),
+        attention=[*([TRUST["qualitative"]] if content.status == "qualitative" else []), *remarks],
         cascade_rows=_cascade_rows(content, groups),
+        defect_names=tuple(content.defects),
+        defect_rows=_defect_rows(content),
         outcomes=_outcome_rows(groups),
         failing_groups=[str(group) for group in groups if group.n_unusable],
         failures=_failures(content.table),
         n_failures=sum(group.n_unusable for group in groups),
         fits=_fit_views(content.model),
-        figures=[(f, _embedded(f), f.figure.get_figwidth() > 1.5 * COLUMN_WIDTH_in) for f in figures],
-        spectra=[
-            _spectrum_row(pair, known=content.model.notes if content.model else ()) for pair in content.pairs
-        ],
+        figures={part: [view for view in views if view.part == part] for part in ("answer", "fits", "maps")},
+        spectra=[_spectrum_row(pair) for pair in content.pairs],
+        spectra_remarks=_spectra_remarks(content),
         cost=_cost(content),
         provenance=_flat(content.provenance),
     )
+
+
+def _in_reading_order(figures: Sequence[CaptionedFigure]) -> list[CaptionedFigure]:
+    """Return the figures as they come in the page: first the answer, or what is nearest to one."""
+    ordered = sorted(figures, key=lambda figure: ("answer", "fits", "maps").index(figure.part))
+    if ordered and ordered[0].part != "answer":
+        ordered[0] = replace(ordered[0], part="answer")
+    return ordered
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FigureView:
+    """A figure as the page has it."""
+
+    number: int
+    name: str
+    caption: str
+    part: str
+    address: str
+    is_wide: bool
+
+    @classmethod
+    def of(cls, figure: CaptionedFigure, number: int) -> _FigureView:
+        return cls(
+            number=number,
+            name=figure.name,
+            caption=figure.caption,
+            part=figure.part,
+            address=_embedded(figure),
+            is_wide=figure.figure.get_figwidth() > 1.5 * COLUMN_WIDTH_in,
+        )
+
+
+def _answer(content: ReportContent) -> list[tuple[str, str]]:
+    """Return what came out: of whom, and a sentence or two."""
+    said = said_of_spectra([pair for pair in content.pairs if pair.expected.total_counts_per_kg_day > 0])
+    return said + ([("", text) for text in said_of_recoils(content.model)] if content.model is not None else [])
+
+
+def _is_usable(content: ReportContent, groups: Sequence[GroupOutcomes]) -> bool:
+    """Return whether there is a result, and no failures that could bias it."""
+    return content.model is not None and bool(len(content.table)) and all(group.is_tolerable for group in groups)
 
 
 def report_figures(content: ReportContent) -> tuple[CaptionedFigure, ...]:
@@ -204,6 +275,7 @@ def report_figures(content: ReportContent) -> tuple[CaptionedFigure, ...]:
             CaptionedFigure(
                 name="spectra",
                 caption=_spectra_caption(pairs),
+                part="answer",
                 figure=plot.spectra_figure(pairs, potential_status=content.status),
             )
         )
@@ -232,20 +304,15 @@ def _direction_map(content: ReportContent, species: str) -> list[CaptionedFigure
         "shown once."
     )
     figure = plot.direction_figure(points, species, potential_status=content.status)
-    return [CaptionedFigure(name=f"direction-{species}", caption=caption, figure=figure)]
+    return [CaptionedFigure(name=f"direction-{species}", caption=caption, figure=figure, part="maps")]
 
 
 # -- what a reader must see first ------------------------------------------------------------------------------
 
 
 def _attention(content: ReportContent, groups: Sequence[GroupOutcomes]) -> list[str]:
-    """Return in words what limits the use of the results."""
+    """Return in words what limits the use of the results, beside the potential."""
     said = []
-    if content.status == "qualitative":
-        said.append(
-            "The potential calls itself qualitative: shapes and trends can be looked at, the energies are not to "
-            "be quoted as those of the crystal."
-        )
     finished = len(content.table)
     if content.n_planned is not None and finished < content.n_planned:
         missing = content.n_planned - finished
@@ -388,8 +455,49 @@ def _failures(table: CascadeTable) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _spectrum_row(pair: Observed, *, known: Sequence[str] = ()) -> dict[str, str]:
-    """Return total counts without and with the loss, in the range that matters; known notes are left out."""
+def _defect_rows(content: ReportContent) -> list[list[str]]:
+    """Return species, recoil energy, cascades and mean numbers of defects with their errors, a row per recoil."""
+    table, rows = content.table, []
+    if not content.defects:
+        return []
+    recoils = {(str(s), float(e)) for s, e in zip(table.species, table.recoil_energy_eV, strict=True)}
+    for species, energy in sorted(recoils):
+        here = table.is_usable & (table.species == species) & (table.recoil_energy_eV == energy)
+        if here.any():
+            means = [_mean(values[here], table.direction_weight[here]) for values in content.defects.values()]
+            rows.append([species, f"{energy:g}", str(int(here.sum())), *means])
+    return rows
+
+
+def _mean(values: NDArray[np.float64], weight: NDArray[np.float64]) -> str:
+    """Return the weighted mean of numbers with its standard error."""
+    known = np.isfinite(values)
+    if not known.any():
+        return _DASH
+    values, weight = values[known], weight[known]
+    mean, n = float(np.average(values, weights=weight)), effective_number(weight)
+    if n <= 1:
+        return f"{mean:.3g}"
+    scatter = float(np.average((values - mean) ** 2, weights=weight))
+    return value_with_error(mean, math.sqrt(scatter / (n - 1)))
+
+
+def _spectra_remarks(content: ReportContent) -> list[tuple[str, list[str]]]:
+    """Return what is to be remarked on the spectra, without notes of the model: on all first, then by title."""
+    known = set(content.model.notes if content.model else ())
+    common = set.intersection(*(set(pair.notes) for pair in content.pairs)) if len(content.pairs) > 1 else set()
+    rows = [("All of them", [note for note in content.pairs[0].notes if note in common - known])] if common else []
+    for pair in content.pairs:
+        low, high = pair.range_eV
+        remarks = [note for note in pair.notes if note not in known | common]
+        if pair.bands is not None and low < high:
+            remarks.append(_error_remark(pair.bands, low, high))
+        rows.append((pair.title, remarks))
+    return [row for row in rows if row[1]]
+
+
+def _spectrum_row(pair: Observed) -> dict[str, str]:
+    """Return total counts without and with the loss, in the range that matters."""
     low, high = pair.range_eV
     row = {
         "title": pair.title,
@@ -399,26 +507,22 @@ def _spectrum_row(pair: Observed, *, known: Sequence[str] = ()) -> dict[str, str
         "expected": _DASH,
         "observed": _DASH,
         "ratio": _DASH,
-        "remark": "; ".join(note for note in pair.notes if note not in known),
     }
-    if pair.bands is not None and low < high:
-        row["remark"] = "; ".join(filter(None, (row["remark"], _error_remark(pair.bands, low, high))))
-    if low < high:
-        expected, observed = (
-            rebin(s, [low, high]).total_counts_per_kg_day for s in (pair.expected, pair.observed)
-        )
-        row |= {"expected": f"{expected:.4g}", "observed": f"{observed:.4g}"}
-        if expected > 0:
-            row["ratio"] = f"{observed / expected:.4f}"
+    counts = counts_of(pair)
+    if counts is not None:
+        row["expected"] = value_with_error(counts.expected, counts.expected_error)
+        row["observed"] = value_with_error(counts.observed, counts.observed_error)
+    if counts is not None and counts.ratio is not None:
+        row["ratio"] = value_with_error(counts.ratio, counts.ratio_error)
     return row
 
 
 def _error_remark(bands: SpectrumBands, low_eV: float, high_eV: float) -> str:
     """Return in words how well the observed rate is known, and by what it is limited."""
     parts = {name: bands.relative_deviation(name, low_eV=low_eV, high_eV=high_eV) for name in bands.components}
-    listed = ", ".join(f"{name} {value:.2%}" for name, value in sorted(parts.items(), key=lambda p: -p[1]))
+    listed = ", ".join(f"{name} {value:.1%}" for name, value in sorted(parts.items(), key=lambda p: -p[1]))
     total = bands.relative_deviation("total", low_eV=low_eV, high_eV=high_eV)
-    return f"error of the observed rate per bin {total:.2%} (root mean square; {listed})"
+    return f"Error of the observed rate in a bin {total:.1%} (root mean square; {listed})."
 
 
 # -- fits ------------------------------------------------------------------------------------------------------
@@ -431,6 +535,7 @@ class _FitView:
     name: str
     values: Sequence[tuple[str, str]]
     source: str
+    formula: str = ""
     energies: Sequence[tuple[str, str, str, str]] = ()
     parameters: Sequence[str] = ()
     covariance: Sequence[Sequence[str]] = ()
@@ -471,7 +576,8 @@ def _probability_view(model: SpeciesModel) -> _FitView:
     name = "Defect probability, Fermi function"
     if fit is None:
         values = (("half_energy_eV", law.half_energy_eV), ("width_eV", law.width_eV), ("maximum", law.maximum))
-        return _view(name, values=[(key, f"{value:.5g}") for key, value in values], source="put in by hand")
+        by_hand = [(symbol_of(key), f"{value:.5g}") for key, value in values]
+        return _view(name, values=by_hand, source="put in by hand", formula=law.formula)
     source = _source(fit)
     if fit.is_separated:
         low, high = fit.half_energy_bracket_eV or (law.half_energy_eV, law.half_energy_eV)
@@ -479,7 +585,7 @@ def _probability_view(model: SpeciesModel) -> _FitView:
             f"; all or nothing outside {low:g} to {high:g} eV, so that the width is only known to lie below "
             f"{fit.width_upper_limit_eV:.3g} eV ({fit.width_confidence:.0%} confidence)"
         )
-    return _view(name, values=_values(fit), fit=fit, source=source)
+    return _view(name, values=_values(fit), fit=fit, source=source, formula=law.formula)
 
 
 def _distribution_view(model: SpeciesModel) -> _FitView:
@@ -499,29 +605,28 @@ def _distribution_view(model: SpeciesModel) -> _FitView:
         return _view("Stored energies, the cascades themselves", values=[], fit=fit, source=source, energies=each)
     shape = {"gaussian": "Gaussian", "split_gaussian": "two half Gaussians"}[law.shape]
     name = f"Stored energies, {shape} truncated to [0, E_R]"
-    variable = (
-        f"coefficients of polynomials in u = (E_R − {law.reference_energy_eV:g} eV) / {law.energy_scale_eV:g} eV"
-    )
     if fit is None:
         values = [
-            *((f"location_{k}_eV", f"{c:.5g}") for k, c in enumerate(law.location_eV)),
-            *((f"log_sigma_{k}", f"{c:.5g}") for k, c in enumerate(law.log_sigma)),
-            *((f"asymmetry_{k}", f"{c:.5g}") for k, c in enumerate(law.asymmetry)),
+            *((symbol_of(f"location_{k}_eV"), f"{c:.5g}") for k, c in enumerate(law.location_eV)),
+            *((symbol_of(f"log_sigma_{k}"), f"{c:.5g}") for k, c in enumerate(law.log_sigma)),
+            *((symbol_of(f"asymmetry_{k}"), f"{c:.5g}") for k, c in enumerate(law.asymmetry)),
         ]
-        return _view(name, values=values, source=f"put in by hand; {variable}")
+        return _view(name, values=values, source="put in by hand", formula=law.formula)
     source = (
         f"{_count(fit.n_events, 'non-zero stored energy', 'non-zero stored energies')} (effective number "
-        f"{fit.effective_number:.4g}); independent unit: {fit.independent}; {variable}; "
+        f"{fit.effective_number:.4g}); independent unit: {fit.independent}; "
         f"AIC {fit.akaike:.1f}, BIC {fit.bayes:.1f}"
     )
     each = _energies(fit)
-    return _view(name, values=_values(fit), fit=fit, source=source, energies=each)
+    return _view(name, values=_values(fit), fit=fit, source=source, energies=each, formula=law.formula)
 
 
 def _energies(fit: DistributionFit) -> list[tuple[str, str, str, str]]:
-    """Return recoil energy, events, distance and p-value of each recoil energy."""
+    """Return recoil energy, events, distance and p-value of each recoil energy; of a few events no distance."""
     return [
         (f"{e.recoil_energy_eV:g}", str(e.n_nonzero), f"{e.statistic:.3g}", _p_value(e.p_value))
+        if e.n_nonzero >= SMALLEST_GROUP_FOR_A_WIDTH
+        else (f"{e.recoil_energy_eV:g}", str(e.n_nonzero), _DASH, _DASH)
         for e in fit.energies
     ]
 
@@ -533,13 +638,14 @@ def _view(
     source: str,
     fit: DefectProbabilityFit | DistributionFit | None = None,
     energies: Sequence[tuple[str, str, str, str]] = (),
+    formula: str = "",
 ) -> _FitView:
-    view = _FitView(name=name, values=values, source=source, energies=energies)
+    view = _FitView(name=name, values=values, source=source, energies=energies, formula=formula)
     if fit is None:
         return view
     return replace(
         view,
-        parameters=tuple(fit.parameters),
+        parameters=tuple(symbol_of(name) for name in fit.parameters),
         covariance=[[f"{c:.3g}" for c in row] for row in fit.covariance],
         goodness=_goodness(fit.goodness),
         health=_health(fit),
@@ -556,7 +662,7 @@ def _source(fit: DefectProbabilityFit) -> str:
 
 def _values(fit: DefectProbabilityFit | DistributionFit) -> list[tuple[str, str]]:
     return [
-        (name, value_with_error(value, error))
+        (symbol_of(name), value_with_error(value, error))
         for name, value, error in zip(fit.parameters, fit.values, fit.errors, strict=True)
     ]
 
@@ -583,7 +689,7 @@ def _health(fit: DefectProbabilityFit | DistributionFit) -> str:
     wrong = [
         *([] if health.is_valid else ["no valid minimum"]),
         *([] if health.has_accurate_covariance else ["covariance not accurate"]),
-        *([f"at the limit: {', '.join(health.at_limit)}"] if health.at_limit else []),
+        *([f"at the limit: {', '.join(symbol_of(name) for name in health.at_limit)}"] if health.at_limit else []),
     ]
     return "not good: " + "; ".join(wrong)
 
@@ -607,10 +713,10 @@ def _probability_caption(model: StoredEnergyModel | None, species: str) -> str:
 
 def _distribution_caption(model: StoredEnergyModel | None, species: str) -> str:
     text = (
-        f"Non-zero energies stored by {species} recoils, weighted by direction and normalised to 1; dashed: "
-        "their mean, with its standard error in the text."
+        f"Non-zero energies stored by {species} recoils, weighted by direction: a density, or, of few, a mark "
+        "each and their cumulative distribution; dashed: their mean, with its standard error in the text."
     )
-    return text + (" No fit." if model is None else " Curves: the fitted density at each recoil energy.")
+    return text + (" No fit." if model is None else " Curves: the fitted distribution at each recoil energy.")
 
 
 def _trend_caption(model: StoredEnergyModel | None, species: str) -> str:
@@ -645,6 +751,11 @@ def _template() -> jinja2.Template:
     )
     source = files("cascade_driver").joinpath(_TEMPLATE).read_text(encoding="utf-8")
     return environment.from_string(source)
+
+
+@functools.cache
+def _script() -> str:
+    return files("cascade_driver").joinpath(_SCRIPT).read_text(encoding="utf-8")
 
 
 def _embedded(figure: CaptionedFigure) -> str:

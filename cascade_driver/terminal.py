@@ -249,6 +249,7 @@ def _mean_and_rms(summary: object) -> list[str]:
 
 def print_model(model: StoredEnergyModel, *, console: Console) -> None:
     """Print the fitted parameters of a model with errors, goodness and health."""
+    from cascade_driver.analysis.estimation import symbol_of
     from cascade_driver.analysis.tabulated import TabulatedDistribution
 
     for name, species in model.species.items():
@@ -265,8 +266,10 @@ def print_model(model: StoredEnergyModel, *, console: Console) -> None:
             if fit is None:
                 continue
             for parameter, value, error in zip(fit.parameters, fit.values, fit.errors, strict=True):
-                shown.add_row(parameter, f"{value:.4g}", "-" if error is None else f"{error:.2g}")
+                shown.add_row(symbol_of(parameter), f"{value:.4g}", "-" if error is None else f"{error:.2g}")
         console.print(shown)
+        for formula in species.formulas:
+            console.print(formula, soft_wrap=True)
         for fit in (species.defect_probability_fit, species.distribution_fit):
             if fit is not None and fit.goodness is not None:
                 good = fit.goodness

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import math
 import re
 import sys
 import unicodedata
@@ -77,3 +78,17 @@ def _twin(error: UnicodeError) -> tuple[str, int]:
         for c in error.object[error.start : error.end]
     ]
     return "".join(twins), error.end
+
+
+def value_with_error(value: float, error: float | None) -> str:
+    """Return a value with its standard error, both cut at the second digit of the error.
+
+    Examples
+    --------
+    >>> value_with_error(50.234, 1.27), value_with_error(7.5, None), value_with_error(1234.5, 210.0)
+    ('50.2 ± 1.3', '7.5', '1234 ± 210')
+    """
+    if error is None or not (math.isfinite(error) and error > 0):
+        return f"{value:.4g}"
+    digits = max(1 - math.floor(math.log10(error)), 0)
+    return f"{value:.{digits}f} ± {error:.{digits}f}"

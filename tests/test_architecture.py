@@ -264,6 +264,7 @@ HOUSE: dict[str, Wing] = {
             "models",
             "foresight",
             "cite",
+            "answer",
             "report",
             "validation_report",
             "workflow",

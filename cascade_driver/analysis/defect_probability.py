@@ -85,6 +85,11 @@ class FermiProbability:
         """Where it is steepest: its half energy."""
         return (self.half_energy_eV,)
 
+    @property
+    def formula(self) -> str:
+        """The law in one line, with the letters of `estimation.symbol_of`."""
+        return f"p_d(E_R) = {'1' if self.maximum == 1 else 'p_max'} / (1 + exp(−(E_R − E½) / w))"
+
     def __call__(self, recoil_energy_eV: ArrayLike) -> NDArray[np.float64]:
         """Return the defect probability at recoil energies of any shape."""
         distance = np.asarray(recoil_energy_eV, dtype=np.float64) - self.half_energy_eV

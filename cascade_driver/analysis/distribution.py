@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from cascade_driver.analysis.empirical_law import EmpiricalDistribution
-from cascade_driver.analysis.estimation import FitHealth, Goodness, Independence, sandwich_covariance
+from cascade_driver.analysis.estimation import FitHealth, Goodness, Independence, sandwich_covariance, symbol_of
 from cascade_driver.analysis.outcomes import UsableCascades, effective_number
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.kinds import Array
@@ -152,6 +152,15 @@ class StoredEnergyDistribution:
                 "energy that is not positive: mend the input"
             )
 
+    @property
+    def formula(self) -> str:
+        """The density in one line, with the letters of `estimation.symbol_of`."""
+        width, sides = ("σ e^(∓a)", ", the upper sign below m") if self.asymmetry else ("σ", "")
+        rows = (("m", "m", self.location_eV), ("ln(σ/eV)", "s", self.log_sigma), ("a", "a", self.asymmetry))
+        series = ", ".join(f"{what} = {_series(letter, len(row))}" for what, letter, row in rows if row)
+        variable = f"u = (E_R − {self.reference_energy_eV:g} eV) / {self.energy_scale_eV:g} eV"
+        return f"f(E_s) ∝ exp(−(E_s − m)² / 2({width})²) on [0, E_R]{sides}; {series}; {variable}"
+
     def _parameters(self, recoil_energy_eV: ArrayLike) -> tuple[Array, Array, Array]:
         """Return location, left width and right width, each in the shape of the recoil energy."""
         energy = np.asarray(recoil_energy_eV, dtype=np.float64)
@@ -241,6 +250,20 @@ class StoredEnergyDistribution:
             log_tail = np.logaddexp(special.log_ndtr(outer / side), log_inside - np.log(_SQRT_2PI * side))
             z = special.ndtri_exp(np.minimum(log_tail, 0.0))
         return np.asarray(np.clip(location + np.where(is_left, z, -z) * side, 0.0, energy))
+
+
+def _series(letter: str, number: int) -> str:
+    """Return a polynomial in u.
+
+    >>> _series("m", 3)
+    'm₀ + m₁ u + m₂ u²'
+    """
+    powers = ("", " u", " u²", " u³", " u⁴")
+    return " + ".join(symbol_of(f"{_LONG[letter]}_{k}").split()[0] + powers[min(k, 4)] for k in range(number))
+
+
+#: Names of the rows of coefficients by their letters.
+_LONG = {"m": "location", "s": "log_sigma", "a": "asymmetry"}
 
 
 @dataclass(frozen=True, kw_only=True)

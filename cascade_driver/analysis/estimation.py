@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,35 @@ Independence = Literal["cascade", "direction"]
 
 #: A shape whose p-value is no larger is refused by the data: one campaign in a hundred of which it is the truth.
 REFUSED = 0.01
+
+
+#: Letters of fitted parameters, as in the formulae of the laws that are fitted, and their units.
+_SYMBOLS = {
+    "half_energy_eV": ("E½", "eV"),
+    "width_eV": ("w", "eV"),
+    "maximum": ("p_max", ""),
+    "location": ("m", "eV"),
+    "log_sigma": ("s", ""),
+    "asymmetry": ("a", ""),
+}
+
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def symbol_of(parameter: str) -> str:
+    """Return the letter of a fitted parameter, and its unit, for people.
+
+    Examples
+    --------
+    >>> symbol_of("half_energy_eV"), symbol_of("location_1_eV"), symbol_of("log_sigma_0"), symbol_of("other")
+    ('E½ (eV)', 'm₁ (eV)', 's₀', 'other')
+    """
+    found = re.fullmatch(r"(.*?)_(\d+)(?:_eV)?", parameter)
+    name, order = (found[1], found[2]) if found else (parameter, "")
+    if name not in _SYMBOLS:
+        return parameter
+    letter, unit = _SYMBOLS[name]
+    return letter + order.translate(_SUBSCRIPTS) + (f" ({unit})" if unit else "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,6 +81,12 @@ class SpeciesModel:
                 "rise from zero or more"
             )
 
+    @property
+    def formulas(self) -> tuple[str, ...]:
+        """The laws that have one, with the letters of `estimation.symbol_of`."""
+        laws = (self.defect_probability, self.distribution)
+        return tuple(one.formula for one in laws if isinstance(one, FermiProbability | StoredEnergyDistribution))
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class StoredEnergyModel:

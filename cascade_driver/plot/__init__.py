@@ -34,7 +34,8 @@ from cascade_driver.plot.stored_energy import (
     stored_energy_figure,
     stored_energy_trend_figure,
 )
-from cascade_driver.plot.style import CaptionedFigure, png_bytes, save_figure, value_with_error
+from cascade_driver.plot.style import CaptionedFigure, png_bytes, save_figure
+from cascade_driver.text import value_with_error
 
 __all__ = [
     "CaptionedFigure",

@@ -7,7 +7,6 @@ in its corner.
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from cascade_driver.files import write_file
+from cascade_driver.text import value_with_error
 
 #: What a figure says whose potential calls itself qualitative.
 QUALITATIVE_MARK = "qualitative potential"
@@ -138,25 +138,12 @@ def as_drawn(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionedFigure:
-    """A figure with a name fit for a file and the text that belongs under it."""
+    """A figure with a name fit for a file, the text that belongs under it, and its part of a page."""
 
     name: str
     caption: str
     figure: Figure
-
-
-def value_with_error(value: float, error: float | None) -> str:
-    """Return a value with its standard error, both cut at the second digit of the error.
-
-    Examples
-    --------
-    >>> value_with_error(50.234, 1.27), value_with_error(7.5, None), value_with_error(1234.5, 210.0)
-    ('50.2 ± 1.3', '7.5', '1234 ± 210')
-    """
-    if error is None or not (math.isfinite(error) and error > 0):
-        return f"{value:.4g}"
-    digits = max(1 - math.floor(math.log10(error)), 0)
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
+    part: Literal["answer", "fits", "maps"] = "fits"
 
 
 def plus_minus(value: float, errors: Sequence[float]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -89,12 +89,16 @@ class Band:
     deviation_per_kg_day_keV : (n,) float
         Root mean square distance from the nominal rate.
     n_members : int
+    members_per_kg_day_keV : (n_members, n) float, optional
+        The spectra that the band is made of: bins correlate, which its sides do not tell. None in a band that was
+        read from a file.
     """
 
     lower_per_kg_day_keV: Array
     upper_per_kg_day_keV: Array
     deviation_per_kg_day_keV: Array
     n_members: int
+    members_per_kg_day_keV: Array | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -143,6 +147,26 @@ class SpectrumBands:
             return 0.0
         return float(np.sqrt(np.mean((band.deviation_per_kg_day_keV[inside] / rate[inside]) ** 2)))
 
+    def error_of_counts_per_kg_day(
+        self, *, low_eV: float, high_eV: float, without: Collection[str] = ()
+    ) -> float | None:
+        """Return the standard error of the counts in a range: that of the sum, as bins rise and fall together.
+
+        Components add in quadrature, those of the same origin as another one once, those in `without` not at all
+        (an error of the source is none of the ratio to what is expected). None where there are no members.
+        """
+        edges = self.energy_edges_eV
+        width_keV = np.clip(np.minimum(edges[1:], high_eV) - np.maximum(edges[:-1], low_eV), 0, None) / EV_PER_KEV
+        squared = 0.0
+        for name, band in self.components.items():
+            if SAME_AS.get(name) in self.components or name in without:
+                continue
+            if band.members_per_kg_day_keV is None:
+                return None
+            counts = (band.members_per_kg_day_keV - self.nominal_per_kg_day_keV) @ width_keV
+            squared += float(np.mean(counts**2))
+        return float(np.sqrt(squared)) if self.components else None
+
     def centred_on(self, rate_per_kg_day_keV: Array) -> SpectrumBands:
         """Return the same bands about another nominal rate (n,), such as one of recoils that come in two steps."""
         shift = np.asarray(rate_per_kg_day_keV) - self.nominal_per_kg_day_keV
@@ -153,6 +177,7 @@ class SpectrumBands:
                 band,
                 lower_per_kg_day_keV=np.maximum(band.lower_per_kg_day_keV + shift, floor),
                 upper_per_kg_day_keV=np.maximum(band.upper_per_kg_day_keV + shift, floor),
+                members_per_kg_day_keV=None if (m := band.members_per_kg_day_keV) is None else m + shift,
             )
 
         return replace(
@@ -174,6 +199,7 @@ class SpectrumBands:
                 lower_per_kg_day_keV=band.lower_per_kg_day_keV[bins],
                 upper_per_kg_day_keV=band.upper_per_kg_day_keV[bins],
                 deviation_per_kg_day_keV=band.deviation_per_kg_day_keV[bins],
+                members_per_kg_day_keV=None if (m := band.members_per_kg_day_keV) is None else m[:, bins],
             )
 
         return replace(
@@ -600,6 +626,7 @@ def _band(values: Array, centre: Array, coverage: float, floor: float) -> Band:
         upper_per_kg_day_keV=upper,
         deviation_per_kg_day_keV=deviation,
         n_members=len(values),
+        members_per_kg_day_keV=values,
     )
 
 
