@@ -1,6 +1,6 @@
 """The verbs of the command line, each one library call.
 
 `arguments` holds what they share, `options` makes options of the types that inputs are made of, `parser` puts the
-verbs together; the others have those on campaigns, thresholds, comparison, estimates, capture, spectra,
-relaxation, potentials, training and schemas.
+verbs together; `new` writes an input, `guide` shows the texts for users, the others have the verbs on campaigns,
+thresholds, comparison, estimates, capture, spectra, relaxation, potentials, training and schemas.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -53,14 +53,28 @@ class Parser(argparse.ArgumentParser):
         #: Adds the options when they are needed: those made of types cost the import of the types.
         self.add_later: Callable[[argparse.ArgumentParser], None] | None = None
 
+    def make_options(self) -> None:
+        """Make the options of a verb, which wait until it is chosen."""
+        later, self.add_later = self.add_later, None
+        if later is not None:
+            later(self)
+
+    def leaves(self) -> Iterator[Parser]:
+        """Return the parsers of all verbs, or of the kinds of those that have kinds, with their options."""
+        self.make_options()
+        within = [action for action in self._actions if isinstance(action, argparse._SubParsersAction)]
+        if not within:
+            yield self
+        for action in within:
+            for verb in action.choices.values():
+                yield from verb.leaves()
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse, and refuse what is unknown and to write over a file that is read.
 
         Of a verb this is when its options are made.
         """
-        later, self.add_later = self.add_later, None
-        if later is not None:
-            later(self)
+        self.make_options()
         chosen, rest = super().parse_known_args(args, namespace)
         if rest:  # here, where the verb is known, and not by the parser above it
             self._refuse(rest)

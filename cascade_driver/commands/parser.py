@@ -11,6 +11,8 @@ from cascade_driver.commands import (
     capture,
     comparison,
     estimates,
+    guide,
+    new,
     potentials,
     relaxation,
     schemas,
@@ -30,6 +32,7 @@ def make_parser() -> Parser:
     parser.add_argument("--version", action=_Version, nargs=0, help="show versions and places, and exit")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")
     for room in (
+        new,
         campaigns,
         thresholds,
         comparison,
@@ -42,6 +45,7 @@ def make_parser() -> Parser:
         schemas,
     ):
         room.add_to(verbs)
+    guide.add_to(verbs, parser)
     return parser
 
 
