@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field, field_validator
 
-from cascade_driver.analysis.outcomes import usable_cascades
+from cascade_driver.analysis.comparison import Sample
+from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
 from cascade_driver.analysis.threshold import threshold_energies
 from cascade_driver.campaign.contents import contents_of
 from cascade_driver.campaign.rundir import RunDirectory
@@ -240,14 +241,15 @@ def read_compared(spec: ComparisonSpec, potential: Potential, out: Path) -> Comp
     pairs: Any = sections["frenkel"].curves.get("pairs_eV", {}) if "frenkel" in sections else {}
     larger = tuple(sorted(there for found in pairs.values() for _, there in found if there > _HEALED_eV))
     table = contents_of(RunDirectory(out / potential.name)).table()
-    energies, means, errors, shares = _by_energy(table)
+    samples = samples_of(table)
+    stored = [one.mean(nonzero=False) for one in samples]
     return Compared(
-        measures=(*crystal, *_pair_measures(larger), *_recoil_measures(table, energies, means, shares)),
+        measures=(*crystal, *_pair_measures(larger), *_recoil_measures(table, samples)),
         pairs_eV=larger,
-        recoil_energy_eV=energies,
-        stored_energy_eV=means,
-        error_eV=errors,
-        damaged_share=shares,
+        recoil_energy_eV=tuple(one.recoil_energy_eV for one in samples),
+        stored_energy_eV=tuple(mean.value for mean in stored),
+        error_eV=tuple(mean.error for mean in stored),
+        damaged_share=tuple(one.probability.value for one in samples),
     )
 
 
@@ -267,35 +269,33 @@ def _pair_measures(pairs_eV: Sequence[float]) -> list[Measure]:
     ]
 
 
-def _by_energy(table: CascadeTable) -> tuple[tuple[float, ...], ...]:
-    """Return recoil energies, weighted means of the stored energy, their errors, and shares that store any."""
-    table = table.select(table.is_usable)
-    rows = []
-    for energy in np.unique(table.recoil_energy_eV):
-        here = table.recoil_energy_eV == energy
-        w = table.direction_weight[here] / table.direction_weight[here].sum()
-        stored = table.stored_energy_eV[here]
-        mean = float(w @ stored)
-        spread = float(w @ (stored - mean) ** 2)
-        independent = 1 / float(w @ w)
-        error = math.sqrt(spread / (independent - 1)) if independent > 1 + 1e-9 else math.nan
-        rows.append((float(energy), mean, error, float(w @ table.stores_energy[here])))
-    return tuple(tuple(column) for column in zip(*rows, strict=True)) or ((), (), (), ())
+def samples_of(table: CascadeTable) -> list[Sample]:
+    """Return the usable cascades of each species and recoil energy, in rising order."""
+    return [
+        Sample.of(cascades, energy)
+        for cascades in _usable(table)
+        for energy in np.unique(cascades.recoil_energy_eV).tolist()
+    ]
 
 
-def _recoil_measures(
-    table: CascadeTable, energies: Sequence[float], means: Sequence[float], shares: Sequence[float]
-) -> list[Measure]:
+def _usable(table: CascadeTable) -> list[UsableCascades]:
+    species = sorted({str(s) for s in table.species})
+    return [usable_cascades(table, species=one, allow_failures=True) for one in species]
+
+
+def _recoil_measures(table: CascadeTable, samples: Sequence[Sample]) -> list[Measure]:
     def measure(name: str, value: float, unit: str) -> Measure:
         return Measure(section="recoils", name=name, value=value, unit=unit)
 
     found = []
-    for species in sorted({str(s) for s in table.species}):
-        threshold = threshold_energies(usable_cascades(table, species=species, allow_failures=True))
+    for cascades in _usable(table):
+        threshold = threshold_energies(cascades)
         value = math.nan if threshold.median_eV is None else threshold.median_eV
-        found.append(measure(f"median threshold of {species}", value, "eV"))
-    found += [measure(f"stored of {e:g} eV", m, "eV") for e, m in zip(energies, means, strict=True)]
-    found += [measure(f"damaging share at {e:g} eV", s, "1") for e, s in zip(energies, shares, strict=True)]
+        found.append(measure(f"median threshold of {cascades.species}", value, "eV"))
+    for one in samples:
+        found.append(measure(f"stored of {one.recoil_energy_eV:g} eV", one.mean(nonzero=False).value, "eV"))
+    for one in samples:
+        found.append(measure(f"damaging share at {one.recoil_energy_eV:g} eV", one.probability.value, "1"))
     return found
 
 

@@ -84,15 +84,15 @@ class FakeEngine:
         self.positions = self.positions + np.sin(1 + self.positions) * 1e-3
         return 133.0
 
-    def follow(self, *, pka, velocity_A_ps, seed, duration_ps, **_):
+    def follow(self, *, pka, velocity_A_ps, rules, **_):
         energy = _HALF_M_V2_eV * atomic_masses[14] * float(np.dot(velocity_A_ps, velocity_A_ps))
         time.sleep(self.sleep_s)
         self.misbehave(round(energy, 6))
-        number = int(file_sha256(self.state)[:8], 16) / 2**32 + (seed % 1000) / 1000
+        number = int(file_sha256(self.state)[:8], 16) / 2**32 + (rules.seed % 1000) / 1000
         self.stored_eV = 0.0 if number < 1 else number
         rows = np.linspace(0, 1, 5)
         return Flight(
-            time_ps=rows * duration_ps,
+            time_ps=rows * rules.duration_ps,
             pka_position_A=np.outer(rows, velocity_A_ps) * 1e-3,
             pka_kinetic_energy_eV=energy * (1 - rows),
             least_distance_A=np.full(5, 1.5),

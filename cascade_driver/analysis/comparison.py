@@ -122,7 +122,7 @@ def compare(first: CascadeTable, second: CascadeTable, *, allow_failures: bool =
             continue
         for energy in common:
             pairs = _paired(first, second, species=species, recoil_energy_eV=energy, directions=directions)
-            found.append(_difference(_Sample.of(one, energy), _Sample.of(two, energy), pairs))
+            found.append(_difference(Sample.of(one, energy), Sample.of(two, energy), pairs))
     if not found:
         raise InputError(
             "the campaigns have no recoil energy of one species in common; compare campaigns with common energies"
@@ -131,8 +131,19 @@ def compare(first: CascadeTable, second: CascadeTable, *, allow_failures: bool =
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Sample:
-    """Usable cascades of one species and energy."""
+class Sample:
+    """Usable cascades of one species and energy.
+
+    Attributes
+    ----------
+    species : str
+    recoil_energy_eV : float
+    stored_eV : (n,) float
+        0 for those that store nothing.
+    stores : (n,) bool
+    weight : (n,) float
+        Of the direction.
+    """
 
     species: str
     recoil_energy_eV: float
@@ -141,7 +152,8 @@ class _Sample:
     weight: Array
 
     @classmethod
-    def of(cls, cascades: UsableCascades, recoil_energy_eV: float) -> _Sample:
+    def of(cls, cascades: UsableCascades, recoil_energy_eV: float) -> Sample:
+        """Return the cascades of one energy."""
         rows = cascades.recoil_energy_eV == recoil_energy_eV
         stores = cascades.stores_energy[rows]
         return cls(
@@ -165,6 +177,7 @@ class _Sample:
         return Estimate(value=share, error=float(np.sqrt(shrunk * (1 - shrunk) / (n + 4))))
 
     def mean(self, *, nonzero: bool) -> Estimate:
+        """Return the weighted mean of all stored energies, or of those that are not zero, in eV."""
         rows = self.stores if nonzero else np.full(len(self.stores), fill_value=True)
         return _weighted_mean(self.stored_eV[rows], self.weight[rows])
 
@@ -181,7 +194,7 @@ def _weighted_mean(values: Array, weight: Array) -> Estimate:
     return Estimate(value=mean, error=float(np.sqrt((share**2 * (values - mean) ** 2).sum() * n / (n - 1))))
 
 
-def _difference(one: _Sample, two: _Sample, paired: PairedDifference | None) -> Difference:
+def _difference(one: Sample, two: Sample, paired: PairedDifference | None) -> Difference:
     probabilities, means = (one.probability, two.probability), (one.mean(nonzero=False), two.mean(nonzero=False))
     counts = [[int(s.stores.sum()), int((~s.stores).sum())] for s in (one, two)]
     nonzero = [s.stored_eV[s.stores] for s in (one, two)]

@@ -29,6 +29,7 @@ from cascade_driver.simulation.engine import (
     MeasuredKick,
     Minimum,
     VelocityKick,
+    flight_rules,
 )
 from cascade_driver.simulation.knock_on import choose_atom, kick_velocity
 from cascade_driver.simulation.outcome import Outcome, outcome_of_stored_energy
@@ -125,19 +126,15 @@ def _kick_and_follow(engine: Engine, spec: CascadeSpec, pka: int, snapshot: Snap
 
     later = [VelocityKick(time_ps=k.time_fs / FS_PER_PS, velocity_A_ps=velocity(k)) for k in knock_on.then or ()]
     last_kick_ps = later[-1].time_ps if later else 0.0
+    # a classical border at the real temperature would drain the zero-point motion
+    border_K = snapshot.temperature_K if thermal.start == "quantum" else thermal.temperature_K
+    rules = flight_rules(follow, temperature_K=border_K, seed=spec.seed)
     return engine.follow(
         pka=pka,
         velocity_A_ps=velocity(knock_on),
+        rules=replace(rules, duration_ps=last_kick_ps + follow.duration_ps),
         later_kicks=later,
         look_at_ps=[last_kick_ps + time_ps for time_ps in follow.also_quench_at_ps or ()],
-        duration_ps=last_kick_ps + follow.duration_ps,
-        max_displacement_A=follow.max_displacement_A,
-        max_timestep_ps=follow.max_timestep_fs / FS_PER_PS,
-        border_width_A=follow.border.width_A if follow.border else 0.0,
-        # a classical border at the real temperature would drain the zero-point motion
-        border_temperature_K=snapshot.temperature_K if thermal.start == "quantum" else thermal.temperature_K,
-        border_damping_ps=follow.border.damping_ps if follow.border else 1.0,
-        seed=spec.seed,
     )
 
 

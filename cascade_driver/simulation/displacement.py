@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -26,7 +26,7 @@ from pydantic import Field
 
 from cascade_driver.schema import findings, parameters
 from cascade_driver.simulation.defects import DISPLACED_BEYOND_A, Census, take_census
-from cascade_driver.simulation.engine import EngineAbortError, Motion, WatchfulEngine
+from cascade_driver.simulation.engine import EngineAbortError, Motion, WatchfulEngine, flight_rules
 from cascade_driver.simulation.knock_on import kick_velocity
 from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.spec import FollowSpec, QuenchSpec
@@ -166,7 +166,7 @@ def attempt(
         If the engine gives up, or energy is not conserved even by shorter steps.
     """
     began = time.process_time()
-    step_A = follow.max_displacement_A
+    rules = flight_rules(follow, temperature_K=temperature_K, seed=kick.seed)
     for share in (1.0, _SHORTER):
         judge = _Judge(kick, box=box, spec=displaced)
         engine.read(kick.snapshot.state, periodic=box.periodic, held=box.held.tolist())
@@ -179,14 +179,12 @@ def attempt(
                 direction=kick.direction,
                 kinetic_eV_per_amu_A2_ps2=engine.kinetic_eV_per_amu_A2_ps2,
             ),
-            duration_ps=follow.duration_ps,
+            rules=replace(
+                rules,
+                max_displacement_A=rules.max_displacement_A * share,
+                max_timestep_ps=rules.max_timestep_ps * share,
+            ),
             look_every_ps=displaced.look_every_fs / FS_PER_PS,
-            max_displacement_A=step_A * share,
-            max_timestep_ps=follow.max_timestep_fs / FS_PER_PS * share,
-            border_width_A=follow.border.width_A if follow.border else 0.0,
-            border_temperature_K=temperature_K,
-            border_damping_ps=follow.border.damping_ps if follow.border else 1.0,
-            seed=kick.seed,
         )
         if abs(drift) <= follow.energy_drift_tolerance_eV:
             break

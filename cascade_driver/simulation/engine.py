@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from cascade_driver.errors import EngineError
 from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.provenance import EngineLibrary
+from cascade_driver.simulation.spec import FollowSpec
+from cascade_driver.units import FS_PER_PS
 
 
 class EngineAbortError(EngineError):
@@ -45,6 +47,61 @@ class Minimum:
     potential_energy_eV: float
     largest_force_eV_A: float
     positions_A: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatedBorder:
+    """Where a Langevin thermostat acts while a cascade is followed.
+
+    Attributes
+    ----------
+    width_A : float
+        From the periodic faces.
+    temperature_K : float
+    damping_ps : float
+    """
+
+    width_A: float
+    temperature_K: float
+    damping_ps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlightRules:
+    """How long a flight is, and how its steps and its border are made.
+
+    Attributes
+    ----------
+    duration_ps : float
+        From the first kick.
+    max_displacement_A, max_timestep_ps : float
+        A step is as long as both allow; the first is that of the fastest atom.
+    seed : int
+        Of all that is random.
+    border : HeatedBorder, optional
+        Without it the box is closed.
+    """
+
+    duration_ps: float
+    max_displacement_A: float
+    max_timestep_ps: float
+    seed: int = 1
+    border: HeatedBorder | None = None
+
+
+def flight_rules(follow: FollowSpec, *, temperature_K: float, seed: int) -> FlightRules:
+    """Return what the section `[follow]` says of a flight, with the temperature of its border."""
+    border = None
+    if follow.border is not None:
+        width_A, damping_ps = follow.border.width_A, follow.border.damping_ps
+        border = HeatedBorder(width_A=width_A, temperature_K=temperature_K, damping_ps=damping_ps)
+    return FlightRules(
+        duration_ps=follow.duration_ps,
+        max_displacement_A=follow.max_displacement_A,
+        max_timestep_ps=follow.max_timestep_fs / FS_PER_PS,
+        seed=seed,
+        border=border,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,22 +270,15 @@ class Engine(Protocol):
         *,
         pka: int,
         velocity_A_ps: NDArray[np.float64],
-        duration_ps: float,
-        max_displacement_A: float,
-        max_timestep_ps: float,
-        border_width_A: float,
-        border_temperature_K: float,
-        border_damping_ps: float,
-        seed: int,
+        rules: FlightRules,
         later_kicks: Sequence[VelocityKick] = (),
         look_at_ps: Sequence[float] = (),
     ) -> Flight:
         """Replace the velocity of atom `pka` and follow what happens.
 
-        The step is as long as `max_timestep_ps` and a displacement of `max_displacement_A` of the fastest atom
-        allow. Atoms within `border_width_A` of a periodic face feel a Langevin thermostat; zero for none. Each of
-        `later_kicks`, in the order of time, adds to the velocity that the atom has when its time has come: a step
-        ends exactly there. Positions are kept at the times `look_at_ps`, which come in order and after all kicks.
+        Each of `later_kicks`, in the order of time, adds to the velocity that the atom has when its time has come:
+        a step ends exactly there. Positions are kept at the times `look_at_ps`, which come in order and after all
+        kicks.
         """
 
     def state(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -266,14 +316,8 @@ class WatchfulEngine(Engine, Protocol):
         *,
         pka: int,
         velocity_A_ps: NDArray[np.float64],
-        duration_ps: float,
+        rules: FlightRules,
         look_every_ps: float,
-        max_displacement_A: float,
-        max_timestep_ps: float,
-        border_width_A: float,
-        border_temperature_K: float,
-        border_damping_ps: float,
-        seed: int,
     ) -> float:
         """Kick as `follow` does, look at the box now and then, and stop when it is enough or the time is over.
 

@@ -96,6 +96,11 @@ class EngineSpec:
         return (*self.arguments, *(["-suffix", *self.suffix.split()] if self.suffix else []))
 
     @property
+    def is_installed(self) -> bool:
+        """Whether it is the LAMMPS that was installed with the driver, started as ever."""
+        return self == EngineSpec()
+
+    @property
     def name(self) -> str:
         """What it is called for people, and in `ENVIRONMENT`."""
         return shlex.join([self.lammps or INSTALLED, *self.command_line])
@@ -345,7 +350,7 @@ def said_of(instance: Any, wanted: EngineSpec | None = None) -> EngineLibrary | 
     The version of the installed one stands among the packages.
     """
     engine = chosen(wanted)
-    if engine == EngineSpec():
+    if engine.is_installed:
         return None
     library = library_of(engine)
     return EngineLibrary(

@@ -33,6 +33,8 @@ from cascade_driver.errors import EngineError
 from cascade_driver.simulation.engine import (
     EngineAbortError,
     Flight,
+    FlightRules,
+    HeatedBorder,
     Look,
     MeasuredKick,
     Minimum,
@@ -387,29 +389,20 @@ class LammpsEngine:
         *,
         pka: int,
         velocity_A_ps: NDArray[np.float64],
-        duration_ps: float,
-        max_displacement_A: float,
-        max_timestep_ps: float,
-        border_width_A: float,
-        border_temperature_K: float,
-        border_damping_ps: float,
-        seed: int,
+        rules: FlightRules,
         later_kicks: Sequence[VelocityKick] = (),
         look_at_ps: Sequence[float] = (),
     ) -> Flight:
         """Kick and follow; see `Engine.follow`."""
         self._do("run 0 post no")
         temperature_start = self._thermo("c_mobile_temperature")
-        self._kick(pka, velocity_A_ps)
-        if border_width_A > 0:
-            self._thermostat_border(border_width_A, border_temperature_K, border_damping_ps, seed)
-        energy_start = self._begin_flight(max_timestep_ps)
+        energy_start = self._begin_flight(pka, velocity_A_ps, rules)
         rows = self._watch(pka)
-        adaptive = _adaptive_step(max_timestep_ps, max_displacement_A)
+        adaptive = _adaptive_step(rules)
         self._do("variable now equal time")
         kicks: list[MeasuredKick] = []
         for kick in later_kicks:
-            if not self._fly_exactly_to(kick.time_ps, adaptive, max_timestep_ps):
+            if not self._fly_exactly_to(kick.time_ps, adaptive, rules.max_timestep_ps):
                 break
             kicks.append(self._kick_again(pka, kick.velocity_A_ps))
         self._do(adaptive)
@@ -418,7 +411,7 @@ class LammpsEngine:
         for time_ps in look_at_ps:
             self._fly_until(f"v_now >= {time_ps:.17g}", every=_STEPS_BETWEEN_LOOKS)
             looks.append(Look(time_ps=self._thermo("time"), positions_A=self.state()[0]))
-        self._fly_until(f"v_now >= {duration_ps:.17g}", every=_STEPS_BETWEEN_LOOKS)
+        self._fly_until(f"v_now >= {rules.duration_ps:.17g}", every=_STEPS_BETWEEN_LOOKS)
         energy_end = self._thermo("econserve")
         if not math.isfinite(energy_end):
             raise EngineAbortError(Outcome.NON_FINITE_ENERGY, f"total energy {energy_end} eV during the cascade")
@@ -431,12 +424,13 @@ class LammpsEngine:
             temperature_start_K=temperature_start,
             temperature_end_K=self._thermo("c_mobile_temperature"),
             energy_drift_eV=energy_end - energy_start - sum(kick.work_eV for kick in kicks),
-            finished=bool(watched[-1, 0] >= duration_ps - max_timestep_ps) and len(kicks) == len(later_kicks),
+            finished=bool(watched[-1, 0] >= rules.duration_ps - rules.max_timestep_ps)
+            and len(kicks) == len(later_kicks),
             later_kicks=tuple(kicks),
             looks=tuple(looks),
         )
         self._do("unfix watch", bare=False)
-        self._end_flight(has_border=border_width_A > 0)
+        self._end_flight(rules)
         return flight
 
     def follow_until(
@@ -445,26 +439,17 @@ class LammpsEngine:
         *,
         pka: int,
         velocity_A_ps: NDArray[np.float64],
-        duration_ps: float,
+        rules: FlightRules,
         look_every_ps: float,
-        max_displacement_A: float,
-        max_timestep_ps: float,
-        border_width_A: float,
-        border_temperature_K: float,
-        border_damping_ps: float,
-        seed: int,
     ) -> float:
         """Kick and look now and then; see `WatchfulEngine.follow_until`."""
-        self._kick(pka, velocity_A_ps)
-        if border_width_A > 0:
-            self._thermostat_border(border_width_A, border_temperature_K, border_damping_ps, seed)
-        energy_start = self._begin_flight(max_timestep_ps)
-        self._do(_adaptive_step(max_timestep_ps, max_displacement_A))
+        energy_start = self._begin_flight(pka, velocity_A_ps, rules)
+        self._do(_adaptive_step(rules))
         self._do("variable now equal time")
         half_mass = 0.5 * self.kinetic_eV_per_amu_A2_ps2 * self._masses_amu()
         time_ps, told = 0.0, False
-        while time_ps < duration_ps and not told:
-            target_ps = min(time_ps + look_every_ps, duration_ps)
+        while time_ps < rules.duration_ps and not told:
+            target_ps = min(time_ps + look_every_ps, rules.duration_ps)
             self._fly_until(f"v_now >= {target_ps:.17g}", every=_STEPS_BETWEEN_LOOKS)
             before_ps, time_ps = time_ps, self._thermo("time")
             positions, velocities = self.state()
@@ -475,31 +460,30 @@ class LammpsEngine:
             if time_ps < target_ps and time_ps - before_ps < look_every_ps / 2:
                 raise EngineAbortError(Outcome.TIMED_OUT, f"stopped after {time_ps:.3f} ps by the time limit")
         drift = self._thermo("econserve") - energy_start
-        self._end_flight(has_border=border_width_A > 0)
+        self._end_flight(rules)
         return drift
-
-    def _kick(self, pka: int, velocity_A_ps: NDArray[np.float64]) -> None:
-        """Replace the velocity of the knock-on, and let all mobile atoms move from now on."""
-        self._set_velocity(pka, velocity_A_ps)
-        self._do("fix move mobile nve")
 
     def _set_velocity(self, atom: int, velocity_A_ps: NDArray[np.float64]) -> None:
         vx, vy, vz = velocity_A_ps
         self._do(f"set atom {atom + 1} vx {vx:.17g} vy {vy:.17g} vz {vz:.17g}")
 
-    def _begin_flight(self, max_timestep_ps: float) -> float:
-        """Set the clock to zero; return the conserved energy in eV."""
+    def _begin_flight(self, pka: int, velocity_A_ps: NDArray[np.float64], rules: FlightRules) -> float:
+        """Kick, let all mobile atoms move from now on, start the clock; return the conserved energy in eV."""
+        self._set_velocity(pka, velocity_A_ps)
+        self._do("fix move mobile nve")
+        if rules.border is not None:
+            self._thermostat_border(rules.border, rules.seed)
         self._do("reset_timestep 0 time 0.0")
-        self._do(f"timestep {max_timestep_ps:.17g}")
+        self._do(f"timestep {rules.max_timestep_ps:.17g}")
         self._do("run 0 post no")
         return self._thermo("econserve")
 
-    def _end_flight(self, *, has_border: bool) -> None:
+    def _end_flight(self, rules: FlightRules) -> None:
         """Take off what a flight has put on."""
-        for name in ["step", "move", *(["border"] if has_border else [])]:
+        for name in ["step", "move", *(["border"] if rules.border else [])]:
             self._do(f"unfix {name}")
         self._do("variable now delete")
-        if has_border:
+        if rules.border:
             for what in ("group border", "group near_border", "region border"):
                 self._do(f"{what} delete")
 
@@ -550,7 +534,7 @@ class LammpsEngine:
             velocity_before_A_ps=before,
         )
 
-    def _thermostat_border(self, width_A: float, temperature_K: float, damping_ps: float, seed: int) -> None:
+    def _thermostat_border(self, of: HeatedBorder, seed: int) -> None:
         """Put a Langevin thermostat on the mobile atoms near the periodic faces (and above held atoms).
 
         v <- exp(-dt/tau) v + noise after each step (Bussi & Parrinello, Phys. Rev. E 75, 056707 (2007)): the heat
@@ -562,13 +546,14 @@ class LammpsEngine:
         bounds = []
         for axis in range(3):
             if periodic[axis]:
-                bounds += [f"{low[axis] + width_A:.17g}", f"{high[axis] - width_A:.17g}"]
+                bounds += [f"{low[axis] + of.width_A:.17g}", f"{high[axis] - of.width_A:.17g}"]
             else:
-                bounds += [f"{self._top_of_held(axis) + width_A:.17g}" if self._held else "INF", "INF"]
+                bounds += [f"{self._top_of_held(axis) + of.width_A:.17g}" if self._held else "INF", "INF"]
         self._do(f"region border block {' '.join(bounds)} side out units box")
         self._do("group near_border region border")
         self._do("group border intersect near_border mobile")
-        self._do(f"fix border border temp/csld {temperature_K:.17g} {temperature_K:.17g} {damping_ps:.17g} {seed}")
+        bath = f"{of.temperature_K:.17g} {of.temperature_K:.17g} {of.damping_ps:.17g} {seed}"
+        self._do(f"fix border border temp/csld {bath}")
 
     def _top_of_held(self, axis: int) -> float:
         return float(self.state()[0][list(self._held), axis].max())
@@ -775,9 +760,10 @@ def _write_tilted_data(
     path.write_text("\n".join(lines) + "\n")
 
 
-def _adaptive_step(max_timestep_ps: float, max_displacement_A: float) -> str:
+def _adaptive_step(rules: FlightRules) -> str:
     """Return the fix that makes each step as long as both limits allow."""
-    return f"fix step all dt/reset 1 1e-9 {max_timestep_ps:.17g} {max_displacement_A:.17g} units box"
+    longest = f"{rules.max_timestep_ps:.17g} {rules.max_displacement_A:.17g}"
+    return f"fix step all dt/reset 1 1e-9 {longest} units box"
 
 
 class _Unwrapper:

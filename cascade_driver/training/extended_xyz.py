@@ -21,6 +21,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from cascade_driver.errors import InputError
+from cascade_driver.files import write_atomically
 from cascade_driver.schema import parameters
 from cascade_driver.training.frames import LabelledFrame, bare, flaw, one_run
 from cascade_driver.training.outputs import is_extended_xyz, open_text, result
@@ -122,6 +123,23 @@ def read_structures(path: Path) -> list[Atoms]:
         raise
     except Exception as error:  # ASE's reader fails in its own ways
         raise InputError(f"{path}: not a file of structures that ASE reads ({error})") from None
+
+
+def whole_frames(path: Path) -> list[str]:
+    """Return the texts of the frames, all of as many atoms, of a file that grows; what a kill tore is left out."""
+    with path.open(encoding="utf-8") as stream:
+        lines = list(stream)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+    each = int(lines[0]) + 2 if lines else 1
+    return ["".join(lines[at : at + each]) for at in range(0, len(lines) - each + 1, each)]
+
+
+def cut_to(path: Path, frames: Sequence[str]) -> None:
+    """Take off a file what stands behind its first frames, if anything does."""
+    text = "".join(frames)
+    if len(text.encode()) < path.stat().st_size:
+        write_atomically(path, text)
 
 
 def _require_whole_frames(stream: TextIO, path: Path) -> None:

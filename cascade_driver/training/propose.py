@@ -25,7 +25,7 @@ from pydantic import Field
 
 from cascade_driver.errors import InputError
 from cascade_driver.schema import parameters, seed_from
-from cascade_driver.simulation.engine import Engine, EngineAbortError, Onlooker
+from cascade_driver.simulation.engine import Engine, EngineAbortError, FlightRules, Onlooker
 from cascade_driver.simulation.knock_on import kick_velocity, site_rotations
 from cascade_driver.training.frames import bare
 
@@ -493,13 +493,7 @@ def _fly_and_quench(
     engine.follow(
         pka=pka,
         velocity_A_ps=velocity_A_ps,
-        duration_ps=wanted.duration_ps,
-        max_displacement_A=0.03,
-        max_timestep_ps=0.001,
-        border_width_A=0.0,
-        border_temperature_K=wanted.temperature_K,
-        border_damping_ps=1.0,
-        seed=1,
+        rules=FlightRules(duration_ps=wanted.duration_ps, max_displacement_A=0.03, max_timestep_ps=0.001),
     )
     end = engine.minimise(force_tolerance_eV_A=5e-3, max_iterations=3000)
     return end.potential_energy_eV - crystal.potential_energy_eV, end.positions_A

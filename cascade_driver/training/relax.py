@@ -32,8 +32,8 @@ from ase.optimize.precon import Exp, PreconLBFGS
 from pydantic import Field
 
 from cascade_driver.errors import InputError
-from cascade_driver.files import write_atomically
 from cascade_driver.schema import parameters, plain
+from cascade_driver.training.extended_xyz import cut_to, whole_frames
 from cascade_driver.training.frames import bare, require_structures, structure_id, write_structures
 from cascade_driver.training.replay import OpenCalculator, reserve
 
@@ -239,11 +239,6 @@ def _steps_of(folder: Path) -> list[Atoms]:
     file = folder / STEPS_FILE
     if not file.is_file():
         return []
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    each = int(lines[0]) + 2 if lines else 1
-    whole = len(lines) - len(lines) % each
-    if whole and not lines[whole - 1].endswith("\n"):
-        whole -= each
-    if whole < len(lines):
-        write_atomically(file, "".join(lines[:whole]))
-    return list(ase.io.iread(file, format="extxyz")) if whole else []
+    frames = whole_frames(file)
+    cut_to(file, frames)
+    return list(ase.io.iread(file, format="extxyz")) if frames else []

@@ -41,6 +41,7 @@ from cascade_driver.schema import parameters, plain, read_json
 from cascade_driver.simulation.knock_on import choose_atom, kick_velocity
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.start import read_box, read_snapshot
+from cascade_driver.training.extended_xyz import cut_to, whole_frames
 from cascade_driver.units import FS_PER_PS, eV_PER_AMU_A2_PS2
 
 FLIGHT_FILE = "flight.extxyz"
@@ -177,7 +178,7 @@ def replay(
     begun, limit_s = time.monotonic(), math.inf if stop_after_s is None else stop_after_s
     with open_calculator(atoms, out / "calculator") as calculator:
         forces = _Forces(atoms, calculator)
-        step = _resume(out, atoms) or _keep(out, atoms, settings, forces.at_start(), pka)
+        step = _resume(out) or _keep(out, atoms, settings, forces.at_start(), pka)
         observe(_words(step, atoms, pka))
         while step.time_ps * FS_PER_PS < until_fs and time.monotonic() - begun < limit_s:
             step = _keep(out, atoms, settings, _next(step, forces, settings, until_fs=until_fs), pka)
@@ -273,32 +274,24 @@ def _keep(out: Path, atoms: Atoms, settings: ReplaySettings, step: Step, pka: in
     return step
 
 
-def _resume(out: Path, atoms: Atoms) -> Step | None:
+def _resume(out: Path) -> Step | None:
     """Return the last step that was kept whole, and take off the flight what came after it."""
     if not (out / "state.npz").is_file():
         return None
     with np.load(out / "state.npz", allow_pickle=False) as kept:
         step = Step(**{name: kept[name][()] if kept[name].ndim == 0 else kept[name] for name in kept.files})
     step = replace(step, time_ps=float(step.time_ps), potential_energy_eV=float(step.potential_energy_eV))
-    lines = (out / FLIGHT_FILE).read_text(encoding="utf-8").splitlines(keepends=True)
-    each = len(atoms) + 2
-    whole = next(
-        (
-            end
-            for end in range(len(lines) - len(lines) % each, 0, -each)
-            if abs(_time_fs(lines[end - each + 1]) - step.time_ps * FS_PER_PS) < 1e-6
-        ),
-        None,
-    )
-    if whole is None:
+    frames = whole_frames(out / FLIGHT_FILE)
+    while frames and abs(_time_fs(frames[-1]) - step.time_ps * FS_PER_PS) > 1e-6:
+        frames.pop()
+    if not frames:
         raise InputError(f"{out}: its flight does not hold its state; remove it and replay anew")
-    if whole < len(lines):
-        write_atomically(out / FLIGHT_FILE, "".join(lines[:whole]))
+    cut_to(out / FLIGHT_FILE, frames)
     return step
 
 
-def _time_fs(header: str) -> float:
-    return float(header.partition(" time_fs=")[2].split()[0])
+def _time_fs(frame: str) -> float:
+    return float(frame.partition(" time_fs=")[2].split()[0])
 
 
 def _frame(atoms: Atoms, settings: ReplaySettings, step: Step, pka: int) -> Atoms:

@@ -19,6 +19,7 @@ from cascade_driver.files import write_atomically
 from cascade_driver.schema import canonical_json, file_sha256, read_json
 from cascade_driver.simulation.apart import ProcessEndedError, apart
 from cascade_driver.simulation.crystal import CrystalSpec, constituents
+from cascade_driver.simulation.engine import FlightRules
 from cascade_driver.simulation.lammps_build import ENVIRONMENT, EngineSpec, chosen, library_of
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import Potential
@@ -51,7 +52,7 @@ def remember(
     }
     own = chosen(engine)
     content: dict[str, Any]
-    if own == EngineSpec():
+    if own.is_installed:
         if potential.is_shipped:
             return
         place = potential.folder / CHECKED_FILE
@@ -66,7 +67,7 @@ def remember(
 def place_of_memory(potential: Potential, engine: EngineSpec | None = None) -> Path:
     """Return the folder in which `remember` writes."""
     own = chosen(engine)
-    return potential.folder if own == EngineSpec() else _beside(own).parent
+    return potential.folder if own.is_installed else _beside(own).parent
 
 
 def doubt(potential: Potential, crystal: CrystalSpec, engine: EngineSpec | None = None) -> str:
@@ -76,18 +77,17 @@ def doubt(potential: Potential, crystal: CrystalSpec, engine: EngineSpec | None 
     that they name.
     """
     own = chosen(engine)
-    is_installed = own == EngineSpec()
-    if is_installed and potential.is_shipped and crystal.name in potential.about.crystals:
+    if own.is_installed and potential.is_shipped and crystal.name in potential.about.crystals:
         return ""
     known = _known(potential, own)
     parts = [CrystalSpec(name=n, minimum_atoms=1) for n in constituents(crystal)] if crystal.name else [crystal]
     if all(known.get(_key(part)) for part in parts):
         return ""
     word = crystal.name or str(crystal.file)
-    where = f"in {word}" if is_installed else f"in {word} by LAMMPS {own.name}"
+    where = f"in {word}" if own.is_installed else f"in {word} by LAMMPS {own.name}"
     if any(known.get(_key(part)) is False for part in parts):
         return f"potential {potential.name} failed its checks {where}; see `cascade potential check`"
-    before = "" if is_installed else f"{ENVIRONMENT}={shlex.quote(own.name)} "
+    before = "" if own.is_installed else f"{ENVIRONMENT}={shlex.quote(own.name)} "
     return (
         f"potential {potential.name} was never checked {where}: `{before}cascade potential check "
         f"{potential.name if potential.is_shipped else potential.folder} --crystal {word}`"
@@ -103,7 +103,7 @@ def require_lammps(potential: Potential, engine: EngineSpec | None = None) -> No
         With what it cannot do.
     """
     own = chosen(engine)
-    if own == EngineSpec():
+    if own.is_installed:
         return
     try:
         apart(_try, potential, own)
@@ -124,13 +124,7 @@ def _try(say: Callable[[Any], None], potential: Potential, engine: EngineSpec) -
         lammps.follow(
             pka=0,
             velocity_A_ps=np.array([1.0, 0.0, 0.0]),
-            duration_ps=0.005,
-            max_displacement_A=0.01,
-            max_timestep_ps=0.001,
-            border_width_A=0.0,
-            border_temperature_K=0.0,
-            border_damping_ps=0.1,
-            seed=1,
+            rules=FlightRules(duration_ps=0.005, max_displacement_A=0.01, max_timestep_ps=0.001),
         )
     except CascadeError:
         raise
@@ -146,7 +140,7 @@ def _try(say: Callable[[Any], None], potential: Potential, engine: EngineSpec) -
 
 def _known(potential: Potential, engine: EngineSpec) -> dict[str, bool]:
     """Return what was found of this very potential before, by this very LAMMPS."""
-    if engine != EngineSpec():
+    if not engine.is_installed:
         found = _of_library(engine)["checks"].get(_case(potential, engine))
     else:
         found = None

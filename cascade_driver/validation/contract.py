@@ -33,7 +33,7 @@ from cascade_driver.simulation.crystal import (
     named_or_file,
     repeats_for,
 )
-from cascade_driver.simulation.engine import Engine, Minimum
+from cascade_driver.simulation.engine import Engine, FlightRules, Minimum
 from cascade_driver.simulation.knock_on import choose_atom, kick_velocity
 from cascade_driver.simulation.potential import Potential, element_pairs
 from cascade_driver.simulation.spec import ZERO_POINT_TEMPERATURE_CAWO4_K, Protocol
@@ -799,13 +799,9 @@ def _kicked(bench: _Bench, box: Atoms, symbol: str, direction: NDArray[np.float6
             direction=direction,
             kinetic_eV_per_amu_A2_ps2=engine.kinetic_eV_per_amu_A2_ps2,
         ),
-        duration_ps=_KICK_PS,
-        max_displacement_A=_KICK_DISPLACEMENT_A,
-        max_timestep_ps=_TIMESTEP_PS,
-        border_width_A=0.0,
-        border_temperature_K=1.0,
-        border_damping_ps=_DAMPING_PS,
-        seed=_SEED,
+        rules=FlightRules(
+            duration_ps=_KICK_PS, max_displacement_A=_KICK_DISPLACEMENT_A, max_timestep_ps=_TIMESTEP_PS
+        ),
     )
     return flight.energy_drift_eV, bench.minimise().potential_energy_eV
 

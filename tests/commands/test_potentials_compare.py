@@ -9,7 +9,7 @@ import pytest
 
 from cascade_driver.cli import main
 from cascade_driver.plot.potentials import PotentialInFigure, potential_comparison_figure
-from cascade_driver.potential_comparison import ComparisonSpec, _by_energy, potentials_of
+from cascade_driver.potential_comparison import ComparisonSpec, potentials_of, samples_of
 from cascade_driver.simulation.outcome import CascadeTable, Outcome
 
 SMALL = ["--recoil-energies-eV", "30", "--directions", "1", "--minimum-atoms", "500", "--duration-ps", "0.3"]
@@ -86,12 +86,12 @@ def test_means_are_weighted_and_failures_left_out():
         outcome=np.array(outcome),
         stored_energy_eV=np.array([10.0, 5.0, 0.0, math.nan]),
     )
-    energies, means, errors, shares = _by_energy(table)
-    assert energies == (50.0,)
-    assert means == pytest.approx((4.0,))
-    assert shares == pytest.approx((0.6,))
-    # Variance 0.2 * 36 + 0.4 * 1 + 0.4 * 16 = 14; 1/sum w^2 = 2.78 cascades of equal weight.
-    assert errors == pytest.approx((math.sqrt(14 / (1 / 0.36 - 1)),))
+    (found,) = samples_of(table)
+    mean = found.mean(nonzero=False)
+    assert (found.species, found.recoil_energy_eV, mean.value) == ("Si", 50.0, pytest.approx(4.0))
+    assert found.probability.value == pytest.approx(0.6)
+    # sum w^2 (x - mean)^2 = 0.04 * 36 + 0.16 * 1 + 0.16 * 16, times n / (n - 1) of n = 1 / 0.36 equal weights
+    assert mean.error == pytest.approx(math.sqrt(4.16 / (1 - 0.36)))
 
 
 def test_the_figure_has_a_mark_for_each_potential():

@@ -44,10 +44,10 @@ class LawfulEngine(FakeEngine):
 
     shift_eV = 0.0
 
-    def follow(self, *, seed, **settings):
-        flight = super().follow(seed=seed, **settings)
+    def follow(self, *, rules, **settings):
+        flight = super().follow(rules=rules, **settings)
         energy = flight.pka_kinetic_energy_eV[0]
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(rules.seed)
         stores = rng.random() < FERMI(energy)
         mean = 7.0 + 0.04 * (energy - 81.0) + self.shift_eV
         self.stored_eV = max(float(rng.normal(mean, 1.0)), 0.5) if stores else 0.0

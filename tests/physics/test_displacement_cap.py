@@ -9,6 +9,7 @@ import pytest
 from ase.data import atomic_masses, atomic_numbers
 from scipy.interpolate import CubicSpline
 
+from cascade_driver.simulation.engine import FlightRules
 from cascade_driver.simulation.knock_on import choose_atom, kick_velocity, random_directions
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.start import read_box, read_snapshot
@@ -55,13 +56,9 @@ def ends_A(box):
                     direction=direction,
                     kinetic_eV_per_amu_A2_ps2=engine.kinetic_eV_per_amu_A2_ps2,
                 ),
-                duration_ps=AFTER_ps + 0.02,
-                max_displacement_A=cap_A,
-                max_timestep_ps=step_fs / 1e3,
-                border_width_A=0.0,
-                border_temperature_K=133.0,
-                border_damping_ps=1.0,
-                seed=1,
+                rules=FlightRules(
+                    duration_ps=AFTER_ps + 0.02, max_displacement_A=cap_A, max_timestep_ps=step_fs / 1e3
+                ),
             )
         finally:
             engine.close()

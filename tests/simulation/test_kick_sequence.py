@@ -20,7 +20,7 @@ from cascade_driver.plot.kicks import second_kick_figure
 from cascade_driver.schema import build, digest, plain
 from cascade_driver.simulation.cascade import Result
 from cascade_driver.simulation.crystal import CrystalSpec
-from cascade_driver.simulation.engine import VelocityKick
+from cascade_driver.simulation.engine import FlightRules, HeatedBorder, VelocityKick
 from cascade_driver.simulation.kick_sequence import (
     ThenSpec,
     draw_knock_on_of_gammas,
@@ -456,7 +456,7 @@ def velocity(recoil_energy_eV, direction):
     )
 
 
-def fly(laboratory, *later_kicks, first=None, duration_ps=0.06, border_width_A=0.0, **settings):
+def fly(laboratory, *later_kicks, first=None, duration_ps=0.06, border=None, **settings):
     """Follow 60 eV along (1, 2, 3) with later kicks (time in ps, eV, direction)."""
     engine = laboratory.engine(**settings)
     box = read_box(laboratory.starts)
@@ -465,13 +465,9 @@ def fly(laboratory, *later_kicks, first=None, duration_ps=0.06, border_width_A=0
         return engine.follow(
             pka=100,
             velocity_A_ps=velocity(60.0, (1, 2, 3)) if first is None else first,
-            duration_ps=duration_ps,
-            max_displacement_A=STEP_A,
-            max_timestep_ps=STEP_ps,
-            border_width_A=border_width_A,
-            border_temperature_K=133.0,
-            border_damping_ps=0.05,
-            seed=11,
+            rules=FlightRules(
+                duration_ps=duration_ps, max_displacement_A=STEP_A, max_timestep_ps=STEP_ps, seed=11, border=border
+            ),
             later_kicks=[
                 VelocityKick(time_ps=t, velocity_A_ps=velocity(energy, direction))
                 for t, energy, direction in later_kicks
@@ -484,11 +480,14 @@ def fly(laboratory, *later_kicks, first=None, duration_ps=0.06, border_width_A=0
 UP = (0.0, 0.0, 1.0)
 
 
-@pytest.mark.parametrize("border_width_A", [0.0, 3.0])
-def test_kicks_come_exactly_on_time(silicon, border_width_A):
+BORDER = HeatedBorder(width_A=3.0, temperature_K=133.0, damping_ps=0.05)
+
+
+@pytest.mark.parametrize("border", [None, BORDER])
+def test_kicks_come_exactly_on_time(silicon, border):
     # Before the first step is over, twice at once, within a step of each other, and where looks are rare.
     times = (1e-6, 0.0123456789, 0.0123456789, 0.0123457, 0.05)
-    flight = fly(silicon, *[(t, 5.0, UP) for t in times], border_width_A=border_width_A)
+    flight = fly(silicon, *[(t, 5.0, UP) for t in times], border=border)
     assert flight.finished
     # A rounding of the clock's sum.
     assert [k.time_ps for k in flight.later_kicks] == pytest.approx(times, rel=1e-15, abs=1e-17)
@@ -541,7 +540,7 @@ def test_negative_control_without_its_work_a_later_kick_is_a_drift(silicon, monk
 
 
 def test_the_same_sequence_gives_the_same_flight_to_the_bit(silicon):
-    one, other = (fly(silicon, (0.02, 20.0, UP), border_width_A=3.0) for _ in range(2))
+    one, other = (fly(silicon, (0.02, 20.0, UP), border=BORDER) for _ in range(2))
     assert one.pka_position_A.tobytes() == other.pka_position_A.tobytes()
     assert one.later_kicks[0].work_eV == other.later_kicks[0].work_eV
 

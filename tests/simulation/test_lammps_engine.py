@@ -1,5 +1,7 @@
 """The LAMMPS backend: what it does to a box is what it says, to the bit where it says so."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -7,7 +9,7 @@ from ase.build import bulk
 from ase.constraints import FixAtoms, FixedPlane
 
 from cascade_driver.errors import EngineError
-from cascade_driver.simulation.engine import EngineAbortError
+from cascade_driver.simulation.engine import EngineAbortError, FlightRules, HeatedBorder
 from cascade_driver.simulation.knock_on import kick_velocity
 from cascade_driver.simulation.lammps_engine import LammpsEngine, _distance_to_nearest, _outcome_of, _run_of_ids
 from cascade_driver.simulation.outcome import Outcome
@@ -48,22 +50,19 @@ def warm(potential, tmp_path_factory):
     return state
 
 
+def border(width_A, *, temperature_K=242.0, damping_ps=0.05):
+    return HeatedBorder(width_A=width_A, temperature_K=temperature_K, damping_ps=damping_ps)
+
+
 def fly(engine, *, recoil_energy_eV=20.0, duration_ps=0.3, pka=100, direction=(1, 2, 3), **changes):
-    settings = {
-        "max_displacement_A": 0.02,
-        "max_timestep_ps": 0.002,
-        "border_width_A": 0.0,
-        "border_temperature_K": 242.0,
-        "border_damping_ps": 0.05,
-        "seed": 11,
-    } | changes
+    usual = FlightRules(duration_ps=duration_ps, max_displacement_A=0.02, max_timestep_ps=0.002, seed=11)
     velocity = kick_velocity(
         recoil_energy_eV=recoil_energy_eV,
         mass_amu=MASS_Si_amu,
         direction=direction,
         kinetic_eV_per_amu_A2_ps2=engine.kinetic_eV_per_amu_A2_ps2,
     )
-    return engine.follow(pka=pka, velocity_A_ps=velocity, duration_ps=duration_ps, **settings)
+    return engine.follow(pka=pka, velocity_A_ps=velocity, rules=replace(usual, **changes))
 
 
 # -- statics --------------------------------------------------------------------------------------------------
@@ -152,7 +151,7 @@ def test_held_atoms_do_not_move(engine):
     engine.build(atoms)
     before, _ = engine.state()
     engine.heat(temperature_K=600, duration_ps=0.1, damping_ps=0.1, timestep_ps=0.001, seed=5)
-    fly(engine, pka=20, duration_ps=0.1, border_width_A=2.0)
+    fly(engine, pka=20, duration_ps=0.1, border=border(2.0))
     engine.minimise(force_tolerance_eV_A=1e-4, max_iterations=50)
     after, velocities = engine.state()
     assert after[held].tobytes() == before[held].tobytes()
@@ -228,7 +227,7 @@ def test_negative_control_a_coarse_step_does_not_keep_it(engine, warm):
 
 
 #: A border that exchanges much heat in steps of changing length: the bookkeeping's hardest case.
-STRONG_BORDER = {"duration_ps": 0.5, "max_displacement_A": 0.01, "border_width_A": 4.0, "border_damping_ps": 0.01}
+STRONG_BORDER = {"duration_ps": 0.5, "max_displacement_A": 0.01, "border": border(4.0, damping_ps=0.01)}
 
 
 def test_what_the_border_takes_out_is_added_back_to_the_energy(engine, warm):
@@ -253,12 +252,12 @@ def test_negative_control_a_tally_of_force_times_velocity_loses_energy(engine, w
 def test_border_thermostat_touches_the_border_only(potential, warm):
     width = 2.0
     velocities = []
-    for border in (0.0, width):
+    for heated in (None, border(width)):
         engine = LammpsEngine(potential=potential)
         engine.read(warm, periodic=[True] * 3, held=[])
         positions, _ = engine.state()
         # Ten steps of 0.1 fs: the change in the border has no time to reach the interior.
-        fly(engine, recoil_energy_eV=1.0, duration_ps=1e-3, max_timestep_ps=1e-4, border_width_A=border)
+        fly(engine, recoil_energy_eV=1.0, duration_ps=1e-3, max_timestep_ps=1e-4, border=heated)
         velocities.append(engine.state()[1])
         engine.close()
     edge = 3 * 5.432
@@ -274,9 +273,9 @@ def test_border_thermostat_touches_the_border_only(potential, warm):
 def test_border_thermostat_keeps_its_temperature(engine, warm):
     engine.read(warm, periodic=[True] * 3, held=[])
     # The border is all but a core of 6 A; E_R is nothing; flight after flight in one box.
-    settings = {"border_width_A": 5.0, "border_temperature_K": 500, "border_damping_ps": 0.02}
+    hot = border(5.0, temperature_K=500.0, damping_ps=0.02)
     temperatures = [
-        fly(engine, recoil_energy_eV=0.03, duration_ps=0.2, seed=seed, **settings).temperature_end_K
+        fly(engine, recoil_energy_eV=0.03, duration_ps=0.2, seed=seed, border=hot).temperature_end_K
         for seed in range(20, 28)
     ]
     # 645 degrees of freedom: sqrt(2/645) = 5.6 % of 500 K for each, 2.5 % for the mean of the five last;
