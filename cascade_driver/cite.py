@@ -153,6 +153,8 @@ def cite_run(directory: RunDirectory, *, every_record: bool = True) -> Citation:
     read = sorted(directory.finished())
     makers = Counter(directory.record(name).provenance.maker for name in (read if every_record else read[:1]))
     used = {"always", "campaign", *_of_potential(potential), *_of_input(wanted)}
+    if campaign.protocol.follow.electronic_stopping is not None:
+        used.add("stopping")
     known = set(_DOI.findall(potential.about.origin))
     return Citation(
         code=tuple(f"{count} cascades by {made}" if every_record else made for made, count in makers.most_common())

@@ -36,6 +36,7 @@ from cascade_driver.simulation.crystal import CrystalSpec, resolved
 from cascade_driver.simulation.lammps_build import EngineSpec, chosen, library_of
 from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.spec import Protocol, thermal_of
+from cascade_driver.simulation.stopping import resolved_stopping
 from cascade_driver.validation.checked import require_lammps
 
 if TYPE_CHECKING:
@@ -137,7 +138,9 @@ def protocol_of(
         potential_name=potential.name,
         potential_digest=potential.digest,
         thermal=thermal_of(wanted.thermal, wanted.crystal),
-        follow=wanted.follow,
+        follow=dataclasses.replace(
+            wanted.follow, electronic_stopping=resolved_stopping(wanted.follow.electronic_stopping, base)
+        ),
         quench=wanted.quench,
         campaign_seed=wanted.seed,
     )

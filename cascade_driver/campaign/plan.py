@@ -31,6 +31,7 @@ from cascade_driver.simulation.kick_sequence import ThenSpec, draw_later_kicks, 
 from cascade_driver.simulation.knock_on import DirectionsSpec, choose_atom, directions, site_rotations
 from cascade_driver.simulation.potential import Potential
 from cascade_driver.simulation.spec import CascadeSpec, KnockOn, LaterKick, Protocol, ThermalSpec, cascade_id
+from cascade_driver.simulation.stopping import require_reach
 
 #: Digits kept of a direction: beyond the noise of any minimiser, far below any physics.
 _DIGITS = 9
@@ -370,6 +371,13 @@ def make_campaign(
         for group in recoils
         for energy in group.recoil_energies_eV
     }
+    if protocol.follow.electronic_stopping is not None:
+        require_reach(
+            protocol.follow.electronic_stopping,
+            species=sorted(set(box.get_chemical_symbols())),
+            highest_eV=max(most),
+            fills_its_box=not protocol.crystal.is_film,
+        )
     for energy in sorted(most, reverse=True) if not protocol.follow.small_box else ():
         require_room(
             box,

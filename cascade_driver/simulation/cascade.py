@@ -89,7 +89,7 @@ def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], En
     engine = make_engine()
     try:
         engine.read(snapshot.state, periodic=box.periodic, held=box.held.tolist())
-        flight = _kick_and_follow(engine, spec, pka, snapshot)
+        flight = _kick_and_follow(engine, spec, pka, snapshot, box)
         end = quench(engine, spec.protocol, starts)
         # After the end's own quench, which they must not touch.
         earlier = tuple(_quenched(engine, look, spec, starts, snapshot) for look in flight.looks)
@@ -113,7 +113,7 @@ def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], En
     return Result(record=record, structure=_structure(box, census, snapshot, pka))
 
 
-def _kick_and_follow(engine: Engine, spec: CascadeSpec, pka: int, snapshot: Snapshot) -> Flight:
+def _kick_and_follow(engine: Engine, spec: CascadeSpec, pka: int, snapshot: Snapshot, box: Box) -> Flight:
     follow, knock_on, thermal = spec.protocol.follow, spec.knock_on, spec.protocol.thermal
 
     def velocity(kick: KnockOn | LaterKick) -> NDArray[np.float64]:
@@ -128,7 +128,13 @@ def _kick_and_follow(engine: Engine, spec: CascadeSpec, pka: int, snapshot: Snap
     last_kick_ps = later[-1].time_ps if later else 0.0
     # a classical border at the real temperature would drain the zero-point motion
     border_K = snapshot.temperature_K if thermal.start == "quantum" else thermal.temperature_K
-    rules = flight_rules(follow, temperature_K=border_K, seed=spec.seed)
+    rules = flight_rules(
+        follow,
+        temperature_K=border_K,
+        seed=spec.seed,
+        symbols=box.symbols,
+        volume_A3=float(np.prod(box.lengths_A)),
+    )
     return engine.follow(
         pka=pka,
         velocity_A_ps=velocity(knock_on),
@@ -193,6 +199,7 @@ def _physics(
         recoil_energy_total_eV=given_energy_eV + sum(k.work_eV for k in later) if later else None,
         later_kicks=tuple(_recorded(kick) for kick in later) or None,
         energy_drift_eV=flight.energy_drift_eV,
+        electronic_loss_eV=flight.electronic_loss_eV,
         temperature_start_K=flight.temperature_start_K,
         temperature_end_K=flight.temperature_end_K,
         temperature_rise_K=flight.temperature_end_K - flight.temperature_start_K,

@@ -166,7 +166,13 @@ def attempt(
         If the engine gives up, or energy is not conserved even by shorter steps.
     """
     began = time.process_time()
-    rules = flight_rules(follow, temperature_K=temperature_K, seed=kick.seed)
+    rules = flight_rules(
+        follow,
+        temperature_K=temperature_K,
+        seed=kick.seed,
+        symbols=box.symbols,
+        volume_A3=float(np.prod(box.lengths_A)),
+    )
     for share in (1.0, _SHORTER):
         judge = _Judge(kick, box=box, spec=displaced)
         engine.read(kick.snapshot.state, periodic=box.periodic, held=box.held.tolist())

@@ -19,6 +19,7 @@ from cascade_driver.errors import EngineError
 from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.provenance import EngineLibrary
 from cascade_driver.simulation.spec import FollowSpec
+from cascade_driver.simulation.stopping import StoppingCurves, stopping_curves
 from cascade_driver.units import FS_PER_PS
 
 
@@ -80,6 +81,8 @@ class FlightRules:
         Of all that is random.
     border : HeatedBorder, optional
         Without it the box is closed.
+    stopping : StoppingCurves, optional
+        What electrons take from fast atoms.
     """
 
     duration_ps: float
@@ -87,10 +90,13 @@ class FlightRules:
     max_timestep_ps: float
     seed: int = 1
     border: HeatedBorder | None = None
+    stopping: StoppingCurves | None = None
 
 
-def flight_rules(follow: FollowSpec, *, temperature_K: float, seed: int) -> FlightRules:
-    """Return what the section `[follow]` says of a flight, with the temperature of its border."""
+def flight_rules(
+    follow: FollowSpec, *, temperature_K: float, seed: int, symbols: Sequence[str], volume_A3: float
+) -> FlightRules:
+    """Return what the section `[follow]` says of a flight in a box of these atoms, its border at a temperature."""
     border = None
     if follow.border is not None:
         width_A, damping_ps = follow.border.width_A, follow.border.damping_ps
@@ -101,6 +107,9 @@ def flight_rules(follow: FollowSpec, *, temperature_K: float, seed: int) -> Flig
         max_timestep_ps=follow.max_timestep_fs / FS_PER_PS,
         seed=seed,
         border=border,
+        stopping=stopping_curves(given, symbols=symbols, volume_A3=volume_A3)
+        if (given := follow.electronic_stopping)
+        else None,
     )
 
 
@@ -170,14 +179,16 @@ class Flight:
     temperature_start_K, temperature_end_K : float
         Kinetic temperature of the mobile atoms just before the kick and at the end.
     energy_drift_eV : float
-        Change of the total energy, what a border thermostat took out added back and the work of later kicks
-        taken off.
+        Change of the total energy, what a border thermostat and electrons took out added back and the work of
+        later kicks taken off.
     finished : bool
         False if the time limit came first.
     later_kicks : tuple of MeasuredKick
         Those that there was time for.
     looks : tuple of Look
         One for each time that was asked for, at most ten steps late.
+    electronic_loss_eV : float, optional
+        What electrons took, where they take something.
     """
 
     time_ps: NDArray[np.float64]
@@ -190,6 +201,7 @@ class Flight:
     finished: bool
     later_kicks: tuple[MeasuredKick, ...] = ()
     looks: tuple[Look, ...] = ()
+    electronic_loss_eV: float | None = None
 
 
 class Onlooker(Protocol):
@@ -322,5 +334,5 @@ class WatchfulEngine(Engine, Protocol):
         """Kick as `follow` does, look at the box now and then, and stop when it is enough or the time is over.
 
         Nothing is kept of the steps between two looks, which makes them a third cheaper in a small box. Return the
-        change of the total energy in eV, what the border took out added back.
+        change of the total energy in eV, what the border and electrons took out added back.
         """

@@ -46,6 +46,7 @@ from cascade_driver.simulation.lammps_build import EngineSpec, new_instance, sai
 from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.potential import Potential
 from cascade_driver.simulation.provenance import EngineLibrary
+from cascade_driver.simulation.stopping import StoppingCurves
 
 #: Verlet skin. Rebuilds are checked at every step: a fast recoil crosses half of it in a few steps.
 _SKIN_A = 1.0
@@ -412,7 +413,7 @@ class LammpsEngine:
             self._fly_until(f"v_now >= {time_ps:.17g}", every=_STEPS_BETWEEN_LOOKS)
             looks.append(Look(time_ps=self._thermo("time"), positions_A=self.state()[0]))
         self._fly_until(f"v_now >= {rules.duration_ps:.17g}", every=_STEPS_BETWEEN_LOOKS)
-        energy_end = self._thermo("econserve")
+        energy_end = self._conserved_eV(rules)
         if not math.isfinite(energy_end):
             raise EngineAbortError(Outcome.NON_FINITE_ENERGY, f"total energy {energy_end} eV during the cascade")
         watched = np.array(rows)
@@ -428,6 +429,7 @@ class LammpsEngine:
             and len(kicks) == len(later_kicks),
             later_kicks=tuple(kicks),
             looks=tuple(looks),
+            electronic_loss_eV=self._electronic_loss_eV() if rules.stopping else None,
         )
         self._do("unfix watch", bare=False)
         self._end_flight(rules)
@@ -459,7 +461,7 @@ class LammpsEngine:
             told = is_enough(Motion(time_ps=time_ps, positions_A=positions, kinetic_energy_eV=kinetic))
             if time_ps < target_ps and time_ps - before_ps < look_every_ps / 2:
                 raise EngineAbortError(Outcome.TIMED_OUT, f"stopped after {time_ps:.3f} ps by the time limit")
-        drift = self._thermo("econserve") - energy_start
+        drift = self._conserved_eV(rules) - energy_start
         self._end_flight(rules)
         return drift
 
@@ -473,14 +475,38 @@ class LammpsEngine:
         self._do("fix move mobile nve")
         if rules.border is not None:
             self._thermostat_border(rules.border, rules.seed)
+        if rules.stopping is not None:
+            self._stop_by_electrons(rules.stopping)
         self._do("reset_timestep 0 time 0.0")
         self._do(f"timestep {rules.max_timestep_ps:.17g}")
         self._do("run 0 post no")
-        return self._thermo("econserve")
+        return self._conserved_eV(rules)
+
+    def _conserved_eV(self, rules: FlightRules) -> float:
+        """Return the total energy, what the border and electrons took out added back."""
+        return self._thermo("econserve") + (self._electronic_loss_eV() if rules.stopping else 0.0)
+
+    def _electronic_loss_eV(self) -> float:
+        return float(self._lmp.extract_fix("stopping", _GLOBAL, _SCALAR))
+
+    def _stop_by_electrons(self, curves: StoppingCurves) -> None:
+        """Let electrons take energy from fast atoms; LAMMPS reads a table of all types."""
+        columns = [
+            curves.stopping_eV_A.get(name, np.zeros_like(curves.energy_eV)) for name in self.potential.species
+        ]
+        rows = np.column_stack([curves.energy_eV, *columns])
+        with tempfile.TemporaryDirectory() as folder:
+            table = Path(folder) / "stopping.txt"
+            np.savetxt(table, rows, fmt="%.10g")
+            self._do(
+                f"fix stopping mobile electron/stopping {curves.above_eV:.17g} ${{stopping}}/{table.name}",
+                {"stopping": table.parent},
+            )
 
     def _end_flight(self, rules: FlightRules) -> None:
         """Take off what a flight has put on."""
-        for name in ["step", "move", *(["border"] if rules.border else [])]:
+        optional = {"border": rules.border, "stopping": rules.stopping}
+        for name in ["step", "move", *(name for name, there in optional.items() if there)]:
             self._do(f"unfix {name}")
         self._do("variable now delete")
         if rules.border:

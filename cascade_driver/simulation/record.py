@@ -170,7 +170,10 @@ class Physics:
     later_kicks : tuple of RecordedKick, optional
         All kicks but the first.
     energy_drift_eV : float
-        Change of the total energy while the cascade was followed, what the border took out added back.
+        Change of the total energy while the cascade was followed, what the border and electrons took out added
+        back.
+    electronic_loss_eV : float, optional
+        What electrons took, where the protocol lets them.
     temperature_start_K, temperature_end_K, temperature_rise_K : float
         Kinetic temperature of the mobile atoms just before the kick and at the end, and their difference.
     least_distance_A : float
@@ -196,6 +199,7 @@ class Physics:
     recoil_energy_total_eV: float | None = None
     later_kicks: tuple[RecordedKick, ...] | None = None
     energy_drift_eV: float
+    electronic_loss_eV: float | None = None
     temperature_start_K: float
     temperature_end_K: float
     temperature_rise_K: float

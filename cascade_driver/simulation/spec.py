@@ -26,6 +26,7 @@ from cascade_driver.simulation.named_crystals import (
     named_crystals,
     ruled_temperature_K,
 )
+from cascade_driver.simulation.stopping import ElectronicStopping
 from cascade_driver.units import AMU_MeV
 
 #: 3/8 of the Debye temperature Theta of CaWO4 (354 K, doi:10.1103/PhysRevB.70.214306): the classical temperature
@@ -169,6 +170,8 @@ class FollowSpec:
         Times, counted as `duration_ps`, at which a copy of the box is quenched too; the flight goes on as if it
         were not. What is stored at each, cascade by cascade, tells whether `duration_ps` is long enough:
         `cascade compare RUN`.
+    electronic_stopping : ElectronicStopping, optional
+        What electrons take from fast atoms; by default nothing.
     """
 
     duration_ps: float = Field(default=8.0, gt=0)
@@ -178,6 +181,7 @@ class FollowSpec:
     energy_drift_tolerance_eV: float = Field(default=0.5, gt=0)
     small_box: Literal[True] | None = None
     also_quench_at_ps: tuple[float, ...] | None = None
+    electronic_stopping: ElectronicStopping | None = None
 
     @model_validator(mode="after")
     def _quenches_come_in_order(self) -> FollowSpec:

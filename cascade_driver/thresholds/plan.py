@@ -43,6 +43,7 @@ from cascade_driver.simulation.displacement import DisplacedSpec
 from cascade_driver.simulation.knock_on import DirectionsSpec, choose_atom, directions, site_rotations
 from cascade_driver.simulation.potential import Potential
 from cascade_driver.simulation.spec import Protocol
+from cascade_driver.simulation.stopping import require_reach
 
 PLAN_FILE = "threshold.json"
 SCHEMA = 1
@@ -178,6 +179,13 @@ def make_plan(
     box = assemble(protocol.crystal, cells)
     # Heat is told and not refused: a threshold is over before the box has warmed.
     require_room(box, recoil_energy_eV=0.0, border_A=0.0, cutoff_A=potential.about.cutoff_A)
+    if protocol.follow.electronic_stopping is not None:
+        require_reach(
+            protocol.follow.electronic_stopping,
+            species=sorted(set(box.get_chemical_symbols())),
+            highest_eV=max(wanted.highest_eV for wanted in thresholds),
+            fills_its_box=not protocol.crystal.is_film,
+        )
     groups = []
     for number, wanted in enumerate(thresholds):
         atoms, rotations = _site(protocol, cells, box, wanted)
