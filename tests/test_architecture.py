@@ -69,6 +69,7 @@ HOUSE: dict[str, Wing] = {
             "include",
             "potential",
             "knock_on",
+            "stopping",
             "spec",
             "record",
             "protocols",

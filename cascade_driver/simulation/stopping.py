@@ -9,8 +9,8 @@ Phys. Rev. 124, 128 (1961), doi:10.1103/PhysRev.124.128, Eq. 1):
    \frac{v}{v_0}
 
 with the density of atoms :math:`n_2` of each species of the crystal and Bohr's velocity :math:`v_0`. Below 1 keV
-it takes some percent to some tens of percent (Robinson's partition, `cascade estimate pairs`), by a law that is known
-no better there; measured or computed tables of one's own take its place.
+it takes some percent to some tens of percent (Robinson's partition, `cascade estimate pairs`), by a law that is
+known no better there; measured or computed tables of one's own take its place.
 """
 
 from __future__ import annotations
