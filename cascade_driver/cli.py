@@ -60,7 +60,7 @@ def _answered(arguments: Sequence[str] | None) -> int:
     parser = make_parser()
     chosen = parser.parse_args(arguments)
     if not hasattr(chosen, "command"):
-        parser.print_help()
+        print(parser.format_help(), end="")
         return _EXIT_USER
     result: int = chosen.command(chosen)
     for message in _of_arithmetic:

@@ -301,6 +301,8 @@ HOUSE: dict[str, Wing] = {
             "training",
             "schemas",
             "guide",
+            "completion",
+            "front",
             "parser",
         ),
     ),

@@ -1,6 +1,7 @@
 """The verbs of the command line, each one library call.
 
 `arguments` holds what they share, `options` makes options of the types that inputs are made of, `parser` puts the
-verbs together; `new` writes an input, `guide` shows the texts for users, the others have the verbs on campaigns,
-thresholds, comparison, estimates, capture, spectra, relaxation, potentials, training and schemas.
+verbs together, and `front` has its first page of help. `new` writes an input, `guide` shows the texts for users,
+`completion` serves shells; the others have the verbs on campaigns, thresholds, comparison, estimates, capture,
+spectra, relaxation, potentials, training and schemas.
 """

@@ -10,6 +10,7 @@ from cascade_driver.commands import (
     campaigns,
     capture,
     comparison,
+    completion,
     estimates,
     guide,
     new,
@@ -21,16 +22,17 @@ from cascade_driver.commands import (
     training,
 )
 from cascade_driver.commands.arguments import Parser
+from cascade_driver.commands.front import Command
 
 
-def make_parser() -> Parser:
+def make_parser() -> Command:
     """Return the parser of `cascade`."""
-    parser = Parser(
+    parser = Command(
         prog="cascade",
         description="From a knocked-on atom to the spectrum that a cryogenic detector really records.",
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show versions and places, and exit")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", parser_class=Parser)
     for room in (
         new,
         campaigns,
@@ -46,6 +48,7 @@ def make_parser() -> Parser:
     ):
         room.add_to(verbs)
     guide.add_to(verbs, parser)
+    completion.add_to(verbs, parser)
     return parser
 
 

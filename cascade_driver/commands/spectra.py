@@ -28,10 +28,10 @@ from cascade_driver.commands.options import (
 )
 from cascade_driver.errors import InputError
 from cascade_driver.files import write_file
-from cascade_driver.kinds import Status
 
 if TYPE_CHECKING:
     from cascade_driver.analysis.model import StoredEnergyModel
+    from cascade_driver.kinds import Status
     from cascade_driver.request import AnyNeutrinoRequest, AnySpectrumRequest
     from cascade_driver.spectra.detector import Detector
     from cascade_driver.spectra.observe import Observed
