@@ -222,6 +222,9 @@ _MCSKIMIN_1963 = "experiment: McSkimin & Andreatch, J. Appl. Phys. 34, 651 (1963
 _MCSKIMIN_1964 = "experiment: McSkimin & Andreatch, J. Appl. Phys. 35, 2161 (1964)"
 _MCSKIMIN_1972 = "experiment: McSkimin & Andreatch, J. Appl. Phys. 43, 2944 (1972)"
 
+_LAMBRECHT_1991 = "computed: Lambrecht et al., Phys. Rev. B 44, 3685 (1991)"
+_GOTO_1989 = "experiment: Goto, Anderson, Ohno & Yamamoto, J. Geophys. Res. 94, 7588 (1989)"
+
 
 def _measured(
     *, a_A: float, cohesive_eV: float, c_GPa: tuple[float, float, float], debye_K: float, of: str
@@ -255,6 +258,27 @@ REFERENCES: dict[str, dict[str, tuple[float, str]]] = {
     "Si": _measured(a_A=5.431, cohesive_eV=4.63, c_GPa=(165.7, 63.9, 79.6), debye_K=645, of=_MCSKIMIN_1964),
     "Ge": _measured(a_A=5.658, cohesive_eV=3.85, c_GPa=(128.5, 48.3, 68.0), debye_K=374, of=_MCSKIMIN_1963),
     "C": _measured(a_A=3.567, cohesive_eV=7.37, c_GPa=(1079.0, 124.0, 578.0), debye_K=2230, of=_MCSKIMIN_1972),
+    "SiC": {
+        "crystal/a": (4.3596, "experiment: Taylor & Jones, Silicon Carbide (1960), p. 147"),
+        "crystal/c": (4.3596, "experiment: Taylor & Jones, Silicon Carbide (1960), p. 147"),
+        "elastic/C11": (390.0, _LAMBRECHT_1991),
+        "elastic/C12": (142.0, _LAMBRECHT_1991),
+        "elastic/C44": (256.0, _LAMBRECHT_1991),
+        "elastic/Debye temperature, elastic": (1200.0, "experiment: Slack, J. Appl. Phys. 35, 3460 (1964)"),
+    },
+    "Al2O3": {
+        "crystal/a": (4.7602, "experiment: Lewis, Schwarzenbach & Flack, Acta Cryst. A38, 733 (1982)"),
+        "crystal/c": (12.9933, "experiment: Lewis, Schwarzenbach & Flack, Acta Cryst. A38, 733 (1982)"),
+        "elastic/C11": (497.3, _GOTO_1989),
+        "elastic/C12": (162.8, _GOTO_1989),
+        "elastic/C13": (116.0, _GOTO_1989),
+        "elastic/C33": (500.9, _GOTO_1989),
+        "elastic/C44": (146.8, _GOTO_1989),
+        "elastic/Debye temperature, elastic": (
+            1047.0,
+            "experiment: Fugate & Swenson, J. Appl. Phys. 40, 3034 (1969)",
+        ),
+    },
     "Al": _measured(a_A=4.05, cohesive_eV=3.39, c_GPa=(106.8, 60.7, 28.2), debye_K=428, of=_KITTEL),
 }
 
