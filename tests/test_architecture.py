@@ -218,8 +218,8 @@ HOUSE: dict[str, Wing] = {
     ),
     "relaxation.film": Wing(
         "what relaxes later, without a recoil: dislocations of a film",
-        imports=("simulation",),
-        rooms=("dislocation", "dynamics", "measured", "spectrum", "energy_map"),
+        imports=("simulation", "analysis"),
+        rooms=("dislocation", "dynamics", "measured", "spectrum", "energy_map", "spectrum_fit", "decay"),
     ),
     "relaxation.tls": Wing(
         "tunnelling two-level systems of a glass",

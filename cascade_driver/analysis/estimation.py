@@ -121,6 +121,57 @@ class Goodness:
     method: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class FittedParameter:
+    """One parameter of a fit.
+
+    Attributes
+    ----------
+    value : float
+    error : float or None
+        Standard error from the curvature at the minimum; None if the parameter was held or there is no such error.
+    lower, upper : float or None
+        Ends of the profile interval of one standard deviation; None where the statistic never rises by 1, so that
+        the data set no limit on that side, and for held parameters.
+    is_held : bool
+        Whether it was given instead of fitted.
+    """
+
+    value: float
+    error: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    is_held: bool = False
+
+    @property
+    def told(self) -> str:
+        """The parameter in words: a value with its interval, or the one bound that the data set."""
+        if self.is_held:
+            return f"{self.value:.4g} (held)"
+        if self.lower is None and self.upper is None:
+            return f"not determined (best {self.value:.4g})"
+        if self.upper is None:
+            return f"above {self.lower:.4g} (68 %; best {self.value:.4g}, no upper end)"
+        if self.lower is None:
+            return f"below {self.upper:.4g} (68 %; best {self.value:.4g}, no lower end)"
+        error = "" if self.error is None else f" ± {self.error:.2g}"
+        return f"{self.value:.4g}{error}, 68 % interval {self.lower:.4g} to {self.upper:.4g}"
+
+
+def profile_interval(minuit: Minuit, name: str) -> tuple[float | None, float | None]:
+    """Return the ends of the profile interval (MINOS) of a parameter, None where its range has none."""
+    try:
+        minuit.minos(name)
+    except RuntimeError:  # not at a valid minimum
+        return None, None
+    found = minuit.merrors[name]
+    centre = float(minuit.values[name])
+    return (
+        centre + found.lower if found.lower_valid and not found.at_lower_limit else None,
+        centre + found.upper if found.upper_valid and not found.at_upper_limit else None,
+    )
+
+
 def sandwich_covariance(
     *,
     inverse_hessian: NDArray[np.float64],

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from cascade_driver.errors import InputError
 from cascade_driver.files import is_stream, write_file
 
 if TYPE_CHECKING:
+    from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness
     from cascade_driver.relaxation.debris.systems import Debris, MeanRelease
     from cascade_driver.relaxation.debris.tunnelling import Solid
     from cascade_driver.relaxation.tls.distribution import Temperatures
@@ -51,6 +52,112 @@ def _add_background(verbs: Verbs) -> None:
     )
     about = "Bring a measured spectrum, as the EXCESS workshop gives them, into the form that is fitted and drawn."
     add_verb(kinds, "read", _background_read, about, _options_read)
+    about = "Fit a film's dislocations, stress and scale to measured spectra."
+    add_verb(kinds, "fit", _background_fit, about, _options_background_fit)
+    about = "Fit a power of the time since the cooldown to a measured rate, and test 1/t."
+    add_verb(kinds, "decay", _background_decay, about, _options_decay)
+
+
+def _options_background_fit(fit: argparse.ArgumentParser) -> None:
+    from cascade_driver.relaxation.film.spectrum_fit import FitRanges
+
+    fit.add_argument(
+        "input", type=Path, metavar="INPUT.toml", help="as of `cascade background film`, without steps"
+    )
+    fit.add_argument(
+        "--measured",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="CSV",
+        help="of the input's detector; those of others are tables [[measured]] of the input",
+    )
+    fit.add_argument(
+        "--energy-eV", type=float, nargs=2, metavar=("LOW", "HIGH"), help="bins to fit (default: all)"
+    )
+    fit.add_argument(
+        "--fit-stress",
+        action="store_true",
+        help="fit the stress, too, which spacing and scale make up for almost wholly (default: that of the input)",
+    )
+    held = "not to fit: dislocation_spacing_nm, bulk_stress_MPa, scale, flat_1, flat_2 ..."
+    fit.add_argument("--hold", type=named_number, nargs="*", default=[], metavar="NAME=VALUE", help=held)
+    ranges = {"spacing_nm": "--spacing-range-nm", "stress_MPa": "--stress-range-MPa"}
+    add_options(fit, FitRanges, names=ranges)
+    fit.add_argument("--out", type=new_file, required=True, metavar="FIT.json", help="a figure is put beside it")
+
+
+def _background_fit(chosen: argparse.Namespace) -> int:
+    import json
+
+    from cascade_driver.plot import film_fit_figure, save_figure
+    from cascade_driver.relaxation.film.measured import counts_of
+    from cascade_driver.relaxation.film.spectrum import read_film_background
+    from cascade_driver.relaxation.film.spectrum_fit import FitRanges, fit_film
+
+    background = read_film_background(chosen.input)
+    measured = [(one, counts_of(one.spectrum(), name=one.called)) for one in background.detectors(chosen.measured)]
+    if chosen.energy_eV:
+        measured = [(one, counts.within(*chosen.energy_eV)) for one, counts in measured]
+    held = dict(chosen.hold)
+    if not chosen.fit_stress:
+        held = {"bulk_stress_MPa": background.film.bulk_stress_MPa} | held
+    fit = fit_film(background, measured, held=held, ranges=built(chosen, FitRanges))
+    write_file(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
+    if not is_stream(chosen.out):
+        save_figure(film_fit_figure(fit), chosen.out.with_suffix(""))
+    for one in fit.spectra:
+        print(f"{one.name}: {one.events.sum():.6g} events, {one.expected.sum():.6g} expected")
+    _print_fit({**fit.parameters, "Gamma": fit.gamma}, fit.goodness, fit.health)
+    print(f"written: {chosen.out}")
+    return 0
+
+
+def _print_fit(parameters: Mapping[str, FittedParameter], goodness: Goodness, health: FitHealth) -> None:
+    """Print what a fit came to, parameter by parameter, and whether it can be trusted."""
+    for name, p in parameters.items():
+        print(f"{name:24s} {p.told}")
+    p_value = "none" if goodness.p_value is None else f"{goodness.p_value:.3g}"
+    print(f"{goodness.name} {goodness.statistic:.1f} of {goodness.degrees_of_freedom}, p-value {p_value}")
+    if not health.is_good:
+        at = f" ({', '.join(health.at_limit)} at the end of the range)" if health.at_limit else ""
+        print(
+            f"note: the minimiser does not trust this fit{at}; look at the intervals and at `health`",
+            file=sys.stderr,
+        )
+
+
+def _options_decay(decay: argparse.ArgumentParser) -> None:
+    decay.add_argument("data", type=Path, metavar="RATES.csv", help="time_days (or time_hours),rate,rate_error")
+    decay.add_argument("--until-days", type=float, metavar="X", help="leave out what was measured later")
+    decay.add_argument("--constant", action="store_true", help="fit a rate that does not decay, too")
+    decay.add_argument("--out", type=new_file, required=True, metavar="FIT.json", help="a figure is put beside it")
+
+
+def _background_decay(chosen: argparse.Namespace) -> int:
+    import json
+
+    from cascade_driver.plot import film_decay_figure, save_figure
+    from cascade_driver.relaxation.film.decay import PUBLISHED, fit_decay, read_rates
+
+    series = read_rates(chosen.data)
+    if chosen.until_days is not None:
+        series = series.until(chosen.until_days)
+    fit = fit_decay(series, with_constant=chosen.constant)
+    write_file(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
+    if not is_stream(chosen.out):
+        save_figure(film_decay_figure(series, fit), chosen.out.with_suffix(""))
+    print(f"rate (t / {fit.reference_days:.4g} days)^-exponent + constant")
+    _print_fit(fit.parameters, fit.goodness, fit.health)
+    print(f"exponent 1: p-value {fit.p_value_of_1:.3g}")
+    print(
+        f"one lifetime instead: chi-square {fit.exponential_chi_square:.1f} at "
+        f"{fit.exponential_lifetime_days:.4g} days"
+    )
+    told = "; ".join(f"{name} {value:.2f}({100 * error:.0f})" for name, (value, error) in PUBLISHED.items())
+    print(f"published exponents: {told}")
+    print(f"written: {chosen.out}")
+    return 0
 
 
 def _options_read(read: argparse.ArgumentParser) -> None:
@@ -86,10 +193,6 @@ _FILM_NAMES = {
     "bulk_stress_MPa": "--stress-MPa",
     "substrate_shear_modulus_GPa": "--substrate-GPa",
 }
-
-
-#: What a film has in common with those that measured spectra are of.
-_OF_DETECTOR = ("film_area_mm2", "detector_mass_kg", "days_since_cooldown")
 
 
 def _options_film(film: argparse.ArgumentParser) -> None:
@@ -249,7 +352,7 @@ def _background_film(chosen: argparse.Namespace) -> int:
     from cascade_driver.relaxation.film.dislocation import Film
     from cascade_driver.relaxation.film.dynamics import Interface
     from cascade_driver.relaxation.film.energy_map import map_energies
-    from cascade_driver.relaxation.film.measured import MeasuredFilm, shipped_or_own
+    from cascade_driver.relaxation.film.measured import shipped_or_own
     from cascade_driver.relaxation.film.spectrum import (
         FilmBackground,
         film_spectrum,
@@ -277,9 +380,7 @@ def _background_film(chosen: argparse.Namespace) -> int:
             interface=given(chosen, Interface),
         )
         wanted = background.films()
-    of_this = {name: getattr(background, name) for name in _OF_DETECTOR}
-    measured = [*background.measured, *(MeasuredFilm(file=str(path), **of_this) for path in chosen.measured)]
-    drawn = [(one, one.spectrum()) for one in measured] if chosen.figure else []
+    drawn = [(one, one.spectrum()) for one in background.detectors(chosen.measured)] if chosen.figure else []
     # First, so that a start outside the model costs no table.
     dynamics = (
         _film_dynamics(
@@ -401,18 +502,7 @@ def _tls_fit(chosen: argparse.Namespace) -> int:
     figure = tls_damping_figure(systems=fit.systems, resonator=resonator, temperature_K=temperature, data=data)
     if not is_stream(chosen.out):
         save_figure(figure, chosen.out.with_suffix(""))
-    for name, p in fit.parameters.items():
-        if p.error is None:
-            print(f"{name:20s} {p.value:.4g} (held)")
-            continue
-        ends = ["open" if end is None else f"{end:.4g}" for end in (p.lower, p.upper)]
-        print(f"{name:20s} {p.value:.4g} ± {p.error:.2g}, 68 % interval {ends[0]} to {ends[1]}")
-    p_value = "none" if fit.goodness.p_value is None else f"{fit.goodness.p_value:.3g}"
-    print(f"chi-square {fit.goodness.statistic:.1f} of {fit.goodness.degrees_of_freedom}, p-value {p_value}")
-    if not fit.health.is_good:
-        print(
-            "note: the minimiser does not trust this fit; look at the intervals and at `health`", file=sys.stderr
-        )
+    _print_fit(fit.parameters, fit.goodness, fit.health)
     print(f"written: {chosen.out}")
     return 0
 

@@ -9,6 +9,8 @@ from cascade_driver.plot import backend as backend
 from cascade_driver.plot.kicks import second_kick_figure
 from cascade_driver.plot.relaxation import (
     debris_figure,
+    film_decay_figure,
+    film_fit_figure,
     film_map_figure,
     film_motion_figure,
     film_overlay_figure,
@@ -48,6 +50,8 @@ __all__ = [
     "draw_ratio",
     "draw_spectrum",
     "draw_stored_energies",
+    "film_decay_figure",
+    "film_fit_figure",
     "film_map_figure",
     "film_motion_figure",
     "film_overlay_figure",

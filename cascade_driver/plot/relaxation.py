@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from cascade_driver.relaxation.debris.systems import Debris, MeanRelease
+    from cascade_driver.relaxation.film.decay import DecayFit, RateSeries
     from cascade_driver.relaxation.film.dynamics import Interface, Release, Trajectory
     from cascade_driver.relaxation.film.energy_map import EnergyMap
     from cascade_driver.relaxation.film.measured import MeasuredFilm
     from cascade_driver.relaxation.film.spectrum import FilmSpectrum
+    from cascade_driver.relaxation.film.spectrum_fit import FilmFit
 from cascade_driver.plot.spectra import RATE_LABEL
 from cascade_driver.plot.style import (
     BAND_ALPHA,
@@ -151,6 +153,86 @@ def _draw_measured(axes: Axes, detector: MeasuredFilm, one: Spectrum, *, age_day
         color=DATA_COLOUR,
         label=label,
     )
+
+
+@styled
+def film_fit_figure(fit: FilmFit) -> Figure:
+    """Return measured spectra with the film that fits them, a panel each; dashed its flat part.
+
+    Parameters
+    ----------
+    fit : FilmFit
+    """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 0.6 + 2.0 * len(fit.spectra)), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(len(fit.spectra), 1, sharex=True))
+    for axes, one in zip(panels, fit.spectra, strict=True):
+        dress(axes)
+        rate, error = (values / one.exposure_per_rate for values in (one.events, np.sqrt(one.events)))
+        centres = 0.5 * (one.energy_edges_eV[1:] + one.energy_edges_eV[:-1])
+        axes.errorbar(
+            centres,
+            np.where(rate > 0, rate, np.nan),
+            yerr=[np.minimum(error, 0.99 * rate), error],
+            fmt="o",
+            markersize=2,
+            linewidth=0.6,
+            color=DATA_COLOUR,
+            label=as_drawn(one.name),
+        )
+        for values, style, label in ((one.expected, "-", "film and flat part"), (one.flat, "--", "flat part")):
+            if values.max() > 0:
+                shown = values / one.exposure_per_rate
+                axes.stairs(
+                    shown, one.energy_edges_eV, baseline=None, color=MODEL_COLOUR, linestyle=style, label=label
+                )
+        axes.set_yscale("log")
+        positive = rate[rate > 0] if rate.any() else one.expected / one.exposure_per_rate
+        axes.set_ylim(0.3 * float(positive.min()), 3 * float(positive.max()))
+        axes.set_ylabel(RATE_LABEL)
+        legend(axes)
+    panels[-1].set_xlabel("phonon energy (eV)")
+    return finished(figure)
+
+
+@styled
+def film_decay_figure(series: RateSeries, fit: DecayFit) -> Figure:
+    """Return a rate against the time since the cooldown, with the power law that fits it and the best one of 1/t.
+
+    Parameters
+    ----------
+    series : RateSeries
+    fit : DecayFit
+    """
+    from cascade_driver.relaxation.film.decay import power_law
+
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.6), layout="constrained")
+    axes = dressed_axes(figure)
+    axes.errorbar(
+        series.time_days,
+        series.rate,
+        yerr=series.rate_error,
+        fmt="o",
+        markersize=2.5,
+        linewidth=0.7,
+        color=DATA_COLOUR,
+        label="measured",
+    )
+    time = np.geomspace(series.time_days.min(), series.time_days.max(), 101)
+    rate, exponent, constant = (fit.parameters[name].value for name in ("rate", "exponent", "constant"))
+    drawn = (
+        (exponent, "-", f"$t^{{-{exponent:.2f}}}$" if exponent >= 0 else f"$t^{{{-exponent:.2f}}}$"),
+        (1.0, ":", "$t^{-1}$, same rate in the middle"),
+    )
+    for power, style, label in drawn:
+        law = power_law(time, rate, power, constant, reference_days=fit.reference_days)
+        axes.plot(time, law, color=MODEL_COLOUR, linestyle=style, label=label)
+    axes.set_xscale("log")
+    if np.all(series.rate > series.rate_error):
+        axes.set_yscale("log")
+    axes.set_xlabel("time since the cooldown (days)")
+    axes.set_ylabel("rate")
+    legend(axes)
+    return finished(figure)
 
 
 @styled

@@ -1,5 +1,5 @@
 """Aluminium films: a pinned `dislocation`, its way into the interface (`dynamics`), what was `measured`,
-the `spectrum` of all and its `energy_map`.
+the `spectrum` of all, its `energy_map` and fit (`spectrum_fit`), the `decay` of rates.
 """
 
 import lazy_loader

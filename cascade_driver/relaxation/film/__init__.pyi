@@ -1,3 +1,5 @@
+from .decay import fit_decay as fit_decay
+from .decay import read_rates as read_rates
 from .dislocation import critical_stress_MPa as critical_stress_MPa
 from .dislocation import integrated_depinning_rate_Hz as integrated_depinning_rate_Hz
 from .dislocation import long_time_rate_per_site_Hz as long_time_rate_per_site_Hz
@@ -12,3 +14,4 @@ from .measured import read_workshop as read_workshop
 from .spectrum import film_spectrum as film_spectrum
 from .spectrum import read_film_background as read_film_background
 from .spectrum import tabulate as tabulate
+from .spectrum_fit import fit_film as fit_film

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -651,6 +651,11 @@ class FilmBackground:
         """Return the films to be shown: this one, and those of the other spacings."""
         others = [dataclasses.replace(self.film, dislocation_spacing_nm=s) for s in self.other_spacings_nm]
         return [self, *(dataclasses.replace(self, film=film, other_spacings_nm=()) for film in others)]
+
+    def detectors(self, own: Sequence[Path] = ()) -> list[MeasuredFilm]:
+        """Return what was measured: `measured`, and files of this detector."""
+        here = {n: getattr(self, n) for n in ("film_area_mm2", "detector_mass_kg", "days_since_cooldown")}
+        return [*self.measured, *(MeasuredFilm(file=str(path), **here) for path in own)]
 
     _rises = field_validator("energy_eV")(rising_energies)
 

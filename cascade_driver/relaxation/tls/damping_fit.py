@@ -24,7 +24,7 @@ from iminuit import Minuit
 from numpy.typing import NDArray
 from scipy import stats
 
-from cascade_driver.analysis.estimation import FitHealth, Goodness
+from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness, profile_interval
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import text_of
 from cascade_driver.relaxation.tls.damping import MetalState, Resonator, TunnellingSystems, mode_damping_Hz
@@ -119,26 +119,6 @@ def read_damping(path: Path | str) -> DampingData:
         damping_error_Hz=table[:, 2],
         is_normal=np.array(normal, dtype=np.bool_),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class FittedParameter:
-    """One parameter of a fit.
-
-    Attributes
-    ----------
-    value : float
-    error : float or None
-        Standard error from the curvature of chi-square; None if the parameter was held.
-    lower, upper : float or None
-        Ends of the profile interval of one standard deviation; None where chi-square never rises by 1, so that
-        the data set no limit on that side, and for held parameters.
-    """
-
-    value: float
-    error: float | None = None
-    lower: float | None = None
-    upper: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,9 +255,9 @@ def _result(
     covariance = np.asarray(minuit.covariance, dtype=np.float64) if minuit.covariance is not None else None
     accurate = covariance is not None
     full = np.full((len(free), len(free)), np.nan) if covariance is None else covariance * np.outer(scale, scale)
-    parameters = {name: FittedParameter(value=value) for name, value in fixed.items()}
+    parameters = {name: FittedParameter(value=value, is_held=True) for name, value in fixed.items()}
     for i, name in enumerate(free):
-        lower, upper = _profile(minuit, name)
+        lower, upper = (None if e is None else _outer(name, e) for e in profile_interval(minuit, name))
         parameters[name] = FittedParameter(
             value=values[name], error=float(np.sqrt(full[i, i])) if accurate else None, lower=lower, upper=upper
         )
@@ -296,18 +276,4 @@ def _result(
             method="chi-square" if freedom > 0 else "none",
         ),
         resonator=resonator,
-    )
-
-
-def _profile(minuit: Minuit, name: str) -> tuple[float | None, float | None]:
-    """Return the ends of the profile interval, None where there is none within the range."""
-    try:
-        minuit.minos(name)
-    except RuntimeError:  # not at a valid minimum
-        return None, None
-    found = minuit.merrors[name]
-    centre = float(minuit.values[name])
-    return (
-        _outer(name, centre + found.lower) if found.lower_valid and not found.at_lower_limit else None,
-        _outer(name, centre + found.upper) if found.upper_valid and not found.at_upper_limit else None,
     )
