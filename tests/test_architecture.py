@@ -21,7 +21,7 @@ class Wing:
     Attributes
     ----------
     says : str
-        What it is about, as README tells it.
+        What it is about, as the README of the package tells it.
     imports : tuple of str, or None
         Wings that it may import, or single modules of them, beside itself and the ground; None for all before it.
     rooms : tuple of str
@@ -36,7 +36,7 @@ class Wing:
 #: Wings whose modules stand at the top of the package.
 AT_THE_TOP = ("ground", "edges", "door")
 
-#: The house from bottom to top: a wing imports only wings that stand before it. README's picture is made of it.
+#: The house from bottom to top: a wing imports only wings that stand before it. Its picture is made of it.
 #: A new module gets a place here, and thereby a reader knows when to read it.
 HOUSE: dict[str, Wing] = {
     "ground": Wing(
@@ -439,7 +439,7 @@ def complaints(imports: list[Import], modules: set[str]) -> list[str]:
 
 
 def drawn() -> str:
-    """The picture of the house for README: each wing, what it may import beside the ground, what it is about."""
+    """The picture of the house: each wing, what it may import beside the ground, what it is about."""
     rows = [("wing", "imports, beside the ground", "what")]
     for wing, content in HOUSE.items():
         name = " ".join(content.rooms) if wing in AT_THE_TOP else f"{wing.replace('.', '/')}/"
@@ -480,8 +480,8 @@ def test_the_table_names_modules_that_exist_and_wings_from_bottom_to_top():
         assert [name for name in content.imports or () if wing_of(name) not in before and name not in before] == []
 
 
-def test_readme_draws_this_house():
-    assert drawn() in (Path(__file__).parents[1] / "README.md").read_text(), f"README should say:\n\n{drawn()}"
+def test_the_readme_of_the_house_draws_it():
+    assert drawn() in (PACKAGE / "README.md").read_text(), f"cascade_driver/README.md should say:\n\n{drawn()}"
 
 
 def unreached(sources: dict[str, str], *, offered: str) -> list[str]:

@@ -87,6 +87,22 @@ def test_every_command_of_a_chapter_is_one(topic, tmp_path, monkeypatch):
                     make_parser().parse_args(words[1:])
 
 
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_front_page_is_short_its_commands_are_some_and_its_links_lead_somewhere(tmp_path, monkeypatch):
+    text = README.read_text()
+    assert len(text.splitlines()) <= 150
+    monkeypatch.chdir(tmp_path)
+    lines = [line for block in blocks(text) if block.language == "sh" for line in commands(block.text)]
+    assert len(lines) == 6
+    for line in lines:
+        make_parser().parse_args(shlex.split(line, comments=True)[1:])
+    targets = re.findall(r"\]\(([^)#\s]+)\)", text)
+    assert len(targets) > 10
+    assert [target for target in targets if not (README.parent / target).is_file()] == []
+
+
 @pytest.mark.parametrize("topic", NOTEBOOKS)
 def test_a_notebook_runs(topic, tmp_path):
     (tmp_path / "script.py").write_text(script(topic))
