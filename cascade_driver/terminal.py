@@ -6,6 +6,7 @@ import itertools
 import math
 import shlex
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from cascade_driver.campaign.listing import ListedCascade
     from cascade_driver.campaign.reproduce import Reproduction
     from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.campaign.scene import Scene
     from cascade_driver.campaign.status import RunStatus
     from cascade_driver.campaign.supervise import Progress as WorkProgress
     from cascade_driver.potential_comparison import Foreseen
@@ -559,6 +561,45 @@ def _lammps_of(record: Record) -> str:
 def _shortened(value: object) -> str:
     text = repr(value) if isinstance(value, float) else str(value)
     return text if len(text) <= 40 else text[:37] + "..."
+
+
+def print_defects(scenes: Sequence[Scene], *, one_by_one: bool, console: Console) -> None:
+    """Print what cascades left: a row per cascade that left something, or per defect of one."""
+    if one_by_one:
+        for scene in scenes:
+            console.print(headed(scene.title, f", cascade {scene.record.id}"))
+            shown = Table("defect", "species", "from the knock-on's site (A)", "distance (A)", "cluster")
+            for d in scene.defects:
+                where = "  ".join(f"{x:7.2f}" for x in d.position_A)
+                cluster = str(d.cluster) if d.cluster else "-"
+                shown.add_row(d.kind, d.species, where, f"{math.hypot(*d.position_A):.2f}", cluster)
+            console.print(shown)
+            if (pocket := scene.pocket) is not None:
+                console.print(
+                    f"pocket: {pocket.atoms} displaced atoms and {pocket.vacancies} empty sites within "
+                    f"{pocket.extent_A:.1f} A, root mean square radius {pocket.radius_A:.1f} A"
+                )
+        return
+    shown = Table()
+    for heading in ("cascade", "recoil (eV)", "stored (eV)", "vacancies", "interstitials", "antisites", "pocket"):
+        shown.add_column(heading, justify="left" if heading == "cascade" else "right")
+    left = [scene for scene in scenes if scene.defects or scene.pocket is not None]
+    for scene in left:
+        knock_on = scene.record.spec.knock_on
+        kinds = (_by_species(scene, kind) for kind in ("vacancy", "interstitial", "antisite"))
+        size = "-" if scene.pocket is None else f"{scene.pocket.atoms} atoms, {scene.pocket.extent_A:.1f} A"
+        energy = f"{knock_on.species} {knock_on.recoil_energy_eV:g}"
+        stored = round(scene.record.stored_energy_eV, 2) + 0.0  # no -0.00
+        shown.add_row(scene.record.id, energy, f"{stored:.2f}", *kinds, size)
+    console.print(shown)
+    console.print(
+        f"{len(left)} of {len(scenes)} cascades left something; pocket: its displaced atoms, and its extent"
+    )
+
+
+def _by_species(scene: Scene, kind: str) -> str:
+    found = Counter(d.species for d in scene.defects if d.kind == kind)
+    return " ".join(f"{n} {species}" for species, n in sorted(found.items())) or "-"
 
 
 def print_potentials(potentials: list[Potential], *, console: Console) -> None:

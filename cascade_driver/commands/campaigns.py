@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from cascade_driver.commands.arguments import (
     Verbs,
     add_verb,
     any_path,
+    count,
     new_file,
     new_folder,
     words,
@@ -39,6 +41,7 @@ def add_to(verbs: Verbs) -> None:
     _add_export(verbs)
     _add_list(verbs)
     _add_show(verbs)
+    _add_defects(verbs)
     _add_reproduce(verbs)
     _add_import(verbs)
     _add_fit(verbs)
@@ -166,6 +169,24 @@ def _add_show(verbs: Verbs) -> None:
     verb.add_argument("run", type=Path, metavar="RUN")
     verb.add_argument("id", help="its number in the plan (`cascade ls`), its id, or the beginning of it")
     verb.add_argument("--json", action="store_true", help="the whole record")
+    verb.add_argument("--picture", type=new_file, metavar="STEM", help="draw it: STEM.png and STEM.pdf")
+    verb.add_argument(
+        "--film", type=new_file, metavar="FILE", help="its film, .gif or (with ffmpeg) .mp4, if one was kept"
+    )
+    verb.add_argument(
+        "--film-of", type=Path, metavar="FOLDER", help="of `cascade reproduce`, if the run kept none"
+    )
+    verb.add_argument(
+        "--frames", type=partial(count, most=2000), default=90, metavar="N", help="of the film (default: 90)"
+    )
+
+
+def _add_defects(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "defects", _defects, "List the defects that the cascades of a run have left.")
+    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("id", nargs="?", help="of one cascade alone, its defects one by one")
+    verb.add_argument("--out", type=new_file, metavar="FILE.csv", help="a row per defect, with its position")
+    verb.add_argument("--figure", type=new_file, metavar="STEM", help="distances and pockets: STEM.png, STEM.pdf")
 
 
 def _add_reproduce(verbs: Verbs) -> None:
@@ -540,7 +561,60 @@ def _show(chosen: argparse.Namespace) -> int:
         print(json.dumps(record.as_json(), indent=1))
         return 0
     again = shlex.join(["cascade", "reproduce", str(run.path), record.id, "--out", "reproduced"])
+    if chosen.picture or chosen.film:
+        return _show_scene(run, record.id, chosen)
     print_record(record, folder=run.cascades / record.id, again=again, console=make_console())
+    return 0
+
+
+def _show_scene(run: RunDirectory, cascade: str, chosen: argparse.Namespace) -> int:
+    """Draw a cascade, and film it."""
+    from cascade_driver.campaign.scene import frames_of, scene_of
+    from cascade_driver.files import write_file
+    from cascade_driver.plot import save_figure
+    from cascade_driver.plot.scenes import can_make_mp4, cascade_figure, film_bytes
+
+    suffix = chosen.film.suffix if chosen.film else ""
+    if chosen.film and suffix not in {".gif", ".mp4"}:
+        raise InputError(f"{chosen.film}: a film is written as .gif or .mp4; choose one of these endings")
+    if suffix == ".mp4" and not can_make_mp4():
+        raise InputError(f"{chosen.film}: MP4 needs ffmpeg, which is not there; install it, or write .gif")
+    scene, status = scene_of(run, cascade), run.load().potential_status
+    if chosen.picture:
+        figure = cascade_figure(scene, potential_status=status)
+        for file in save_figure(figure, _stem(chosen.picture)):
+            print(file)
+    if chosen.film:
+        frames = frames_of(scene, chosen.film_of or run.cascades / cascade, number=chosen.frames)
+        film = film_bytes(scene, frames, kind="gif" if suffix == ".gif" else "mp4", potential_status=status)
+        write_file(chosen.film, film)
+        print(f"{chosen.film}: {len(frames)} frames")
+    return 0
+
+
+def _stem(path: Path) -> Path:
+    """Return where a figure goes, without the ending that its files get."""
+    return path.with_suffix("") if path.suffix in {".png", ".pdf"} else path
+
+
+def _defects(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.listing import one_finished
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.campaign.scene import scenes_of, write_defects
+    from cascade_driver.plot import defects_figure, save_figure
+    from cascade_driver.terminal import make_console, print_defects
+
+    run = RunDirectory(chosen.run.resolve())
+    campaign = run.load()
+    scenes = scenes_of(run, [one_finished(run, chosen.id)] if chosen.id else None)
+    print_defects(scenes, one_by_one=bool(chosen.id), console=make_console())
+    if chosen.out:
+        print(f"{chosen.out}: {write_defects(scenes, chosen.out)} defects of {len(scenes)} cascades")
+    if chosen.figure:
+        for file in save_figure(
+            defects_figure(scenes, potential_status=campaign.potential_status), _stem(chosen.figure)
+        ):
+            print(file)
     return 0
 
 

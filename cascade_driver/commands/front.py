@@ -18,7 +18,7 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "look at what came out",
         "cascade ls runs/quickstart --sort stored",
-        ("report", "ls", "show", "compare", "plan", "export", "reproduce", "cite"),
+        ("report", "ls", "show", "defects", "compare", "plan", "export", "reproduce", "cite"),
     ),
     (
         "spectra, and what a detector sees of them",

@@ -21,6 +21,7 @@ from cascade_driver.plot.relaxation import (
     tls_damping_figure,
     tls_density_figure,
 )
+from cascade_driver.plot.scenes import cascade_figure, defects_figure, draw_cascade
 from cascade_driver.plot.spectra import (
     calibration_figure,
     draw_observed,
@@ -42,9 +43,12 @@ from cascade_driver.text import value_with_error
 __all__ = [
     "CaptionedFigure",
     "calibration_figure",
+    "cascade_figure",
     "debris_figure",
     "defect_probability_figure",
+    "defects_figure",
     "direction_figure",
+    "draw_cascade",
     "draw_defect_probability",
     "draw_observed",
     "draw_ratio",

@@ -110,7 +110,7 @@ def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], En
     physics = _physics(spec, pka=pka, snapshot=snapshot, flight=flight, end=end, census=census, earlier=earlier)
     outcome = _outcome(spec, flight, end, physics, box)
     record = _record(spec, outcome, physics, clock=clock, engine=engine)
-    return Result(record=record, structure=_structure(box, census, snapshot, pka))
+    return Result(record=record, structure=_structure(box, census, snapshot, record))
 
 
 def _kick_and_follow(engine: Engine, spec: CascadeSpec, pka: int, snapshot: Snapshot, box: Box) -> Flight:
@@ -276,15 +276,29 @@ def _record(
     return replace(made, outcome=Outcome.NON_FINITE_ENERGY, physics=None, message="a result is not finite")
 
 
-def _structure(box: Box, census: Census, snapshot: Snapshot, pka: int) -> Atoms:
-    """Return the final structure with displacements and defect flags, drift removed."""
+def _structure(box: Box, census: Census, snapshot: Snapshot, record: Record) -> Atoms:
+    """Return the final structure with displacements and defect flags, drift removed, and whose it is."""
+    spec = record.spec
     atoms = box.atoms()
     atoms.set_constraint()
     atoms.set_positions(snapshot.reference_positions_A + census.displacement_A)
+    number = np.arange(len(atoms))
+    atoms.set_array("id", number + 1)  # as in trajectories
     atoms.set_array("displacement", census.displacement_A)
     atoms.set_array("defect", census.flag)
-    atoms.set_array("is_pka", (np.arange(len(atoms)) == pka).astype(np.int64))
-    atoms.info["comment"] = "defect: 0 on site, 1 interstitial, 2 antisite; displacement from the quenched start"
+    knocked = -1 if record.physics is None else record.physics.pka.index
+    atoms.set_array("is_pka", (number == knocked).astype(np.int64))
+    atoms.info |= {
+        "cascade": f"c{record.id}",  # a bare row of digits would be read as a number
+        "recoil_species": spec.knock_on.species,
+        "recoil_energy_eV": spec.knock_on.recoil_energy_eV,
+        "direction": np.array(spec.knock_on.direction),
+        "stored_energy_eV": record.stored_energy_eV,
+        "outcome": record.outcome.key,
+        "potential": spec.protocol.potential_name,
+        "potential_digest": f"d{spec.protocol.potential_digest}",
+        "comment": "defect: 0 on site, 1 interstitial, 2 antisite; displacement from the quenched start",
+    }
     return atoms
 
 

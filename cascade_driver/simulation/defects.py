@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
+from scipy.spatial.distance import pdist
 
 #: An atom is displaced when it ends farther than this from where it started, the usual mark of cascade pictures
 #: (slides of Soum-Sidikov et al. 2024); thermal motion reaches 0.3 angstrom, the next site is 1.8 away.
@@ -125,6 +127,106 @@ def take_census(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ListedDefect:
+    """One defect.
+
+    Attributes
+    ----------
+    kind : {'vacancy', 'interstitial', 'antisite'}
+    species : str
+        Of the site that is empty, or of the atom that is too many or at the wrong place.
+    position_A : (3,) float
+        Of the site or the atom, in the frame of the box.
+    cluster : int
+        Which cluster of vacancies and interstitials it belongs to, from 1, the largest first; 0 for an antisite.
+    """
+
+    kind: Literal["vacancy", "interstitial", "antisite"]
+    species: str
+    position_A: tuple[float, float, float]
+    cluster: int
+
+
+def listed_defects(
+    census: Census,
+    *,
+    symbols: Sequence[str],
+    reference_A: NDArray[np.float64],
+    lengths_A: NDArray[np.float64],
+    periodic: Sequence[bool],
+) -> tuple[ListedDefect, ...]:
+    """Return the defects of a census one by one: vacancies, interstitials, antisites."""
+    names = np.asarray(symbols)
+    period = np.where(np.asarray(periodic, dtype=bool), lengths_A, 0.0)
+    atoms = _wrap(reference_A + census.displacement_A, period)
+    guests, wrong = census.flag == INTERSTITIAL, census.flag == ANTISITE
+    label = _cluster_labels(np.concatenate([census.vacancy_positions_A, atoms[guests]]), period)
+    rows: list[tuple[Literal["vacancy", "interstitial", "antisite"], str, NDArray[np.float64]]] = [
+        *(("vacancy", str(n), x) for n, x in zip(census.vacancy_species, census.vacancy_positions_A, strict=True)),
+        *(("interstitial", str(n), x) for n, x in zip(names[guests], atoms[guests], strict=True)),
+        *(("antisite", str(n), x) for n, x in zip(names[wrong], atoms[wrong], strict=True)),
+    ]
+    return tuple(
+        ListedDefect(
+            kind=kind,
+            species=species,
+            position_A=(float(x), float(y), float(z)),
+            cluster=int(label[i]) if i < len(label) else 0,
+        )
+        for i, (kind, species, (x, y, z)) in enumerate(rows)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pocket:
+    """The largest connected region of displaced atoms and vacancies: what a cascade has made amorphous.
+
+    Attributes
+    ----------
+    atoms : int
+        Displaced atoms in it, each beyond `DISPLACED_BEYOND_A`.
+    vacancies : int
+    extent_A : float
+        Largest distance between two of them.
+    radius_A : float
+        Root mean square distance from their mean.
+    """
+
+    atoms: int
+    vacancies: int
+    extent_A: float
+    radius_A: float
+
+
+def pocket_of(
+    census: Census,
+    *,
+    reference_A: NDArray[np.float64],
+    lengths_A: NDArray[np.float64],
+    periodic: Sequence[bool],
+) -> Pocket | None:
+    """Return the pocket that a cascade has left, or None if no atom was displaced and no site is empty.
+
+    Atoms and empty sites within `CLUSTER_LINK_A` of each other belong together.
+    """
+    period = np.where(np.asarray(periodic, dtype=bool), lengths_A, 0.0)
+    far = np.linalg.norm(census.displacement_A, axis=1) > DISPLACED_BEYOND_A
+    atoms = _wrap((reference_A + census.displacement_A)[far], period)
+    points = np.concatenate([atoms, census.vacancy_positions_A])
+    if len(points) == 0:
+        return None
+    inside = _cluster_labels(points, period) == 1
+    # seen from one of them, so that a pocket across a face of the box stays whole
+    x = _nearest_image(points[inside] - points[inside][0], period)
+    return Pocket(
+        atoms=int(inside[: len(atoms)].sum()),
+        vacancies=int(inside[len(atoms) :].sum()),
+        extent_A=float(pdist(x).max(initial=0.0)),
+        radius_A=float(np.sqrt(np.mean(np.sum((x - x.mean(axis=0)) ** 2, axis=1)))),
+    )
+
+
 def _guests(
     crowded: int, *, site: NDArray[np.int64], distance: NDArray[np.float64], names: NDArray[np.str_]
 ) -> NDArray[np.int64]:
@@ -134,13 +236,19 @@ def _guests(
     return here[order[1:]]
 
 
-def _cluster_sizes(points: NDArray[np.float64], period: NDArray[np.float64]) -> list[int]:
+def _cluster_labels(points: NDArray[np.float64], period: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the cluster of each point, from 1, the largest first."""
     if len(points) == 0:
-        return []
+        return np.zeros(0, dtype=np.int64)
     pairs = KDTree(points, boxsize=period).query_pairs(CLUSTER_LINK_A, output_type="ndarray")
     links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(points), len(points)))
     _, label = connected_components(links, directed=False)
-    return sorted((int(n) for n in np.bincount(label)), reverse=True)
+    rank = np.argsort(np.argsort(-np.bincount(label), kind="stable"), kind="stable")
+    return np.asarray(rank[label] + 1, dtype=np.int64)
+
+
+def _cluster_sizes(points: NDArray[np.float64], period: NDArray[np.float64]) -> list[int]:
+    return sorted((int(n) for n in np.bincount(_cluster_labels(points, period))[1:]), reverse=True)
 
 
 def _nearest_image(vectors: NDArray[np.float64], period: NDArray[np.float64]) -> NDArray[np.float64]:

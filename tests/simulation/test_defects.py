@@ -5,7 +5,15 @@ import pytest
 from ase.build import bulk
 
 from cascade_driver.simulation.crystal import CrystalSpec, assemble, constituents
-from cascade_driver.simulation.defects import ANTISITE, INTERSTITIAL, ON_SITE, Census, take_census
+from cascade_driver.simulation.defects import (
+    ANTISITE,
+    INTERSTITIAL,
+    ON_SITE,
+    Census,
+    listed_defects,
+    pocket_of,
+    take_census,
+)
 
 
 @pytest.fixture
@@ -169,3 +177,44 @@ def test_a_split_pair_is_two_clusters():
     census = census_of(box, final)
     assert census.vacancies == census.interstitials == {"Si": 1}
     assert census.clusters == [1, 1]
+
+
+def test_defects_are_listed_by_kind_with_their_clusters_the_largest_first(box):
+    final = box.positions.copy()
+    far, near = atoms_of(box, "O")[10], atoms_of(box, "O")[150]
+    final[far] += [0.0, 0.0, 4.6]
+    final[near] += [1.3, 1.0, 0.4]
+    census = census_of(box, final)
+    found = listed_defects(
+        census,
+        symbols=box.get_chemical_symbols(),
+        reference_A=box.positions,
+        lengths_A=np.asarray(box.cell.lengths()),
+        periodic=(True, True, True),
+    )
+    counts = {kind: sum(d.kind == kind for d in found) for kind in ("vacancy", "interstitial", "antisite")}
+    assert counts["vacancy"] == sum(census.vacancies.values())
+    assert counts["interstitial"] == sum(census.interstitials.values())
+    sizes = np.bincount([d.cluster for d in found if d.cluster])[1:]
+    assert sizes.tolist() == census.clusters
+
+
+def test_a_pocket_is_whole_across_a_face_of_the_box(box):
+    lengths = np.asarray(box.cell.lengths())
+    place = {"lengths_A": lengths, "periodic": (True, True, True)}
+    middle, edge = lengths / 2, np.zeros(3)
+    pockets = []
+    for centre in (middle, edge):
+        # shift the crystal so that the same atoms lie in the middle or across the corner
+        reference = (box.positions - middle + centre) % lengths
+        final = reference.copy()
+        chosen = np.argsort(np.linalg.norm(box.positions - middle, axis=1))[:5]
+        final[chosen] += [1.0, 0.0, 0.0]
+        census = take_census(symbols=box.get_chemical_symbols(), reference_A=reference, final_A=final, **place)
+        pockets.append(pocket_of(census, reference_A=reference, **place))
+    assert pockets[0].atoms == pockets[1].atoms
+    assert pockets[0].extent_A == pytest.approx(pockets[1].extent_A)
+    assert pockets[0].radius_A == pytest.approx(pockets[1].radius_A)
+    assert pockets[0].extent_A < lengths.min() / 2
+    untouched = census_of(box, box.positions)
+    assert pocket_of(untouched, reference_A=box.positions, **place) is None
