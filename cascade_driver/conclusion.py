@@ -15,6 +15,7 @@ from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.campaign.contents import RunContents, contents_of
 from cascade_driver.campaign.index import number as as_number
 from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.campaign.scene import Scene, scene_of
 from cascade_driver.campaign.status import run_status
 from cascade_driver.cite import cite_run
 from cascade_driver.config import (
@@ -206,6 +207,7 @@ def _report_content(
         provenance=plain(provenance(engine=_engine_of(directory, table))),
         command=_command(directory, protocol.potential_name, protocol.potential_digest),
         defects=_defects(contents),
+        scenes=_scenes(directory, table),
         citation=tuple(cite_run(directory, every_record=False).lines),
     )
 
@@ -220,6 +222,17 @@ def _command(directory: RunDirectory, potential: str, digest: str) -> str:
             "cascade compare . AGAIN",
         )
     )
+
+
+def _scenes(directory: RunDirectory, table: CascadeTable) -> list[Scene]:
+    """Return of the highest recoil energy the cascades that stored most, some in the middle, and least."""
+    rows = np.flatnonzero(table.is_usable & table.stores_energy)
+    if not len(rows):
+        return []
+    rows = rows[table.recoil_energy_eV[rows] == table.recoil_energy_eV[rows].max()]
+    rows = rows[np.argsort(-table.stored_energy_eV[rows])]
+    chosen = dict.fromkeys(str(table.id[rows[i]]) for i in (0, len(rows) // 2, len(rows) - 1))
+    return [scene_of(directory, cascade) for cascade in chosen]
 
 
 def _defects(contents: RunContents) -> dict[str, NDArray[np.float64]]:

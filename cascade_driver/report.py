@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -38,10 +39,12 @@ from cascade_driver.analysis.outcomes import (
 )
 from cascade_driver.analysis.tabulated import TabulatedDistribution, TabulatedProbability
 from cascade_driver.answer import TRUST, counts_of, light_of, said_of_recoils, said_of_spectra
+from cascade_driver.campaign.scene import Scene
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import write_atomically
 from cascade_driver.kinds import Status
 from cascade_driver.plot import CaptionedFigure
+from cascade_driver.plot.scenes import species_colour, species_radius_A
 from cascade_driver.plot.style import COLUMN_WIDTH_in
 from cascade_driver.simulation.outcome import CascadeTable, Outcome
 from cascade_driver.spectra.ensemble import SpectrumBands
@@ -63,6 +66,9 @@ FIGURE_RESOLUTION_dpi = 200
 
 #: Fewer directions than this are no map.
 MAP_DIRECTIONS = 8
+
+#: Of crystal about a cascade to be turned.
+CRYSTAL_ABOUT_A = 3.0
 
 _DASH = "–"
 
@@ -105,6 +111,8 @@ class ReportContent:
         Numbers of what was left in each row of the table, (n,) each, by what they count; nan where nobody counted.
     citation : sequence of str
         What to cite, a line each.
+    scenes : sequence of Scene
+        Cascades to be turned and looked at.
     """
 
     title: str
@@ -127,6 +135,7 @@ class ReportContent:
     notes: Sequence[str] = ()
     defects: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     citation: Sequence[str] = ()
+    scenes: Sequence[Scene] = ()
 
     @property
     def status(self) -> Status:
@@ -201,6 +210,7 @@ def report_html(content: ReportContent, *, figures: Sequence[CaptionedFigure] = 
         n_failures=sum(group.n_unusable for group in groups),
         fits=_fit_views(content.model),
         figures={part: [view for view in views if view.part == part] for part in ("answer", "fits", "maps")},
+        scenes=[(scene.title, scene.record.id, json.dumps(_seen(scene))) for scene in content.scenes],
         spectra=[_spectrum_row(pair) for pair in content.pairs],
         spectra_remarks=_spectra_remarks(content),
         cost=_cost(content),
@@ -523,6 +533,33 @@ def _error_remark(bands: SpectrumBands, low_eV: float, high_eV: float) -> str:
     listed = ", ".join(f"{name} {value:.1%}" for name, value in sorted(parts.items(), key=lambda p: -p[1]))
     total = bands.relative_deviation("total", low_eV=low_eV, high_eV=high_eV)
     return f"Error of the observed rate in a bin {total:.1%} (root mean square; {listed})."
+
+
+# -- single cascades -------------------------------------------------------------------------------------------
+
+
+def _seen(scene: Scene) -> dict[str, object]:
+    """Return what the script draws of a cascade: the crystal about it, displaced atoms, empty sites, the track."""
+    strong = scene.displaced.astype(int)
+    strong[scene.knocked] = 2
+    points = np.concatenate([scene.track_A, scene.end_A[strong > 0], scene.start_A[strong > 0]])
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    radius = float(np.linalg.norm(points - middle, axis=1).max()) + CRYSTAL_ABOUT_A
+    shown = (np.linalg.norm(scene.start_A - middle, axis=1) < radius) | (strong > 0)
+    species = sorted({str(s) for s in scene.symbols})
+    place = {name: number for number, name in enumerate(species)}
+    both = np.concatenate([scene.start_A, scene.end_A], axis=1)[shown].round(2).tolist()
+    kinds = ([place[str(s)], int(k)] for s, k in zip(scene.symbols[shown], strong[shown], strict=True))
+    return {
+        "middle": middle.round(2).tolist(),
+        "radius": round(radius, 2),
+        "species": [[name, species_colour(name), species_radius_A(name)] for name in species],
+        "atoms": [[*where, *kind] for where, kind in zip(both, kinds, strict=True)],
+        "empty": [
+            [*np.round(d.position_A, 2).tolist(), place[d.species]] for d in scene.defects if d.kind == "vacancy"
+        ],
+        "track": scene.track_A.round(2).tolist(),
+    }
 
 
 # -- fits ------------------------------------------------------------------------------------------------------

@@ -72,6 +72,11 @@ def species_colour(species: str) -> str:
     return str(to_hex(jmol_colors[atomic_numbers[species]]))
 
 
+def species_radius_A(species: str) -> float:
+    """Return the covalent radius of a chemical element."""
+    return float(covalent_radii[atomic_numbers[species]])
+
+
 @styled
 def cascade_figure(scene: Scene, *, potential_status: str = "qualitative") -> Figure:
     """Return a picture of a finished cascade; see `draw_cascade`."""
@@ -161,14 +166,14 @@ def _points_per_A(axes: Axes, span_A: Array) -> float:
 
 
 def _size(scene: Scene, row: int, pt_per_A: float) -> float:
-    return float(covalent_radii[atomic_numbers[str(scene.symbols[row])]] * pt_per_A)
+    return species_radius_A(str(scene.symbols[row])) * pt_per_A
 
 
 def _draw_atoms(axes: Axes, scene: Scene, positions: Array, pt_per_A: float, *, alpha: float) -> None:
     for species in np.unique(scene.symbols):
         here = (scene.symbols == species) & np.isfinite(positions[:, 0])
         here[scene.knocked] = False
-        size = float(covalent_radii[atomic_numbers[str(species)]]) * pt_per_A
+        size = species_radius_A(str(species)) * pt_per_A
         axes.scatter(
             positions[here, 0],
             positions[here, 1],

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,38 @@ import pytest
 from campaigns import simulate
 
 from cascade_driver.analysis.model import fit_stored_energy_model
+from cascade_driver.campaign.scene import Scene
 from cascade_driver.report import ReportContent, write_report
+from cascade_driver.simulation.defects import ListedDefect
+from cascade_driver.simulation.record import Track
 from cascade_driver.spectra.observe import Observed
 from cascade_driver.spectrum import Spectrum
 
 pytestmark = pytest.mark.browser
+
+
+def scene() -> Scene:
+    """Three atoms on a line: the knock-on goes to the place of the second, which makes way."""
+    track = Track(time_ps=(0.0, 0.1), position_A=((0.0, 0.0, 0.0), (3.0, 0.0, 0.0)), kinetic_energy_eV=(81.0, 0.0))
+    knock_on = SimpleNamespace(species="W", recoil_energy_eV=81.0, direction=(1.0, 0.0, 0.0))
+    record = SimpleNamespace(
+        id="0123456789abcdef",
+        spec=SimpleNamespace(knock_on=knock_on),
+        stored_energy_eV=9.0,
+        physics=SimpleNamespace(pka=SimpleNamespace(index=0, track=track)),
+    )
+    start = np.array([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [6.0, 0.0, 0.0]])
+    return Scene(
+        record=record,  # type: ignore[arg-type]
+        symbols=np.array(["W", "O", "Ca"]),
+        start_A=start,
+        end_A=start + np.array([[3.0, 0, 0], [1.5, 1.0, 0], [0, 0, 0]]),
+        track_A=np.array(track.position_A),
+        origin_A=np.zeros(3),
+        period_A=np.full(3, 20.0),
+        defects=(ListedDefect(kind="vacancy", species="W", position_A=(0.0, 0.0, 0.0), cluster=1),),
+        pocket=None,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +74,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         files={"figures/" + "z" * 120 + ".png": "a figure"},
         command="cascade run input.toml --out " + "A" * 150,
         defects={"vacancies": np.where(table.stores_energy, 2.0, 0.0)},
+        scenes=[scene()],
         citation=("doi:10.1000/" + "q" * 150,),
     )
     return write_report(tmp_path_factory.mktemp("report"), content)
@@ -120,6 +149,32 @@ def test_a_figure_grows_when_it_is_clicked_and_goes_away_again(chromium, page):
     assert shown.execute_script(width, "dialog img") > 1.3 * small
     shown.execute_script("document.querySelector('dialog').click()")
     assert not shown.execute_script("return document.querySelector('dialog').open")
+
+
+def test_a_cascade_is_drawn_turns_when_it_is_dragged_and_goes_back_to_its_start(chromium, page):
+    shown = opened(chromium, page, width=1280, height=900)
+    picture = "return document.querySelector('canvas').toDataURL()"
+    ink = (  # share of the pixels that are drawn
+        "const c = document.querySelector('canvas');"
+        "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+        "let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n / (c.width * c.height)"
+    )
+    assert 0.005 < shown.execute_script(ink) < 0.9
+    first = shown.execute_script(picture)
+    shown.execute_script(
+        """const c = document.querySelector('canvas');
+        c.setPointerCapture = () => {};
+        const event = (kind, x, y) => c.dispatchEvent(
+            new PointerEvent(kind, {pointerId: 1, clientX: x, clientY: y, bubbles: true}));
+        event('pointerdown', 100, 100); event('pointermove', 160, 130); event('pointerup', 160, 130);"""
+    )
+    turned = shown.execute_script(picture)
+    assert turned != first
+    shown.execute_script(
+        "const s = document.querySelector('.scene input'); s.value = 0; s.dispatchEvent(new Event('input'))"
+    )
+    assert shown.execute_script(picture) not in {first, turned}
+    assert shown.get_log("browser") == []
 
 
 def test_by_night_the_page_is_dark_and_its_text_light(chromium, page):
