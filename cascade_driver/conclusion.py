@@ -34,11 +34,12 @@ from cascade_driver.models import (
 )
 from cascade_driver.schema import plain
 from cascade_driver.simulation.crystal import orientation_said
+from cascade_driver.simulation.film_box import FilmSpec, film_said, film_strain
 from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import NUMBERS
 from cascade_driver.simulation.spec import thermal_said
-from cascade_driver.simulation.start import read_box
+from cascade_driver.simulation.start import Box, read_box
 from cascade_driver.spectra.observe import Observed, observe
 from cascade_driver.version import commit, version
 
@@ -186,6 +187,8 @@ def _report_content(
         "seed": protocol.campaign_seed,
         "protocol": protocol.digest,
     }
+    if box is not None and protocol.crystal.film is not None:
+        facts |= _film_facts(protocol.crystal.film, box)
     formulas = crystal_formulas(protocol.crystal)
     if len(table) and len(formulas) == 1:  # a film has no one target
         facts |= said_beside(table, formula=formulas[0])
@@ -210,6 +213,15 @@ def _report_content(
         scenes=_scenes(directory, table),
         citation=tuple(cite_run(directory, every_record=False).lines),
     )
+
+
+def _film_facts(film: FilmSpec, box: Box) -> dict[str, str]:
+    strain = film_strain(film, al_A=box.cells_A["Al"][0], si_A=box.cells_A["Si"][0])
+    facts = {"film": film_said(film, strain, box.stress)}
+    if box.stress is not None:
+        layers = zip(box.stress.height_A, box.stress.stress_MPa, strict=True)
+        facts["stress in the plane by height"] = "; ".join(f"{z:.1f} Å {s:+.0f} MPa" for z, s in layers)
+    return facts
 
 
 def _command(directory: RunDirectory, potential: str, digest: str) -> str:

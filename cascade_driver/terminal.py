@@ -581,12 +581,15 @@ def print_defects(scenes: Sequence[Scene], *, one_by_one: bool, console: Console
                 )
         return
     shown = Table()
-    for heading in ("cascade", "recoil (eV)", "stored (eV)", "vacancies", "interstitials", "antisites", "pocket"):
+    found = {defect.kind for scene in scenes for defect in scene.defects}
+    names = {"vacancy": "vacancies", "interstitial": "interstitials", "antisite": "antisites"}
+    names |= {kind: f"{kind}s" for kind in ("adatom", "interface atom") if kind in found}
+    for heading in ("cascade", "recoil (eV)", "stored (eV)", *names.values(), "pocket"):
         shown.add_column(heading, justify="left" if heading == "cascade" else "right")
     left = [scene for scene in scenes if scene.defects or scene.pocket is not None]
     for scene in left:
         knock_on = scene.record.spec.knock_on
-        kinds = (_by_species(scene, kind) for kind in ("vacancy", "interstitial", "antisite"))
+        kinds = (_by_species(scene, kind) for kind in names)
         size = "-" if scene.pocket is None else f"{scene.pocket.atoms} atoms, {scene.pocket.extent_A:.1f} A"
         energy = f"{knock_on.species} {knock_on.recoil_energy_eV:g}"
         stored = round(scene.record.stored_energy_eV, 2) + 0.0  # no -0.00

@@ -65,6 +65,7 @@ HOUSE: dict[str, Wing] = {
             "frame",
             "named_crystals",
             "crystal_file",
+            "film_box",
             "crystal",
             "include",
             "potential",

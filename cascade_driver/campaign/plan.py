@@ -18,8 +18,6 @@ from pydantic import Field, field_validator
 from cascade_driver.errors import InputError
 from cascade_driver.schema import digest, parameters, plain, seed_from
 from cascade_driver.simulation.crystal import (
-    REGION_BULK,
-    REGION_FILM,
     assemble,
     axes_in_box_A,
     constituents,
@@ -27,6 +25,7 @@ from cascade_driver.simulation.crystal import (
     require_bonds,
     require_room,
 )
+from cascade_driver.simulation.film_box import REGION_BULK, REGION_FILM
 from cascade_driver.simulation.kick_sequence import ThenSpec, draw_later_kicks, most_recoil_energy_eV
 from cascade_driver.simulation.knock_on import DirectionsSpec, choose_atom, directions, site_rotations
 from cascade_driver.simulation.potential import Potential

@@ -28,6 +28,7 @@ from cascade_driver.simulation.defects import (
     pocket_of,
     take_census,
 )
+from cascade_driver.simulation.film_box import film_planes
 from cascade_driver.simulation.record import Record
 from cascade_driver.simulation.trajectory import TRAJECTORY_FILE
 
@@ -112,7 +113,8 @@ def scene_of(run: RunDirectory, cascade: str) -> Scene:
         "lengths_A": np.asarray(atoms.cell.lengths()),
         "periodic": [bool(p) for p in atoms.pbc],
     }
-    census = take_census(symbols=symbols, reference_A=reference, final_A=final, **place)
+    film = film_planes(reference, atoms.get_array("region")) if atoms.has("region") else None
+    census = take_census(symbols=symbols, reference_A=reference, final_A=final, film=film, **place)
     origin = reference[record.physics.pka.index]
     period = np.where(place["periodic"], place["lengths_A"], np.inf)
 

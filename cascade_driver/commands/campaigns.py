@@ -296,7 +296,8 @@ def _cite(chosen: argparse.Namespace) -> int:
 def _run(chosen: argparse.Namespace) -> int:
     from cascade_driver.config import WorkSpec, find_input
     from cascade_driver.schema import plain
-    from cascade_driver.simulation.crystal import orientation_said, sites_said
+    from cascade_driver.simulation.crystal import constituents, orientation_said, sites_said
+    from cascade_driver.simulation.film_box import film_said, film_strain
     from cascade_driver.simulation.lammps_build import EngineSpec
     from cascade_driver.simulation.lammps_build import chosen as chosen_lammps
     from cascade_driver.simulation.potential import data_folder
@@ -323,6 +324,11 @@ def _run(chosen: argparse.Namespace) -> int:
         if said := doubt(planned.given, campaign.protocol.crystal, engine):
             console.print(f"note: {said}", soft_wrap=True)
         console.print(orientation_said(campaign.protocol.crystal), soft_wrap=True)
+        if film := campaign.protocol.crystal.film:
+            cells = constituents(campaign.protocol.crystal)
+            edges_A = {name: float(cell.cell.lengths()[0]) for name, cell in cells.items()}
+            strain = film_strain(film, al_A=edges_A["Al"], si_A=edges_A["Si"])
+            console.print(film_said(film, strain, None), soft_wrap=True)
         if said := sites_said(campaign.protocol.crystal, (group.species for group in campaign.groups)):
             console.print(f"note: {said}", soft_wrap=True)
         if campaign.protocol.thermal.temperature is not None:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
@@ -34,6 +34,7 @@ from cascade_driver.plot.style import (
     new_axes,
     styled,
 )
+from cascade_driver.simulation.defects import DefectKind
 
 #: Half the thickness of the slice of crystal that is drawn about the track.
 SLICE_A = 3.0
@@ -265,7 +266,7 @@ def defects_figure(scenes: Sequence[Scene], *, potential_status: str = "qualitat
     """
     figure = Figure(figsize=(2.05 * COLUMN_WIDTH_in, 2.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for colour, kind in zip(PAIR_COLOURS, ("vacancy", "interstitial", "antisite"), strict=False):
+    for colour, kind in zip(PAIR_COLOURS, get_args(DefectKind), strict=False):
         distance = np.sort(
             [float(np.linalg.norm(d.position_A)) for scene in scenes for d in scene.defects if d.kind == kind]
         )

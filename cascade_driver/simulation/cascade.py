@@ -31,6 +31,7 @@ from cascade_driver.simulation.engine import (
     VelocityKick,
     flight_rules,
 )
+from cascade_driver.simulation.film_box import film_planes
 from cascade_driver.simulation.knock_on import choose_atom, kick_velocity
 from cascade_driver.simulation.outcome import Outcome, outcome_of_stored_energy
 from cascade_driver.simulation.provenance import provenance
@@ -106,6 +107,7 @@ def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], En
         final_A=end.positions_A,
         lengths_A=box.lengths_A,
         periodic=box.periodic,
+        film=film_planes(snapshot.reference_positions_A, box.region),
     )
     physics = _physics(spec, pka=pka, snapshot=snapshot, flight=flight, end=end, census=census, earlier=earlier)
     outcome = _outcome(spec, flight, end, physics, box)
@@ -211,6 +213,8 @@ def _physics(
             interstitials=census.interstitials,
             antisites=census.antisites,
             clusters=tuple(census.clusters),
+            adatoms=census.adatoms or None,
+            interface_atoms=census.interface_atoms or None,
         ),
         displaced_atoms=census.displaced_atoms,
         pka=KnockOnPath(
@@ -297,7 +301,8 @@ def _structure(box: Box, census: Census, snapshot: Snapshot, record: Record) -> 
         "outcome": record.outcome.key,
         "potential": spec.protocol.potential_name,
         "potential_digest": f"d{spec.protocol.potential_digest}",
-        "comment": "defect: 0 on site, 1 interstitial, 2 antisite; displacement from the quenched start",
+        "comment": "defect: 0 on site, 1 interstitial, 2 antisite, 3 adatom, 4 interface atom; "
+        "displacement from the quenched start",
     }
     return atoms
 

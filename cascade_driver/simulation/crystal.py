@@ -44,6 +44,7 @@ from cascade_driver.simulation.crystal_file import (
     read_crystal,
     require_no_overlap,
 )
+from cascade_driver.simulation.film_box import REGION_BULK, FilmSpec, cubic_axes, film_box
 from cascade_driver.simulation.frame import Frame, frame_said, make_frame
 from cascade_driver.simulation.named_crystals import named_crystals
 from cascade_driver.text import closest
@@ -55,10 +56,6 @@ CRYSTALS = (*named_crystals(), FILM)
 
 #: A box of more is a slip of the pen: 16 million atoms in silicon.
 MOST_CELLS = 2_000_000
-
-#: Values of the array `region` of an assembled box.
-REGION_BULK = 0
-REGION_FILM = 1
 
 #: Residual |cos| between the edges of a cell that counts as orthogonal. What is left is strained away (at
 #: most a shear of 0.06 degrees): lattice constants in files are rounded to about 1e-4.
@@ -80,17 +77,6 @@ SYMMETRY_PRECISION_A = 1e-2
 #: More atoms than any campaign has use for: a box of 10 million fills 5 GB.
 LARGEST_BOX_ATOMS = 10_000_000
 
-#: Unit cells of (001) aluminium on unit cells of (001) silicon, per lateral axis: 4 x 4.05 = 16.20 angstrom
-#: on 3 x 5.431 = 16.29 angstrom, a misfit of 0.6 %.
-COINCIDENCE_CELLS = (4, 3)
-#: Above this misfit the film is no longer aluminium: potentials are within 1 % of both lattice constants.
-LARGEST_MISFIT = 0.03
-#: Out-of-plane strain per biaxial in-plane strain of a free (001) film, -2 C12/C11, with the
-#: room-temperature constants of aluminium, C11 = 107 and C12 = 61 GPa (Kittel, Introduction to Solid State
-#: Physics, ch. 3). Linear elasticity gives the stress-free film; keeping the volume (-2) would compress it,
-#: keeping c (0) would stretch it, by 0.5 %.
-FILM_STRAIN_RATIO = -2 * 61 / 107
-
 #: A closed box may be heated by this much: at 250 K above the 133 K of the start, defects of CaWO4
 #: (barriers of some tenths of eV) do not move within 8 ps, and the crystal stays far from melting.
 LARGEST_HEATING_K = 250.0
@@ -101,32 +87,6 @@ LARGEST_HEATING_WITH_BORDER_K = 1000.0
 #: Width that no border thermostat may touch: the knocked-on atom and its neighbours out to 5 angstrom,
 #: where a close Frenkel pair ends up, follow Newton alone.
 SMALLEST_INTERIOR_A = 10.0
-
-
-@parameters
-class FilmSpec:
-    """An aluminium film on a silicon substrate, (001) on (001), with a free surface above.
-
-    Attributes
-    ----------
-    film_cells : int
-        Thickness of the film in unit cells of aluminium (4.05 angstrom, two atomic layers each).
-    substrate_cells : int
-        Thickness of the substrate in unit cells of silicon (5.43 angstrom, four atomic layers each).
-    gap_A : float
-        Distance of the lowest aluminium from the highest silicon layer; 2.4 angstrom is an Al-Si bond.
-    vacuum_A : float
-        Free height above the film.
-    held_A : float
-        Thickness of the bottom of the substrate whose atoms are held. It should exceed the cutoff of the
-        potential, so that no free atom feels the lower surface.
-    """
-
-    film_cells: int = Field(default=5, ge=1, le=1000)
-    substrate_cells: int = Field(default=6, ge=1, le=1000)
-    gap_A: float = Field(default=2.4, ge=1.5, le=5.0)
-    vacuum_A: float = Field(default=15.0, ge=5.0)
-    held_A: float = Field(default=6.5, gt=0)
 
 
 @parameters
@@ -297,7 +257,7 @@ def axes_in_box_A(spec: CrystalSpec, constituents: Mapping[str, Atoms]) -> NDArr
     if (frame := frame_of(spec)) is not None:
         return np.array(frame.axes_A)
     if spec.is_film:
-        return np.eye(3)
+        return cubic_axes(spec.film or FilmSpec())
     (cell,) = constituents.values()
     return np.asarray(cell.cell.array)
 
@@ -309,6 +269,8 @@ def frame_of(spec: CrystalSpec) -> Frame | None:
 
 def orientation_said(spec: CrystalSpec) -> str:
     """Return a line about how the crystal of a resolved `spec` lies in the box."""
+    if spec.film is not None and spec.film.normal == "111":
+        return "box: x along [1 -1 0], y along [1 1 -2], z along [1 1 1] of film and substrate"
     return frame_said(frame_of(spec), of="file" if spec.name is None else "crystal")
 
 
@@ -350,7 +312,9 @@ def require_bonds(cell: Atoms, *, cutoff_A: float, name: str) -> None:
             )
 
 
-def assemble(spec: CrystalSpec, constituents: Mapping[str, Atoms]) -> Atoms:
+def assemble(
+    spec: CrystalSpec, constituents: Mapping[str, Atoms], *, shift: tuple[float, float] = (0.0, 0.0)
+) -> Atoms:
     """Return the simulation box.
 
     Parameters
@@ -359,6 +323,8 @@ def assemble(spec: CrystalSpec, constituents: Mapping[str, Atoms]) -> Atoms:
         What to build.
     constituents : mapping of str to ase.Atoms
         As from the function `constituents`, relaxed or not.
+    shift : two float
+        Of a film on its substrate, see `film_box.places`.
 
     Returns
     -------
@@ -383,7 +349,16 @@ def assemble(spec: CrystalSpec, constituents: Mapping[str, Atoms]) -> Atoms:
     count = len(next(iter(cells.values()))) * math.prod(spec.repeats or (1,))
     if count > LARGEST_BOX_ATOMS:
         raise InputError(f"a box of {count} atoms, expected at most {LARGEST_BOX_ATOMS}; lower `repeats`")
-    return _film_box(spec, cells["Al"], cells["Si"]) if spec.is_film else _bulk_box(spec, *cells.values())
+    if not spec.is_film:
+        return _bulk_box(spec, *cells.values())
+    return film_box(
+        spec.film or FilmSpec(),
+        cells["Al"],
+        cells["Si"],
+        repeats=spec.repeats and spec.repeats[:2],
+        minimum_atoms=spec.minimum_atoms or 1,
+        shift=shift,
+    )
 
 
 def orthogonal_cell(atoms: Atoms, *, oriented: bool = True) -> Atoms:
@@ -780,48 +755,4 @@ def _bulk_box(spec: CrystalSpec, cell: Atoms) -> Atoms:
     repeats = spec.repeats or repeats_for(cell, spec.minimum_atoms or 1)
     box = cell.repeat(repeats)
     box.set_array("region", np.full(len(box), REGION_BULK), dtype=np.int64)
-    return box
-
-
-def _film_box(spec: CrystalSpec, al: Atoms, si: Atoms) -> Atoms:
-    """Return the aluminium film on its substrate, strained laterally onto the lattice of silicon."""
-    film = spec.film or FilmSpec()
-    n_al, n_si = COINCIDENCE_CELLS
-    strain = n_si * si.cell.lengths()[:2] / (n_al * al.cell.lengths()[:2]) - 1
-    if np.abs(strain).max() > LARGEST_MISFIT:
-        misfit = 100 * strain[np.abs(strain).argmax()]
-        raise InputError(
-            f"{n_al} cells of Al do not fit on {n_si} of Si: misfit {misfit:.1f} %, at most "
-            f"{100 * LARGEST_MISFIT:g} % expected; check the lattice constants of the potential"
-        )
-    if film.held_A >= film.substrate_cells * si.cell.lengths()[2]:
-        raise InputError(
-            f"held_A = {film.held_A:g} holds the whole substrate of {film.substrate_cells} cells; "
-            "raise `substrate_cells`"
-        )
-    per_cell = n_al**2 * film.film_cells * len(al) + n_si**2 * film.substrate_cells * len(si)
-    n = math.ceil(math.sqrt((spec.minimum_atoms or 1) / per_cell))
-    n_x, n_y, _ = spec.repeats or (n, n, 1)
-
-    strained = al.copy()
-    stretch = np.array([*(1 + strain), 1 + FILM_STRAIN_RATIO * strain.mean()])
-    strained.set_cell(al.cell.lengths() * stretch, scale_atoms=True)
-    substrate = si.repeat((n_x * n_si, n_y * n_si, film.substrate_cells))
-    top = strained.repeat((n_x * n_al, n_y * n_al, film.film_cells))
-
-    # Half an atomic layer below the lowest plane, so that no atom lies on the face of the box.
-    substrate.positions[:, 2] += si.cell.lengths()[2] / 8 - substrate.positions[:, 2].min()
-    top.positions[:, 2] += substrate.positions[:, 2].max() + film.gap_A - top.positions[:, 2].min()
-    # The lateral edges of both agree but for rounding; those of the substrate count.
-    top.positions[:, :2] *= substrate.cell.lengths()[:2] / top.cell.lengths()[:2]
-
-    box = substrate + top
-    height_A = box.positions[:, 2].max() + film.vacuum_A
-    box.set_cell([*substrate.cell.lengths()[:2], height_A], scale_atoms=False)
-    box.pbc = (True, True, False)
-    region = np.where(np.arange(len(box)) < len(substrate), REGION_BULK, REGION_FILM)
-    box.set_array("region", region, dtype=np.int64)
-    held = (region == REGION_BULK) & (box.positions[:, 2] < box.positions[:, 2].min() + film.held_A)
-    box.set_constraint(FixAtoms(indices=np.flatnonzero(held)))
-    require_no_overlap(box, origin="assembled film")
     return box

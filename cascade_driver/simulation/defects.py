@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -18,6 +18,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 from scipy.spatial.distance import pdist
+
+from cascade_driver.simulation.film_box import FilmPlanes
 
 #: An atom is displaced when it ends farther than this from where it started, the usual mark of cascade pictures
 #: (slides of Soum-Sidikov et al. 2024); thermal motion reaches 0.3 angstrom, the next site is 1.8 away.
@@ -28,7 +30,11 @@ DISPLACED_BEYOND_A = 0.8
 CLUSTER_LINK_A = 4.0
 
 #: Flags of an atom in the final structure.
-ON_SITE, INTERSTITIAL, ANTISITE = 0, 1, 2
+ON_SITE, INTERSTITIAL, ANTISITE, ADATOM, INTERFACE_ATOM = 0, 1, 2, 3, 4
+
+#: An atom without a site of its own is an adatom this far above the highest layer of a film, where the next one
+#: would be at 2 angstrom; and an interface atom this near to it, where the lattices give each other no sites.
+ADATOM_ABOVE_A, INTERFACE_WITHIN_A = 1.0, 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +45,9 @@ class Census:
     ----------
     vacancies, interstitials, antisites : dict
         Counts per species (of the site; of the atom; of the atom).
+    adatoms, interface_atoms : dict
+        Likewise, of a film: atoms that share a site on top of its surface, or at its interface. They are no
+        interstitials.
     displaced_atoms : dict
         Atoms beyond `DISPLACED_BEYOND_A`, per species.
     clusters : list of int
@@ -48,7 +57,7 @@ class Census:
     site_distance_A : (n,) float
         From the final position to the nearest site.
     flag : (n,) int
-        `ON_SITE`, `INTERSTITIAL` or `ANTISITE` for each atom.
+        `ON_SITE`, `INTERSTITIAL`, `ANTISITE`, `ADATOM` or `INTERFACE_ATOM` for each atom.
     vacancy_positions_A : (m, 3) float
         Reference sites left empty.
     vacancy_species : (m,) str
@@ -65,11 +74,14 @@ class Census:
     flag: NDArray[np.int64]
     vacancy_positions_A: NDArray[np.float64]
     vacancy_species: NDArray[np.str_]
+    adatoms: dict[str, int] = field(default_factory=dict)
+    interface_atoms: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_perfect(self) -> bool:
         """Whether each site holds one atom of its own species."""
-        return not (self.vacancies or self.interstitials or self.antisites)
+        found = (self.vacancies, self.interstitials, self.antisites, self.adatoms, self.interface_atoms)
+        return not any(found)
 
 
 def take_census(
@@ -79,6 +91,7 @@ def take_census(
     final_A: NDArray[np.float64],
     lengths_A: NDArray[np.float64],
     periodic: Sequence[bool],
+    film: FilmPlanes | None = None,
 ) -> Census:
     """Return the defects of `final_A` against `reference_A`.
 
@@ -95,6 +108,8 @@ def take_census(
         Edges of the orthogonal box.
     periodic : three bool
         Along which axes it repeats.
+    film : FilmPlanes, optional
+        Where there is a film.
     """
     names = np.asarray(symbols)
     period = np.where(np.asarray(periodic, dtype=bool), lengths_A, 0.0)
@@ -110,8 +125,13 @@ def take_census(
     flag[names != names[site]] = ANTISITE
     for crowded in np.flatnonzero(occupancy > 1).tolist():
         flag[_guests(crowded, site=site, distance=distance, names=names)] = INTERSTITIAL
+    if film is not None:
+        flag[(flag == INTERSTITIAL) & (atoms[:, 2] > film.surface_A + ADATOM_ABOVE_A)] = ADATOM
+        near = np.abs(atoms[:, 2] - film.interface_A) < INTERFACE_WITHIN_A
+        flag[(flag == INTERSTITIAL) & near] = INTERFACE_ATOM
     empty = np.flatnonzero(occupancy == 0)
-    defects = np.concatenate([sites[empty], atoms[flag == INTERSTITIAL]])
+    extra = (flag == INTERSTITIAL) | (flag == ADATOM) | (flag == INTERFACE_ATOM)
+    defects = np.concatenate([sites[empty], atoms[extra]])
     far = np.linalg.norm(displacement, axis=1) > DISPLACED_BEYOND_A
     return Census(
         vacancies=_count(names[empty]),
@@ -124,7 +144,13 @@ def take_census(
         flag=flag,
         vacancy_positions_A=sites[empty],
         vacancy_species=names[empty],
+        adatoms=_count(names[flag == ADATOM]),
+        interface_atoms=_count(names[flag == INTERFACE_ATOM]),
     )
+
+
+#: What a defect is called; the last two are those of films.
+DefectKind = Literal["vacancy", "interstitial", "antisite", "adatom", "interface atom"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +159,8 @@ class ListedDefect:
 
     Attributes
     ----------
-    kind : {'vacancy', 'interstitial', 'antisite'}
+    kind : str
+        A `DefectKind`.
     species : str
         Of the site that is empty, or of the atom that is too many or at the wrong place.
     position_A : (3,) float
@@ -142,7 +169,7 @@ class ListedDefect:
         Which cluster of vacancies and interstitials it belongs to, from 1, the largest first; 0 for an antisite.
     """
 
-    kind: Literal["vacancy", "interstitial", "antisite"]
+    kind: DefectKind
     species: str
     position_A: tuple[float, float, float]
     cluster: int
@@ -156,17 +183,22 @@ def listed_defects(
     lengths_A: NDArray[np.float64],
     periodic: Sequence[bool],
 ) -> tuple[ListedDefect, ...]:
-    """Return the defects of a census one by one: vacancies, interstitials, antisites."""
+    """Return the defects of a census one by one: vacancies, atoms without a site of their own, antisites."""
     names = np.asarray(symbols)
     period = np.where(np.asarray(periodic, dtype=bool), lengths_A, 0.0)
     atoms = _wrap(reference_A + census.displacement_A, period)
-    guests, wrong = census.flag == INTERSTITIAL, census.flag == ANTISITE
-    label = _cluster_labels(np.concatenate([census.vacancy_positions_A, atoms[guests]]), period)
-    rows: list[tuple[Literal["vacancy", "interstitial", "antisite"], str, NDArray[np.float64]]] = [
-        *(("vacancy", str(n), x) for n, x in zip(census.vacancy_species, census.vacancy_positions_A, strict=True)),
-        *(("interstitial", str(n), x) for n, x in zip(names[guests], atoms[guests], strict=True)),
-        *(("antisite", str(n), x) for n, x in zip(names[wrong], atoms[wrong], strict=True)),
+    without_site: tuple[tuple[int, DefectKind], ...] = (
+        (INTERSTITIAL, "interstitial"),
+        (ADATOM, "adatom"),
+        (INTERFACE_ATOM, "interface atom"),
+    )
+    rows: list[tuple[DefectKind, str, NDArray[np.float64]]] = [
+        ("vacancy", str(n), x) for n, x in zip(census.vacancy_species, census.vacancy_positions_A, strict=True)
     ]
+    for flag, kind in without_site:
+        rows += [(kind, str(names[k]), atoms[k]) for k in np.flatnonzero(census.flag == flag)]
+    label = _cluster_labels(np.array([x for _, _, x in rows]).reshape(-1, 3), period)
+    rows += [("antisite", str(names[k]), atoms[k]) for k in np.flatnonzero(census.flag == ANTISITE)]
     return tuple(
         ListedDefect(
             kind=kind,

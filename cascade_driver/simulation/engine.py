@@ -257,6 +257,9 @@ class Engine(Protocol):
     def stress_eV_A3(self) -> NDArray[np.float64]:
         """Return the stress (3, 3) of the box as it is: dE/d(strain) over the volume, tension positive."""
 
+    def virials_eV(self) -> NDArray[np.float64]:
+        """Return stress times volume of each atom (n, 3) along x, y, z, without kinetic part, tension positive."""
+
     def set_position(self, index: int, position_A: NDArray[np.float64]) -> None:
         """Move one atom."""
 

@@ -326,6 +326,17 @@ class LammpsEngine:
         self._do("uncompute static")
         return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) / _BAR_PER_eV_A3
 
+    def virials_eV(self) -> NDArray[np.float64]:
+        """Return what each atom adds to the stress of the box; see `Engine.virials_eV`."""
+        self._do("compute virial all stress/atom NULL virial")
+        # A fix that averages over the one step has it evaluated then.
+        self._do("fix ask all ave/atom 1 1 1 c_virial[1] c_virial[2] c_virial[3]")
+        self._do("run 0 post no")
+        found = np.array(self._lmp.gather("f_ask", 1, 3), dtype=np.float64).reshape(-1, 3)
+        self._do("unfix ask")
+        self._do("uncompute virial")
+        return found / _BAR_PER_eV_A3
+
     def set_position(self, index: int, position_A: NDArray[np.float64]) -> None:
         """Move one atom."""
         x, y, z = position_A

@@ -51,12 +51,16 @@ class Defects:
         Lone atoms at a site of another species, by their species.
     clusters : tuple of int
         Number of vacancies and interstitials in each cluster, largest first.
+    adatoms, interface_atoms : dict, optional
+        Of a film: atoms without a site of their own on its surface and at its interface, no interstitials.
     """
 
     vacancies: Counts
     interstitials: Counts
     antisites: Counts
     clusters: Sizes
+    adatoms: Counts | None = None
+    interface_atoms: Counts | None = None
 
 
 @findings

@@ -11,8 +11,8 @@ to the bit. Files appear by renaming, complete or not at all.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from cascade_driver.schema import file_sha256, seed_from
 from cascade_driver.simulation.crystal import assemble, constituents, held_atoms
 from cascade_driver.simulation.descent import Stiffness, descend, measure_stiffness
 from cascade_driver.simulation.engine import Engine, Minimum
+from cascade_driver.simulation.film_box import FilmSpec, LayerStress, layer_stress, places
 from cascade_driver.simulation.spec import Protocol
 from cascade_driver.simulation.zero_point import vibrations_of
 from cascade_driver.units import FS_PER_PS
@@ -41,6 +42,9 @@ LARGEST_RELAXATION = 0.15
 
 #: Edges that agree to this were equal before rounding: a = b of a tetragonal crystal.
 _EQUAL_EDGES_A = 1e-4
+
+#: A film that looks for its best place is heated so far, for so long: two thirds of the melting of aluminium.
+ANNEALING_K, ANNEALING_ps = 600.0, 2.0
 
 #: Force constants of the box, where it is a bulk crystal and the quench asks for them.
 _STIFFNESS_FILE = "stiffness.npz"
@@ -72,6 +76,8 @@ class Box:
         Energy of the box.
     cells_A : dict
         Relaxed edges of the constituent unit cells, by name.
+    stress : LayerStress, optional
+        Of a film; starts of earlier versions have none.
     """
 
     symbols: tuple[str, ...]
@@ -82,6 +88,7 @@ class Box:
     region: NDArray[np.int64]
     potential_energy_eV: float
     cells_A: dict[str, list[float]]
+    stress: LayerStress | None = None
 
     def atoms(self) -> Atoms:
         """Return the box as `ase.Atoms`, with the array `region`."""
@@ -180,11 +187,13 @@ def make_box(protocol: Protocol, folder: Path, make_engine: MakeEngine) -> Box:
     cells = relaxed_constituents(protocol, make_engine)
     for name, cell in constituents(protocol.crystal).items():
         _require_about_the_same(cell.cell.lengths(), cells[name].cell.lengths())
-    atoms = assemble(protocol.crystal, cells)
+    atoms = _best_place(protocol, cells, make_engine)
     engine = make_engine()
     try:
         engine.build(atoms)
         minimum = _come_to_rest(engine, protocol, folder)
+        film = protocol.crystal.film
+        stress = None if film is None else _stress_of_film(engine, film, atoms, minimum)
         wanted = protocol.quench.method == "stiffness" or protocol.thermal.start == "quantum"
         if wanted and all(atoms.pbc) and len(cells) == 1:
             _keep_stiffness(engine, folder, atoms, *cells.values(), sites_A=minimum.positions_A)
@@ -199,6 +208,7 @@ def make_box(protocol: Protocol, folder: Path, make_engine: MakeEngine) -> Box:
         region=np.asarray(atoms.get_array("region"), dtype=np.int64),
         potential_energy_eV=minimum.potential_energy_eV,
         cells_A={name: [float(x) for x in cell.cell.lengths()] for name, cell in cells.items()},
+        stress=stress,
     )
     _save_arrays(
         file,
@@ -210,8 +220,54 @@ def make_box(protocol: Protocol, folder: Path, make_engine: MakeEngine) -> Box:
         region=box.region,
         potential_energy_eV=np.array(box.potential_energy_eV),
         cells_A=np.array(json.dumps(box.cells_A)),
+        **({f"stress_{name}": values for name, values in vars(stress).items()} if stress else {}),
     )
     return box
+
+
+def _best_place(protocol: Protocol, cells: dict[str, Atoms], make_engine: MakeEngine) -> Atoms:
+    """Return the box; of a film whose interface is to be relaxed, the lowest of several that were annealed."""
+    film = protocol.crystal.film
+    shifts = places(film) if film is not None else [(0.0, 0.0)]
+    if len(shifts) == 1:
+        return assemble(protocol.crystal, cells)
+    lowest: tuple[float, Atoms] | None = None
+    for number, shift in enumerate(shifts):
+        atoms = assemble(protocol.crystal, cells, shift=shift)
+        engine = make_engine()
+        try:
+            engine.build(atoms)
+            for minimum in _annealed(engine, protocol, seed=seed_from(protocol.campaign_seed, 2, number)):
+                if lowest is None or minimum.potential_energy_eV < lowest[0]:
+                    atoms.set_positions(minimum.positions_A, apply_constraint=False)
+                    lowest = (minimum.potential_energy_eV, atoms.copy())
+        finally:
+            engine.close()
+    assert lowest is not None
+    return lowest[1]
+
+
+def _annealed(engine: Engine, protocol: Protocol, *, seed: int) -> Iterator[Minimum]:
+    """Yield the minima of a film: where it is put down, and after it was heated."""
+    spec = protocol.quench
+    for temperature_K in (0.0, ANNEALING_K):
+        if temperature_K > 0:
+            engine.heat(
+                temperature_K=temperature_K, duration_ps=ANNEALING_ps, damping_ps=0.1, timestep_ps=0.002, seed=seed
+            )
+        yield engine.minimise(force_tolerance_eV_A=spec.force_tolerance_eV_A, max_iterations=spec.max_iterations)
+
+
+def _stress_of_film(engine: Engine, film: FilmSpec, atoms: Atoms, minimum: Minimum) -> LayerStress:
+    engine.set_positions(minimum.positions_A)
+    return layer_stress(
+        engine.virials_eV(),
+        spec=film,
+        positions_A=minimum.positions_A,
+        region=np.asarray(atoms.get_array("region"), dtype=np.int64),
+        held=held_atoms(atoms),
+        area_A2=float(np.prod(atoms.cell.lengths()[:2])),
+    )
 
 
 def read_box(folder: Path) -> Box:
@@ -233,6 +289,9 @@ def read_box(folder: Path) -> Box:
         region=data["region"],
         potential_energy_eV=float(data["potential_energy_eV"]),
         cells_A=json.loads(str(data["cells_A"])),
+        stress=LayerStress(**{f.name: data[f"stress_{f.name}"] for f in fields(LayerStress)})
+        if "stress_height_A" in data
+        else None,
     )
 
 

@@ -15,12 +15,8 @@ from ase.spacegroup import crystal
 from cascade_driver.errors import InputError
 from cascade_driver.schema import build, digest
 from cascade_driver.simulation.crystal import (
-    FILM_STRAIN_RATIO,
     LARGEST_HEATING_K,
-    REGION_BULK,
-    REGION_FILM,
     CrystalSpec,
-    FilmSpec,
     assemble,
     axes_in_box_A,
     constituents,
@@ -34,6 +30,7 @@ from cascade_driver.simulation.crystal import (
     resolved,
     sites_said,
 )
+from cascade_driver.simulation.film_box import REGION_BULK, REGION_FILM, FilmSpec, thinning
 from cascade_driver.simulation.frame import direction_in_box, make_frame
 
 #: Density of one amu per cubic angstrom in g/cm3 (CODATA).
@@ -458,7 +455,7 @@ class TestFilm:
         strain = 3 * 5.431 / (4 * 4.05) - 1
         layers = np.unique(np.round(box.positions[box.arrays["region"] == REGION_FILM, 2], 6))
         assert len(layers) == 10
-        assert np.diff(layers) == pytest.approx(4.05 / 2 * (1 + FILM_STRAIN_RATIO * strain), abs=2e-6)
+        assert np.diff(layers) == pytest.approx(4.05 / 2 * (1 + thinning("Al", "001") * strain), abs=2e-6)
 
     def test_film_lies_on_the_substrate_with_the_gap_and_below_the_vacuum(self, box):
         z, region = box.positions[:, 2], box.arrays["region"]

@@ -1,0 +1,219 @@
+"""Aluminium on silicon: planes, strains and stresses of a film, its interface, and what is an adatom."""
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.neighborlist import neighbor_list
+
+from cascade_driver.cli import main
+from cascade_driver.errors import InputError
+from cascade_driver.schema import build
+from cascade_driver.simulation.crystal import CrystalSpec, assemble, axes_in_box_A, constituents
+from cascade_driver.simulation.defects import ADATOM, INTERFACE_ATOM, take_census
+from cascade_driver.simulation.film_box import (
+    REGION_BULK,
+    REGION_FILM,
+    FilmSpec,
+    biaxial_modulus_GPa,
+    film_planes,
+    film_strain,
+    places,
+    thinning,
+)
+from cascade_driver.simulation.knock_on import direction_in_box
+from cascade_driver.simulation.lammps_engine import LammpsEngine
+from cascade_driver.simulation.potential import load_potential
+from cascade_driver.simulation.spec import Protocol, QuenchSpec
+from cascade_driver.simulation.start import make_box, read_box
+
+
+def spec_of(**film) -> CrystalSpec:
+    content = {"name": "Al/Si", "repeats": [1, 1, 1], "film": {"film_cells": 4, "substrate_cells": 3, **film}}
+    return build(CrystalSpec, content, origin="test")
+
+
+def box_of(**film):
+    spec = spec_of(**film)
+    return assemble(spec, constituents(spec))
+
+
+def at_rest(folder, **film):
+    potential = load_potential("alsi-meam-zbl")
+    protocol = Protocol(
+        crystal=spec_of(**film),
+        potential_name=potential.name,
+        potential_digest=potential.digest,
+        quench=QuenchSpec(force_tolerance_eV_A=2e-2, max_iterations=600, largest_force_eV_A=0.1),
+    )
+    folder.mkdir(exist_ok=True)
+    made = make_box(protocol, folder, lambda: LammpsEngine(potential=potential))
+    assert np.array_equal(read_box(folder).stress.stress_MPa, made.stress.stress_MPa)
+    return made
+
+
+def test_moduli_are_the_printed_ones():
+    # Nix, Metall. Trans. A 20, 2217 (1989), of (111) aluminium 114 GPa; a free (001) film: E/(1 - nu) = 98 GPa.
+    assert biaxial_modulus_GPa("Al", "111") == pytest.approx(114, abs=1)
+    assert biaxial_modulus_GPa("Al", "001") == pytest.approx(98, abs=1)
+    assert -2 < thinning("Al", "111") < 0
+
+
+@pytest.mark.parametrize("element", ["Al", "Si"])
+@pytest.mark.parametrize("plane", ["001", "111"])
+def test_modulus_and_thinning_are_those_of_the_rotated_stiffness(element, plane):
+    """The whole tensor, turned into the frame of the film, with no stress along its normal."""
+    from cascade_driver.simulation.film_box import _ELASTIC_GPa, cubic_axes
+
+    c11, c12, c44 = _ELASTIC_GPa[element]
+    delta = np.eye(3)
+    c = c12 * np.einsum("ij,kl->ijkl", delta, delta)
+    c += c44 * (np.einsum("ik,jl->ijkl", delta, delta) + np.einsum("il,jk->ijkl", delta, delta))
+    for i in range(3):
+        c[i, i, i, i] += c11 - c12 - 2 * c44
+    turn = cubic_axes(FilmSpec(plane=None if plane == "001" else "111")).T
+    c = np.einsum("ai,bj,ck,dl,ijkl->abcd", turn, turn, turn, turn, c)
+    strain = np.diag([1.0, 1.0, thinning(element, plane)])
+    stress = np.einsum("ijkl,kl->ij", c, strain)
+    modulus = biaxial_modulus_GPa(element, plane)
+    np.testing.assert_allclose(stress, np.diag([modulus, modulus, 0.0]), atol=1e-9 * modulus)
+
+
+def test_a_111_film_is_closely_packed_on_double_layers():
+    box = box_of(plane="111")
+    region = box.arrays["region"]
+    film, ground = box[region == REGION_FILM], box[region == REGION_BULK]
+    i, d = neighbor_list("id", film, 3.0)
+    counts = np.bincount(i)
+    layers = np.unique(np.round(film.positions[:, 2], 3))
+    assert len(layers) == 12
+    assert np.diff(layers) == pytest.approx(2.335, abs=0.02)
+    middle = np.isclose(film.positions[:, 2], layers[5], atol=0.01)
+    assert (counts[middle] == 12).all()
+    assert d.min() > 2.8
+    # The surface of silicon under it: one bond of four is broken, not three.
+    i, _ = neighbor_list("id", ground, 2.6)
+    assert np.bincount(i).min() == 3
+
+
+def test_directions_are_those_of_the_crystal():
+    spec = spec_of(plane="111")
+    axes = axes_in_box_A(spec, constituents(spec))
+    assert direction_in_box("[1 1 1]", axes_A=axes) == pytest.approx((0, 0, 1))
+    assert direction_in_box("[1 -1 0]", axes_A=axes) == pytest.approx((1, 0, 0))
+    # A neighbour of the close-packed plane lies along it.
+    box = box_of(plane="111")
+    film = box[box.arrays["region"] == REGION_FILM]
+    bonds = neighbor_list("D", film, 3.0)
+    along = bonds @ np.array([1.0, 0, 0]) / np.linalg.norm(bonds, axis=1)
+    assert along.max() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("plane", [None, "111"])
+def test_a_film_has_the_strain_that_was_asked_for(plane):
+    box = box_of(plane=plane, strain_percent=0.4)
+    strain = film_strain(spec_of(strain_percent=0.4).film, al_A=4.05, si_A=5.431)
+    assert strain.film_percent == pytest.approx(0.4)
+    lateral_A = 4 * 4.05 * 1.004 / (np.sqrt(2) if plane else 1)
+    assert box.cell.lengths()[0] == pytest.approx(lateral_A)
+    assert (1 + strain.substrate_percent / 100) * 3 * 5.431 == pytest.approx(4 * 4.05 * 1.004)
+
+
+@pytest.mark.parametrize("film", [{"stress_MPa": 400.0}, {"plane": "111", "stress_MPa": 400.0}])
+def test_the_potential_has_the_stress_that_was_asked_for(film, tmp_path):
+    box = at_rest(tmp_path, **film)
+    # Elastic constants of the potential are within a fifth of the measured ones.
+    assert box.stress.inside_MPa(REGION_FILM) == pytest.approx(400, rel=0.2)
+
+
+def test_negative_control_a_film_of_its_own_lattice_has_none(tmp_path):
+    box = at_rest(tmp_path, strain_percent=0.0)
+    assert abs(box.stress.inside_MPa(REGION_FILM)) < 60
+    # The surface pulls all the same: 1 to 2 J/m2 of surface stress in a layer of 4 angstrom.
+    assert box.stress.stress_MPa[-1] > 500
+
+
+def test_virials_add_up_to_the_stress_of_the_box():
+    engine = LammpsEngine(potential=load_potential("alsi-meam-zbl"))
+    try:
+        box = bulk("Al", a=4.1, cubic=True).repeat(3)
+        box.rattle(0.05, seed=1)
+        engine.build(box)
+        total = engine.virials_eV().sum(axis=0) / box.cell.volume
+        assert total == pytest.approx(np.diag(engine.stress_eV_A3()), rel=1e-6)
+    finally:
+        engine.close()
+
+
+def test_a_relaxed_interface_is_not_above_the_one_put_down(tmp_path):
+    here, there = (at_rest(tmp_path / name, film_cells=2, **film) for name, film in RELAXED.items())
+    assert there.potential_energy_eV < here.potential_energy_eV + 1e-6
+    assert len(places(FilmSpec(interface="relaxed"))) == 4
+
+
+RELAXED = {"as put": {}, "relaxed": {"interface": "relaxed"}}
+
+
+def test_atoms_on_the_surface_and_at_the_interface_are_no_interstitials():
+    box = box_of()
+    region, start = box.arrays["region"], box.positions
+    planes = film_planes(start, region)
+    end = start.copy()
+    top = int(np.argmax(np.where(region == REGION_FILM, start[:, 2], -np.inf)))
+    end[top, 2] += 2.0  # from its layer to the top
+    end[top, :2] += 1.4
+    film = np.flatnonzero(region == REGION_FILM)
+    low = int(film[np.argmin(start[film, 2])])
+    end[low] += (1.3, 1.3, -0.7)
+    middle = int(film[np.argmin(np.abs(start[film, 2] - start[film, 2].mean()))])
+    end[middle] += (1.6, 1.6, 1.0)
+    found = take_census(
+        symbols=box.get_chemical_symbols(),
+        reference_A=start,
+        final_A=end,
+        lengths_A=box.cell.lengths(),
+        periodic=box.pbc,
+        film=planes,
+    )
+    assert found.adatoms == {"Al": 1}
+    assert found.flag[top] == ADATOM
+    assert sum(found.interface_atoms.values()) == 1
+    assert (found.flag == INTERFACE_ATOM).sum() == 1
+    assert found.interstitials == {"Al": 1}
+    assert sum(found.vacancies.values()) == 3
+    without = take_census(
+        symbols=box.get_chemical_symbols(),
+        reference_A=start,
+        final_A=end,
+        lengths_A=box.cell.lengths(),
+        periodic=box.pbc,
+    )
+    assert sum(without.interstitials.values()) == 3
+
+
+def test_a_strain_beyond_elasticity_is_refused():
+    with pytest.raises(InputError, match=r"strains the silicon in its box by -3\.45 %, at most 3 % expected"):
+        box_of(strain_percent=-2.9)
+    with pytest.raises(InputError, match="either `strain_percent` or `stress_MPa`"):
+        spec_of(strain_percent=0.1, stress_MPa=1.0)
+
+
+INPUT = """
+[crystal]
+name = "Al/Si"
+repeats = [2, 2, 1]
+film = { film_cells = 4, substrate_cells = 4, plane = "111", stress_MPa = 400 }
+[potential]
+name = "alsi-meam-zbl"
+[[recoils]]
+species = "Al"
+recoil_energies_eV = [40]
+directions = { scheme = "list", vectors = ["[1 1 1]"] }
+"""
+
+
+def test_a_plan_tells_the_strain(tmp_path, capsys):
+    (tmp_path / "film.toml").write_text(INPUT)
+    assert main(["run", str(tmp_path / "film.toml"), "--out", str(tmp_path / "run"), "--plan-only"]) == 0
+    said = capsys.readouterr().out
+    assert "(111) Al on (111) Si, strained +0.35 % in its plane, the silicon of the box -0.22 %" in said
+    assert "+400 MPa" in said
