@@ -30,15 +30,17 @@ from cascade_driver.models import (
     crystal_formulas,
     fitted_import,
     fitted_run,
+    surroundings_of_sites,
     with_errors,
 )
 from cascade_driver.schema import plain
 from cascade_driver.simulation.crystal import orientation_said
 from cascade_driver.simulation.film_box import FilmSpec, film_said, film_strain
+from cascade_driver.simulation.knock_on import Surroundings
 from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import NUMBERS
-from cascade_driver.simulation.spec import thermal_said
+from cascade_driver.simulation.spec import Protocol, thermal_said
 from cascade_driver.simulation.start import Box, read_box
 from cascade_driver.spectra.observe import Observed, observe
 from cascade_driver.version import commit, version
@@ -211,6 +213,7 @@ def _report_content(
         command=_command(directory, protocol.potential_name, protocol.potential_digest),
         defects=_defects(contents),
         scenes=_scenes(directory, table),
+        sites=_sites(protocol, table),
         citation=tuple(cite_run(directory, every_record=False).lines),
     )
 
@@ -234,6 +237,14 @@ def _command(directory: RunDirectory, potential: str, digest: str) -> str:
             "cascade compare . AGAIN",
         )
     )
+
+
+def _sites(protocol: Protocol, table: CascadeTable) -> dict[str, Surroundings]:
+    """Return what knock-ons have around them; nothing where the crystal cannot be built again."""
+    try:
+        return surroundings_of_sites(protocol, sorted({str(s) for s in table.species}))
+    except InputError:
+        return {}
 
 
 def _scenes(directory: RunDirectory, table: CascadeTable) -> list[Scene]:

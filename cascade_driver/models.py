@@ -30,7 +30,7 @@ from cascade_driver.errors import FitError, InputError
 from cascade_driver.request import DarkMatterRequest
 from cascade_driver.simulation.crystal import CrystalSpec, assemble, axes_in_box_A, constituents
 from cascade_driver.simulation.frame import Direction, direction_in_box
-from cascade_driver.simulation.knock_on import choose_atom, site_rotations
+from cascade_driver.simulation.knock_on import Surroundings, choose_atom, site_rotations, surroundings_of
 from cascade_driver.simulation.outcome import CascadeTable, concatenate
 from cascade_driver.simulation.spec import Protocol
 from cascade_driver.sources.requested import halo_of, requested_spectrum
@@ -166,6 +166,24 @@ def rotations_of_sites(protocol: Protocol, species: Sequence[str]) -> dict[str, 
     box = assemble(protocol.crystal, cells)
     (cell,) = cells.values()
     return {s: site_rotations(cell, int(box.get_array("cell_index")[choose_atom(box, s)])) for s in species}
+
+
+def surroundings_of_sites(protocol: Protocol, species: Sequence[str]) -> dict[str, Surroundings]:
+    """Return what recoils of each species have around them, by species; nothing for a film.
+
+    Raises
+    ------
+    InputError
+        If the file of the crystal is not there any more.
+    """
+    if protocol.crystal.is_film:
+        return {}
+    cells = constituents(protocol.crystal)
+    box = assemble(protocol.crystal, cells)
+    (cell,) = cells.values()
+    axes_A = axes_in_box_A(protocol.crystal, cells)
+    in_cell = {s: int(box.get_array("cell_index")[choose_atom(box, s)]) for s in species}
+    return {s: surroundings_of(cell, index, axes_A=axes_A) for s, index in in_cell.items()}
 
 
 def near_direction(

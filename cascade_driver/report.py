@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from cascade_driver import plot
 from cascade_driver.analysis.defect_probability import DefectPoint, DefectProbabilityFit, defect_points
-from cascade_driver.analysis.directional import direction_map
+from cascade_driver.analysis.directional import DirectionPoint, direction_map
 from cascade_driver.analysis.distribution import (
     SMALLEST_GROUP_FOR_A_WIDTH,
     DistributionFit,
@@ -44,8 +44,9 @@ from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import write_atomically
 from cascade_driver.kinds import Status
 from cascade_driver.plot import CaptionedFigure
-from cascade_driver.plot.scenes import species_colour, species_radius_A
-from cascade_driver.plot.style import COLUMN_WIDTH_in
+from cascade_driver.plot.scenes import species_radius_A
+from cascade_driver.plot.style import COLUMN_WIDTH_in, species_colour
+from cascade_driver.simulation.knock_on import Surroundings
 from cascade_driver.simulation.outcome import CascadeTable, Outcome
 from cascade_driver.spectra.ensemble import SpectrumBands
 from cascade_driver.spectra.observe import Observed
@@ -113,6 +114,8 @@ class ReportContent:
         What to cite, a line each.
     scenes : sequence of Scene
         Cascades to be turned and looked at.
+    sites : mapping
+        What knock-ons have around them, by species: without it maps show the sampled directions alone.
     """
 
     title: str
@@ -136,6 +139,7 @@ class ReportContent:
     defects: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     citation: Sequence[str] = ()
     scenes: Sequence[Scene] = ()
+    sites: Mapping[str, Surroundings] = field(default_factory=dict)
 
     @property
     def status(self) -> Status:
@@ -306,15 +310,39 @@ def _direction_map(content: ReportContent, species: str) -> list[CaptionedFigure
         return []
     energy = best[len(best) // 2]
     points = direction_map(usable, species=species, recoil_energy_eV=energy)
+    site = content.sites.get(species)
+    figure = plot.direction_figure(points, species, site=site, potential_status=content.status)
+    caption = _map_caption(points, species, is_whole=site is not None)
+    made = [CaptionedFigure(name=f"direction-{species}", caption=caption, figure=figure, part="maps")]
+    if site is None:
+        return made
+    directions = np.array([point.direction for point in points])
+    figure = plot.surroundings_figure(site, species, directions=directions, potential_status=content.status)
     caption = (
-        f"Energy stored by {species} recoils of {energy:g} eV along each of {len(points)} directions in the "
-        "crystal frame (Mollweide projection, z up, x at the centre), mean over all "
-        f"{sum(p.n_cascades for p in points)} cascades, zeros included; the size is the defect probability, "
-        "crosses mark directions that stored nothing. Directions that the symmetry of the site makes equal are "
-        "shown once."
+        f"The crystal as the {species} knock-on sees it (Mollweide projection, z up, x at the centre): disks are "
+        "atoms, larger the nearer they are; dots the sampled directions, the line the elementary region that they "
+        "cover. Beside Fig. 1 of Soum-Sidikov et al. (2024)."
     )
-    figure = plot.direction_figure(points, species, potential_status=content.status)
-    return [CaptionedFigure(name=f"direction-{species}", caption=caption, figure=figure, part="maps")]
+    return [
+        CaptionedFigure(name=f"surroundings-{species}", caption=caption, figure=figure, part="maps"),
+        *made,
+    ]
+
+
+def _map_caption(points: Sequence[DirectionPoint], species: str, *, is_whole: bool) -> str:
+    """Return what a map of directions shows."""
+    text = (
+        f"Energy stored by {species} recoils of {points[0].recoil_energy_eV:g} eV along each of {len(points)} "
+        "directions in the crystal frame (Mollweide projection, z up, x at the centre), mean over all "
+        f"{sum(p.n_cascades for p in points)} cascades, zeros included"
+    )
+    if not is_whole:
+        return text + ". Directions that the symmetry of the site makes equal are shown once."
+    return text + (
+        ", beside its standard error; below the defect probability, beside half of its 68 % interval. Each "
+        "sampled direction (dot) stands for what is nearest to its images; the line encloses the elementary "
+        "region, crosses are the crystal's axes."
+    )
 
 
 # -- what a reader must see first ------------------------------------------------------------------------------

@@ -252,6 +252,7 @@ HOUSE: dict[str, Wing] = {
             "kicks",
             "potentials",
             "stored_energy",
+            "maps",
             "thresholds",
             "scenes",
             "spectra",

@@ -7,6 +7,13 @@ A function `*_figure` returns a whole `matplotlib.figure.Figure`, fit for one co
 # First, before any other room imports matplotlib.
 from cascade_driver.plot import backend as backend
 from cascade_driver.plot.kicks import second_kick_figure
+from cascade_driver.plot.maps import (
+    direction_figure,
+    draw_direction_map,
+    draw_surroundings,
+    mollweide,
+    surroundings_figure,
+)
 from cascade_driver.plot.relaxation import (
     debris_figure,
     film_decay_figure,
@@ -31,7 +38,6 @@ from cascade_driver.plot.spectra import (
 )
 from cascade_driver.plot.stored_energy import (
     defect_probability_figure,
-    direction_figure,
     draw_defect_probability,
     draw_stored_energies,
     stored_energy_figure,
@@ -50,10 +56,12 @@ __all__ = [
     "direction_figure",
     "draw_cascade",
     "draw_defect_probability",
+    "draw_direction_map",
     "draw_observed",
     "draw_ratio",
     "draw_spectrum",
     "draw_stored_energies",
+    "draw_surroundings",
     "film_decay_figure",
     "film_fit_figure",
     "film_map_figure",
@@ -63,12 +71,14 @@ __all__ = [
     "film_release_figure",
     "film_spectra_figure",
     "glass_properties_figure",
+    "mollweide",
     "png_bytes",
     "save_figure",
     "second_kick_figure",
     "spectra_figure",
     "stored_energy_figure",
     "stored_energy_trend_figure",
+    "surroundings_figure",
     "tls_damping_figure",
     "tls_density_figure",
     "value_with_error",

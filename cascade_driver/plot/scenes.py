@@ -13,10 +13,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
-from ase.data.colors import jmol_colors
 from matplotlib.animation import FFMpegWriter, PillowWriter
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -32,6 +30,7 @@ from cascade_driver.plot.style import (
     finished,
     mark,
     new_axes,
+    species_colour,
     styled,
 )
 from cascade_driver.simulation.defects import DefectKind
@@ -66,11 +65,6 @@ class _View:
 
     def __call__(self, points: Array) -> Array:
         return np.asarray(points @ self.axes.T)
-
-
-def species_colour(species: str) -> str:
-    """Return the colour of a chemical element, as molecular viewers have it (Jmol)."""
-    return str(to_hex(jmol_colors[atomic_numbers[species]]))
 
 
 def species_radius_A(species: str) -> float:

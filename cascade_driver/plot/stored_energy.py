@@ -12,7 +12,6 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from cascade_driver.analysis.defect_probability import DefectPoint, defect_points
-from cascade_driver.analysis.directional import DirectionPoint
 from cascade_driver.analysis.distribution import (
     StoredEnergyDistribution,
     StoredEnergySummary,
@@ -24,7 +23,6 @@ from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
 from cascade_driver.analysis.tabulated import TabulatedDistribution, TabulatedProbability
 from cascade_driver.analysis.uncertainty import fermi_of
 from cascade_driver.errors import InputError
-from cascade_driver.kinds import Status
 from cascade_driver.plot.style import (
     DATA_COLOUR,
     FILL_COLOUR,
@@ -430,59 +428,6 @@ def stored_energy_trend_figure(
     lower.set_xlabel(f"recoil energy $E_R$ of {species} (eV)")
     legend(upper, loc="upper left")
     mark(upper, _status(table, model))
-    return finished(figure)
-
-
-@styled
-def direction_figure(
-    points: Sequence[DirectionPoint], species: str, *, potential_status: Status = "qualitative"
-) -> Figure:
-    """Return what recoils of one energy store along each direction of the crystal, in Mollweide's projection.
-
-    Colour: mean stored energy of all cascades of a direction; size: defect probability, a cross for none. Polar
-    axis up, azimuth 0 at the centre (beside Fig. 1 of Soum-Sidikov et al. 2024).
-
-    Parameters
-    ----------
-    points : sequence of DirectionPoint
-        Of `direction_map`.
-    species : str
-    potential_status : {'qualitative', 'quantitative'}
-
-    Raises
-    ------
-    InputError
-        If there is no point.
-    """
-    if not points:
-        raise InputError("a map of directions without a direction: give at least one point")
-    vectors = np.array([point.direction for point in points])
-    azimuth, elevation = np.arctan2(vectors[:, 1], vectors[:, 0]), np.arcsin(np.clip(vectors[:, 2], -1, 1))
-    mean = np.array([point.mean_stored_energy_eV for point in points])
-    probability = np.array([point.probability for point in points])
-    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.5), layout="constrained")
-    axes = figure.add_subplot(projection="mollweide")
-    hit = probability > 0
-    axes.scatter(azimuth[~hit], elevation[~hit], marker="x", s=10, color=QUIET_COLOUR, linewidth=0.8, zorder=3)
-    drawn = axes.scatter(
-        azimuth[hit],
-        elevation[hit],
-        c=mean[hit],
-        s=8 + 42 * probability[hit],
-        vmin=0.0,
-        vmax=float(max(mean.max(), 1e-9)),
-        cmap="viridis",
-        edgecolor=DATA_COLOUR,
-        linewidth=0.4,
-        zorder=4,
-    )
-    axes.grid(color=FILL_COLOUR, linewidth=0.4)
-    axes.tick_params(labelsize=6, labelcolor=QUIET_COLOUR)
-    axes.set_xticks(np.radians([-120, -60, 0, 60, 120]))
-    axes.set_yticks(np.radians([-60, -30, 0, 30, 60]))
-    bar = figure.colorbar(drawn, ax=axes, orientation="horizontal", shrink=0.7, aspect=30, pad=0.04)
-    bar.set_label(rf"mean $E_s$ of {species} recoils of {points[0].recoil_energy_eV:g} eV, zeros included (eV)")
-    mark(axes, potential_status, above_pt=4)
     return finished(figure)
 
 

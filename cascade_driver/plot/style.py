@@ -14,7 +14,10 @@ from typing import Any, Literal
 
 import matplotlib.style
 import numpy as np
+from ase.data import atomic_numbers
+from ase.data.colors import jmol_colors
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
@@ -222,3 +225,8 @@ def finished(figure: Figure) -> Figure:
     """Lay out and make all ticks now, while the style holds."""
     figure.draw_without_rendering()
     return figure
+
+
+def species_colour(species: str) -> str:
+    """Return the colour of a chemical element, as molecular viewers have it (Jmol)."""
+    return str(to_hex(jmol_colors[atomic_numbers[species]]))

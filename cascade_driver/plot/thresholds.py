@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cascade_driver.kinds import Status
+from cascade_driver.plot.maps import mollweide, on_map, sphere_grid
 from cascade_driver.plot.style import (
     BAND_ALPHA,
     DATA_COLOUR,
@@ -51,17 +52,11 @@ def threshold_map(one: GroupThresholds, *, potential_status: Status = "qualitati
     Polar axis up, azimuth 0 at the centre, as in `direction_figure`.
     """
     figure = Figure(figsize=(COLUMN_WIDTH_in, 2.5), layout="constrained")
-    axes = figure.add_subplot(projection="mollweide")
-    azimuth = np.radians(np.arange(-180, 180 + _STEP_deg, _STEP_deg))
-    elevation = np.radians(np.arange(-90, 90 + _STEP_deg, _STEP_deg))
+    axes = mollweide(figure)
+    azimuth, elevation, _ = sphere_grid()
     _paint(figure, axes, one, azimuth=azimuth, elevation=elevation, across=elevation)
     vectors, threshold = _orbits(one)
-    elevations = np.arcsin(np.clip(vectors[:, 2], -1, 1))
-    _scatter(axes, one, np.arctan2(vectors[:, 1], vectors[:, 0]), elevations, threshold)
-    axes.grid(color=FILL_COLOUR, linewidth=0.4)
-    axes.tick_params(labelsize=6, labelcolor=QUIET_COLOUR)
-    axes.set_xticks(np.radians([-120, -60, 0, 60, 120]))
-    axes.set_yticks(np.radians([-60, -30, 0, 30, 60]))
+    _scatter(axes, one, *on_map(vectors), threshold)
     mark(axes, potential_status, above_pt=4)
     return finished(figure)
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
+from ase.neighborlist import neighbor_list
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator, model_validator
 from scipy.optimize import minimize
@@ -28,6 +29,9 @@ from cascade_driver.schema import build, parameters
 from cascade_driver.simulation.crystal import SYMMETRY_PRECISION_A, held_atoms, symmetry_of
 from cascade_driver.simulation.frame import Direction, direction_in_box
 from cascade_driver.text import closest
+
+#: How far the surroundings of a site reach, as in Fig. 1 of Soum-Sidikov et al. (2024).
+SURROUNDINGS_A = 6.0
 
 SCHEMES = ("symmetry", "random", "list")
 
@@ -223,6 +227,58 @@ def _require_group(rotations: NDArray[np.float64]) -> None:
             f"the {len(rotations)} symmetry operations of the site are no group; "
             "the structure is only nearly symmetric: symmetrise it, or change the tolerance"
         )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Surroundings:
+    """What a knock-on has around it.
+
+    Attributes
+    ----------
+    rotations : (g, 3, 3) float
+        Point group of its site.
+    axes_A : (3, 3) float
+        Lattice vectors a, b, c, as rows, in the frame of the box.
+    neighbours_A : (m, 3) float
+        Atoms about it, from the site.
+    symbols : (m,) str
+        Their species.
+    """
+
+    rotations: NDArray[np.float64]
+    axes_A: NDArray[np.float64]
+    neighbours_A: NDArray[np.float64]
+    symbols: NDArray[np.str_]
+
+
+def surroundings_of(
+    atoms_cell: Atoms, index: int, *, axes_A: NDArray[np.float64], radius_A: float = SURROUNDINGS_A
+) -> Surroundings:
+    """Return what an atom of a bulk crystal has around it, within a radius.
+
+    Parameters
+    ----------
+    atoms_cell : ase.Atoms
+        Its orthogonal unit cell.
+    index : int
+        The atom.
+    axes_A : (3, 3) float
+        Lattice vectors in the same frame.
+    radius_A : float
+
+    Raises
+    ------
+    InputError
+        As `site_rotations`.
+    """
+    first, second, away = neighbor_list("ijD", atoms_cell, radius_A)
+    here = first == index
+    return Surroundings(
+        rotations=site_rotations(atoms_cell, index),
+        axes_A=axes_A,
+        neighbours_A=np.asarray(away[here], dtype=np.float64),
+        symbols=np.array(atoms_cell.get_chemical_symbols())[second[here]],
+    )
 
 
 def domain_solid_angle_sr(rotations: NDArray[np.float64]) -> float:
