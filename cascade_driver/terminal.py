@@ -20,6 +20,7 @@ from cascade_driver.analysis.defect_probability import defect_points
 from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.campaign.contents import outside_said
+from cascade_driver.campaign.flown import flights_said
 from cascade_driver.campaign.plan import start_said
 from cascade_driver.schema import flattened, plain
 from cascade_driver.simulation.lammps_build import ENVIRONMENT, INSTALLED
@@ -81,13 +82,15 @@ def watched_work(
 
     began = time.monotonic()
     thermal = planned.campaign.protocol.thermal
-    log = WorkLog(console=console, thermal=thermal)
+    flight_ps = planned.campaign.protocol.follow.duration_ps
+    log = WorkLog(console=console, thermal=thermal, flight_ps=flight_ps)
     with _bar(console, "cascades") as bar:
         task = bar.add_task("", total=planned.campaign.size, left="")
 
         def observe(progress: WorkProgress) -> None:
             failed = f", {progress.failures} not usable" if progress.failures else ""
             left = next(iter(_starts_said(progress, thermal)), _time_left(progress)) + failed
+            left = ", ".join(filter(None, (left, flights_said(progress.flown_ps, of_ps=flight_ps))))
             bar.update(task, total=progress.total, completed=progress.done, left=left)
             if not console.is_terminal:
                 log(progress)
@@ -107,11 +110,14 @@ def watched_search(
     from cascade_driver.threshold_run import work_on_search
 
     began = time.monotonic()
+    log = WorkLog(console=console, what="directions")
     with _bar(console, "directions") as bar:
         task = bar.add_task("", total=planned.plan.size, left="making the starting states")
 
         def observe(progress: WorkProgress) -> None:
             bar.update(task, total=progress.total, completed=progress.done, left=_time_left(progress))
+            if not console.is_terminal:
+                log(progress)
 
         progress = work_on_search(planned, workers=workers, executor=executor, observe=observe)
     console.print(
@@ -140,37 +146,49 @@ _LOG_EVERY_s = 60.0
 
 @dataclass(kw_only=True)
 class WorkLog:
-    """How far a run is, in lines that stay: what its thermal start does, its first cascade, and then now and then.
+    """How far work is, in lines that stay: what a thermal start does, the first task, and then every minute or so.
 
     Attributes
     ----------
     console : Console
-    thermal : ThermalSpec
-        The thermal start of the campaign.
+    what : str
+        What is done.
+    thermal : ThermalSpec, optional
+        The thermal start of a campaign.
+    flight_ps : float
+        How far its cascades fly.
     clock : callable
         Time in s.
     """
 
     console: Console
-    thermal: ThermalSpec
+    what: str = "cascades"
+    thermal: ThermalSpec | None = None
+    flight_ps: float = 0.0
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        self._began_s, self._next_s = self.clock(), 0.0
+        # The first that is done is told at once, and without one how far it is after a minute.
+        self._began_s, self._next_s, self._first_s = self.clock(), 0.0, _LOG_EVERY_s
         self._said: set[str] = set()
 
     def __call__(self, progress: WorkProgress) -> None:
         """Say what is new, if anything is."""
-        for said in _starts_said(progress, self.thermal):
+        for said in _starts_said(progress, self.thermal) if self.thermal else ():
             if said not in self._said:
                 self.console.print(said)
                 self._said.add(said)
         passed = self.clock() - self._began_s
-        if progress.done_here and progress.done < progress.total and passed >= self._next_s:
+        due_s = self._next_s if progress.done_here else max(self._next_s, self._first_s)
+        if progress.done < progress.total and passed >= due_s:
+            parts = (_time_left(progress), flights_said(progress.flown_ps, of_ps=self.flight_ps))
             self.console.print(
-                f"{progress.done} of {progress.total} cascades after {duration(passed)}, {_time_left(progress)}"
+                f"{progress.done} of {progress.total} {self.what} after {duration(passed)}, "
+                f"{', '.join(filter(None, parts))}",
+                soft_wrap=True,
             )
-            self._next_s = passed + max(_LOG_EVERY_s, passed / 10)  # a run of days does not fill the disk
+            # A run of days does not fill the disk.
+            self._next_s = passed + max(_LOG_EVERY_s, passed / 10)
 
 
 def _starts_said(progress: WorkProgress, thermal: ThermalSpec) -> list[str]:
@@ -324,6 +342,8 @@ def print_status(status: RunStatus, *, console: Console) -> None:
         console.print(f"note: {note}", highlight=False)
     for start in status.starting:
         console.print(start)
+    if said := flights_said(status.flown_ps, of_ps=status.flight_ps):
+        console.print(said)
     rate = "-" if math.isnan(status.cascades_per_hour) else f"{status.cascades_per_hour:.3g} cascades per hour"
     left = "" if status.finished == status.planned else f", {duration(3600 * status.hours_left)} left"
     console.print(f"{rate}{left}; {status.cpu_hours:.3g} CPU hours spent", end="")

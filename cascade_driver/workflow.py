@@ -17,6 +17,7 @@ from cascade_driver.campaign.plan import Campaign, make_campaign, what_is_lost
 from cascade_driver.campaign.rundir import RunDirectory, disk_error
 from cascade_driver.campaign.supervise import Progress
 from cascade_driver.campaign.verify import set_damaged_aside
+from cascade_driver.campaign.work_log import work_log
 from cascade_driver.config import (
     RunInput,
     ThresholdInput,
@@ -253,7 +254,11 @@ def work_on(
         lammps=planned.wanted.engine if planned.wanted.engine != EngineSpec() else None,
         trajectory=settings.trajectory,
     )
-    return how.work(work, observe)
+    try:
+        with work_log(planned.directory.logs):
+            return how.work(work, observe)
+    except OSError as error:
+        raise disk_error(planned.directory.path, error) from None
 
 
 def _executor(name: str, settings: WorkSpec) -> Executor:

@@ -51,7 +51,8 @@ class FakeEngine:
     kinetic_eV_per_amu_A2_ps2 = 2 * _HALF_M_V2_eV
     sleep_s = 0.0
 
-    def __init__(self, *, potential, time_limit_s):
+    def __init__(self, *, potential, time_limit_s, onlooker=None):
+        self.onlooker = onlooker
         self.potential = potential
         self.library = None
         self.stored_eV = 0.0
@@ -237,8 +238,8 @@ def physics_of(run: RunDirectory) -> dict[str, tuple]:
 class CountingEngine(FakeEngine):
     """Leaves a mark for all that is shared and made once: the box at rest, the heated crystal, each snapshot."""
 
-    def __init__(self, *, potential, time_limit_s, marks):
-        super().__init__(potential=potential, time_limit_s=time_limit_s)
+    def __init__(self, *, potential, time_limit_s, marks, onlooker=None):
+        super().__init__(potential=potential, time_limit_s=time_limit_s, onlooker=onlooker)
         self.marks = Path(marks)
 
     def mark(self, what):

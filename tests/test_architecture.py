@@ -97,6 +97,8 @@ HOUSE: dict[str, Wing] = {
         "many cascades on any machines: plan -> claim -> run -> record on disk",
         imports=("simulation",),
         rooms=(
+            "work_log",
+            "flown",
             "claims",
             "tasks",
             "plan",

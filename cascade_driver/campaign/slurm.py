@@ -46,6 +46,8 @@ class ArrayRequest:
     partition, account : str, optional
     extra : tuple of str
         More options of sbatch, as they are, e.g. `--qos=long`.
+    setup : tuple of str
+        Lines of shell that come before the worker, e.g. `module load python`.
     """
 
     tasks: int = Field(default=4, ge=1, le=10**8)
@@ -55,6 +57,7 @@ class ArrayRequest:
     partition: str | None = None
     account: str | None = None
     extra: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
 
     @field_validator("time")
     @classmethod
@@ -118,6 +121,7 @@ def job_script(run: RunDirectory, request: ArrayRequest, *, title: str) -> str:
     lines += [
         "# Each task of the array works on whatever nobody else is at. Submit it again, or a larger array, at any",
         "# moment: what is finished stays, and a task that finds nothing to do ends at once.",
+        *(["", "set -e", *request.setup, "set +e", ""] if request.setup else []),
         "export OMP_NUM_THREADS=1",
         f"exec {shlex.join(command)}",
     ]

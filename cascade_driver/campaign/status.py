@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 
 from cascade_driver.campaign.claims import Claims
 from cascade_driver.campaign.contents import RunContents, contents_of
+from cascade_driver.campaign.flown import flown_ps
 from cascade_driver.campaign.index import Row, number
 from cascade_driver.campaign.plan import PlannedCascade, solid_angle_shares, start_said
 from cascade_driver.campaign.rundir import RunDirectory
@@ -75,6 +75,10 @@ class RunStatus:
         Tasks that somebody is at.
     starting : tuple of str
         Those of them that make the thermal start, in words.
+    flown_ps : dict
+        How far those of them that fly are, by cascade.
+    flight_ps : float
+        How far cascades fly, from their last kick.
     outcomes : dict
         Finished cascades by outcome.
     damaged : dict
@@ -89,7 +93,7 @@ class RunStatus:
     kept_bytes : int
         Records and final structures on disk.
     cascades_per_hour : float
-        Recent rate; nan if it cannot be told.
+        Recent rate while somebody is at work, with as many workers as now; nan if it cannot be told.
     hours_left : float
         At that rate; 0 when done, nan if it cannot be told.
     other : int
@@ -106,6 +110,8 @@ class RunStatus:
     finished: int
     in_progress: int
     starting: tuple[str, ...]
+    flown_ps: dict[str, float]
+    flight_ps: float
     outcomes: dict[str, int]
     damaged: dict[str, str]
     energies: tuple[EnergyStatus, ...]
@@ -160,8 +166,11 @@ def run_status(run: RunDirectory, contents: RunContents | None = None) -> RunSta
     total = sum(planned.values())
     found = [row for group in rows.values() for _, row in group]
     at_work = Claims(run.claims).living()
-    starting = (start_said(name.partition("-")[2], campaign.protocol.thermal) for name in at_work)
-    rate, left = _rate(found, total=total, at_work=len(at_work))
+    tasks = [name.partition("-")[2] for name in at_work]
+    starting = (start_said(task, campaign.protocol.thermal) for task in tasks)
+    noted = {task: flown_ps(run.logs, task) for task in tasks}
+    flying = sum(start_said(task, campaign.protocol.thermal) is None for task in tasks)
+    rate, left = _rate(found, total=total, at_work=flying)
     n = len(found)
     return RunStatus(
         title=campaign.title,
@@ -172,6 +181,8 @@ def run_status(run: RunDirectory, contents: RunContents | None = None) -> RunSta
         finished=n,
         in_progress=len(at_work),
         starting=tuple(sorted(filter(None, starting))),
+        flown_ps={task: at_ps for task, at_ps in sorted(noted.items()) if at_ps is not None},
+        flight_ps=campaign.protocol.follow.duration_ps,
         outcomes=dict(Counter(row.outcome for row in found).most_common()),
         damaged=damaged,
         energies=tuple(_energy(k, planned[k], len(directions[k]), rows[k]) for k in sorted(planned)),
@@ -209,18 +220,27 @@ def _energy(key: _Recoil, planned: int, directions: int, found: list[tuple[Plann
 
 
 def _rate(rows: list[Row], *, total: int, at_work: int) -> tuple[float, float]:
-    """Return cascades per hour among the last ones, and the hours that are left at that rate.
+    """Return cascades per hour, and the hours that are left at that rate.
 
-    They began when the first of them did; those in progress are half done on average. While work is to be done,
-    time since the last one counts: a stalled run slows down visibly.
+    That of the last ones, of `at_work` workers if there are any now, else of as many as there were while somebody
+    was: time in which nobody works, between two sessions or now, is no part of it.
     """
     left = total - len(rows)
     recent = sorted(rows, key=lambda row: row.stamp_ns)[-_RECENT:]
-    if not recent:
+    spent_s = sum(row.wall_s for row in recent)
+    if not spent_s:
         return math.nan, 0.0 if left == 0 else math.nan
-    began = min(row.stamp_ns / 1e9 - row.wall_s for row in recent)
-    ended = recent[-1].stamp_ns / 1e9
-    span = (max(time.time(), ended) if left else ended) - began
-    done = len(recent) + (min(at_work, left) / 2 if left else 0)
-    rate = 3600 * done / span if span > 0 else math.nan
-    return rate, left / rate if left else 0.0
+    workers = at_work or spent_s / _length_s(
+        [(row.stamp_ns / 1e9 - row.wall_s, row.stamp_ns / 1e9) for row in recent]
+    )
+    rate = 3600 * workers * len(recent) / spent_s
+    return rate, left / rate
+
+
+def _length_s(intervals: list[tuple[float, float]]) -> float:
+    """Return how long at least one of some intervals lasts."""
+    length, until = 0.0, -math.inf
+    for begin, end in sorted(intervals):
+        length += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return length

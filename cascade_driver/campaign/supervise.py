@@ -8,12 +8,14 @@ reap: stored, failed (try again, then record the failure), or fatal (stop with i
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cascade_driver.campaign.claims import Claim, Claims, Heartbeat
+from cascade_driver.campaign.flown import flown_ps, forget_flight
 from cascade_driver.campaign.plan import BOX_TASK, Campaign, PlannedCascade, snapshot_task
 from cascade_driver.campaign.rundir import PASSING_TROUBLE, RunDirectory, disk_error
 from cascade_driver.campaign.slots import Ending, Slots
@@ -24,6 +26,8 @@ from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import Cost, Record
 from cascade_driver.simulation.start import BOX_FILE, has_snapshot
+
+_log = logging.getLogger(__name__)
 
 #: Cascades that are tried at one look; others may be at work on all of them.
 _MOST_TRIES = 256
@@ -58,6 +62,8 @@ class Progress:
         Those with an outcome other than `completed`.
     running : list of str
         Names of the tasks in progress here.
+    flown_ps : dict
+        How far flights are that have said so, in ps by task.
     """
 
     total: int
@@ -66,6 +72,7 @@ class Progress:
     busy_s: float = 0.0
     failures: int = 0
     running: list[str] = field(default_factory=list)
+    flown_ps: dict[str, float] = field(default_factory=dict)
 
 
 class Supervisor:
@@ -138,6 +145,7 @@ class Supervisor:
         KeyboardInterrupt
             After stopping the tasks in progress.
         """
+        _log.info("begun: %d of %d cascades are finished", self.progress.done, self.progress.total)
         try:
             with self._beat:
                 try:
@@ -146,6 +154,7 @@ class Supervisor:
                     self._stop_all()
         except OSError as error:
             raise disk_error(self._run.path, error) from None
+        _log.info("ended: %d cascades finished here, %d in all", self.progress.done_here, self.progress.done)
         return self.progress
 
     def _work(self) -> None:
@@ -164,6 +173,7 @@ class Supervisor:
         """Start nothing for a while after passing trouble; raise what does not pass."""
         if error.errno not in PASSING_TROUBLE or self._disturbances == len(_PATIENCE_s):
             raise error
+        _log.warning("waiting %g s: %s", _PATIENCE_s[self._disturbances], error)
         self._go_on_at = time.monotonic() + _PATIENCE_s[self._disturbances]
         self._disturbances += 1
 
@@ -248,6 +258,7 @@ class Supervisor:
         except OSError:
             self._beat.release(self._jobs.pop(task.name))
             raise
+        _log.debug("%s: started", task.name)
         return True
 
     def _is_done(self, task: Task) -> bool:
@@ -261,6 +272,9 @@ class Supervisor:
 
     def _reap(self, ending: Ending) -> None:
         task, kind = ending.task, ending.kind
+        level = logging.DEBUG if kind == "done" else logging.WARNING
+        _log.log(level, "%s: %s after %.1f s. %s", task.name, kind, ending.wall_s, ending.message)
+        forget_flight(self._run.logs, task.name)
         try:
             if kind == "fatal":
                 raise CascadeError(ending.message)
@@ -295,6 +309,8 @@ class Supervisor:
         self.progress.failures += ending.row is None or ending.row.outcome != Outcome.COMPLETED.key
         if ending.row is not None:
             self._index.add(ending.row)
+            level = logging.INFO if ending.row.outcome == Outcome.COMPLETED.key else logging.WARNING
+            _log.log(level, "%s: %s after %.1f s", ending.row.id, ending.row.outcome, ending.wall_s)
 
     def _again(self, task: Task) -> None:
         if task.cascade is not None:
@@ -334,6 +350,8 @@ class Supervisor:
 
     def _stop_all(self) -> None:
         for task in self._slots.stop():
+            _log.info("%s: stopped, free for others", task.name)
+            forget_flight(self._run.logs, task.name)
             self._again(task)
         for claim in self._jobs.values():
             self._beat.release(claim)
@@ -343,4 +361,6 @@ class Supervisor:
 
     def _report(self) -> None:
         self.progress.running = list(self._jobs)
+        noted = {name: flown_ps(self._run.logs, name) for name in self._jobs}
+        self.progress.flown_ps = {name: at_ps for name, at_ps in noted.items() if at_ps is not None}
         self._observe(self.progress)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from cascade_driver.campaign.flown import FlightNotes
 from cascade_driver.campaign.index import Row
 from cascade_driver.campaign.plan import PlannedCascade
 from cascade_driver.campaign.rundir import RunDirectory, expected_checksum
@@ -90,11 +91,13 @@ class Workshop:
             )
             if spec.id != task.cascade.id:
                 raise RuntimeError(f"{task.cascade.id} was planned, its specification hashes to {spec.id}")
+            notes = FlightNotes(logs=directory.logs, name=task.name)
             if self.trajectory is None:
-                return directory.store(run_cascade(spec, starts=starts, make_engine=make_engine))
+                noted = partial(make_engine, onlooker=notes)
+                return directory.store(run_cascade(spec, starts=starts, make_engine=noted))
             film = directory.partial(spec.id)
             try:
-                result = run_filmed(spec, starts, make_engine, wanted=self.trajectory, path=film)
+                result = run_filmed(spec, starts, make_engine, wanted=self.trajectory, path=film, notes=notes)
                 return directory.store(result, trajectory=film)
             finally:
                 film.unlink(missing_ok=True)
@@ -107,9 +110,15 @@ class Workshop:
 
 
 def run_filmed(
-    spec: CascadeSpec, starts: Path, make_engine: EngineFactory, *, wanted: TrajectorySpec, path: Path
+    spec: CascadeSpec,
+    starts: Path,
+    make_engine: EngineFactory,
+    *,
+    wanted: TrajectorySpec,
+    path: Path,
+    notes: FlightNotes | None = None,
 ) -> Result:
-    """Run a cascade as `run_cascade` does, and write its trajectory to `path` meanwhile.
+    """Run a cascade as `run_cascade` does, and write its trajectory to `path` meanwhile, and notes if wanted.
 
     Raises
     ------
@@ -120,7 +129,8 @@ def run_filmed(
     with TrajectoryWriter(
         path, wanted, symbols=box.symbols, lengths_A=box.lengths_A, periodic=box.periodic
     ) as film:
-        return run_cascade(spec, starts=starts, make_engine=partial(make_engine, onlooker=film.see))
+        seen = film.see if notes is None else replace(notes, beside=film.see)
+        return run_cascade(spec, starts=starts, make_engine=partial(make_engine, onlooker=seen))
 
 
 def _require_same_bits(directory: RunDirectory, starts: Path, index: int) -> None:

@@ -81,7 +81,8 @@ def _options_submit(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--slurm", action="store_true", required=True, help="as a Slurm array")
     time: Any = {"metavar": "HH:MM:SS"}
     extra: Any = {"action": "append", "metavar": "=--X=Y"}
-    add_options(verb, ArrayRequest, names={"extra": "--option"}, time=time, extra=extra)
+    setup: Any = {"action": "append", "metavar": "LINE"}
+    add_options(verb, ArrayRequest, names={"extra": "--option"}, time=time, extra=extra, setup=setup)
     verb.add_argument("--dry-run", action="store_true", help="write the job script and stop")
     _add_retries(verb)
 

@@ -1,5 +1,7 @@
 """Job scripts: readable, complete, and written only when the request can be met."""
 
+import subprocess
+
 import pytest
 from fake_engine import POTENTIAL, a_campaign, a_run
 
@@ -59,6 +61,21 @@ def test_script_names_everything_that_was_asked_for(run):
     command = text.splitlines()[-1]
     assert command.startswith("exec ")
     assert f"work '{run.path}' --workers 4 --until 3540" in command
+
+
+def test_lines_of_setup_come_before_the_worker_and_stop_it_if_they_fail(run, tmp_path):
+    wanted = ["submit", str(run.path), "--slurm", "--dry-run", "--setup", "module load python/3.11"]
+    assert main([*wanted, "--setup", "source 'my env'/bin/activate"]) == 0
+    script = run.path / "slurm-array.sh"
+    lines = script.read_text().splitlines()
+    first = lines.index("module load python/3.11")
+    assert lines[first + 1] == "source 'my env'/bin/activate"
+    assert first < next(i for i, line in enumerate(lines) if line.startswith("exec "))
+    # No `module` here: nothing is run by a Python that was not set up.
+    done = subprocess.run(["bash", str(script)], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode != 0
+    assert "module" in done.stderr
+    assert run.finished() == set()
 
 
 def test_a_dry_run_writes_the_script_and_stops(run, capsys):

@@ -4,6 +4,7 @@ import io
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from fake_engine import a_campaign, a_run, work_of
 
@@ -74,16 +75,36 @@ def row(ended_s: float, wall_s: float) -> Row:
     return Row(id="", stamp_ns=int(ended_s * 1e9), size=0, kept_bytes=0, outcome="completed", numbers=found)
 
 
-def test_the_time_left_is_right_from_the_first_cascades_on():
-    """Two workers, 100 s per cascade: 72 cascades per hour, whenever one looks."""
+def test_the_time_left_is_right_from_the_first_cascades_on_and_knows_no_idle_time():
+    """Two workers, 100 s per cascade: 72 cascades per hour, whenever one looks and whenever they worked."""
     now = time.time()
-    for since_s in (0, 50, 99):
+    for since_s in (0, 50, 99, 86_400):
         two = [row(now - since_s, 100), row(now - since_s, 100)]
-        rate, left_h = _rate(two, total=20, at_work=2)
-        assert rate == pytest.approx(72 * 150 / (100 + since_s), rel=0.01)
-        assert left_h == pytest.approx(18 / rate)
+        for at_work in (2, 0):
+            rate, left_h = _rate(two, total=20, at_work=at_work)
+            assert rate == pytest.approx(72, rel=0.01)
+            assert left_h == pytest.approx(18 / rate)
     done = [row(now - 1000 + 100 * i, 100) for i in range(5) for _ in range(2)]
     assert _rate(done, total=10, at_work=0) == (pytest.approx(72, rel=0.01), 0)
-    # and one that stands still: nobody at work for an hour
-    stalled = [row(now - 3600, 100), row(now - 3600, 100)]
-    assert _rate(stalled, total=20, at_work=0)[0] == pytest.approx(2 / 3700 * 3600, rel=0.01)
+    # A night between two sessions, and four workers in place of two.
+    with_a_night = [*(row(now - 40_000 + 100 * i, 100) for i in range(3)), *done]
+    assert _rate(with_a_night, total=100, at_work=2)[0] == pytest.approx(72, rel=0.01)
+    assert _rate(with_a_night, total=100, at_work=4)[0] == pytest.approx(144, rel=0.01)
+    # Nobody knows of a run in which nothing is finished.
+    assert np.isnan(_rate([], total=10, at_work=1)).all()
+
+
+def test_a_log_tells_how_far_the_first_flights_are():
+    said, now = io.StringIO(), [0.0]
+    console = PlainConsole(file=said, width=120)
+    log = WorkLog(console=console, thermal=THERMAL, flight_ps=8, clock=lambda: now[0])
+    for second in range(0, 10_800, 5):
+        now[0] = float(second)
+        flown = {"a": second / 10_800 * 8, "b": second / 21_600 * 8}
+        log(Progress(total=64, running=["a", "b"], flown_ps=flown))
+    lines = said.getvalue().splitlines()
+    assert lines[0] == (
+        "0 of 64 cascades after 1 min 0 s, time left unknown until the first one is done, "
+        "in flight: 0.02 to 0.04 of 8 ps"
+    )
+    assert 20 < len(lines) < 50

