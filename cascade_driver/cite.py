@@ -164,6 +164,16 @@ def cite_run(directory: RunDirectory, *, every_record: bool = True) -> Citation:
     )
 
 
+def cite_printed() -> Citation:
+    """Return what corrections by printed values rest on."""
+    used = {"always", "target", "published"}
+    return Citation(
+        code=(f"cascade_driver {version()}, commit {commit()}",),
+        potential=None,
+        references={key: r for key, r in references().items() if used & set(r.used_for)},
+    )
+
+
 def _of_potential(potential: Potential) -> Iterator[str]:
     yield "zbl"
     if "CP2K" in potential.about.origin:

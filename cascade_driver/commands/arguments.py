@@ -155,6 +155,20 @@ def any_path(text: str) -> Path:
     return Path(text)
 
 
+def a_run(text: str) -> Path:
+    """Return the path of a run, which a name of printed values is not."""
+    place = any_path(text)
+    if not place.exists():
+        from cascade_driver.analysis.published import PUBLISHED_MODELS
+
+        if text in PUBLISHED_MODELS:
+            raise argparse.ArgumentTypeError(
+                f"{text} are printed values, without cascades and directions, and no run: `correct`, `lines`, "
+                "`spectrum --model` and `cite` take it"
+            )
+    return place
+
+
 def new_file(text: str) -> Path:
     """Return a path where a file can be written."""
     place = any_path(text)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cascade_driver.commands.arguments import (
     DIRECTION,
     Verbs,
+    a_run,
     add_verb,
     any_path,
     count,
@@ -77,7 +78,7 @@ def _add_submit(verbs: Verbs) -> None:
 def _options_submit(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.campaign.slurm import ArrayRequest
 
-    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("run", type=a_run, metavar="RUN")
     verb.add_argument("--slurm", action="store_true", required=True, help="as a Slurm array")
     time: Any = {"metavar": "HH:MM:SS"}
     extra: Any = {"action": "append", "metavar": "=--X=Y"}
@@ -114,7 +115,7 @@ def _add_work(verbs: Verbs) -> None:
 def _options_work(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.config import WorkSpec
 
-    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("run", type=a_run, metavar="RUN")
     add_options(verb, WorkSpec, only=["workers"])
     verb.add_argument("--until", type=float, metavar="SECONDS", help="start no cascade later than this from now")
     # Stop when this claim is over, or when the standard input ends: how the executor dask holds its pilots.
@@ -123,7 +124,7 @@ def _options_work(verb: argparse.ArgumentParser) -> None:
 
 def _add_status(verbs: Verbs) -> None:
     verb = add_verb(verbs, "status", _status, "Show how far a run is and what it has found so far.")
-    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("run", type=a_run, metavar="RUN")
     verb.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -131,12 +132,12 @@ def _add_verify(verbs: Verbs) -> None:
     verb = add_verb(
         verbs, "verify", _verify, "Read and hash everything in a run again; `cascade run` repairs what it names."
     )
-    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("run", type=a_run, metavar="RUN")
 
 
 def _add_export(verbs: Verbs) -> None:
     verb = add_verb(verbs, "export", _export, "Write what is finished so far as tables, database or structures.")
-    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("run", type=a_run, metavar="RUN")
     verb.add_argument(
         "--table", type=new_file, action="append", default=[], metavar="FILE", help=".csv or .parquet"
     )
@@ -151,7 +152,7 @@ def _add_export(verbs: Verbs) -> None:
 
 def _add_list(verbs: Verbs) -> None:
     verb = add_verb(verbs, "ls", _list, "List the cascades of a run and what became of them.")
-    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("run", type=a_run, metavar="RUN")
     verb.add_argument(
         "--sort",
         default="number",
@@ -167,7 +168,7 @@ def _add_list(verbs: Verbs) -> None:
 
 def _add_show(verbs: Verbs) -> None:
     verb = add_verb(verbs, "show", _show, "Show one cascade of a run.")
-    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("run", type=a_run, metavar="RUN")
     verb.add_argument("id", help="its number in the plan (`cascade ls`), its id, or the beginning of it")
     verb.add_argument("--json", action="store_true", help="the whole record")
     verb.add_argument("--picture", type=new_file, metavar="STEM", help="draw it: STEM.png and STEM.pdf")
@@ -184,7 +185,7 @@ def _add_show(verbs: Verbs) -> None:
 
 def _add_defects(verbs: Verbs) -> None:
     verb = add_verb(verbs, "defects", _defects, "List the defects that the cascades of a run have left.")
-    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("run", type=a_run, metavar="RUN")
     verb.add_argument("id", nargs="?", help="of one cascade alone, its defects one by one")
     verb.add_argument("--out", type=new_file, metavar="FILE.csv", help="a row per defect, with its position")
     verb.add_argument("--figure", type=new_file, metavar="STEM", help="distances and pockets: STEM.png, STEM.pdf")
@@ -198,7 +199,7 @@ def _add_reproduce(verbs: Verbs) -> None:
 def _options_reproduce(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.simulation.trajectory import TrajectorySpec
 
-    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("run", type=a_run, metavar="RUN")
     verb.add_argument("id", help="its number in the plan (`cascade ls`), its id, or the beginning of it")
     verb.add_argument("--out", type=new_folder, required=True, metavar="FOLDER", help="gets FOLDER/<id>")
     film = verb.add_argument_group("film it")
@@ -246,7 +247,7 @@ def _add_fit(verbs: Verbs) -> None:
 def _options_fit(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.config import AnalysisSpec
 
-    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("run", type=a_run, metavar="RUN")
     verb.add_argument("--out", type=new_file, metavar="MODEL.json", help="model file (default: RUN/model.json)")
     of_spectra = ("fallback_species", "extrapolate", "other_crystal")
     add_options(verb, AnalysisSpec, without=of_spectra, tell_defaults=False, direction=DIRECTION)
@@ -260,7 +261,7 @@ def _add_report(verbs: Verbs) -> None:
 def _options_report(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.config import AnalysisSpec
 
-    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("run", type=a_run, metavar="RUN")
     add_options(verb, AnalysisSpec, only=["allow_failures"])
 
 
@@ -273,22 +274,34 @@ def _options_plan(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.advice import advise_run
     from cascade_driver.config import AnalysisSpec
 
-    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("run", type=a_run, metavar="RUN")
     add_keywords(verb, advise_run, "between_eV")
     add_options(verb, AnalysisSpec, only=["allow_failures"])
 
 
 def _add_cite(verbs: Verbs) -> None:
     verb = add_verb(verbs, "cite", _cite, "Name what a run rests on: codes, potential, papers, data.")
-    verb.add_argument("run", type=Path, nargs="?", metavar="RUN", help="a run directory (default: all there is)")
+    verb.add_argument(
+        "run",
+        type=Path,
+        nargs="?",
+        metavar="RUN",
+        help="a run, or the name of printed values (default: all there is)",
+    )
     verb.add_argument("--bibtex", action="store_true", help="as entries of BibTeX")
 
 
 def _cite(chosen: argparse.Namespace) -> int:
+    from cascade_driver.analysis.published import PUBLISHED_MODELS
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.cite import cite_all, cite_run
+    from cascade_driver.cite import cite_all, cite_printed, cite_run
 
-    citation = cite_all() if chosen.run is None else cite_run(RunDirectory(chosen.run.resolve()))
+    if chosen.run is None:
+        citation = cite_all()
+    elif str(chosen.run) in PUBLISHED_MODELS:
+        citation = cite_printed()
+    else:
+        citation = cite_run(RunDirectory(chosen.run.resolve()))
     for text in citation.bibtex if chosen.bibtex else citation.lines:
         print(visible(text))
     return 0

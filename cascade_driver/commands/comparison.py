@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from pathlib import Path
 
-from cascade_driver.commands.arguments import Verbs, add_verb
+from cascade_driver.commands.arguments import Verbs, a_run, add_verb
 from cascade_driver.commands.options import add_options, built
 
 
@@ -22,7 +21,7 @@ def _options(verb: argparse.ArgumentParser) -> None:
 
     verb.add_argument(
         "runs",
-        type=Path,
+        type=a_run,
         nargs="+",
         metavar="RUN",
         help="two or more, the first is held against each; or one whose `[follow]` has `also_quench_at_ps`: its "

@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from cascade_driver.commands.arguments import Parser, Verbs, add_verb, any_path, new_file, new_folder
+from cascade_driver.commands.arguments import Parser, Verbs, a_run, add_verb, any_path, new_file, new_folder
 
 #: Shells, and where each looks for what completes a command.
 _PLACES = {
@@ -31,7 +31,7 @@ def _completion(command: Parser, chosen: argparse.Namespace) -> int:
         for action in verb._actions:
             if action.type in (Path, any_path, new_file):
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
-            elif action.type is new_folder:
+            elif action.type in (a_run, new_folder):
                 action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
     print(shtab.complete(command, shell=chosen.shell))
     return 0

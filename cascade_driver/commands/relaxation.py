@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascade_driver.commands.arguments import (
     Verbs,
+    a_run,
     add_verb,
     named_number,
     new_file,
@@ -325,7 +326,7 @@ def _options_debris(debris: argparse.ArgumentParser) -> None:
     from cascade_driver.relaxation.debris.systems import DebrisRun
     from cascade_driver.relaxation.debris.tunnelling import Solid
 
-    debris.add_argument("run", type=Path, metavar="RUN")
+    debris.add_argument("run", type=a_run, metavar="RUN")
     debris.add_argument(
         "--out", type=new_folder, required=True, metavar="DIR", help="the same DIR continues a search"
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cascade_driver.commands.arguments import (
     DIRECTION,
     Verbs,
+    a_run,
     add_verb,
     new_file,
     no_kind,
@@ -281,7 +282,7 @@ def _options_modulation(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.models import modulation_of_run
     from cascade_driver.request import DarkMatterRequest
 
-    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("run", type=a_run, metavar="RUN")
     date = {"required": True, "metavar": "YYYY-MM-DD", "help": "from midnight, UTC"}
     # A light mediator, or a spin, would change which recoils come from where; the Earth has the speed of that day.
     without = ["mediator_mass_MeV", "coupling", "earth_speed_km_s"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascade_driver.commands.arguments import (
     Verbs,
+    a_run,
     add_verb,
     new_file,
     new_folder,
@@ -104,7 +105,7 @@ def _options_frenkel(frenkel: argparse.ArgumentParser) -> None:
 def _options_cascades(cascades: argparse.ArgumentParser) -> None:
     from cascade_driver.training.propose import SmallCascades
 
-    add_options(cascades, SmallCascades, without=["seed"], names={"energies_eV": "--energy-eV"})
+    add_options(cascades, SmallCascades, without=["seed"])
     _add_crystal(cascades)
     cascades.add_argument("--potential", required=True, metavar="P", help="shipped, or a folder")
     cascades.add_argument(
@@ -672,7 +673,7 @@ def _add_replay(kinds: Verbs) -> None:
 def _options_replay(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.training.replay import ReplaySettings, replay
 
-    verb.add_argument("run", type=Path, metavar="RUN")
+    verb.add_argument("run", type=a_run, metavar="RUN")
     verb.add_argument("id", metavar="ID", help="of a finished cascade, or its first digits")
     _add_follower(verb)
     add_keywords(

@@ -188,7 +188,7 @@ def test_the_shipped_inputs_name_shipped_frames(pytestconfig):
 def test_only_the_frames_that_teach_most_are_asked_for(folder, tmp_path, capsys):
     (tmp_path / "lj.toml").write_text('kind = "ase"\nfactory = "ase.calculators.lj:LennardJones"\n')
     command = ["train", "propose", "cascades", "--crystal", "Al", "--repeat", "3", "3", "3", "--species", "Al"]
-    command += ["--energy-eV", "40", "--count", "2", "--frames", "2", "--potential", "al-eam-zbl"]
+    command += ["--energies-eV", "40", "--count", "2", "--frames", "2", "--potential", "al-eam-zbl"]
     command += ["--queue", str(tmp_path / "q"), "--settings", str(tmp_path / "lj.toml")]
     assert main([*command, "--select", "2"]) == 2
     assert "--select needs --fit" in capsys.readouterr().err

@@ -163,3 +163,22 @@ def test_bibtex_is_what_a_reader_of_bibtex_reads():
 def test_the_citation_file_has_what_the_format_wants():
     text = (PACKAGE / "CITATION.cff").read_text()
     assert {"cff-version", "message", "title", "authors"} <= set(re.findall(r"^([\w-]+):", text, re.MULTILINE))
+
+
+def test_printed_values_are_cited_by_their_name(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["cite", "cawo4-published"]) == 0
+    said = capsys.readouterr().out
+    assert "Soum-Sidikov" in said
+    assert "LAMMPS" not in said
+
+
+@pytest.mark.parametrize("verb", ["status", "plan", "report", "compare", "ls"])
+def test_a_name_of_printed_values_is_no_run_and_that_is_said(verb, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([verb, "cawo4-published"]) == 2
+    assert "are printed values, without cascades and directions, and no run" in capsys.readouterr().err
+    # A folder of that name is one.
+    (tmp_path / "cawo4-published").mkdir()
+    assert main([verb, "cawo4-published"]) == 2
+    assert "printed values" not in capsys.readouterr().err
