@@ -155,11 +155,11 @@ class StoredEnergyDistribution:
     @property
     def formula(self) -> str:
         """The density in one line, with the letters of `estimation.symbol_of`."""
-        width, sides = ("σ e^(∓a)", ", the upper sign below m") if self.asymmetry else ("σ", "")
+        width, sides = ("2(σ e^(∓a))²", ", the upper sign below m") if self.asymmetry else ("2σ²", "")
         rows = (("m", "m", self.location_eV), ("ln(σ/eV)", "s", self.log_sigma), ("a", "a", self.asymmetry))
         series = ", ".join(f"{what} = {_series(letter, len(row))}" for what, letter, row in rows if row)
         variable = f"u = (E_R − {self.reference_energy_eV:g} eV) / {self.energy_scale_eV:g} eV"
-        return f"f(E_s) ∝ exp(−(E_s − m)² / 2({width})²) on [0, E_R]{sides}; {series}; {variable}"
+        return f"f(E_s) ∝ exp(−(E_s − m)² / {width}) on [0, E_R]{sides}; {series}; {variable}"
 
     def _parameters(self, recoil_energy_eV: ArrayLike) -> tuple[Array, Array, Array]:
         """Return location, left width and right width, each in the shape of the recoil energy."""

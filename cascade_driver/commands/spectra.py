@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cascade_driver.kinds import Status
     from cascade_driver.request import AnyNeutrinoRequest, AnySpectrumRequest
     from cascade_driver.spectra.detector import Detector
+    from cascade_driver.spectra.line_fit import LineFit, ScaleTest
     from cascade_driver.spectra.observe import Observed
     from cascade_driver.spectrum import Spectrum
 
@@ -247,7 +248,13 @@ def _options_lines(verb: argparse.ArgumentParser) -> None:
     )
     listed.add_argument("--target", metavar="FORMULA", help="e.g. CaWO4, TeO2, LiF, or CaWO4[W183=0.9]")
     add_line_options(listed)
-    listed.add_argument("--out", type=new_file, metavar="FILE.csv", help="all of them, with their sources")
+    verb.add_argument(
+        "--out",
+        type=new_file,
+        metavar="FILE",
+        help="the fit as .json; listed lines with their sources as .csv",
+    )
+    verb.add_argument("--figure", type=new_file, metavar="STEM", help="draw the fit: STEM.png and STEM.pdf")
 
 
 def _add_draw(verbs: Verbs) -> None:
@@ -371,7 +378,7 @@ def _lines(chosen: argparse.Namespace) -> int:
     needed = {"SPECTRUM.csv": chosen.spectrum}
     needed |= {option_of(chosen, kind, name): given(chosen, kind).get(name) for name in required}
     if chosen.table is not None or chosen.target is not None:
-        if more := [name for name, value in needed.items() if value is not None]:
+        if more := [name for name, value in (needed | {"--figure": chosen.figure}).items() if value is not None]:
             raise InputError(
                 f"--table and --target list the lines of neutron capture, {more[0]} fits lines: give one of both"
             )
@@ -413,6 +420,29 @@ def _lines(chosen: argparse.Namespace) -> int:
             f"{test.name.replace('_', ' '):14s} chi2 {test.chi_square:8.4g} for "
             f"{_freedom(test.degrees_of_freedom)}: {test.significance:.3g} standard deviations"
         )
+    return _keep_lines(chosen, spectrum, fit, tests, is_measured=is_measured)
+
+
+def _keep_lines(
+    chosen: argparse.Namespace, spectrum: Spectrum, fit: LineFit, tests: Sequence[ScaleTest], *, is_measured: bool
+) -> int:
+    """Write and draw a fit of lines, if that is asked for."""
+    from cascade_driver.plot import line_fit_figure, save_figure
+    from cascade_driver.spectra.line_fit import write_line_fit
+
+    if chosen.out:
+        write_line_fit(fit, tests, chosen.out, is_measured=is_measured)
+        print(chosen.out)
+    if chosen.figure:
+        about = spectrum.observation
+        figure = line_fit_figure(
+            fit, is_measured=is_measured, potential_status=about.status if about else "quantitative"
+        )
+        suffixes = {".png", ".pdf"}
+        for file in save_figure(
+            figure, chosen.figure.with_suffix("") if chosen.figure.suffix in suffixes else chosen.figure
+        ):
+            print(file)
     return 0
 
 

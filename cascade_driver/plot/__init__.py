@@ -31,9 +31,11 @@ from cascade_driver.plot.relaxation import (
 from cascade_driver.plot.scenes import cascade_figure, defects_figure, draw_cascade
 from cascade_driver.plot.spectra import (
     calibration_figure,
+    draw_line_fit,
     draw_observed,
     draw_ratio,
     draw_spectrum,
+    line_fit_figure,
     spectra_figure,
 )
 from cascade_driver.plot.stored_energy import (
@@ -57,6 +59,7 @@ __all__ = [
     "draw_cascade",
     "draw_defect_probability",
     "draw_direction_map",
+    "draw_line_fit",
     "draw_observed",
     "draw_ratio",
     "draw_spectrum",
@@ -71,6 +74,7 @@ __all__ = [
     "film_release_figure",
     "film_spectra_figure",
     "glass_properties_figure",
+    "line_fit_figure",
     "mollweide",
     "png_bytes",
     "save_figure",

@@ -40,8 +40,10 @@ from cascade_driver.plot.style import (
 from cascade_driver.request import CaptureRequest
 from cascade_driver.sources.neutron_capture import unresolved_shares
 from cascade_driver.sources.requested import table_of
+from cascade_driver.spectra.line_fit import LineFit
 from cascade_driver.spectra.observe import Observed
 from cascade_driver.spectrum import Spectrum
+from cascade_driver.text import value_with_error
 from cascade_driver.units import EV_PER_KEV
 
 #: The band of the ratio that is marked.
@@ -432,7 +434,7 @@ def calibration_figure(
     inside = (centre > low) & (centre < high)
     if not expected[inside].max(initial=0.0) > 0:
         raise InputError(f"no counts between {low:g} and {high:g} eV: choose another range")
-    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.7), layout="constrained")
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 3.1), layout="constrained")
     axes = dressed_axes(figure)
     axes.stairs(
         expected,
@@ -488,10 +490,19 @@ def calibration_figure(
     axes.set_ylabel(rf"counts (d$^{{-1}}$ eV$^{{-1}}$) in {mass_g:g} g")
     handles = [*axes.get_legend_handles_labels()[0], *_captures_said(pair)]
     if len(lines_eV):
-        handles.append(Line2D([], [], linestyle="none", marker="$\\leftarrow$", color=QUIET_COLOUR, label=MAXIMA))
-    axes.legend(handles=handles, loc="lower left" if logarithmic_counts else "upper right", frameon=False)
+        handles.append(_arrow_said(MAXIMA))
+    _legend_below(axes, handles)
     mark(axes, potential_status)
     return finished(figure)
+
+
+def _arrow_said(label: str) -> Line2D:
+    return Line2D([], [], linestyle="none", marker="$\\leftarrow$", color=QUIET_COLOUR, label=label)
+
+
+def _legend_below(axes: Axes, handles: Sequence[Any]) -> None:
+    """Add a legend where it covers nothing."""
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False)
 
 
 def _above_fall(rate: NDArray[np.float64], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -540,3 +551,72 @@ def _mark_shift(
         va="bottom",
         fontsize=6.5,
     )
+
+
+@styled
+def line_fit_figure(fit: LineFit, *, is_measured: bool, potential_status: Status = "qualitative") -> Figure:
+    """Return counts with the lines and the background that were fitted to them; see `draw_line_fit`."""
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.9), layout="constrained")
+    axes = draw_line_fit(fit, is_measured=is_measured, ax=figure.subplots())
+    mark(axes, potential_status)
+    return finished(figure)
+
+
+@styled
+def draw_line_fit(fit: LineFit, *, is_measured: bool, ax: Axes | None = None) -> Axes:
+    """Draw a fit of lines into axes or into new ones; return them.
+
+    Each line has its fitted shift written beside an arrow from where it would be without a loss. Maxima of the
+    spectrum lie elsewhere (`calibration_figure`).
+
+    Parameters
+    ----------
+    fit : LineFit
+    is_measured : bool
+        Whether the counts scatter: then they are points with errors.
+    ax : Axes, optional
+    """
+    axes = ax or new_axes()
+    edges = np.array(fit.energy_edges_eV)
+    counts, expected, background = (
+        np.array(row) for row in (fit.counts, fit.expected_counts, fit.background_counts)
+    )
+    centre = (edges[1:] + edges[:-1]) / 2
+    if is_measured:
+        axes.errorbar(
+            centre, counts, yerr=np.sqrt(np.maximum(counts, 0)), fmt="o", markersize=2, elinewidth=0.7,
+            color=DATA_COLOUR, label="counts",
+        )  # fmt: skip
+    else:
+        axes.stairs(counts, edges, color=DATA_COLOUR, linewidth=0.9, label="expected counts", baseline=None)
+    axes.plot(centre, expected, color=MODEL_COLOUR, linewidth=1.1, label="lines and background")
+    axes.plot(centre, background, color=QUIET_COLOUR, linewidth=0.9, linestyle=DASHED, label="background")
+    top = float(max(counts.max(), expected.max()))
+    for line in fit.lines:
+        peak = float(np.interp(line.position_eV, centre, expected))
+        height = peak + 0.05 * top
+        axes.annotate(
+            "",
+            xy=(line.position_eV, height),
+            xytext=(line.reference_energy_eV, height),
+            arrowprops={"arrowstyle": "-|>", "color": QUIET_COLOUR, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0,
+                        "mutation_scale": 5},
+        )  # fmt: skip
+        axes.plot([line.reference_energy_eV] * 2, [0, height], ":", color=QUIET_COLOUR, linewidth=0.6)
+        axes.text(
+            (line.position_eV + line.reference_energy_eV) / 2,
+            height + 0.02 * top,
+            f"{value_with_error(line.shift_eV, line.shift_error_eV)} eV".replace("-", "\u2212"),
+            ha="center",
+            va="bottom",
+            fontsize=6.5,
+        )
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_ylim(0, 1.25 * top)
+    axes.set_xlabel("observed energy (eV)")
+    axes.set_ylabel("counts per bin")
+    handles, _ = axes.get_legend_handles_labels()
+    handles.append(_arrow_said("fitted shift"))
+    _legend_below(axes, handles)
+    dress(axes)
+    return axes

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,6 +17,8 @@ from scipy.special import ndtr, ndtri_exp, xlogy
 
 from cascade_driver.analysis.estimation import FitHealth, Goodness
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.files import write_file
+from cascade_driver.schema import plain
 from cascade_driver.spectra.detector import sampled_counts
 from cascade_driver.spectrum import Spectrum, check_edges
 
@@ -138,8 +142,10 @@ class LineFit:
     lines : tuple of FittedLine
     shift_covariance_eV2 : tuple of tuple of float
         (k, k) of the shifts.
-    background_counts : tuple of float
-        In each bin.
+    energy_edges_eV : tuple of float
+        Bins of the fit.
+    counts, expected_counts, background_counts : tuple of float
+        In each bin: what was fitted to, lines and background, background alone.
     goodness : Goodness
         Deviance against one free rate per bin.
     health : FitHealth
@@ -147,6 +153,9 @@ class LineFit:
 
     lines: tuple[FittedLine, ...]
     shift_covariance_eV2: tuple[tuple[float, ...], ...]
+    energy_edges_eV: tuple[float, ...]
+    counts: tuple[float, ...]
+    expected_counts: tuple[float, ...]
     background_counts: tuple[float, ...]
     goodness: Goodness
     health: FitHealth
@@ -353,6 +362,10 @@ def _minimise(
     return minuit
 
 
+def _numbers(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
 def _result(model: _Model, seen: NDArray[np.float64], minuit: Minuit) -> LineFit:
     health = FitHealth.of(minuit)
     if minuit.covariance is None or not health.is_valid:
@@ -392,7 +405,10 @@ def _result(model: _Model, seen: NDArray[np.float64], minuit: Minuit) -> LineFit
     return LineFit(
         lines=tuple(lines),
         shift_covariance_eV2=tuple(tuple(float(c) for c in row) for row in covariance),
-        background_counts=tuple(float(b) for b in model.background(values[3 * len(model.lines) :])),
+        energy_edges_eV=_numbers(model.edges),
+        counts=_numbers(seen),
+        expected_counts=_numbers(expected),
+        background_counts=_numbers(model.background(values[3 * len(model.lines) :])),
         goodness=Goodness(
             name="deviance",
             statistic=deviance,
@@ -648,3 +664,21 @@ def fit_spectrum_lines(
         scale_error=scale_error,
     )
     return fit, tests
+
+
+def write_line_fit(fit: LineFit, tests: Sequence[ScaleTest], path: Path, *, is_measured: bool) -> None:
+    """Write lines, covariance, curves and tests of a fit as JSON; `is_measured`: to counts, not to expected ones.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    content = {
+        "schema_version": 1,
+        "is_measured": is_measured,
+        **plain(fit),
+        "positions_eV": fit.positions_eV.tolist(),
+        "scale_tests": [plain(test) for test in tests],
+    }
+    write_file(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

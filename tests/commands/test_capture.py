@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from cascade_driver import sources
 from cascade_driver.analysis.published import cawo4_published
@@ -78,6 +80,20 @@ def test_lines_are_found_where_the_loss_puts_them(
     # the peak holds 110.8 eV, too: 0.5 eV below the single line
     assert float(said[1].split()[4]) == pytest.approx(-8.9 - 0.5, abs=0.4)
     assert said[-1].startswith("absolute")
+    kept = ["--out", str(tmp_path / "fit.json"), "--figure", str(tmp_path / "fit")]
+    assert main([*words, "--background-order", "3", "--exposure-kg-day", "1e-3", *kept]) == 0
+    content = json.loads((tmp_path / "fit.json").read_text())
+    (line,) = content["lines"]
+    assert f"{line['shift_eV']:.3f}" == said[1].split()[4]
+    assert content["is_measured"] is False
+    assert content["scale_tests"][0]["name"] == "absolute"
+    # what is expected beside the background is the normal law of the line, as far as the range goes
+    peak = np.array(content["expected_counts"]) - np.array(content["background_counts"])
+    position = line["reference_energy_eV"] + line["shift_eV"]
+    law = np.diff(norm.cdf(content["energy_edges_eV"], position, line["width_eV"]))
+    np.testing.assert_allclose(peak, line["counts"] * law, rtol=1e-6)
+    assert len(content["energy_edges_eV"]) == len(content["counts"]) + 1
+    assert (tmp_path / "fit.pdf").is_file()
 
 
 def test_lists_and_level_files_become_spectra(tmp_path: Path) -> None:
