@@ -15,14 +15,13 @@ from scipy.special import sph_harm_y
 from cascade_driver.errors import InputError
 from cascade_driver.schema import build
 from cascade_driver.simulation.crystal import (
-    REGION_BULK,
-    REGION_FILM,
     CrystalSpec,
     assemble,
     constituents,
     held_atoms,
     orthogonal_cell,
 )
+from cascade_driver.simulation.film_box import REGION_BULK, REGION_FILM
 from cascade_driver.simulation.knock_on import (
     Directions,
     DirectionsSpec,
