@@ -687,7 +687,7 @@ def watched_check(potential: Potential, *, crystals: Sequence[str], console: Con
     """
     from functools import partial
 
-    from cascade_driver.simulation.lammps_build import EngineSpec, chosen
+    from cascade_driver.simulation.lammps_build import chosen
     from cascade_driver.simulation.lammps_engine import LammpsEngine
     from cascade_driver.validation.checked import place_of_memory, remember, require_lammps
     from cascade_driver.validation.contract import (
@@ -707,7 +707,7 @@ def watched_check(potential: Potential, *, crystals: Sequence[str], console: Con
             console.print(f"        {result.remedy}")
 
     console.print(headed(potential.name_and_place, f", {potential.about.status}"))
-    if (own := chosen()) != EngineSpec():
+    if not (own := chosen()).is_installed:
         console.print(f"LAMMPS    {own.name}", soft_wrap=True)
     require_lammps(potential)
     boxes = contract_crystals(potential, crystals)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +15,14 @@ from cascade_driver.campaign.dask_executor import SharedPlace
 from cascade_driver.campaign.executors import require_executor
 from cascade_driver.campaign.rundir import RunDirectory, disk_error
 from cascade_driver.campaign.supervise import Progress
-from cascade_driver.campaign.tasks import do_tasks, share_tasks
+from cascade_driver.campaign.tasks import do_tasks, processes_for, share_tasks
 from cascade_driver.config import ThresholdInput, find_input, read_threshold_input
 from cascade_driver.errors import InputError
 from cascade_driver.files import text_of, write_atomically
 from cascade_driver.models import INPUT_FILE
 from cascade_driver.simulation.crystal import sites_said
 from cascade_driver.simulation.frame import frame_said
-from cascade_driver.simulation.lammps_build import EngineSpec, chosen, library_of
+from cascade_driver.simulation.lammps_build import chosen, library_of
 from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.thresholds.plan import (
     ThresholdGroup,
@@ -68,7 +67,7 @@ class PlannedSearch:
         """What there is to do."""
         engine = self.wanted.engine
         return ThresholdTasks(
-            path=self.directory.path, plan=self.plan, lammps=engine if engine != EngineSpec() else None
+            path=self.directory.path, plan=self.plan, lammps=None if engine.is_installed else engine
         )
 
 
@@ -179,7 +178,7 @@ def work_on_search(
     name = require_executor(executor or settings.executor)
     require_lammps(planned.potential, planned.wanted.engine)
     tasks, total = planned.tasks, planned.plan.size
-    workers = workers or settings.workers or len(os.sched_getaffinity(0))
+    workers = processes_for(workers, settings.workers)
     if name == "dask":
         place = SharedPlace(
             path=planned.directory.path,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from cascade_driver.campaign.executors import Executor, Processes, Serial, Work,
 from cascade_driver.campaign.plan import Campaign, make_campaign, what_is_lost
 from cascade_driver.campaign.rundir import RunDirectory, disk_error
 from cascade_driver.campaign.supervise import Progress
+from cascade_driver.campaign.tasks import processes_for
 from cascade_driver.campaign.verify import set_damaged_aside
 from cascade_driver.campaign.work_log import work_log
 from cascade_driver.config import (
@@ -34,7 +34,7 @@ from cascade_driver.models import (
 )
 from cascade_driver.schema import read_toml
 from cascade_driver.simulation.crystal import CrystalSpec, resolved
-from cascade_driver.simulation.lammps_build import EngineSpec, chosen, library_of
+from cascade_driver.simulation.lammps_build import chosen, library_of
 from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.spec import Protocol, thermal_of
 from cascade_driver.simulation.stopping import resolved_stopping
@@ -247,11 +247,11 @@ def work_on(
         run=planned.directory,
         campaign=planned.campaign,
         potential=planned.potential.folder,
-        workers=workers or settings.workers or len(os.sched_getaffinity(0)),
+        workers=processes_for(workers, settings.workers),
         attempts=settings.attempts,
         time_limit_s=settings.time_limit_s,
         until_s=until_s,
-        lammps=planned.wanted.engine if planned.wanted.engine != EngineSpec() else None,
+        lammps=None if planned.wanted.engine.is_installed else planned.wanted.engine,
         trajectory=settings.trajectory,
     )
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from cascade_driver.campaign.contents import contents_of
 from cascade_driver.campaign.index import number
@@ -71,14 +71,49 @@ SORT_KEYS: dict[str, Callable[[ListedCascade], Any]] = {
 }
 
 
-def listed(run: RunDirectory) -> list[ListedCascade]:
-    """Return the cascades of the plan of a run, in the order of the plan.
+def listed(
+    run: RunDirectory,
+    *,
+    sort: Literal["number", "id", "species", "energy", "direction", "snapshot", "outcome", "stored"] = "number",
+    reverse: bool = False,
+    species: str | None = None,
+    recoil_energy_eV: float | None = None,
+    outcome: str | None = None,
+) -> list[ListedCascade]:
+    """Return cascades of the plan of a run.
+
+    Parameters
+    ----------
+    run : RunDirectory
+    sort : str
+        By which column; `number` is the order of the plan.
+    reverse : bool
+        The other way round.
+    species : str, optional
+        Only recoils of this species.
+    recoil_energy_eV : float, optional
+        Only of this recoil energy.
+    outcome : str, optional
+        Only with this outcome, or `planned` or `damaged`.
 
     Raises
     ------
     InputError
         If this is no run directory.
     """
+    every = _planned(run)
+    chosen = [
+        cascade
+        for cascade in every
+        if species in {None, cascade.species}
+        and recoil_energy_eV in {None, cascade.recoil_energy_eV}
+        and outcome in {None, cascade.outcome}
+    ]
+    return sorted(chosen, key=SORT_KEYS[sort], reverse=reverse)
+
+
+def _planned(run: RunDirectory) -> list[ListedCascade]:
+    """Return all cascades in the order of the plan."""
     now = contents_of(run)
     cascades = []
     for place, planned in enumerate(now.planned, start=1):

@@ -8,6 +8,7 @@ it was at, and another takes it over.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -105,6 +106,11 @@ def _claimed(tasks: Tasks, claims: Claims) -> tuple[tuple[str, Claim] | None, bo
         if (claim := claims.take(name)) is not None:
             return (name, claim), False
     return None, is_all
+
+
+def processes_for(*wanted: int | None) -> int:
+    """Return the first number that is given; by default one process per core that this one may use."""
+    return next(filter(None, wanted), None) or len(os.sched_getaffinity(0))
 
 
 def share_tasks(tasks: Tasks, *, workers: int, observe: Callable[[str], None] = lambda _name: None) -> None:

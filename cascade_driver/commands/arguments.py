@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: The place where verbs, or kinds of one verb, are added.
 Verbs: TypeAlias = "argparse._SubParsersAction[Any]"
 
+#: How seconds are given.
+SECONDS = {"type": float, "metavar": "SECONDS"}
+
 #: More events, processes or points than this are a slip of the pen.
 LARGEST_COUNT = 10**8
 
@@ -205,6 +208,36 @@ def add_verb(
     parser.set_defaults(command=command)
     parser.add_later = options
     return parser
+
+
+def add_run(verb: argparse._ActionsContainer) -> None:
+    """Add the run directory that a verb is about."""
+    verb.add_argument("run", type=a_run, metavar="RUN")
+
+
+def add_cascade(verb: argparse._ActionsContainer) -> None:
+    """Add the run directory and the cascade in it that a verb is about."""
+    add_run(verb)
+    verb.add_argument("id", help="its number in the plan (`cascade ls`), its id, or the beginning of it")
+
+
+def add_json(verb: argparse._ActionsContainer, about: str = "for programs") -> None:
+    """Add the option to print for programs."""
+    verb.add_argument("--json", action="store_true", help=about)
+
+
+def add_out(
+    verb: argparse._ActionsContainer,
+    place: str,
+    about: str | None = None,
+    *,
+    is_folder: bool = False,
+    required: bool = True,
+) -> None:
+    """Add where a verb writes: a file, or a folder."""
+    verb.add_argument(
+        "--out", type=new_folder if is_folder else new_file, required=required, metavar=place, help=about
+    )
 
 
 def no_kind(chosen: argparse.Namespace) -> int:

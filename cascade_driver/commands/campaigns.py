@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from cascade_driver.commands.arguments import (
     DIRECTION,
+    SECONDS,
     Verbs,
-    a_run,
+    add_cascade,
+    add_json,
+    add_out,
+    add_run,
     add_verb,
     any_path,
     count,
@@ -21,7 +25,7 @@ from cascade_driver.commands.arguments import (
     new_folder,
     words,
 )
-from cascade_driver.commands.options import add_keywords, add_options, built, given, keywords
+from cascade_driver.commands.options import add_input, add_keywords, add_options, built, given, keywords
 from cascade_driver.commands.thresholds import report_search, status_of_search, work_on_folder
 from cascade_driver.errors import CascadeError, InputError
 from cascade_driver.text import visible
@@ -57,12 +61,7 @@ def _add_run(verbs: Verbs) -> None:
 
 
 def _options_run(verb: argparse.ArgumentParser) -> None:
-    from cascade_driver.config import WorkSpec
-
-    verb.add_argument("input", type=Path, help="input file (TOML), or the name of a shipped one")
-    verb.add_argument("--out", type=new_folder, metavar="RUN", help="run directory (default: runs/<input's name>)")
-    add_options(verb, WorkSpec, only=["workers", "executor"], tell_defaults=False)
-    verb.add_argument("--plan-only", action="store_true", help="write the plan and stop")
+    add_input(verb, "RUN", "run directory (default: runs/<input's name>)")
     verb.add_argument(
         "--replace-plan",
         action="store_true",
@@ -78,7 +77,7 @@ def _add_submit(verbs: Verbs) -> None:
 def _options_submit(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.campaign.slurm import ArrayRequest
 
-    verb.add_argument("run", type=a_run, metavar="RUN")
+    add_run(verb)
     verb.add_argument("--slurm", action="store_true", required=True, help="as a Slurm array")
     time: Any = {"metavar": "HH:MM:SS"}
     extra: Any = {"action": "append", "metavar": "=--X=Y"}
@@ -114,30 +113,31 @@ def _add_work(verbs: Verbs) -> None:
 
 def _options_work(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.config import WorkSpec
+    from cascade_driver.workflow import work_on
 
-    verb.add_argument("run", type=a_run, metavar="RUN")
+    add_run(verb)
     add_options(verb, WorkSpec, only=["workers"])
-    verb.add_argument("--until", type=float, metavar="SECONDS", help="start no cascade later than this from now")
+    add_keywords(verb, work_on, "until_s", names={"until_s": "--until"}, until_s=SECONDS)
     # Stop when this claim is over, or when the standard input ends: how the executor dask holds its pilots.
     verb.add_argument("--lease", type=Path, help=argparse.SUPPRESS)
 
 
 def _add_status(verbs: Verbs) -> None:
     verb = add_verb(verbs, "status", _status, "Show how far a run is and what it has found so far.")
-    verb.add_argument("run", type=a_run, metavar="RUN")
-    verb.add_argument("--json", action="store_true", help="for programs")
+    add_run(verb)
+    add_json(verb)
 
 
 def _add_verify(verbs: Verbs) -> None:
     verb = add_verb(
         verbs, "verify", _verify, "Read and hash everything in a run again; `cascade run` repairs what it names."
     )
-    verb.add_argument("run", type=a_run, metavar="RUN")
+    add_run(verb)
 
 
 def _add_export(verbs: Verbs) -> None:
     verb = add_verb(verbs, "export", _export, "Write what is finished so far as tables, database or structures.")
-    verb.add_argument("run", type=a_run, metavar="RUN")
+    add_run(verb)
     verb.add_argument(
         "--table", type=new_file, action="append", default=[], metavar="FILE", help=".csv or .parquet"
     )
@@ -151,26 +151,22 @@ def _add_export(verbs: Verbs) -> None:
 
 
 def _add_list(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "ls", _list, "List the cascades of a run and what became of them.")
-    verb.add_argument("run", type=a_run, metavar="RUN")
-    verb.add_argument(
-        "--sort",
-        default="number",
-        metavar="COLUMN",
-        help="number (default), id, species, energy, direction, snapshot, outcome or stored",
-    )
-    verb.add_argument("--reverse", action="store_true", help="the other way round")
-    verb.add_argument("--species", metavar="X", help="only recoils of this species")
-    verb.add_argument("--energy-eV", type=float, dest="energy_eV", metavar="E", help="only of this recoil energy")
-    verb.add_argument("--outcome", metavar="OUTCOME", help="only with this outcome, or `planned` or `damaged`")
-    verb.add_argument("--json", action="store_true", help="for programs")
+    add_verb(verbs, "ls", _list, "List the cascades of a run and what became of them.", _options_list)
+
+
+def _options_list(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.campaign.listing import listed
+
+    add_run(verb)
+    names = {"reverse": "--reverse", "recoil_energy_eV": "--energy-eV"}
+    add_keywords(verb, listed, "sort", "reverse", "species", "recoil_energy_eV", "outcome", names=names)
+    add_json(verb)
 
 
 def _add_show(verbs: Verbs) -> None:
     verb = add_verb(verbs, "show", _show, "Show one cascade of a run.")
-    verb.add_argument("run", type=a_run, metavar="RUN")
-    verb.add_argument("id", help="its number in the plan (`cascade ls`), its id, or the beginning of it")
-    verb.add_argument("--json", action="store_true", help="the whole record")
+    add_cascade(verb)
+    add_json(verb, "the whole record")
     verb.add_argument("--picture", type=new_file, metavar="STEM", help="draw it: STEM.png and STEM.pdf")
     verb.add_argument(
         "--film", type=new_file, metavar="FILE", help="its film, .gif or (with ffmpeg) .mp4, if one was kept"
@@ -185,9 +181,9 @@ def _add_show(verbs: Verbs) -> None:
 
 def _add_defects(verbs: Verbs) -> None:
     verb = add_verb(verbs, "defects", _defects, "List the defects that the cascades of a run have left.")
-    verb.add_argument("run", type=a_run, metavar="RUN")
+    add_run(verb)
     verb.add_argument("id", nargs="?", help="of one cascade alone, its defects one by one")
-    verb.add_argument("--out", type=new_file, metavar="FILE.csv", help="a row per defect, with its position")
+    add_out(verb, "FILE.csv", "a row per defect, with its position", required=False)
     verb.add_argument("--figure", type=new_file, metavar="STEM", help="distances and pockets: STEM.png, STEM.pdf")
 
 
@@ -199,9 +195,8 @@ def _add_reproduce(verbs: Verbs) -> None:
 def _options_reproduce(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.simulation.trajectory import TrajectorySpec
 
-    verb.add_argument("run", type=a_run, metavar="RUN")
-    verb.add_argument("id", help="its number in the plan (`cascade ls`), its id, or the beginning of it")
-    verb.add_argument("--out", type=new_folder, required=True, metavar="FOLDER", help="gets FOLDER/<id>")
+    add_cascade(verb)
+    add_out(verb, "FOLDER", "gets FOLDER/<id>", is_folder=True)
     film = verb.add_argument_group("film it")
     names = {"every_fs": "--trajectory-every-fs", "atoms": "--trajectory-atoms"}
     add_options(film, TrajectorySpec, names=names, may_be_missing=True)
@@ -213,6 +208,7 @@ def _add_import(verbs: Verbs) -> None:
 
 
 def _options_import(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.analysis.imported import write_import
     from cascade_driver.config import AnalysisSpec
 
     verb.add_argument(
@@ -223,12 +219,8 @@ def _options_import(verb: argparse.ArgumentParser) -> None:
         help="columns recoil_energy_eV, stored_energy_eV (or _keV), direction_x, direction_y, direction_z "
         "(or polar_rad, azimuth_rad, or _deg), and weight if they differ; or a matrix of sebsassi/elosssim",
     )
-    verb.add_argument("--crystal", required=True, metavar="FORMULA", help="e.g. WC")
-    verb.add_argument("--source", default="", metavar="TEXT", help="where they are from: kept with the model")
-    verb.add_argument(
-        "--zeros", choices=["missing", "stored"], help="what directions of a matrix are that hold 0 to its end"
-    )
-    verb.add_argument("--out", type=new_folder, required=True, metavar="FOLDER")
+    add_keywords(verb, write_import, "crystal", "source", "zeros")
+    add_out(verb, "FOLDER", is_folder=True)
     add_options(verb, AnalysisSpec, only=["allow_failures"])
 
 
@@ -247,8 +239,8 @@ def _add_fit(verbs: Verbs) -> None:
 def _options_fit(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.config import AnalysisSpec
 
-    verb.add_argument("run", type=a_run, metavar="RUN")
-    verb.add_argument("--out", type=new_file, metavar="MODEL.json", help="model file (default: RUN/model.json)")
+    add_run(verb)
+    add_out(verb, "MODEL.json", "model file (default: RUN/model.json)", required=False)
     of_spectra = ("fallback_species", "extrapolate", "other_crystal")
     add_options(verb, AnalysisSpec, without=of_spectra, tell_defaults=False, direction=DIRECTION)
 
@@ -261,7 +253,7 @@ def _add_report(verbs: Verbs) -> None:
 def _options_report(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.config import AnalysisSpec
 
-    verb.add_argument("run", type=a_run, metavar="RUN")
+    add_run(verb)
     add_options(verb, AnalysisSpec, only=["allow_failures"])
 
 
@@ -274,7 +266,7 @@ def _options_plan(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.advice import advise_run
     from cascade_driver.config import AnalysisSpec
 
-    verb.add_argument("run", type=a_run, metavar="RUN")
+    add_run(verb)
     add_keywords(verb, advise_run, "between_eV")
     add_options(verb, AnalysisSpec, only=["allow_failures"])
 
@@ -312,7 +304,6 @@ def _run(chosen: argparse.Namespace) -> int:
     from cascade_driver.schema import plain
     from cascade_driver.simulation.crystal import constituents, orientation_said, sites_said
     from cascade_driver.simulation.film_box import film_said, film_strain
-    from cascade_driver.simulation.lammps_build import EngineSpec
     from cascade_driver.simulation.lammps_build import chosen as chosen_lammps
     from cascade_driver.simulation.potential import data_folder
     from cascade_driver.simulation.protocols import protocol_said
@@ -333,7 +324,7 @@ def _run(chosen: argparse.Namespace) -> int:
         console.print(f"input     {path}{shipped}", soft_wrap=True)
         console.print(f"potential {planned.given.name_and_place}, {campaign.potential_status}", soft_wrap=True)
         engine = planned.wanted.engine
-        if (own := chosen_lammps(engine)) != EngineSpec():
+        if not (own := chosen_lammps(engine)).is_installed:
             console.print(f"LAMMPS    {own.name}", soft_wrap=True)
         if said := doubt(planned.given, campaign.protocol.crystal, engine):
             console.print(f"note: {said}", soft_wrap=True)
@@ -427,7 +418,8 @@ def _work(chosen: argparse.Namespace) -> int:
     if chosen.lease is not None:
         _stop_with(chosen.lease)
     if is_search_folder(chosen.run):
-        return work_on_folder(chosen.run, workers=built(chosen, WorkSpec).workers, until_s=chosen.until)
+        until_s = keywords(chosen, work_on).get("until_s")
+        return work_on_folder(chosen.run, workers=built(chosen, WorkSpec).workers, until_s=until_s)
     planned = open_run(chosen.run)
     try:
         # A worker has children, whatever executor started it.
@@ -435,7 +427,7 @@ def _work(chosen: argparse.Namespace) -> int:
             planned,
             workers=built(chosen, WorkSpec).workers,
             executor="processes",
-            until_s=chosen.until,
+            **keywords(chosen, work_on),
             repair=False,
             observe=lambda _: None,
         )
@@ -641,25 +633,16 @@ def _defects(chosen: argparse.Namespace) -> int:
 def _list(chosen: argparse.Namespace) -> int:
     import json
 
-    from cascade_driver.campaign.listing import SORT_KEYS, listed
+    from cascade_driver.campaign.listing import listed
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.terminal import make_console, print_cascades
 
-    if chosen.sort not in SORT_KEYS:
-        raise InputError(f"--sort {chosen.sort}: no such column; there are {', '.join(SORT_KEYS)}")
-    every = listed(RunDirectory(chosen.run.resolve()))
-    cascades = [
-        cascade
-        for cascade in every
-        if chosen.species in {None, cascade.species}
-        and chosen.energy_eV in {None, cascade.recoil_energy_eV}
-        and chosen.outcome in {None, cascade.outcome}
-    ]
-    cascades.sort(key=SORT_KEYS[chosen.sort], reverse=chosen.reverse)
+    run = RunDirectory(chosen.run.resolve())
+    cascades = listed(run, **keywords(chosen, listed))
     if chosen.json:
         print(json.dumps([cascade.as_json() for cascade in cascades], indent=1))
     else:
-        print_cascades(cascades, of=len(every), console=make_console())
+        print_cascades(cascades, of=run.load().size, console=make_console())
     return 0
 
 
@@ -706,7 +689,7 @@ def _import(chosen: argparse.Namespace) -> int:
     files = dict(chosen.tables)
     if len(files) < len(chosen.tables):
         raise InputError(f"{' '.join(s for s, _ in chosen.tables)}: name each species once")
-    made = write_import(files, crystal=chosen.crystal, out=chosen.out, source=chosen.source, zeros=chosen.zeros)
+    made = write_import(files, out=chosen.out, **keywords(chosen, write_import))
     for note in made.notes:
         print(f"note: {note}", file=sys.stderr)
     chosen.run = chosen.out

@@ -7,16 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cascade_driver.commands.arguments import (
-    Verbs,
-    add_verb,
-    new_file,
-    new_folder,
-    no_kind,
-    number,
-    positive,
-)
-from cascade_driver.errors import InputError
+from cascade_driver.commands.arguments import Verbs, add_out, add_verb, no_kind, number, positive
+from cascade_driver.commands.options import add_keywords, keywords
 
 _COLUMNS = (
     "isotope",
@@ -41,25 +33,18 @@ def add_to(verbs: Verbs) -> None:
     lines.add_argument("--between-eV", type=number, nargs=2, dest="between_eV", metavar=("LOW", "HIGH"))
     lines.add_argument("--table", type=Path, metavar="FOLDER", help="a table of your own, of some elements or all")
     add_line_options(lines)
-    lines.add_argument("--out", type=new_file, metavar="FILE.csv", help="all of them, with their sources")
+    add_out(lines, "FILE.csv", "all of them, with their sources", required=False)
     table = add_verb(kinds, "table", _table, "Make a capture table of the JSON files of EGAF.")
     table.add_argument("egaf", type=Path, metavar="EGAF_JSON", help="pyEGAF/EGAF_JSON of python_egaf")
-    table.add_argument("--out", type=new_folder, required=True, metavar="FOLDER")
+    add_out(table, "FOLDER", is_folder=True)
 
 
 def add_line_options(verb: argparse._ActionsContainer) -> None:
     """Add the options of `list_lines`."""
+    from cascade_driver.sources.neutron_capture import capture_lines
+
     verb.add_argument("--first", type=positive, default=20, metavar="N", help="to print (default: 20)")
-    verb.add_argument(
-        "--neutron-flux-cm2-s",
-        type=float,
-        default=1.0,
-        metavar="F",
-        help="neutron density times 2200 m/s, for the rates (default: 1)",
-    )
-    verb.add_argument(
-        "--density-g-cm3", type=float, metavar="D", help="for the figure of merit; detectors' crystals have theirs"
-    )
+    add_keywords(verb, capture_lines, "neutron_flux_cm2_s", "density_g_cm3")
 
 
 def _lines(chosen: argparse.Namespace) -> int:
@@ -77,17 +62,13 @@ def list_lines(
     from cascade_driver.sources.neutron_capture import capture_lines
     from cascade_driver.terminal import make_console
 
-    flux, density = chosen.neutron_flux_cm2_s, chosen.density_g_cm3
-    for option, value in (("--neutron-flux-cm2-s", flux), ("--density-g-cm3", density)):
-        if value is not None and not value > 0:
-            raise InputError(f"{option} is {value:g}, expected a positive number")
     low, high = between_eV or (0.0, float("inf"))
-    every = capture_lines(
-        target=target, neutron_flux_cm2_s=flux, density_g_cm3=density, table=capture_table(table)
-    )
+    asked = keywords(chosen, capture_lines)
+    every = capture_lines(target=target, table=capture_table(table), **asked)
     found = [line for line in every if low <= line.recoil_energy_eV <= high]
     sources = list(dict.fromkeys(line.source for line in found))
     few = f", the first {chosen.first} of them (--first)" if chosen.first < len(found) else ""
+    flux = asked.get("neutron_flux_cm2_s", 1.0)
     shown = Table(
         title=f"{len(found)} primary gammas after capture in {target} at {flux:g} n/(cm2 s){few}",
         title_justify="left",

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 
-from cascade_driver.commands.arguments import Verbs, a_run, add_verb
+from cascade_driver.commands.arguments import Verbs, a_run, add_json, add_verb
 from cascade_driver.commands.options import add_options, built
 
 
@@ -28,7 +28,7 @@ def _options(verb: argparse.ArgumentParser) -> None:
         "end is held against each of those times",
     )
     add_options(verb, AnalysisSpec, only=["allow_failures"])
-    verb.add_argument("--json", action="store_true", help="for programs")
+    add_json(verb)
 
 
 def _compare(chosen: argparse.Namespace) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from cascade_driver.commands.arguments import Verbs, add_verb, new_file, no_kind
-from cascade_driver.commands.options import add_options, built
+from cascade_driver.commands.arguments import Verbs, add_out, add_verb, no_kind
+from cascade_driver.commands.options import add_keywords, add_options, built, keywords
 
 
 def add_to(verbs: Verbs) -> None:
@@ -34,7 +34,7 @@ def _options_pairs(verb: argparse.ArgumentParser) -> None:
         metavar="E",
         help="of the recoils",
     )
-    verb.add_argument("--out", type=new_file, metavar="CSV")
+    add_out(verb, "CSV", required=False)
 
 
 def _options_resolution(verb: argparse.ArgumentParser) -> None:
@@ -45,31 +45,26 @@ def _options_resolution(verb: argparse.ArgumentParser) -> None:
 
 def _options_recoils(verb: argparse.ArgumentParser) -> None:
     from pathlib import Path
-    from typing import get_args
 
-    from cascade_driver.sources.collision_files import Program
+    from cascade_driver.sources.collision_files import energies_of, read_collisions
 
     verb.add_argument("file", type=Path, metavar="FILE", help="COLLISON.txt, or displacements.output")
-    verb.add_argument("--program", choices=get_args(Program), required=True, help="who wrote it")
-    verb.add_argument("--species", metavar="X", help="only recoils of this species (default: of all)")
-    verb.add_argument("--out", type=new_file, required=True, metavar="CSV")
+    add_keywords(verb, read_collisions, "program")
+    add_keywords(verb, energies_of, "species")
+    add_out(verb, "CSV")
 
 
 def _recoils(chosen: argparse.Namespace) -> int:
     from collections import Counter
 
-    from cascade_driver.errors import InputError
     from cascade_driver.files import write_file
-    from cascade_driver.sources.collision_files import read_collisions
+    from cascade_driver.sources.collision_files import energies_of, read_collisions
 
-    found = read_collisions(chosen.file, program=chosen.program)
-    mine = found.species == chosen.species if chosen.species else found.species != ""
+    found = read_collisions(chosen.file, **keywords(chosen, read_collisions))
+    energies = energies_of(found, **keywords(chosen, energies_of))
     counted = ", ".join(f"{n} {name}" for name, n in Counter(found.species.tolist()).items())
-    if not mine.any():
-        raise InputError(f"{chosen.file}: no recoil of {chosen.species}; it holds {counted}")
-    lines = ["energy_eV", *(f"{energy:.8g}" for energy in found.recoil_energy_eV[mine])]
-    write_file(chosen.out, "\n".join(lines) + "\n")
-    print(f"{chosen.out}: {int(mine.sum())} recoils; {chosen.file} holds {counted}")
+    write_file(chosen.out, "\n".join(["energy_eV", *(f"{energy:.8g}" for energy in energies)]) + "\n")
+    print(f"{chosen.out}: {len(energies)} recoils; {chosen.file} holds {counted}")
     return 0
 
 

@@ -16,9 +16,10 @@ import shlex
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from cascade_driver.commands.arguments import LARGEST_COUNT, count, named_number
+from cascade_driver.commands.arguments import LARGEST_COUNT, add_out, count, named_number
 from cascade_driver.errors import InputError
 
 if TYPE_CHECKING:
@@ -129,6 +130,16 @@ def add_keywords(
     verb.set_defaults(**{_OF_FUNCTIONS: {**known, function: keywords}})
 
 
+def add_input(verb: argparse._ActionsContainer, folder: str, about: str) -> None:
+    """Add the input of what is planned and worked on, its folder, and how it is worked on."""
+    from cascade_driver.config import WorkSpec
+
+    verb.add_argument("input", type=Path, help="input file (TOML), or the name of a shipped one")
+    add_out(verb, folder, about, is_folder=True, required=False)
+    add_options(verb, WorkSpec, only=["workers", "executor"], tell_defaults=False)
+    verb.add_argument("--plan-only", action="store_true", help="write the plan and stop")
+
+
 def keywords(chosen: argparse.Namespace, function: Callable[..., Any]) -> dict[str, Any]:
     """Return the values of the keywords of a function that options were given for.
 
@@ -216,7 +227,7 @@ def _settings(annotation: Any, limits: Iterable[Any] = ()) -> dict[str, Any]:
         return _row(get_args(annotation))
     if get_origin(annotation) is Sequence:
         return _row((*get_args(annotation), Ellipsis))
-    if get_origin(annotation) is dict and get_args(annotation) == (str, float):
+    if get_origin(annotation) in {dict, Mapping} and get_args(annotation) == (str, float):
         return {"nargs": "+", "action": _Named, "type": named_number, "metavar": "NAME=VALUE"}
     return _word(annotation, limits)
 

@@ -8,17 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade_driver.commands.arguments import (
-    Verbs,
-    add_verb,
-    lengths,
-    new_folder,
-    no_kind,
-    number,
-    positive,
-    potential_of,
-)
-from cascade_driver.commands.options import add_keywords, add_options, built, keywords
+from cascade_driver.commands.arguments import Verbs, add_out, add_verb, lengths, no_kind, potential_of
+from cascade_driver.commands.options import add_keywords, add_options, built, given, keywords
 from cascade_driver.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,6 +53,7 @@ def _add_potential(verbs: Verbs) -> None:
 
 
 def _options_join(join: argparse.ArgumentParser) -> None:
+    from cascade_driver.validation.switch_choice import SwitchChooser
     from cascade_driver.validation.zbl import join_core
 
     join.add_argument("body", type=Path, metavar="BODY.lmp", help="include with pair_style and pair_coeff")
@@ -74,14 +66,7 @@ def _options_join(join: argparse.ArgumentParser) -> None:
         help="pure ZBL below: 0.9, or Al-Si=0.9,...; chosen and explained where not given",
     )
     join.add_argument("--outer", type=lengths, default={}, metavar="A", help="pure body above, likewise")
-    join.add_argument(
-        "--energy-eV",
-        type=number,
-        default=200.0,
-        dest="recoil_energy_eV",
-        metavar="E",
-        help="recoils up to here meet pure ZBL where they come closest (default: %(default)g)",
-    )
+    add_options(join, SwitchChooser, only=["recoil_energy_eV"], names={"recoil_energy_eV": "--energy-eV"})
     join.add_argument(
         "--pairs-from",
         type=Path,
@@ -89,23 +74,18 @@ def _options_join(join: argparse.ArgumentParser) -> None:
         help="two atoms alone interact as in this include, BODY.lmp is what more atoms add",
     )
     add_keywords(join, join_core, "crystals", "title", "origin", "license")
-    join.add_argument("--out", type=new_folder, required=True, metavar="DIR")
+    add_out(join, "DIR", is_folder=True)
 
 
 def _compare_options(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.config import WorkSpec
     from cascade_driver.potential_comparison import ComparisonSpec
 
     verb.add_argument("potentials", nargs="+", metavar="P", help="two or more: shipped ones, or folders")
     add_options(verb, ComparisonSpec, without=["potentials"])
-    verb.add_argument("--workers", type=positive, metavar="N", help="processes at a time (default: all cores)")
+    add_options(verb, WorkSpec, only=["workers"], tell_defaults=False)
     verb.add_argument("--plan-only", action="store_true", help="say what it costs, and end")
-    verb.add_argument(
-        "--out",
-        type=new_folder,
-        required=True,
-        metavar="DIR",
-        help="a folder of campaigns; goes on from there",
-    )
+    add_out(verb, "DIR", "a folder of campaigns; goes on from there", is_folder=True)
 
 
 def _potential_list(chosen: argparse.Namespace) -> int:
@@ -131,6 +111,7 @@ def _potential_check(chosen: argparse.Namespace) -> int:
 
 
 def _potential_compare(chosen: argparse.Namespace) -> int:
+    from cascade_driver.config import WorkSpec
     from cascade_driver.potential_comparison import (
         ComparisonSpec,
         comparison_rows,
@@ -163,7 +144,7 @@ def _potential_compare(chosen: argparse.Namespace) -> int:
         console.print(name)
         measure_crystal(spec, potentials[name], chosen.out / f"{name}-crystal", observe=console.print)
         with attended_run(path, out=chosen.out / name) as planned:
-            watched_work(planned, workers=chosen.workers, console=console)
+            watched_work(planned, workers=given(chosen, WorkSpec).get("workers"), console=console)
     compared = {name: read_compared(spec, one, chosen.out) for name, one in potentials.items()}
     print_potential_comparison(list(compared), comparison_rows(compared), console=console)
     for path in write_comparison(spec, compared, chosen.out):
@@ -185,9 +166,10 @@ def _potential_join(chosen: argparse.Namespace) -> int:
         join_core,
         chosen.body,
         species=species,
-        switches=SwitchChooser(
+        switches=built(
+            chosen,
+            SwitchChooser,
             bonds_A=shortest_bonds_A(species, [named_or_file(word) for word in told.get("crystals", ())]),
-            recoil_energy_eV=chosen.recoil_energy_eV,
             inner_A=_by_pair(chosen.inner, pairs, "--inner"),
             outer_A=_by_pair(chosen.outer, pairs, "--outer"),
         ),

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cascade_driver.commands.arguments import (
-    Verbs,
-    a_run,
-    add_verb,
-    named_number,
-    new_file,
-    new_folder,
-    no_kind,
-    positive,
-)
+from cascade_driver.commands.arguments import Verbs, add_out, add_run, add_verb, named_number, new_file, no_kind
 from cascade_driver.commands.options import (
     add_keywords,
     add_options,
@@ -27,7 +17,7 @@ from cascade_driver.commands.options import (
     complaints_by_option,
     given,
     keywords,
-    option_of,
+    kind_of,
 )
 from cascade_driver.errors import InputError
 from cascade_driver.files import is_stream, write_file
@@ -35,7 +25,8 @@ from cascade_driver.files import is_stream, write_file
 if TYPE_CHECKING:
     from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness
     from cascade_driver.relaxation.debris.systems import Debris, MeanRelease
-    from cascade_driver.relaxation.debris.tunnelling import Solid
+    from cascade_driver.relaxation.film.dynamics import FreedDislocation
+    from cascade_driver.relaxation.film.spectrum import FilmBackground, FilmSpectrum
     from cascade_driver.relaxation.tls.distribution import Temperatures
 
 
@@ -198,7 +189,7 @@ _FILM_NAMES = {
 
 def _options_film(film: argparse.ArgumentParser) -> None:
     from cascade_driver.relaxation.film.dislocation import METALS, Film
-    from cascade_driver.relaxation.film.dynamics import Interface
+    from cascade_driver.relaxation.film.dynamics import Interface, set_free
     from cascade_driver.relaxation.film.spectrum import FilmBackground
 
     film.add_argument(
@@ -217,7 +208,7 @@ def _options_film(film: argparse.ArgumentParser) -> None:
     )
     interface = ["metal", "substrate_shear_modulus_GPa"]
     add_options(film, Interface, only=interface, names=_FILM_NAMES, metal={"choices": list(METALS)})
-    film.add_argument("--out", type=new_file, required=True, metavar="FILM.csv")
+    add_out(film, "FILM.csv")
     film.add_argument("--figure", type=new_file, metavar="STEM", help="rates per area: STEM.png and STEM.pdf")
     film.add_argument(
         "--measured",
@@ -242,10 +233,8 @@ def _options_film(film: argparse.ArgumentParser) -> None:
         metavar="STEM",
         help="one dislocation that comes free: STEM-motion.png, STEM-phonons.png, STEM-release.png",
     )
-    film.add_argument("--start-nm", type=float, metavar="H", help="where it starts, for --dynamics (default: 50)")
-    film.add_argument(
-        "--resolved-MPa", type=float, metavar="TAU", help="what pulls on it, for --dynamics (default: 45)"
-    )
+    freed = film.add_argument_group("the dislocation of --dynamics")
+    add_keywords(freed, set_free, "start_nm", "stress_MPa", names={"stress_MPa": "--resolved-MPa"})
 
 
 def _add_tls(verbs: Verbs) -> None:
@@ -273,36 +262,29 @@ def _options_damping(damping: argparse.ArgumentParser) -> None:
 def _add_temperatures(verb: argparse.ArgumentParser, kind: type[Temperatures]) -> None:
     """Add the options of what is tabulated and drawn against temperature."""
     add_options(verb, kind)
-    verb.add_argument("--out", type=new_file, required=True, metavar="FILE.csv", help="a figure is put beside it")
+    add_out(verb, "FILE.csv", "a figure is put beside it")
 
 
 def _options_fit(fit: argparse.ArgumentParser) -> None:
     from cascade_driver.relaxation.tls.damping import Resonator
+    from cascade_driver.relaxation.tls.damping_fit import fit_damping, read_damping
 
     fit.add_argument("data", type=Path, metavar="DATA.csv", help="temperature_K,damping_Hz,damping_error_Hz,metal")
     add_options(fit, Resonator)
-    fit.add_argument("--hold", type=named_number, nargs="*", default=[], metavar="NAME=VALUE", help="not to fit")
-    fit.add_argument(
-        "--without-superconducting-K",
-        type=float,
-        nargs=2,
-        dest="without_K",
-        metavar=("LOW", "HIGH"),
-        help="leave out superconducting points here, where quasiparticles damp",
-    )
-    fit.add_argument("--out", type=new_file, required=True, metavar="FIT.json", help="a figure is put beside it")
+    add_keywords(fit, fit_damping, "held", names={"held": "--hold"})
+    add_keywords(fit, read_damping, "without_superconducting_K")
+    add_out(fit, "FIT.json", "a figure is put beside it")
 
 
 def _options_dos(dos: argparse.ArgumentParser) -> None:
     from cascade_driver.relaxation.tls.glass import Annealing, Glass
-    from cascade_driver.relaxation.tls.realisations import GlassRun
+    from cascade_driver.relaxation.tls.realisations import GlassRun, make_realisations
 
     add_options(dos, Glass)
     add_options(dos.add_argument_group("simulated annealing"), Annealing)
-    dos.add_argument("--realisations", type=positive, required=True, metavar="N")
+    add_keywords(dos, make_realisations, "realisations", "workers")
     add_options(dos, GlassRun)
-    dos.add_argument("--workers", type=positive, metavar="N", help="processes at a time (default: all cores)")
-    dos.add_argument("--out", type=new_folder, required=True, metavar="DIR")
+    add_out(dos, "DIR", is_folder=True)
 
 
 def _options_properties(verb: argparse.ArgumentParser) -> None:
@@ -323,139 +305,113 @@ def _options_properties(verb: argparse.ArgumentParser) -> None:
 def _options_debris(debris: argparse.ArgumentParser) -> None:
     from cascade_driver.relaxation.debris.path import PathSpec
     from cascade_driver.relaxation.debris.search import SearchSpec
-    from cascade_driver.relaxation.debris.systems import DebrisRun
+    from cascade_driver.relaxation.debris.systems import DebrisRun, search_run, write_summary
     from cascade_driver.relaxation.debris.tunnelling import Solid
 
-    debris.add_argument("run", type=a_run, metavar="RUN")
-    debris.add_argument(
-        "--out", type=new_folder, required=True, metavar="DIR", help="the same DIR continues a search"
-    )
-    debris.add_argument("--cascades", type=positive, metavar="N", help="search the first N that stored energy")
+    add_run(debris)
+    add_out(debris, "DIR", "the same DIR continues a search", is_folder=True)
     add_options(debris, SearchSpec, names={"burst_temperatures_K": "--burst-temperature-K"})
     add_options(debris.add_argument_group("paths"), PathSpec, names={"steps": "--path-steps"})
     add_options(debris, DebrisRun, only=["seed"])
-    debris.add_argument("--workers", type=positive, default=1, metavar="N", help="processes (default: 1)")
-    debris.add_argument(
-        "--temperature-K",
-        type=float,
-        nargs="+",
-        default=[0.01, 0.1, 1.0],
-        dest="temperatures_K",
-        metavar="T",
-        help="of the detector (default: 0.01 0.1 1)",
-    )
+    add_keywords(debris, search_run, "cascades", "workers")
+    add_keywords(debris, write_summary, "temperatures_K", names={"temperatures_K": "--temperature-K"})
     crystal = debris.add_argument_group("the crystal; Si, Al, CaWO4 are known")
     add_options(crystal, Solid, may_be_missing=True)
 
 
 def _background_film(chosen: argparse.Namespace) -> int:
-    from cascade_driver.plot import film_map_figure, film_overlay_figure, film_spectra_figure, save_figure
-    from cascade_driver.relaxation.film.dislocation import Film
-    from cascade_driver.relaxation.film.dynamics import Interface
-    from cascade_driver.relaxation.film.energy_map import map_energies
-    from cascade_driver.relaxation.film.measured import shipped_or_own
-    from cascade_driver.relaxation.film.spectrum import (
-        FilmBackground,
-        film_spectrum,
-        read_film_background,
-        tabulate,
+    from cascade_driver.plot import (
+        film_dynamics_figures,
+        film_map_figure,
+        film_overlay_figure,
+        film_spectra_figure,
+        save_figure,
     )
+    from cascade_driver.relaxation.film.dynamics import set_free
+    from cascade_driver.relaxation.film.energy_map import map_energies
+    from cascade_driver.relaxation.film.spectrum import film_spectra, film_table
     from cascade_driver.spectrum import read_spectrum, write_spectrum
 
     if chosen.over and not chosen.figure:
         raise InputError("--over draws a figure: say where with --figure STEM")
     if chosen.measured and not chosen.figure:
         raise InputError("--measured is drawn in a figure: say where with --figure STEM")
-    if not chosen.dynamics and (chosen.start_nm is not None or chosen.resolved_MPa is not None):
+    if not chosen.dynamics and given(chosen, kind_of(chosen, set_free)):
         raise InputError("--start-nm and --resolved-MPa are those of --dynamics: say where with --dynamics STEM")
     over = [(path.stem, read_spectrum(path)) for path in chosen.over]
+    background = _film(chosen)
+    wanted = background.films()
+    drawn = [(one, one.spectrum()) for one in background.detectors(chosen.measured)] if chosen.figure else []
+    # First, so that a start outside the model costs no table.
+    freed = set_free(wanted[0].interface, **keywords(chosen, set_free)) if chosen.dynamics else None
+    table = film_table(wanted)
+    spectra = film_spectra(wanted, table=table)
+    detector = spectra[0].in_detector()
+    write_spectrum(detector, chosen.out)
+    print(f"reading: {background.reading}")
+    for one in spectra:
+        _print_film(one)
+    print(f"{chosen.out}: {float(detector.total_counts_per_kg_day):.6g} counts per kg and day")
+    written = []
+    if chosen.figure:
+        written += save_figure(film_spectra_figure(spectra, measured=drawn, scale=background.scale), chosen.figure)
+        if over:
+            stem = chosen.figure.with_name(f"{chosen.figure.name}-over")
+            written += save_figure(film_overlay_figure(detector, over), stem)
+    if chosen.map:
+        radiated = map_energies(table)
+        write_file(chosen.map.with_suffix(".csv"), radiated.as_csv(), remedy="choose another place with --map")
+        figure = film_map_figure(radiated, interface=wanted[0].interface)
+        written += [chosen.map.with_suffix(".csv"), *save_figure(figure, chosen.map)]
+    if freed is not None:
+        _print_freed(freed)
+        for name, figure in film_dynamics_figures(freed).items():
+            written += save_figure(figure, chosen.dynamics.with_name(f"{chosen.dynamics.name}-{name}"))
+    for path in written:
+        print(f"written: {path}")
+    return 0
+
+
+def _film(chosen: argparse.Namespace) -> FilmBackground:
+    """Return the film that the input and the options describe."""
+    from cascade_driver.relaxation.film.dislocation import Film
+    from cascade_driver.relaxation.film.dynamics import Interface
+    from cascade_driver.relaxation.film.measured import shipped_or_own
+    from cascade_driver.relaxation.film.spectrum import FilmBackground, read_film_background
+
     of_film = given(chosen, Film)
     spacings = of_film.pop("dislocation_spacing_nm", None)
     if chosen.input is not None and (found := shipped_or_own(chosen.input)) != chosen.input:
         print(f"input: {found} (shipped)")
     with complaints_by_option(chosen, FilmBackground, Film, Interface, only_given=chosen.input is not None):
-        background = read_film_background(
+        return read_film_background(
             chosen.input,
             given(chosen, FilmBackground) | ({"other_spacings_nm": spacings[1:]} if spacings else {}),
             film=of_film | ({"dislocation_spacing_nm": spacings[0]} if spacings else {}),
             interface=given(chosen, Interface),
         )
-        wanted = background.films()
-    drawn = [(one, one.spectrum()) for one in background.detectors(chosen.measured)] if chosen.figure else []
-    # First, so that a start outside the model costs no table.
-    dynamics = (
-        _film_dynamics(
-            wanted[0].interface,
-            start_nm=50.0 if chosen.start_nm is None else chosen.start_nm,
-            stress_MPa=45.0 if chosen.resolved_MPa is None else chosen.resolved_MPa,
-        )
-        if chosen.dynamics
-        else None
-    )
-    # One table serves all: that of the film with the longest paths.
-    widest = max(wanted, key=lambda one: one.film.dislocation_spacing_nm)
-    table = tabulate(film=widest.film, interface=widest.interface)
-    spectra = [film_spectrum(one, table=table) for one in wanted]
-    first = spectra[0]
-    detector = first.in_detector()
-    write_spectrum(detector, chosen.out)
-    print(f"reading: {background.reading}")
-    for one in spectra:
-        print(
-            f"{one.background.film.dislocation_spacing_nm:g} nm: {1e3 * one.depinning_rate_per_mm2_Hz:.4g} mHz/mm2"
-            f" depin {one.background.days_since_cooldown:g} days after the cooldown, "
-            f"{1e3 * one.nonzero_rate_per_mm2_Hz:.4g} mHz/mm2 with energy above the gap in the crystal"
-        )
-        print(
-            f"note: {one.supersonic_share:.1%} of these get faster than sound, {one.outside_domain_share:.1%} come"
-            " closer to the interface than the model reaches",
-            file=sys.stderr,
-        )
-    print(f"{chosen.out}: {float(detector.total_counts_per_kg_day):.6g} counts per kg and day")
-    if chosen.figure:
-        written = save_figure(film_spectra_figure(spectra, measured=drawn, scale=background.scale), chosen.figure)
-        if over:
-            stem = chosen.figure.with_name(f"{chosen.figure.name}-over")
-            written += save_figure(film_overlay_figure(detector, over), stem)
-        for path in written:
-            print(f"written: {path}")
-    if chosen.map:
-        radiated = map_energies(table)
-        write_file(chosen.map.with_suffix(".csv"), radiated.as_csv(), remedy="choose another place with --map")
-        written = save_figure(film_map_figure(radiated, interface=widest.interface), chosen.map)
-        print("\n".join(f"written: {path}" for path in (chosen.map.with_suffix(".csv"), *written)))
-    if dynamics is not None:
-        for suffix, figure in dynamics.items():
-            for path in save_figure(figure, chosen.dynamics.with_name(f"{chosen.dynamics.name}-{suffix}")):
-                print(f"written: {path}")
-    return 0
 
 
-def _film_dynamics(interface: Any, *, start_nm: float, stress_MPa: float) -> dict[str, Any]:
-    """Print what one dislocation radiates that comes free, and return its figures by their suffix."""
-    from cascade_driver.plot import film_motion_figure, film_phonons_figure, film_release_figure
-    from cascade_driver.relaxation.film.dynamics import follow, release
-
-    path, one = follow(start_nm, stress_MPa=stress_MPa, interface=interface)
+def _print_film(one: FilmSpectrum) -> None:
     print(
-        f"{start_nm:g} nm, {stress_MPa:g} MPa: {one.stored_eV_per_nm:.4g} eV/nm stored; above the gap "
+        f"{one.background.film.dislocation_spacing_nm:g} nm: {1e3 * one.depinning_rate_per_mm2_Hz:.4g} mHz/mm2"
+        f" depin {one.background.days_since_cooldown:g} days after the cooldown, "
+        f"{1e3 * one.nonzero_rate_per_mm2_Hz:.4g} mHz/mm2 with energy above the gap in the crystal"
+    )
+    print(
+        f"note: {one.supersonic_share:.1%} of these get faster than sound, {one.outside_domain_share:.1%} come"
+        " closer to the interface than the model reaches",
+        file=sys.stderr,
+    )
+
+
+def _print_freed(freed: FreedDislocation) -> None:
+    one, start_nm = freed.release, float(freed.path.distance_nm[0])
+    print(
+        f"{start_nm:g} nm, {freed.stress_MPa:g} MPa: {one.stored_eV_per_nm:.4g} eV/nm stored; above the gap "
         f"{one.crystal_above_gap_eV_per_nm:.4g} eV/nm go into the crystal, {one.film_above_gap_eV_per_nm:.4g} "
         f"into the film; at most {one.largest_speed_km_s:.3g} km/s ({one.course})"
     )
-    lowest = max(0.1 * start_nm, 1.01 * interface.closest_distance_nm)
-    starts = [lowest + (2.0 * start_nm - lowest) * step / 16 for step in range(17)]
-    releases = {
-        round(share * stress_MPa, 6): [
-            (h, release(h, stress_MPa=share * stress_MPa, interface=interface, above_gap_only=True))
-            for h in starts
-        ]
-        for share in (2 / 3, 1.0, 4 / 3)
-    }
-    return {
-        "motion": film_motion_figure(path, stress_MPa=stress_MPa, interface=interface),
-        "phonons": film_phonons_figure(path, stress_MPa=stress_MPa, interface=interface),
-        "release": film_release_figure(releases),
-    }
 
 
 def _tls_damping(chosen: argparse.Namespace) -> int:
@@ -493,11 +449,9 @@ def _tls_fit(chosen: argparse.Namespace) -> int:
     from cascade_driver.relaxation.tls.damping import Resonator
     from cascade_driver.relaxation.tls.damping_fit import fit_damping, read_damping
 
-    data = read_damping(chosen.data)
-    if chosen.without_K:
-        data = data.without_superconducting(*chosen.without_K)
+    data = read_damping(chosen.data, **keywords(chosen, read_damping))
     resonator = built(chosen, Resonator)
-    fit = fit_damping(data, resonator=resonator, held=dict(chosen.hold))
+    fit = fit_damping(data, resonator=resonator, **keywords(chosen, fit_damping))
     write_file(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
     temperature = np.geomspace(0.8 * data.temperature_K.min(), 1.25 * data.temperature_K.max(), 81)
     figure = tls_damping_figure(systems=fit.systems, resonator=resonator, temperature_K=temperature, data=data)
@@ -509,20 +463,21 @@ def _tls_fit(chosen: argparse.Namespace) -> int:
 
 
 def _tls_dos(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.tasks import processes_for
     from cascade_driver.plot import save_figure, tls_density_figure
     from cascade_driver.relaxation.tls.glass import Annealing, Glass
     from cascade_driver.relaxation.tls.realisations import GlassRun, make_realisations, write_summary
     from cascade_driver.terminal import make_console
 
     run = built(chosen, GlassRun, glass=built(chosen, Glass), annealing=built(chosen, Annealing))
-    workers = chosen.workers or len(os.sched_getaffinity(0))
+    asked = keywords(chosen, make_realisations)
+    workers = processes_for(asked.get("workers"))
     console = make_console()
     with console.status("annealing") as status:
         make_realisations(
             run,
             chosen.out,
-            realisations=chosen.realisations,
-            workers=workers,
+            **asked,
             observe=lambda done, wanted: status.update(f"annealing: {done} of {wanted} realisations"),
         )
     summary, fits = write_summary(chosen.out)
@@ -546,41 +501,31 @@ def _tls_dos(chosen: argparse.Namespace) -> int:
 
 
 def _tls_properties(chosen: argparse.Namespace) -> int:
-    import dataclasses
-
-    import numpy as np
-
     from cascade_driver.plot import glass_properties_figure, save_figure
     from cascade_driver.relaxation.tls.density import PowerLawDensity
     from cascade_driver.relaxation.tls.properties import (
         PropertyTemperatures,
         RelaxingSystems,
-        glass_properties,
+        beside_standard_model,
         local_exponent,
         relaxation_constant_per_s_K3,
     )
     from cascade_driver.relaxation.tls.realisations import summarise
 
-    wanted = built(chosen, PropertyTemperatures)
     frequency_Hz = given(chosen, RelaxingSystems).get("frequency_Hz", RelaxingSystems.frequency_Hz)
     rate = relaxation_constant_per_s_K3(
         frequency_Hz=frequency_Hz, **keywords(chosen, relaxation_constant_per_s_K3)
     )
-    systems = built(chosen, RelaxingSystems, relaxation_per_s_K3=rate)
     law = built(chosen, PowerLawDensity)
-    flat = dataclasses.replace(law, exponent=0.0)
-    temperature = wanted.each_K
-    found = glass_properties(temperature, density=law, systems=systems)
-    name = f"n = {law.prefactor:g} (T² + E²)^{law.exponent / 2:.3g}"
-    if chosen.glass:
-        counted = summarise(chosen.glass).density
-        measured = np.sort(counted.temperature_K[counted.temperature_K > 0])
-        found = glass_properties(measured, density=counted, systems=systems)
-        name = chosen.glass.name
-        temperature = np.geomspace(measured[0], measured[-1], wanted.points)
+    found, standard = beside_standard_model(
+        built(chosen, PropertyTemperatures),
+        law=law,
+        systems=built(chosen, RelaxingSystems, relaxation_per_s_K3=rate),
+        counted=summarise(chosen.glass).density if chosen.glass else None,
+    )
     write_file(chosen.out, found.as_csv())
-    standard = glass_properties(temperature, density=flat, systems=systems)
-    drawn = [("standard model, flat", standard), (name, found)]
+    of_law = f"n = {law.prefactor:g} (T² + E²)^{law.exponent / 2:.3g}"
+    drawn = [("standard model, flat", standard), (chosen.glass.name if chosen.glass else of_law, found)]
     if not is_stream(chosen.out):
         save_figure(glass_properties_figure(drawn), chosen.out.with_suffix(""))
     exponents = [local_exponent(found.temperature_K, y) for y in (found.thermal_conductivity, found.specific_heat)]
@@ -602,14 +547,13 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
         search_run,
         write_summary,
     )
+    from cascade_driver.relaxation.debris.tunnelling import Solid, solid_of
 
     run = RunDirectory(chosen.run)
     campaign = run.load()
-    solid = _solid(chosen, campaign.protocol.crystal.name)
-    for temperature in chosen.temperatures_K:
-        if not temperature > 0:
-            raise InputError(f"--temperature-K {temperature:g}: must be above 0")
-
+    with complaints_by_option(chosen, Solid):
+        solid = solid_of(campaign.protocol.crystal.name, given(chosen, Solid))
+    told = keywords(chosen, write_summary)
     search, path = built(chosen, SearchSpec), built(chosen, PathSpec)
     with _search_progress() as observe:
         search_run(
@@ -618,15 +562,14 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
             search=search,
             path=path,
             seed=given(chosen, DebrisRun).get("seed", DebrisRun.seed),
-            cascades=chosen.cascades,
-            workers=chosen.workers,
+            **keywords(chosen, search_run),
             observe=observe,
         )
     storing, usable = cascades_with_debris(run)
     debris, means = write_summary(
         chosen.out,
         solid=solid,
-        temperatures_K=chosen.temperatures_K,
+        **told,
         potential=run.potential(campaign),
         usable=usable,
         storing=len(storing),
@@ -636,18 +579,6 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
     _print_debris(debris, means)
     print(f"written: {chosen.out}/summary.json, systems.csv, release.csv and debris.png")
     return 0
-
-
-def _solid(chosen: argparse.Namespace, crystal: str | None) -> Solid:
-    from cascade_driver.relaxation.debris.tunnelling import SOLIDS, Solid
-    from cascade_driver.schema import fields_of, plain
-
-    known = {} if crystal not in SOLIDS else plain(SOLIDS[crystal])
-    content = known | given(chosen, Solid)
-    if missing := [name for name in fields_of(Solid) if name not in content]:
-        options = " ".join(option_of(chosen, Solid, name) for name in missing)
-        raise InputError(f"the phonons of {crystal or 'this crystal'} are not known; give {options}")
-    return built(chosen, Solid, **content)
 
 
 @contextlib.contextmanager

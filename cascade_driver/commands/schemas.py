@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from cascade_driver.commands.arguments import Verbs, add_verb, new_file
+from cascade_driver.commands.arguments import Verbs, add_out, add_verb
 
 
 def add_to(verbs: Verbs) -> None:
@@ -18,7 +18,7 @@ def _options(verb: argparse.ArgumentParser) -> None:
 
     said = "; ".join(f"{name}: {about}" for name, (about, _) in SCHEMAS.items())
     verb.add_argument("of", nargs="?", choices=list(SCHEMAS), default="input", help=f"{said} (default: input)")
-    verb.add_argument("--out", type=new_file, metavar="FILE.json", help="instead of printing it")
+    add_out(verb, "FILE.json", "instead of printing it", required=False)
 
 
 def _schema(chosen: argparse.Namespace) -> int:

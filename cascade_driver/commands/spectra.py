@@ -8,15 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cascade_driver.commands.arguments import (
-    DIRECTION,
-    Verbs,
-    a_run,
-    add_verb,
-    new_file,
-    no_kind,
-    positive,
-)
+from cascade_driver.commands.arguments import DIRECTION, Verbs, add_out, add_run, add_verb, new_file, no_kind
 from cascade_driver.commands.capture import add_line_options, list_lines
 from cascade_driver.commands.options import (
     add_keywords,
@@ -135,7 +127,7 @@ def _options_levels(levels: argparse.ArgumentParser) -> None:
 
 
 def _add_out(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--out", type=new_file, required=True, metavar="FILE.csv")
+    add_out(verb, "FILE.csv")
 
 
 def _add_enrichment(verb: argparse.ArgumentParser) -> None:
@@ -186,6 +178,7 @@ def _add_correct(verbs: Verbs) -> None:
 def _options_correct(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.analysis.published import CaWO4Assumptions
     from cascade_driver.config import AnalysisSpec
+    from cascade_driver.models import load_model
 
     verb.add_argument(
         "files",
@@ -197,18 +190,12 @@ def _options_correct(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--model", action="append", default=[], metavar="MODEL", help="a model, if not given before the spectrum"
     )
-    verb.add_argument("--out", type=new_file, required=True, metavar="OBSERVED.csv")
+    add_out(verb, "OBSERVED.csv")
     _add_detection(verb)
     add_options(verb, AnalysisSpec, only=["direction", "angular_width_deg"], direction=DIRECTION)
     assumed = verb.add_argument_group("what cawo4-published assumes, because the paper does not print it")
     add_options(assumed, CaWO4Assumptions)
-    assumed.add_argument(
-        "--assumption-error",
-        type=float,
-        default=0.3,
-        metavar="R",
-        help="relative, of each of these four, for the error band (default: 0.3)",
-    )
+    add_keywords(assumed, load_model, "assumption_error")
 
 
 def _add_lines(verbs: Verbs) -> None:
@@ -248,12 +235,7 @@ def _options_lines(verb: argparse.ArgumentParser) -> None:
     )
     listed.add_argument("--target", metavar="FORMULA", help="e.g. CaWO4, TeO2, LiF, or CaWO4[W183=0.9]")
     add_line_options(listed)
-    verb.add_argument(
-        "--out",
-        type=new_file,
-        metavar="FILE",
-        help="the fit as .json; listed lines with their sources as .csv",
-    )
+    add_out(verb, "FILE", "the fit as .json; listed lines with their sources as .csv", required=False)
     verb.add_argument("--figure", type=new_file, metavar="STEM", help="draw the fit: STEM.png and STEM.pdf")
 
 
@@ -272,11 +254,10 @@ def _options_draw(verb: argparse.ArgumentParser) -> None:
     names = {"logarithmic_energy": "--log", "logarithmic_counts": "--log-counts"}
     labels = {"nargs": 2, "metavar": ("DASHED", "PLAIN")}
     add_keywords(verb, spectra_figure, "range_eV", "labels", "logarithmic_energy", names=names, labels=labels)
-    verb.add_argument(
-        "--mass-g", type=float, metavar="M", help="instead: counts per day of one pair in such a crystal"
-    )
-    add_keywords(verb, calibration_figure, "lines_eV", "logarithmic_counts", names=names)
-    verb.add_argument("--out", type=new_file, required=True, metavar="FIGURE", help="FIGURE.png and FIGURE.pdf")
+    calibration = verb.add_argument_group("counts per day of one pair in a crystal instead")
+    of_it = ["mass_g", "lines_eV", "logarithmic_counts"]
+    add_keywords(calibration, calibration_figure, *of_it, names=names, may_be_missing=True)
+    add_out(verb, "FIGURE", "FIGURE.png and FIGURE.pdf")
 
 
 def _add_modulation(verbs: Verbs) -> None:
@@ -288,8 +269,9 @@ def _options_modulation(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.config import AnalysisSpec
     from cascade_driver.models import modulation_of_run
     from cascade_driver.request import DarkMatterRequest
+    from cascade_driver.spectra.daily_modulation import crystal_from_laboratory, times_of
 
-    verb.add_argument("run", type=a_run, metavar="RUN")
+    add_run(verb)
     date = {"required": True, "metavar": "YYYY-MM-DD", "help": "from midnight, UTC"}
     # A light mediator, or a spin, would change which recoils come from where; the Earth has the speed of that day.
     without = ["mediator_mass_MeV", "coupling", "earth_speed_km_s"]
@@ -297,13 +279,8 @@ def _options_modulation(verb: argparse.ArgumentParser) -> None:
     _add_enrichment(verb)
     _add_out(verb)
     add_keywords(verb, modulation_of_run, "threshold_eV", "latitude_deg", "longitude_deg")
-    verb.add_argument("--times", type=positive, default=12, metavar="N", help="of that day (default: 12)")
-    verb.add_argument(
-        "--up", type=float, nargs=3, default=(0, 0, 1), metavar=("X", "Y", "Z"), help="what of the crystal is up"
-    )
-    verb.add_argument(
-        "--east", type=float, nargs=3, default=(1, 0, 0), metavar=("X", "Y", "Z"), help="what points east"
-    )
+    add_keywords(verb, times_of, "times")
+    add_keywords(verb, crystal_from_laboratory, "up", "east")
     names = {"fallback_species": "--species"}
     add_options(verb, AnalysisSpec, only=["fallback_species", "other_crystal"], names=names)
 
@@ -451,23 +428,20 @@ def _freedom(degrees: int | None) -> str:
 
 
 def _modulation(chosen: argparse.Namespace) -> int:
-    import datetime
-
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.config import AnalysisSpec
     from cascade_driver.models import modulation_of_run
     from cascade_driver.request import DarkMatterRequest
-    from cascade_driver.spectra.daily_modulation import crystal_from_laboratory
+    from cascade_driver.spectra.daily_modulation import crystal_from_laboratory, times_of
 
     request = _request(chosen, DarkMatterRequest)
     assert request.date is not None
-    start = datetime.datetime.combine(request.date, datetime.time(), tzinfo=datetime.UTC)
-    times = [start + datetime.timedelta(days=i / chosen.times) for i in range(chosen.times)]
+    times = times_of(request.date, **keywords(chosen, times_of))
     found = modulation_of_run(
         RunDirectory(chosen.run.resolve()),
         request,
         times=times,
-        crystal=crystal_from_laboratory(up=chosen.up, east=chosen.east),
+        crystal=crystal_from_laboratory(**keywords(chosen, crystal_from_laboratory)),
         **keywords(chosen, modulation_of_run),
         **given(chosen, AnalysisSpec),
     )
@@ -508,12 +482,11 @@ def _draw(chosen: argparse.Namespace) -> int:
     status: Status = "quantitative"
     if any(pair.observed.observation is not None and pair.status == "qualitative" for pair in pairs):
         status = "qualitative"
-    if chosen.mass_g is not None:
+    if "mass_g" in given(chosen, kind_of(chosen, calibration_figure)):
         if len(pairs) != 1:
             raise InputError(f"--mass-g draws one pair, found {len(pairs)}: give EXPECTED.csv OBSERVED.csv")
         figure = calibration_figure(
             pairs[0],
-            mass_g=chosen.mass_g,
             range_eV=drawn.get("range_eV"),
             potential_status=status,
             **keywords(chosen, calibration_figure),
@@ -616,7 +589,7 @@ def _correct(chosen: argparse.Namespace) -> int:
     model = load_model(
         *models,
         assumptions=built(chosen, CaWO4Assumptions) if given(chosen, CaWO4Assumptions) else None,
-        assumption_error=chosen.assumption_error,
+        **keywords(chosen, load_model),
         direction=asked.direction,
         angular_width_deg=asked.angular_width_deg,
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cascade_driver.commands.arguments import Verbs, add_verb, new_folder
-from cascade_driver.commands.options import add_options, built, given
+from cascade_driver.commands.arguments import Verbs, add_verb
+from cascade_driver.commands.options import add_input, built, given
 
 
 def add_to(verbs: Verbs) -> None:
@@ -16,12 +16,7 @@ def add_to(verbs: Verbs) -> None:
 
 
 def _options(verb: argparse.ArgumentParser) -> None:
-    from cascade_driver.config import WorkSpec
-
-    verb.add_argument("input", type=Path, help="input file (TOML), or the name of a shipped one")
-    verb.add_argument("--out", type=new_folder, metavar="DIR", help="folder (default: runs/<input's name>)")
-    add_options(verb, WorkSpec, only=["workers", "executor"], tell_defaults=False)
-    verb.add_argument("--plan-only", action="store_true", help="write the plan and stop")
+    add_input(verb, "DIR", "folder (default: runs/<input's name>)")
 
 
 def _threshold(chosen: argparse.Namespace) -> int:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cascade_driver.commands.arguments import (
+    SECONDS,
     Verbs,
-    a_run,
+    add_json,
+    add_out,
+    add_run,
     add_verb,
-    new_file,
     new_folder,
     no_kind,
     positive,
@@ -22,7 +23,6 @@ from cascade_driver.commands.arguments import (
 )
 from cascade_driver.commands.options import add_keywords, add_options, built, given, keywords
 from cascade_driver.errors import InputError
-from cascade_driver.files import readable
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 
 #: Where the option does not say the unit.
-_SECONDS = {"type": float, "metavar": "SECONDS"}
 
 
 def add_to(verbs: Verbs) -> None:
@@ -59,30 +58,37 @@ def add_to(verbs: Verbs) -> None:
 def _add_propose(kinds: Verbs) -> None:
     propose = add_verb(kinds, "propose", no_kind, "Add structures to a queue of labels.")
     sources = propose.add_subparsers(title="sources", metavar="SOURCE")
-    files = add_verb(sources, "file", _propose_files, "Structures of any file that ASE reads.")
-    files.add_argument("files", type=Path, nargs="+", metavar="FILE")
-    files.add_argument("--group", default="given", help="of all of them (default: given)")
-    files.add_argument(
-        "--trajectory", default="", metavar="T", help="of all; `each`: independent (default: one of each file)"
-    )
-    _add_queue(files)
+    about = "Structures of any file that ASE reads."
+    add_verb(sources, "file", _propose_files, about, _options_files)
     about = "The crystal, strained and shaken at random."
     add_verb(sources, "strain", _propose_strained, about, _options_strain)
     add_verb(sources, "md", _propose_md, "Frames of molecular dynamics.", _options_md)
-    pairs = add_verb(sources, "pairs", _propose_pairs, "Two neighbours brought close.")
-    pairs.add_argument("--pair", nargs=2, action="append", required=True, metavar=("X", "Y"))
-    pairs.add_argument("--at-A", type=float, nargs="+", required=True, dest="at_A", metavar="R")
-    _add_crystal(pairs)
+    add_verb(sources, "pairs", _propose_pairs, "Two neighbours brought close.", _options_pairs)
     about = "All close Frenkel pairs of a grid search, relaxed."
     add_verb(sources, "frenkel", _propose_frenkel, about, _options_frenkel)
     about = "Small cascades of a potential, and their ends."
     add_verb(sources, "cascades", _propose_cascades, about, _options_cascades)
 
 
+def _options_files(files: argparse.ArgumentParser) -> None:
+    files.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    files.add_argument("--group", default="given", help="of all of them (default: given)")
+    files.add_argument(
+        "--trajectory", default="", metavar="T", help="of all; `each`: independent (default: one of each file)"
+    )
+    _add_queue(files)
+
+
+def _options_pairs(pairs: argparse.ArgumentParser) -> None:
+    pairs.add_argument("--pair", nargs=2, action="append", required=True, metavar=("X", "Y"))
+    pairs.add_argument("--at-A", type=float, nargs="+", required=True, dest="at_A", metavar="R")
+    _add_crystal(pairs)
+
+
 def _options_strain(strain: argparse.ArgumentParser) -> None:
     from cascade_driver.training.propose import strained
 
-    add_keywords(strain, strained, "strain", "rattle_A", "count")
+    add_keywords(strain, strained, "strain", "rattle_A", "count", "seed")
     strain.add_argument("--relax", metavar="P", dest="potential", help="the potential with which atoms then relax")
     _add_crystal(strain)
 
@@ -90,7 +96,7 @@ def _options_strain(strain: argparse.ArgumentParser) -> None:
 def _options_md(md: argparse.ArgumentParser) -> None:
     from cascade_driver.training.propose import molecular_dynamics
 
-    add_keywords(md, molecular_dynamics, "temperature_K", "frames", "spacing_ps")
+    add_keywords(md, molecular_dynamics, "temperature_K", "frames", "spacing_ps", "seed")
     _add_crystal(md, moves=True)
 
 
@@ -105,23 +111,20 @@ def _options_frenkel(frenkel: argparse.ArgumentParser) -> None:
 def _options_cascades(cascades: argparse.ArgumentParser) -> None:
     from cascade_driver.training.propose import SmallCascades
 
-    add_options(cascades, SmallCascades, without=["seed"])
+    add_options(cascades, SmallCascades)
     _add_crystal(cascades)
     cascades.add_argument("--potential", required=True, metavar="P", help="shipped, or a folder")
     cascades.add_argument(
         "--select", type=positive, metavar="N", help="only the N frames that teach a fit most; needs --fit"
     )
     cascades.add_argument("--fit", type=Path, metavar="FIT.toml", help="what the potential was fitted with")
-    cascades.add_argument(
-        "--cache", type=new_folder, metavar="DIR", help="of the fit (default: `.fit-cache` beside it)"
-    )
+    _add_cache(cascades, "of the fit")
 
 
 def _add_crystal(verb: argparse.ArgumentParser, *, moves: bool = False) -> None:
-    verb.add_argument("--crystal", required=True, metavar="C", help="CaWO4, Si, Ge, ... or a file of a cell")
-    verb.add_argument("--repeat", type=positive, nargs=3, default=[1, 1, 1], metavar="N")
-    verb.add_argument("--k-mesh", type=positive, nargs=3, dest="k_mesh", metavar="N", help="default: Gamma")
-    verb.add_argument("--seed", type=int, default=1)
+    from cascade_driver.training.propose import Cell
+
+    add_options(verb, Cell)
     if moves:
         how = verb.add_mutually_exclusive_group(required=True)
         how.add_argument("--potential", metavar="P", help="shipped, or a folder")
@@ -130,9 +133,11 @@ def _add_crystal(verb: argparse.ArgumentParser, *, moves: bool = False) -> None:
 
 
 def _add_queue(verb: argparse.ArgumentParser) -> None:
+    from cascade_driver.training.label_queue import LabelQueue
+
     verb.add_argument("--queue", type=Path, required=True, metavar="QUEUE", help="folder; made if new")
     verb.add_argument("--settings", type=Path, metavar="LABEL.toml", help="how to label; for a new queue")
-    verb.add_argument("--priority", type=int, choices=range(10), default=5, help="0 comes first (default: 5)")
+    add_keywords(verb, LabelQueue.add, "priority")
 
 
 def _queue(chosen: argparse.Namespace) -> LabelQueue:
@@ -148,32 +153,9 @@ def _queue(chosen: argparse.Namespace) -> LabelQueue:
 
 def _cell(chosen: argparse.Namespace) -> Atoms:
     """Return the box that proposals are made from."""
-    from cascade_driver.simulation.crystal import MOST_CELLS
+    from cascade_driver.training.propose import Cell
 
-    if math.prod(chosen.repeat) > MOST_CELLS:
-        raise InputError(f"--repeat: {math.prod(chosen.repeat):.3g} cells are too many; give at most {MOST_CELLS}")
-    box: Atoms = _crystal(chosen.crystal).repeat(tuple(chosen.repeat))
-    if chosen.k_mesh:
-        box.info["k_mesh"] = list(chosen.k_mesh)
-    return box
-
-
-def _crystal(name: str) -> Atoms:
-    """Return the conventional cell of a crystal by its name, or the cell in a file."""
-    import ase.io
-
-    from cascade_driver.schema import build
-    from cascade_driver.simulation.crystal import CrystalSpec, constituents
-
-    if Path(name).suffix or "/" in name:
-        readable(name, what="a structure")
-        try:
-            found: Any = ase.io.read(name)
-        except Exception as error:  # every format of ASE fails in its own way
-            raise InputError(f"{name}: not a structure that ASE reads ({error})") from None
-        return found  # type: ignore[no-any-return]
-    (cell,) = constituents(build(CrystalSpec, {"name": name, "repeats": [1, 1, 1]}, origin="--crystal")).values()
-    return cell
+    return built(chosen, Cell).atoms()
 
 
 def _calculator(chosen: argparse.Namespace) -> MakeCalculator:
@@ -188,10 +170,13 @@ def _calculator(chosen: argparse.Namespace) -> MakeCalculator:
 
 def _ask(chosen: argparse.Namespace, structures: Iterable[Atoms]) -> int:
     """Add structures to the queue one by one: what was found stays, whatever happens to the search."""
+    from cascade_driver.training.label_queue import LabelQueue
+
     queue, found, new = _queue(chosen), 0, 0
+    settings = keywords(chosen, LabelQueue.add)
     for atoms in structures:
         found += 1
-        new += queue.add([atoms], priority=chosen.priority)
+        new += queue.add([atoms], **settings)
     status = queue.status()
     print(f"{queue.folder}: {found} structures, {new} of them new; {status.waiting} wait for their labels")
     return 0
@@ -200,11 +185,11 @@ def _ask(chosen: argparse.Namespace, structures: Iterable[Atoms]) -> int:
 def _propose_files(chosen: argparse.Namespace) -> int:
     from cascade_driver.training.frames import structure_id
     from cascade_driver.training.importing import EACH
-    from cascade_driver.training.propose import named
+    from cascade_driver.training.propose import named, structures_in
 
     structures = []
     for path in chosen.files:
-        frames = _structures_in(path)
+        frames = structures_in(path)
         for number, atoms in enumerate(frames):
             group = str(atoms.info.get("group", chosen.group))
             # The frames of one file are of one run, unless somebody says otherwise: folds must not tear it apart.
@@ -216,18 +201,6 @@ def _propose_files(chosen: argparse.Namespace) -> int:
     return _ask(chosen, structures)
 
 
-def _structures_in(path: Path) -> list[Atoms]:
-    """Return all structures of a file that ASE reads."""
-    import ase.io
-
-    readable(path, what="structures")
-    try:
-        found: Any = ase.io.read(path, index=":")
-    except Exception as error:  # every format of ASE fails in its own way
-        raise InputError(f"{path}: not a file of structures that ASE reads ({error})") from None
-    return list(found)
-
-
 def _propose_strained(chosen: argparse.Namespace) -> int:
     from cascade_driver.training.propose import strained
 
@@ -236,7 +209,6 @@ def _propose_strained(chosen: argparse.Namespace) -> int:
         strained(
             _cell(chosen),
             relax=_calculator(chosen) if chosen.potential is not None else None,
-            seed=chosen.seed,
             **keywords(chosen, strained),
         ),
     )
@@ -250,7 +222,6 @@ def _propose_md(chosen: argparse.Namespace) -> int:
         molecular_dynamics(
             _cell(chosen),
             _calculator(chosen),
-            seed=chosen.seed,
             **keywords(chosen, molecular_dynamics),
         ),
     )
@@ -288,7 +259,7 @@ def _propose_cascades(chosen: argparse.Namespace) -> int:
     from cascade_driver.training.propose import SmallCascades, cascade_structures
 
     potential = potential_of(chosen.potential)
-    wanted = built(chosen, SmallCascades, seed=chosen.seed)
+    wanted = built(chosen, SmallCascades)
     box = orthogonal_cell(_cell(chosen))
 
     def found() -> Iterable[Atoms]:
@@ -310,7 +281,7 @@ def _teaching(chosen: argparse.Namespace, candidates: list[Atoms]) -> list[Atoms
     if chosen.fit is None:
         raise InputError("--select needs --fit FIT.toml: the fit says what it does not know")
     wanted = read_fit_input(chosen.fit)
-    fit = run_fit(wanted, cache=chosen.cache or chosen.fit.parent / ".fit-cache", progress=print)
+    fit = run_fit(wanted, cache=_cache(chosen, chosen.fit), progress=print)
     choices = choose_candidates(
         fit.solution, (fit.plan.form.rows(atoms, stress=False) for atoms in candidates), count=chosen.select
     )
@@ -333,7 +304,7 @@ def _options_label(label: argparse.ArgumentParser) -> None:
     from cascade_driver.training.label_queue import LabelQueue
 
     label.add_argument("queue", type=Path, metavar="QUEUE")
-    add_keywords(label, LabelQueue.work, "until_s", "most", names={"until_s": "--until"}, until_s=_SECONDS)
+    add_keywords(label, LabelQueue.work, "until_s", "most", names={"until_s": "--until"}, until_s=SECONDS)
     _add_allow_calculator(label)
 
 
@@ -368,7 +339,7 @@ def _label(chosen: argparse.Namespace) -> int:
 def _add_status(kinds: Verbs) -> None:
     status = add_verb(kinds, "status", _status, "Show how far a queue of labels is, and what failed.")
     status.add_argument("queue", type=Path, metavar="QUEUE")
-    status.add_argument("--json", action="store_true", help="for programs")
+    add_json(status)
 
 
 def _status(chosen: argparse.Namespace) -> int:
@@ -396,7 +367,7 @@ def _status(chosen: argparse.Namespace) -> int:
 def _add_collect(kinds: Verbs) -> None:
     collect = add_verb(kinds, "collect", _collect, "Write the labelled frames of queues into one file.")
     collect.add_argument("queues", type=Path, nargs="+", metavar="QUEUE")
-    collect.add_argument("--out", type=new_file, required=True, metavar="FRAMES.extxyz.gz")
+    add_out(collect, "FRAMES.extxyz.gz")
 
 
 def _collect(chosen: argparse.Namespace) -> int:
@@ -454,7 +425,7 @@ def _options_import(verb: argparse.ArgumentParser) -> None:
         default="free",
         help="with smearing: the one that forces derive from, or extrapolated (default: free)",
     )
-    verb.add_argument("--out", type=new_file, required=True, metavar="FRAMES.extxyz.gz")
+    add_out(verb, "FRAMES.extxyz.gz")
 
 
 def _named_key(text: str) -> tuple[str, str]:
@@ -549,13 +520,22 @@ def _add_fit(kinds: Verbs) -> None:
     add_verb(kinds, "fit", _fit, about, _options_fit)
 
 
+def _add_cache(verb: argparse.ArgumentParser, about: str) -> None:
+    verb.add_argument("--cache", type=new_folder, metavar="DIR", help=f"{about} (default: `.fit-cache` beside it)")
+
+
+def _cache(chosen: argparse.Namespace, fit: Path) -> Path:
+    """Return where the rows of frames are kept for a fit."""
+    return chosen.cache or fit.parent / ".fit-cache"
+
+
 def _options_fit(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.training.fit_input import write_fit
 
     verb.add_argument("input", type=Path, metavar="FIT.toml")
-    verb.add_argument("--out", type=new_folder, required=True, metavar="POTENTIAL", help="a new folder")
+    add_out(verb, "POTENTIAL", "a new folder", is_folder=True)
     add_keywords(verb, write_fit, "ensemble", "seed")
-    verb.add_argument("--cache", type=new_folder, metavar="DIR", help="default: `.fit-cache` beside the input")
+    _add_cache(verb, "of the rows of frames")
 
 
 def _fit(chosen: argparse.Namespace) -> int:
@@ -564,7 +544,7 @@ def _fit(chosen: argparse.Namespace) -> int:
     if chosen.out.exists():
         raise InputError(f"{chosen.out}: exists; give the name of a new folder")
     wanted = read_fit_input(chosen.input)
-    cache = chosen.cache or chosen.input.parent / ".fit-cache"
+    cache = _cache(chosen, chosen.input)
     fit = run_fit(wanted, cache=cache, progress=lambda line: print(line, flush=True))
     errors, potentials = write_fit(wanted, fit, chosen.out, cache=cache, **keywords(chosen, write_fit))
     print("held-out errors        frames   energy/(meV/atom)   force/(eV/A)   stress/GPa")
@@ -584,10 +564,8 @@ def _add_curve(kinds: Verbs) -> None:
     verb.add_argument(
         "--test", type=Path, required=True, metavar="FRAMES", help="labelled, the crystal among them"
     )
-    verb.add_argument("--cache", type=new_folder, metavar="DIR", help="default: `.fit-cache` beside the input")
-    verb.add_argument(
-        "--out", type=new_folder, required=True, metavar="DIR", help="of a validation: its report shows it"
-    )
+    _add_cache(verb, "of the rows of frames")
+    add_out(verb, "DIR", "of a validation: its report shows it", is_folder=True)
 
 
 def _curve(chosen: argparse.Namespace) -> int:
@@ -600,7 +578,7 @@ def _curve(chosen: argparse.Namespace) -> int:
     points = learning_curve(
         read_fit_input(chosen.input),
         chosen.test,
-        cache=chosen.cache or chosen.input.parent / ".fit-cache",
+        cache=_cache(chosen, chosen.input),
         progress=lambda line: print(line, flush=True),
     )
     section = learning_section(points, test=chosen.test.name)
@@ -631,14 +609,13 @@ def _options_validate(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--frenkel", nargs="*", default=[], metavar="X", help="search the close pairs of these")
     add_keywords(verb, validate, "sections")
-    verb.add_argument(
-        "--out", type=new_folder, required=True, metavar="DIR", help="a section there is not done again"
-    )
+    add_out(verb, "DIR", "a section there is not done again", is_folder=True)
 
 
 def _validate(chosen: argparse.Namespace) -> int:
     from cascade_driver.simulation.lammps_engine import LammpsEngine
     from cascade_driver.training.extended_xyz import read_frames
+    from cascade_driver.training.propose import conventional_cell
     from cascade_driver.training.validate import Bench, validate
     from cascade_driver.validation.calculator import calculator
     from cascade_driver.validation_report import write_validation
@@ -651,7 +628,7 @@ def _validate(chosen: argparse.Namespace) -> int:
         potential=potential,
         make_calculator=lambda: calculator(potential),
         make_engine=lambda: LammpsEngine(potential=potential),
-        crystal=_crystal(crystal),
+        crystal=conventional_cell(crystal),
         frames=[frame for path in chosen.frames for frame in read_frames(path)],
         frenkel_species=tuple(chosen.frenkel),
         observe=lambda line: print(line, flush=True),
@@ -673,14 +650,14 @@ def _add_replay(kinds: Verbs) -> None:
 def _options_replay(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.training.replay import ReplaySettings, replay
 
-    verb.add_argument("run", type=a_run, metavar="RUN")
+    add_run(verb)
     verb.add_argument("id", metavar="ID", help="of a finished cascade, or its first digits")
     _add_follower(verb)
     add_keywords(
-        verb, replay, "until_fs", "stop_after_s", names={"stop_after_s": "--stop-after"}, stop_after_s=_SECONDS
+        verb, replay, "until_fs", "stop_after_s", names={"stop_after_s": "--stop-after"}, stop_after_s=SECONDS
     )
     add_options(verb, ReplaySettings, without=["cascade", "calculator"])
-    verb.add_argument("--out", type=new_folder, required=True, metavar="DIR", help="goes on where it stopped")
+    add_out(verb, "DIR", "goes on where it stopped", is_folder=True)
 
 
 def _replay(chosen: argparse.Namespace) -> int:
@@ -743,19 +720,20 @@ def _options_relax(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("structures", type=Path, metavar="FILE", help="that ASE reads; all its structures")
     _add_follower(verb)
     add_options(verb, RelaxSettings, without=["calculator"])
-    add_keywords(verb, relax, "stop_after_s", names={"stop_after_s": "--stop-after"}, stop_after_s=_SECONDS)
-    verb.add_argument("--out", type=new_folder, required=True, metavar="DIR", help="goes on where it stopped")
+    add_keywords(verb, relax, "stop_after_s", names={"stop_after_s": "--stop-after"}, stop_after_s=SECONDS)
+    add_out(verb, "DIR", "goes on where it stopped", is_folder=True)
     verb.add_argument("--frames", type=Path, metavar="FILE", help="write all steps as labelled frames, too")
 
 
 def _relax(chosen: argparse.Namespace) -> int:
     from cascade_driver.terminal import make_console, print_relaxations
     from cascade_driver.training.frames import write_structures
+    from cascade_driver.training.propose import structures_in
     from cascade_driver.training.relax import RelaxSettings, relax, relaxed_steps
 
     who, opens = _follower(chosen)
     found = relax(
-        _structures_in(chosen.structures),
+        structures_in(chosen.structures),
         built(chosen, RelaxSettings, calculator=who),
         open_calculator=opens,
         out=chosen.out.resolve(),

@@ -17,6 +17,7 @@ from cascade_driver.plot.maps import (
 from cascade_driver.plot.relaxation import (
     debris_figure,
     film_decay_figure,
+    film_dynamics_figures,
     film_fit_figure,
     film_map_figure,
     film_motion_figure,
@@ -66,6 +67,7 @@ __all__ = [
     "draw_stored_energies",
     "draw_surroundings",
     "film_decay_figure",
+    "film_dynamics_figures",
     "film_fit_figure",
     "film_map_figure",
     "film_motion_figure",

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from cascade_driver.relaxation.debris.systems import Debris, MeanRelease
     from cascade_driver.relaxation.film.decay import DecayFit, RateSeries
-    from cascade_driver.relaxation.film.dynamics import Interface, Release, Trajectory
+    from cascade_driver.relaxation.film.dynamics import FreedDislocation, Interface, Release, Trajectory
     from cascade_driver.relaxation.film.energy_map import EnergyMap
     from cascade_driver.relaxation.film.measured import MeasuredFilm
     from cascade_driver.relaxation.film.spectrum import FilmSpectrum
@@ -329,6 +329,16 @@ def _is_complete(spectrum: Spectrum) -> NDArray[np.bool_]:
 
 def _release_title(start_nm: float, stress_MPa: float, interface: Interface) -> str:
     return f"{interface.metal.name}, released {start_nm:.3g} nm from the interface at {stress_MPa:g} MPa"
+
+
+def film_dynamics_figures(freed: FreedDislocation) -> dict[str, Figure]:
+    """Return the figures of a dislocation that comes free, by name: its motion, its phonons, beside others."""
+    stress_MPa, interface = freed.stress_MPa, freed.interface
+    return {
+        "motion": film_motion_figure(freed.path, stress_MPa=stress_MPa, interface=interface),
+        "phonons": film_phonons_figure(freed.path, stress_MPa=stress_MPa, interface=interface),
+        "release": film_release_figure(freed.others),
+    }
 
 
 @styled

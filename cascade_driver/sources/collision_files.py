@@ -10,6 +10,7 @@ here; no header.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,12 @@ class CollisionRecoils:
 def read_collisions(path: Path | str, *, program: Program) -> CollisionRecoils:
     """Return the recoils in a file of a binary-collision program.
 
+    Parameters
+    ----------
+    path : str or pathlib.Path
+    program : {'srim', 'rustbca'}
+        Who wrote it.
+
     Raises
     ------
     InputError
@@ -60,6 +67,27 @@ def read_collisions(path: Path | str, *, program: Program) -> CollisionRecoils:
         species=np.array([species for species, _ in rows]),
         recoil_energy_eV=np.array([energy for _, energy in rows]),
     )
+
+
+def energies_of(found: CollisionRecoils, *, species: str | None = None) -> NDArray[np.float64]:
+    """Return recoil energies in eV, in the order of the file.
+
+    Parameters
+    ----------
+    found : CollisionRecoils
+    species : str, optional
+        Only recoils of this species (default: of all).
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    energies = found.recoil_energy_eV if species is None else found.recoil_energy_eV[found.species == species]
+    if not len(energies):
+        held = ", ".join(f"{n} {name}" for name, n in Counter(found.species.tolist()).items())
+        raise InputError(f"no recoil of {species}; it holds {held}")
+    return energies
 
 
 def _of_srim(lines: list[str], path: Path) -> Iterator[tuple[str, float]]:
@@ -85,7 +113,7 @@ def _of_rustbca(lines: list[str], path: Path) -> Iterator[tuple[str, float]]:
             z = float(fields[1])
         except ValueError:
             z = 0.0
-        if z != int(z) or not 0 < z < len(chemical_symbols):
+        if not (z.is_integer() and 0 < z < len(chemical_symbols)):
             raise InputError(
                 f"{where}: {fields[1][:20]!r} is no atomic number; expected m, Z, E, x, y, z, x, y, z"
             )

@@ -7,10 +7,11 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 
 from cascade_driver.errors import InputError
 from cascade_driver.sources.capture_table import CaptureIsotope, capture_table
@@ -331,8 +332,8 @@ def _capturing(
 def capture_lines(
     *,
     target: str,
-    neutron_flux_cm2_s: float,
-    density_g_cm3: float | None = None,
+    neutron_flux_cm2_s: Annotated[float, Field(gt=0)] = 1.0,
+    density_g_cm3: Annotated[float, Field(gt=0)] | None = None,
     table: Mapping[str, CaptureIsotope] | None = None,
 ) -> tuple[CaptureLine, ...]:
     """Return the recoils of all tabulated primary gammas in a target, the strongest first.
@@ -342,9 +343,9 @@ def capture_lines(
     target : str
         Chemical formula.
     neutron_flux_cm2_s : float
-        See `capture_rate_per_kg_day`; without flux there is no line.
+        Neutron density times 2200 m/s, for the rates; see `capture_rate_per_kg_day`.
     density_g_cm3 : float, optional
-        Of the crystal, for the figure of merit; by default that of `DENSITIES_g_cm3`.
+        Of the crystal, for the figure of merit; those of detectors are known, see `DENSITIES_g_cm3`.
     table : mapping, optional
         Of `capture_table`.
 

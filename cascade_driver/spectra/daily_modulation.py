@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic import Field
 
 from cascade_driver.analysis.model import SpeciesModel, fit_stored_energy_model
 from cascade_driver.analysis.outcomes import usable_cascades
@@ -59,14 +62,29 @@ class DailyModulation:
         )
 
 
-def crystal_from_laboratory(*, up: ArrayLike, east: ArrayLike) -> Array:
+def times_of(date: datetime.date, *, times: Annotated[int, Field(ge=1)] = 12) -> list[datetime.datetime]:
+    """Return even times from midnight, UTC.
+
+    Parameters
+    ----------
+    date : datetime.date
+    times : int
+        Of that day.
+    """
+    start = datetime.datetime.combine(date, datetime.time(), tzinfo=datetime.UTC)
+    return [start + datetime.timedelta(days=i / times) for i in range(times)]
+
+
+def crystal_from_laboratory(
+    *, up: tuple[float, float, float] = (0, 0, 1), east: tuple[float, float, float] = (1, 0, 0)
+) -> Array:
     """Return the (3, 3) matrix from the frame of the laboratory (east, north, zenith) to that of the crystal.
 
     Parameters
     ----------
-    up : (3,) array_like
+    up : (3,) float
         Direction in the crystal that points to the zenith.
-    east : (3,) array_like
+    east : (3,) float
         Direction that points east, as far as it is not along `up`.
 
     Raises

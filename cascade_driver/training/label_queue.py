@@ -125,7 +125,9 @@ class LabelQueue:
             raise InputError(f"{folder}: its labels are made with other settings; choose another folder for these")
         return queue
 
-    def add(self, structures: Sequence[Atoms], *, priority: int = USUAL_PRIORITY) -> int:
+    def add(
+        self, structures: Sequence[Atoms], *, priority: Annotated[int, Field(ge=0, le=9)] = USUAL_PRIORITY
+    ) -> int:
         """Ask for labels; what was asked for before is left alone. Return the number of new structures.
 
         Parameters
@@ -134,7 +136,7 @@ class LabelQueue:
             `info` may hold `group`, `trajectory`, `origin` and `k_mesh`; the name of a trajectory is what its
             frames share, and its frames are labelled one after the other.
         priority : int
-            0 to 9; lower ones come first.
+            From 0, which comes first, to 9.
 
         Raises
         ------

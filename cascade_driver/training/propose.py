@@ -10,10 +10,13 @@ principles say later what it costs. Every structure says to which group and traj
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
+import ase.io
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
@@ -21,15 +24,19 @@ from ase.geometry import find_mic, get_distances
 from ase.md.langevin import Langevin
 from ase.optimize import FIRE
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cascade_driver.errors import InputError
-from cascade_driver.schema import parameters, seed_from
+from cascade_driver.files import readable
+from cascade_driver.schema import build, parameters, seed_from
+from cascade_driver.simulation.crystal import MOST_CELLS, CrystalSpec, constituents
 from cascade_driver.simulation.engine import Engine, EngineAbortError, FlightRules, Onlooker
 from cascade_driver.simulation.knock_on import kick_velocity, site_rotations
 from cascade_driver.training.frames import bare
 
 MakeCalculator = Callable[[], Calculator]
+
+Count = Annotated[int, Field(ge=1)]
 
 #: Group of the quenched ends of cascades.
 CASCADE_END = "cascade_end"
@@ -39,6 +46,77 @@ SAME_PAIR_eV = 0.02
 
 #: A pair or a cascade with less energy above the crystal has healed.
 RECOMBINED_eV = 0.3
+
+
+@parameters
+class Cell:
+    """The box that structures are proposed from.
+
+    Attributes
+    ----------
+    crystal : str
+        Its name (CaWO4, Si, Ge, ...), or a file of a cell.
+    repeat : (3,) int
+        Of the cell, along its vectors.
+    k_mesh : (3,) int, optional
+        For its labels (default: Gamma).
+    """
+
+    crystal: str
+    repeat: tuple[Count, Count, Count] = (1, 1, 1)
+    k_mesh: tuple[Count, Count, Count] | None = None
+
+    @field_validator("repeat")
+    @classmethod
+    def _is_no_slip(cls, repeat: tuple[int, int, int]) -> tuple[int, int, int]:
+        if math.prod(repeat) > MOST_CELLS:
+            raise ValueError(f"{math.prod(repeat):.3g} cells are too many; give at most {MOST_CELLS}")
+        return repeat
+
+    def atoms(self) -> Atoms:
+        """Return the box; its `info` names the mesh.
+
+        Raises
+        ------
+        InputError
+            If there is no such crystal.
+        """
+        box: Atoms = conventional_cell(self.crystal).repeat(self.repeat)
+        if self.k_mesh:
+            box.info["k_mesh"] = list(self.k_mesh)
+        return box
+
+
+def conventional_cell(crystal: str) -> Atoms:
+    """Return the conventional cell of a crystal by its name, or the cell in a file that ASE reads.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if Path(crystal).suffix or "/" in crystal:
+        return structures_in(Path(crystal))[-1]
+    (cell,) = constituents(build(CrystalSpec, {"name": crystal, "repeats": [1, 1, 1]}, origin="crystal")).values()
+    return cell
+
+
+def structures_in(path: Path) -> list[Atoms]:
+    """Return all structures of a file that ASE reads.
+
+    Raises
+    ------
+    InputError
+        If it reads none.
+    """
+    readable(path, what="structures")
+    try:
+        found: Any = ase.io.read(path, index=":")
+    except Exception as error:  # every format of ASE fails in its own way
+        raise InputError(f"{path}: not a file of structures that ASE reads ({error})") from None
+    if not found:
+        raise InputError(f"{path}: no structure in it")
+    return list(found)
 
 
 def named(atoms: Atoms, *, group: str, trajectory: str, origin: str) -> Atoms:
@@ -52,7 +130,7 @@ def strained(
     cell: Atoms,
     *,
     strain: float = 0.02,
-    count: Annotated[int, Field(ge=1)] = 10,
+    count: Count = 10,
     rattle_A: float = 0.0,
     relax: MakeCalculator | None = None,
     seed: int = 1,
@@ -95,7 +173,7 @@ def molecular_dynamics(
     make_calculator: MakeCalculator,
     *,
     temperature_K: float,
-    frames: Annotated[int, Field(ge=1)] = 5,
+    frames: Count = 5,
     spacing_ps: float = 1.0,
     timestep_fs: float = 1.0,
     seed: int = 1,

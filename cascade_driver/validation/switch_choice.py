@@ -177,13 +177,13 @@ class SwitchChooser:
     bonds_A : mapping of str to float
         Shortest bond of each pair.
     recoil_energy_eV : float
-        Largest energy wanted.
+        Recoils up to here meet pure ZBL where they come closest.
     inner_A, outer_A : mapping of str to float
         Given ones, of some pairs.
     """
 
     bonds_A: dict[str, float]
-    recoil_energy_eV: float = Field(gt=0, le=1e6)
+    recoil_energy_eV: float = Field(default=200.0, gt=0, le=1e6)
     inner_A: dict[str, float]
     outer_A: dict[str, float]
 

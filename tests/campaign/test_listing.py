@@ -92,7 +92,7 @@ def test_a_cascade_is_found_by_its_number_its_id_and_the_beginning_of_it(run, ca
         (["show", "RUN", "17"], "begins with `17`, and the plan has 16 cascades"),
         (["show", "RUN", "zz"], "no finished cascade with an id that begins with `zz`"),
         (["show", "RUN", ""], "12 cascades"),
-        (["ls", "RUN", "--sort", "size"], "no such column; there are number, id"),
+        (["ls", "RUN", "--sort", "size"], "invalid choice: 'size' (choose from "),
     ],
 )
 def test_what_cannot_be_found_is_one_line(run, capsys, verb, words):

@@ -162,7 +162,7 @@ def test_a_run_without_debris_an_unknown_crystal_and_no_run_are_one_line(tmp_pat
     out = ["--out", str(tmp_path / "out")]
     for command, complaint in (
         ([str(run.path), *out], "none of 1 usable cascades stored energy"),
-        ([str(run.path), *out, "--temperature-K", "-1"], "must be above 0"),
+        ([str(run.path), *out, "--temperature-K", "-1"], "input should be greater than 0"),
         (
             [str(run.path), *out, "--debye-temperature-K", "0"],
             "`--debye-temperature-K`: input should be greater than 0",

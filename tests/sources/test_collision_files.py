@@ -50,6 +50,8 @@ def test_displacements_of_rustbca_are_read(tmp_path):
         ("rustbca", RUSTBCA + "1,2,3\n", "line 3: 3 values, expected 9"),
         ("rustbca", RUSTBCA.replace("15.25", "-1"), "no recoil energy"),
         ("rustbca", RUSTBCA.replace(",8,", ",8.5,"), "no atomic number"),
+        ("rustbca", RUSTBCA.replace(",8,", ",inf,"), "no atomic number"),
+        ("rustbca", RUSTBCA.replace(",8,", ",nan,"), "no atomic number"),
     ],
 )
 def test_what_the_programs_do_not_write_is_refused_in_one_line(tmp_path, program, text, complaint):

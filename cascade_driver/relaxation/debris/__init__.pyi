@@ -4,3 +4,4 @@ from .systems import cascades_with_debris as cascades_with_debris
 from .systems import search_run as search_run
 from .tunnelling import SOLIDS as SOLIDS
 from .tunnelling import Solid as Solid
+from .tunnelling import solid_of as solid_of

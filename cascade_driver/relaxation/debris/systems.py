@@ -22,9 +22,11 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from cascade_driver.campaign.contents import contents_of
 from cascade_driver.campaign.export import read_structure
@@ -358,13 +360,28 @@ def search_run(
     search: SearchSpec,
     path: PathSpec,
     seed: int,
-    cascades: int | None = None,
-    workers: int = 1,
+    cascades: Annotated[int, Field(ge=1)] | None = None,
+    workers: Annotated[int, Field(ge=1)] = 1,
     observe: Observe | None = None,
 ) -> int:
-    """Search the first `cascades` cascades of a run that store energy, or what is missing; return their number.
+    """Search cascades of a run that store energy, or what is missing; return their number.
 
     Others may do the same in the same folder, also on other machines; all return when all are searched.
+
+    Parameters
+    ----------
+    run : RunDirectory
+    folder : Path
+        Made if it does not exist.
+    search : SearchSpec
+    path : PathSpec
+    seed : int
+    cascades : int, optional
+        Search the first N that stored energy.
+    workers : int
+        Processes.
+    observe : callable, optional
+        Called with the cascade, what is done of it, and how much there is.
 
     Raises
     ------
@@ -529,9 +546,25 @@ def mean_release(debris: Sequence[Debris], *, solid: Solid, temperature_K: float
 
 
 def write_summary(
-    folder: Path, *, solid: Solid, temperatures_K: Sequence[float], potential: Potential, usable: int, storing: int
+    folder: Path,
+    *,
+    solid: Solid,
+    temperatures_K: tuple[Annotated[float, Field(gt=0)], ...] = (0.01, 0.1, 1.0),
+    potential: Potential,
+    usable: int,
+    storing: int,
 ) -> tuple[list[Debris], list[MeanRelease]]:
     """Write `systems.csv`, `release.csv` and `summary.json` of a folder; return what they are made of.
+
+    Parameters
+    ----------
+    folder : Path
+    solid : Solid
+    temperatures_K : tuple of float
+        Of the detector.
+    potential : Potential
+    usable, storing : int
+        Usable cascades of the run, and those of them that store energy.
 
     Raises
     ------

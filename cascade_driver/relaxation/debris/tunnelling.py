@@ -14,6 +14,7 @@ gives. Every exponent counts with the mass of all that moves, however little.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
@@ -25,7 +26,7 @@ from scipy import constants
 from scipy.interpolate import CubicHermiteSpline
 
 from cascade_driver.errors import InputError
-from cascade_driver.schema import parameters
+from cascade_driver.schema import build, fields_of, parameters, plain
 from cascade_driver.units import PS_PER_S, BOLTZMANN_eV_PER_K, HBAR_eV_s, eV_J, eV_PER_AMU_A2_PS2
 
 #: hbar in sqrt(amu eV) angstrom: what an action along a mass-weighted path is measured in.
@@ -77,6 +78,21 @@ SOLIDS: dict[str, Solid] = {
         density_kg_m3=6060, longitudinal_speed_m_s=4600, transverse_speed_m_s=2510, debye_temperature_K=354
     ),
 }
+
+
+def solid_of(crystal: str | None, values: Mapping[str, float]) -> Solid:
+    """Return the solid that a crystal is; `values` of its fields go before those that are known.
+
+    Raises
+    ------
+    InputError
+        If it is not known, and not all is given.
+    """
+    known = {} if crystal not in SOLIDS else plain(SOLIDS[crystal])
+    content = {**known, **values}
+    if missing := [name for name in fields_of(Solid) if name not in content]:
+        raise InputError(f"the phonons of {crystal or 'this crystal'} are not known; give {' '.join(missing)}")
+    return build(Solid, content, origin="arguments")
 
 
 @dataclass(frozen=True, kw_only=True)

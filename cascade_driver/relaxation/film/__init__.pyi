@@ -6,11 +6,13 @@ from .dislocation import long_time_rate_per_site_Hz as long_time_rate_per_site_H
 from .dislocation import tunnelling_rate_Hz as tunnelling_rate_Hz
 from .dynamics import follow as follow
 from .dynamics import release as release
+from .dynamics import set_free as set_free
 from .dynamics import stored_energy_eV_per_nm as stored_energy_eV_per_nm
 from .energy_map import map_energies as map_energies
 from .measured import counts_of as counts_of
 from .measured import per_film_area as per_film_area
 from .measured import read_workshop as read_workshop
+from .spectrum import film_spectra as film_spectra
 from .spectrum import film_spectrum as film_spectrum
 from .spectrum import read_film_background as read_film_background
 from .spectrum import tabulate as tabulate

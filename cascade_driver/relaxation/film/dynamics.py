@@ -364,6 +364,66 @@ def follow(start_nm: float, *, stress_MPa: float, interface: Interface) -> tuple
     return run.trajectory(), run.release()
 
 
+@dataclass(frozen=True, kw_only=True)
+class FreedDislocation:
+    """One dislocation that comes free, and what others give off.
+
+    Attributes
+    ----------
+    stress_MPa : float
+        That pulls on it.
+    interface : Interface
+    path : Trajectory
+    release : Release
+    others : dict
+        By stress, from a third below `stress_MPa` to a third above, the start in nm and the release (above the gap
+        alone) of dislocations that come free elsewhere: up to twice as far from the interface.
+    """
+
+    stress_MPa: float
+    interface: Interface
+    path: Trajectory
+    release: Release
+    others: dict[float, tuple[tuple[float, Release], ...]]
+
+
+#: Starts of the others.
+_STARTS = 17
+
+
+def set_free(interface: Interface, *, start_nm: float = 50.0, stress_MPa: float = 45.0) -> FreedDislocation:
+    """Return what one dislocation does that comes free, beside others.
+
+    Parameters
+    ----------
+    interface : Interface
+    start_nm : float
+        Where it starts.
+    stress_MPa : float
+        What pulls on it.
+
+    Raises
+    ------
+    InputError
+        If the start is outside of the model.
+    """
+    path, one = follow(start_nm, stress_MPa=stress_MPa, interface=interface)
+    lowest = max(0.1 * start_nm, 1.01 * interface.closest_distance_nm)
+    starts = np.linspace(lowest, 2.0 * start_nm, _STARTS).tolist()
+
+    def others(stress: float) -> tuple[tuple[float, Release], ...]:
+        return tuple((h, release(h, stress_MPa=stress, interface=interface, above_gap_only=True)) for h in starts)
+
+    stresses = [round(share * stress_MPa, 6) for share in (2 / 3, 1.0, 4 / 3)]
+    return FreedDislocation(
+        stress_MPa=stress_MPa,
+        interface=interface,
+        path=path,
+        release=one,
+        others={stress: others(stress) for stress in stresses},
+    )
+
+
 def first_turning_distance_nm(start_nm: float, *, stress_MPa: float, interface: Interface) -> float:
     """Return how close, in nm, a dislocation that starts at rest gets to the interface: its first turning point.
 

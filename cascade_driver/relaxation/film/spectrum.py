@@ -814,3 +814,15 @@ def film_spectrum(background: FilmBackground, *, table: EnergyTable | SteppedTab
         interpolation_error=table.interpolation_error,
         background=background,
     )
+
+
+def film_table(backgrounds: Sequence[FilmBackground]) -> EnergyTable:
+    """Return the table that serves films which differ in their dislocations: of the one with the longest paths."""
+    widest = max(backgrounds, key=lambda one: one.film.dislocation_spacing_nm)
+    return tabulate(film=widest.film, interface=widest.interface)
+
+
+def film_spectra(backgrounds: Sequence[FilmBackground], *, table: EnergyTable | None = None) -> list[FilmSpectrum]:
+    """Return the spectra of films that differ in their dislocations, by one table for all, see `film_table`."""
+    table = table or film_table(backgrounds)
+    return [film_spectrum(one, table=table) for one in backgrounds]

@@ -19,6 +19,7 @@ from .glass import Glass as Glass
 from .glass import anneal as anneal
 from .glass import draw_sample as draw_sample
 from .properties import RelaxingSystems as RelaxingSystems
+from .properties import beside_standard_model as beside_standard_model
 from .properties import glass_properties as glass_properties
 from .properties import interaction_ratio as interaction_ratio
 from .realisations import GlassRun as GlassRun

@@ -80,10 +80,16 @@ class DampingData:
         return DampingData(**{f.name: getattr(self, f.name)[keep] for f in dataclasses.fields(self)})
 
 
-def read_damping(path: Path | str) -> DampingData:
+def read_damping(path: Path | str, *, without_superconducting_K: tuple[float, float] | None = None) -> DampingData:
     """Return the data of a CSV file with the columns temperature_K, damping_Hz, damping_error_Hz and metal.
 
     `metal` is `normal` or `superconducting`. Lines that begin with # are left out.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+    without_superconducting_K : (float, float), optional
+        Leave out superconducting points here, where quasiparticles damp.
 
     Raises
     ------
@@ -113,12 +119,13 @@ def read_damping(path: Path | str) -> DampingData:
         numbers.append(values)
         normal.append(record["metal"] == "normal")
     table = np.array(numbers, dtype=np.float64).reshape(-1, 3)
-    return DampingData(
+    data = DampingData(
         temperature_K=table[:, 0],
         damping_Hz=table[:, 1],
         damping_error_Hz=table[:, 2],
         is_normal=np.array(normal, dtype=np.bool_),
     )
+    return data.without_superconducting(*without_superconducting_K) if without_superconducting_K else data
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ After A. Churkin et al. 2021 ("the paper"), Eq. 4 to 8, A1 and A2. Energies and 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal
@@ -25,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from cascade_driver.errors import InputError
-from cascade_driver.relaxation.tls.density import DensityOfStates
+from cascade_driver.relaxation.tls.density import CountedDensity, DensityOfStates, PowerLawDensity
 from cascade_driver.relaxation.tls.distribution import Temperatures, positive_array, relaxation_response
 from cascade_driver.schema import parameters
 
@@ -319,6 +320,34 @@ def glass_properties(
         sound_velocity_shift=shift - shift[0],
         dielectric_shift=shift[0] - shift,
     )
+
+
+def beside_standard_model(
+    temperatures: PropertyTemperatures,
+    *,
+    law: PowerLawDensity,
+    systems: RelaxingSystems,
+    counted: CountedDensity | None = None,
+) -> tuple[GlassProperties, GlassProperties]:
+    """Return the properties by a density of states, and those of the standard model over the same range.
+
+    Parameters
+    ----------
+    temperatures : PropertyTemperatures
+    law : PowerLawDensity
+        The standard model has its density at 1 K at all energies.
+    systems : RelaxingSystems
+    counted : CountedDensity, optional
+        In place of the law, at the temperatures at which it was counted.
+    """
+    flat, at_K = dataclasses.replace(law, exponent=0.0), temperatures.each_K
+    if counted is None:
+        found = glass_properties(at_K, density=law, systems=systems)
+    else:
+        measured = np.sort(counted.temperature_K[counted.temperature_K > 0])
+        found = glass_properties(measured, density=counted, systems=systems)
+        at_K = np.geomspace(measured[0], measured[-1], temperatures.points)
+    return found, glass_properties(at_K, density=flat, systems=systems)
 
 
 def _over_energies(

@@ -19,13 +19,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from cascade_driver.campaign.tasks import share_tasks
+from cascade_driver.campaign.tasks import processes_for, share_tasks
 from cascade_driver.errors import FitError, InputError, RecordError
 from cascade_driver.files import readable, whole_file, write_atomically
 from cascade_driver.relaxation.tls.density import EDGES_K, CountedDensity, DensityFit, fit_density
@@ -92,11 +93,11 @@ def make_realisations(
     run: GlassRun,
     folder: Path,
     *,
-    realisations: int,
-    workers: int,
+    realisations: Annotated[int, Field(ge=1)],
+    workers: Annotated[int, Field(ge=1)] | None = None,
     observe: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Make what is missing of the first `realisations` realisations, on `workers` processes.
+    """Make what is missing of the first `realisations` realisations, on some processes.
 
     Others may do the same in the same folder, also on other machines; all return when all are made.
 
@@ -105,7 +106,9 @@ def make_realisations(
     run : GlassRun
     folder : Path
         Made if it does not exist.
-    realisations, workers : int
+    realisations : int
+    workers : int, optional
+        Processes at a time (default: all cores).
     observe : callable, optional
         Called with the number of finished and of wanted realisations after each.
 
@@ -125,7 +128,7 @@ def make_realisations(
             observe(realisations - len(tasks.waiting()), realisations)
 
     tell("")
-    share_tasks(tasks, workers=workers, observe=tell)
+    share_tasks(tasks, workers=processes_for(workers), observe=tell)
 
 
 @dataclass(frozen=True, kw_only=True)
