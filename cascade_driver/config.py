@@ -102,6 +102,8 @@ class WorkSpec:
         For the last.
     trajectory : TrajectorySpec, optional
         Which film is kept of each cascade; none by default.
+    allow_failed_contract : bool
+        Work also with a LAMMPS in which the potential fails the contract.
     """
 
     workers: int | None = Field(default=None, ge=1, le=10_000)
@@ -110,6 +112,7 @@ class WorkSpec:
     executor: str = "processes"
     dask: DaskSpec = DaskSpec()
     trajectory: TrajectorySpec | None = None
+    allow_failed_contract: bool = False
 
     @field_validator("executor")
     @classmethod

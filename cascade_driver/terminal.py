@@ -75,7 +75,12 @@ def headed(title: str, rest: str = "", *, style: str = "bold") -> Text:
 
 
 def watched_work(
-    planned: PlannedRun, *, workers: int | None, console: Console, executor: str | None = None
+    planned: PlannedRun,
+    *,
+    console: Console,
+    workers: int | None = None,
+    executor: str | None = None,
+    allow_failed_contract: bool = False,
 ) -> None:
     """Work on a run under a progress bar."""
     from cascade_driver.workflow import work_on
@@ -95,7 +100,14 @@ def watched_work(
             if not console.is_terminal:
                 log(progress)
 
-        progress = work_on(planned, workers=workers, executor=executor, observe=observe)
+        progress = work_on(
+            planned,
+            workers=workers,
+            executor=executor,
+            observe=observe,
+            allow_failed_contract=allow_failed_contract,
+            tell=lambda said: console.print(said, soft_wrap=True),
+        )
     seconds = time.monotonic() - began
     console.print(
         f"{progress.done} of {progress.total} cascades finished, {progress.done_here} of them now, "
@@ -104,7 +116,12 @@ def watched_work(
 
 
 def watched_search(
-    planned: PlannedSearch, *, workers: int | None, console: Console, executor: str | None = None
+    planned: PlannedSearch,
+    *,
+    console: Console,
+    workers: int | None = None,
+    executor: str | None = None,
+    allow_failed_contract: bool = False,
 ) -> None:
     """Work on a search for thresholds under a progress bar."""
     from cascade_driver.threshold_run import work_on_search
@@ -119,7 +136,14 @@ def watched_search(
             if not console.is_terminal:
                 log(progress)
 
-        progress = work_on_search(planned, workers=workers, executor=executor, observe=observe)
+        progress = work_on_search(
+            planned,
+            workers=workers,
+            executor=executor,
+            observe=observe,
+            allow_failed_contract=allow_failed_contract,
+            tell=lambda said: console.print(said, soft_wrap=True),
+        )
     console.print(
         f"{progress.done} of {progress.total} directions finished, {progress.done_here} of them now, "
         f"in {duration(time.monotonic() - began)}"
@@ -689,7 +713,8 @@ def watched_check(potential: Potential, *, crystals: Sequence[str], console: Con
 
     from cascade_driver.simulation.lammps_build import chosen
     from cascade_driver.simulation.lammps_engine import LammpsEngine
-    from cascade_driver.validation.checked import place_of_memory, remember, require_lammps
+    from cascade_driver.validation.builds import record_contract, require_lammps
+    from cascade_driver.validation.checked import place_of_memory, remember
     from cascade_driver.validation.contract import (
         CRYSTAL_CHECKS,
         ContractResult,
@@ -713,6 +738,7 @@ def watched_check(potential: Potential, *, crystals: Sequence[str], console: Con
     boxes = contract_crystals(potential, crystals)
     make_engine = partial(LammpsEngine, potential=potential)
     results = check_apart(potential, make_engine=make_engine, crystals=boxes, progress=show)
+    record_contract(potential, results)
     failed = sum(not r.passed for r in results)
     summary = f"{len(results) - failed} checks passed" + (f", {failed} failed" if failed else "")
     if not boxes:

@@ -35,7 +35,8 @@ from cascade_driver.thresholds.plan import (
 )
 from cascade_driver.thresholds.search import STARTS, ThresholdTasks, posterior_of
 from cascade_driver.thresholds.summary import GroupThresholds, definition_said, summarise, write_summary
-from cascade_driver.validation.checked import doubt, require_lammps
+from cascade_driver.validation.builds import require_contract
+from cascade_driver.validation.checked import doubt
 from cascade_driver.workflow import dask_of, protocol_of
 
 
@@ -166,6 +167,8 @@ def work_on_search(
     workers: int | None = None,
     executor: str | None = None,
     until_s: float | None = None,
+    allow_failed_contract: bool = False,
+    tell: Callable[[str], None] = lambda _said: None,
 ) -> Progress:
     """Do what is missing of a search, here or on a cluster; see `workflow.work_on`.
 
@@ -176,7 +179,12 @@ def work_on_search(
     """
     settings = planned.wanted.work
     name = require_executor(executor or settings.executor)
-    require_lammps(planned.potential, planned.wanted.engine)
+    require_contract(
+        planned.potential,
+        planned.wanted.engine,
+        allow_failed=allow_failed_contract or settings.allow_failed_contract,
+        tell=tell,
+    )
     tasks, total = planned.tasks, planned.plan.size
     workers = processes_for(workers, settings.workers)
     if name == "dask":

@@ -38,7 +38,7 @@ from cascade_driver.simulation.lammps_build import chosen, library_of
 from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.spec import Protocol, thermal_of
 from cascade_driver.simulation.stopping import resolved_stopping
-from cascade_driver.validation.checked import require_lammps
+from cascade_driver.validation.builds import require_contract
 
 if TYPE_CHECKING:
     pass
@@ -209,6 +209,8 @@ def work_on(
     executor: str | None = None,
     until_s: float | None = None,
     repair: bool = True,
+    allow_failed_contract: bool = False,
+    tell: Callable[[str], None] = lambda _said: None,
 ) -> Progress:
     """Run what is missing of a campaign; damaged records are made again.
 
@@ -226,17 +228,26 @@ def work_on(
         No new cascade is started so long after now.
     repair : bool
         Whether to look for damage first; one of many workers need not.
+    allow_failed_contract : bool
+        See `WorkSpec`.
+    tell : callable
+        Called with a line for people about the LAMMPS, where there is something to say.
 
     Raises
     ------
     EngineError
-        If a LAMMPS of one's own cannot be used with the potential.
+        If the LAMMPS cannot be used with the potential; see `require_contract`.
     CascadeError
         If something is wrong that concerns the whole campaign.
     """
     settings = planned.wanted.work
     how = _executor(require_executor(executor or settings.executor), settings)
-    require_lammps(planned.potential, planned.wanted.engine)
+    require_contract(
+        planned.potential,
+        planned.wanted.engine,
+        allow_failed=allow_failed_contract or settings.allow_failed_contract,
+        tell=tell,
+    )
     try:
         planned.directory.sweep()
         if repair:

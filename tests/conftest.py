@@ -1,6 +1,7 @@
 """What several test files need: a small crystal with its thermal starting states, and cascades in it."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,17 @@ from cascade_driver.simulation.start import make_box, make_snapshot
 # No test judges by the clock: machines are loaded.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give all tests a cache of their own, shared by the processes of one session; figures keep their fonts."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    os.environ.setdefault("MPLCONFIGDIR", str(home / "matplotlib"))
+    cache = tempfile.TemporaryDirectory(prefix="cascade-tests-")
+    config.add_cleanup(cache.cleanup)
+    os.environ["XDG_CACHE_HOME"] = cache.name
 
 
 @pytest.fixture(autouse=True)

@@ -91,7 +91,7 @@ HOUSE: dict[str, Wing] = {
     "validation": Wing(
         "is a potential fit for cascades: the ZBL core, the contract",
         imports=("simulation",),
-        rooms=("zbl", "switch_choice", "calculator", "contract", "checked"),
+        rooms=("zbl", "switch_choice", "calculator", "contract", "builds", "checked"),
     ),
     "campaign": Wing(
         "many cascades on any machines: plan -> claim -> run -> record on disk",

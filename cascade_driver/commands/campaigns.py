@@ -116,7 +116,7 @@ def _options_work(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.workflow import work_on
 
     add_run(verb)
-    add_options(verb, WorkSpec, only=["workers"])
+    add_options(verb, WorkSpec, only=["workers", "allow_failed_contract"])
     add_keywords(verb, work_on, "until_s", names={"until_s": "--until"}, until_s=SECONDS)
     # Stop when this claim is over, or when the standard input ends: how the executor dask holds its pilots.
     verb.add_argument("--lease", type=Path, help=argparse.SUPPRESS)
@@ -342,7 +342,7 @@ def _run(chosen: argparse.Namespace) -> int:
             console.print(line, soft_wrap=True)
         if chosen.plan_only:
             return 0
-        watched_work(planned, workers=work.get("workers"), executor=work.get("executor"), console=console)
+        watched_work(planned, console=console, **work)
         if planned.wanted.analysis is None:
             _print_status(planned.directory.path)
             return 0
@@ -415,18 +415,19 @@ def _work(chosen: argparse.Namespace) -> int:
     from cascade_driver.config import WorkSpec
     from cascade_driver.workflow import open_run, work_on
 
+    built(chosen, WorkSpec)  # complains
     if chosen.lease is not None:
         _stop_with(chosen.lease)
     if is_search_folder(chosen.run):
-        until_s = keywords(chosen, work_on).get("until_s")
-        return work_on_folder(chosen.run, workers=built(chosen, WorkSpec).workers, until_s=until_s)
+        return work_on_folder(chosen.run, **given(chosen, WorkSpec), **keywords(chosen, work_on))
     planned = open_run(chosen.run)
     try:
         # A worker has children, whatever executor started it.
         progress = work_on(
             planned,
-            workers=built(chosen, WorkSpec).workers,
+            **given(chosen, WorkSpec),
             executor="processes",
+            tell=lambda said: print(said, flush=True),
             **keywords(chosen, work_on),
             repair=False,
             observe=lambda _: None,

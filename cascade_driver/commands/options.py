@@ -136,7 +136,7 @@ def add_input(verb: argparse._ActionsContainer, folder: str, about: str) -> None
 
     verb.add_argument("input", type=Path, help="input file (TOML), or the name of a shipped one")
     add_out(verb, folder, about, is_folder=True, required=False)
-    add_options(verb, WorkSpec, only=["workers", "executor"], tell_defaults=False)
+    add_options(verb, WorkSpec, only=["workers", "executor", "allow_failed_contract"], tell_defaults=False)
     verb.add_argument("--plan-only", action="store_true", help="write the plan and stop")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from cascade_driver.commands.arguments import Verbs, add_verb
 from cascade_driver.commands.options import add_input, built, given
@@ -32,7 +33,7 @@ def _threshold(chosen: argparse.Namespace) -> int:
         console.print(line, soft_wrap=True)
     if chosen.plan_only:
         return 0
-    watched_search(planned, workers=work.get("workers"), executor=work.get("executor"), console=console)
+    watched_search(planned, console=console, **work)
     print_thresholds(*conclude_search(planned.directory), console=console)
     return 0
 
@@ -63,13 +64,17 @@ def status_of_search(path: Path, *, as_json: bool) -> int:
     return 0
 
 
-def work_on_folder(path: Path, *, workers: int | None, until_s: float | None) -> int:
-    """Be a worker of a search."""
+def work_on_folder(path: Path, **ways: Any) -> int:
+    """Be a worker of a search, in some of the ways of `work_on_search`."""
     from cascade_driver.threshold_run import open_search, work_on_search
 
     try:
         progress = work_on_search(
-            open_search(path), workers=workers, executor="processes", until_s=until_s, observe=lambda _: None
+            open_search(path),
+            executor="processes",
+            observe=lambda _: None,
+            tell=lambda said: print(said, flush=True),
+            **ways,
         )
     except KeyboardInterrupt:
         print("stopped; what was in progress is free for others", flush=True)

@@ -7,23 +7,18 @@ that one made of all potentials.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from cascade_driver.errors import CascadeError, EngineError, InputError
+from cascade_driver.errors import InputError
 from cascade_driver.files import write_atomically
 from cascade_driver.schema import canonical_json, file_sha256, read_json
-from cascade_driver.simulation.apart import ProcessEndedError, apart
 from cascade_driver.simulation.crystal import CrystalSpec, constituents
-from cascade_driver.simulation.engine import FlightRules
 from cascade_driver.simulation.lammps_build import ENVIRONMENT, EngineSpec, chosen, library_of
-from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import Potential
-from cascade_driver.validation.contract import CRYSTAL_CHECKS, ContractResult, loose_crystal
+from cascade_driver.validation.contract import CRYSTAL_CHECKS, ContractResult
 
 #: In the folder of the potential, and no part of it.
 CHECKED_FILE = "checked.json"
@@ -51,17 +46,14 @@ def remember(
         for name, spec in crystals.items()
     }
     own = chosen(engine)
-    content: dict[str, Any]
-    if own.is_installed:
-        if potential.is_shipped:
-            return
-        place = potential.folder / CHECKED_FILE
-        content = {"digest": potential.digest, "crystals": _known(potential, own) | holds}
-    else:
-        place = _beside(own)
-        content = _of_library(own)
-        content["checks"][_case(potential, own)] = _known(potential, own) | holds
-    write_atomically(place, canonical_json(content) + "\n")
+    crystals_known = _known(potential, own) | holds
+    if not own.is_installed:
+        memory = _of_library(own)
+        memory.checks[_case(potential, own)] = crystals_known
+        write_atomically(_beside(own), canonical_json(asdict(memory)) + "\n")
+    elif not potential.is_shipped:
+        content = {"digest": potential.digest, "crystals": crystals_known}
+        write_atomically(potential.folder / CHECKED_FILE, canonical_json(content) + "\n")
 
 
 def place_of_memory(potential: Potential, engine: EngineSpec | None = None) -> Path:
@@ -94,70 +86,46 @@ def doubt(potential: Potential, crystal: CrystalSpec, engine: EngineSpec | None 
     )
 
 
-def require_lammps(potential: Potential, engine: EngineSpec | None = None) -> None:
-    """Refuse a LAMMPS of one's own that cannot evaluate a potential; tried in a process of its own.
+@dataclass(kw_only=True)
+class _Memory:
+    """What the file beside a library says of it.
 
-    Raises
-    ------
-    EngineError
-        With what it cannot do.
+    Attributes
+    ----------
+    sha256 : str
+        Of the library.
+    checks : dict
+        By potential and arguments, in which crystals the contract holds.
     """
-    own = chosen(engine)
-    if own.is_installed:
-        return
-    try:
-        apart(_try, potential, own)
-    except ProcessEndedError as error:
-        raise EngineError(
-            f"LAMMPS ({own.name}) with potential {potential.name}: {error}; it was built for another machine or "
-            "with another MPI, or fails with these arguments"
-        ) from None
 
-
-def _try(say: Callable[[Any], None], potential: Potential, engine: EngineSpec) -> None:
-    """Let all species of a potential fly for a few steps: whatever a cascade needs of LAMMPS is asked for."""
-    del say
-    lammps = LammpsEngine(potential=potential, lammps=engine)
-    try:
-        lammps.build(loose_crystal(potential))
-        lammps.minimise(force_tolerance_eV_A=1.0, max_iterations=1)
-        lammps.follow(
-            pka=0,
-            velocity_A_ps=np.array([1.0, 0.0, 0.0]),
-            rules=FlightRules(duration_ps=0.005, max_displacement_A=0.01, max_timestep_ps=0.001),
-        )
-    except CascadeError:
-        raise
-    except Exception as error:  # LAMMPS raises plain Exception
-        said = " ".join(str(error).split())
-        raise EngineError(
-            f"LAMMPS ({engine.name}, {lammps.version}) cannot do what a cascade asks for ({said}); "
-            "releases from 2 August 2023 on can"
-        ) from None
-    finally:
-        lammps.close()
+    sha256: str
+    checks: dict[str, dict[str, bool]] = field(default_factory=dict)
 
 
 def _known(potential: Potential, engine: EngineSpec) -> dict[str, bool]:
     """Return what was found of this very potential before, by this very LAMMPS."""
     if not engine.is_installed:
-        found = _of_library(engine)["checks"].get(_case(potential, engine))
-    else:
-        found = None
-        with suppress(InputError):
-            content = read_json(potential.folder / CHECKED_FILE)
-            found = content.get("crystals") if content.get("digest") == potential.digest else None
-    return {str(key): value is True for key, value in found.items()} if isinstance(found, dict) else {}
+        return _of_library(engine).checks.get(_case(potential, engine), {})
+    with suppress(InputError):
+        content = read_json(potential.folder / CHECKED_FILE)
+        if content.get("digest") == potential.digest:
+            return _verdicts(content.get("crystals"))
+    return {}
 
 
-def _of_library(engine: EngineSpec) -> dict[str, Any]:
+def _of_library(engine: EngineSpec) -> _Memory:
     """Return what the file beside a library says of it; nothing if the library is another by now."""
-    sha256 = file_sha256(library_of(engine))
+    memory = _Memory(sha256=file_sha256(library_of(engine)))
     with suppress(InputError):
         content = read_json(_beside(engine))
-        if content.get("sha256") == sha256 and isinstance(content.get("checks"), dict):
-            return {"sha256": sha256, "checks": content["checks"]}
-    return {"sha256": sha256, "checks": {}}
+        if content.get("sha256") == memory.sha256 and isinstance(content.get("checks"), dict):
+            memory.checks = {case: _verdicts(found) for case, found in content["checks"].items()}
+    return memory
+
+
+def _verdicts(found: object) -> dict[str, bool]:
+    """Return by crystal whether the contract holds, as a file says it."""
+    return {str(key): value is True for key, value in found.items()} if isinstance(found, dict) else {}
 
 
 def _beside(engine: EngineSpec) -> Path:

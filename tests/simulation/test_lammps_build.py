@@ -19,7 +19,8 @@ from cascade_driver.schema import build, file_sha256
 from cascade_driver.simulation.crystal import CrystalSpec, resolved
 from cascade_driver.simulation.lammps_build import ENVIRONMENT, EngineSpec, chosen, library_of
 from cascade_driver.simulation.potential import distribution_folder, load_potential
-from cascade_driver.validation.checked import doubt, remember, require_lammps
+from cascade_driver.validation.builds import require_lammps
+from cascade_driver.validation.checked import doubt, remember
 from cascade_driver.validation.contract import CHECKS, ContractResult
 
 INSTALLED = distribution_folder().parents[2]
