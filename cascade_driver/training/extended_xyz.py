@@ -9,8 +9,9 @@ What a comment declares (`energy-unit=hartree`) is converted or refused, never p
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -53,6 +54,11 @@ class FrameKeys:
     group: str = "group"
     trajectory: str = "trajectory"
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Under which names a frame has words, which are no numbers whatever they look like."""
+        return self.group, self.trajectory, "origin", "settings"
+
 
 @parameters
 class FrameUnits:
@@ -91,23 +97,29 @@ def read_frames(path: Path | str, *, keys: FrameKeys | None = None, origin: str 
     InputError
         If the file cannot be read, or a frame cannot be a label; says which.
     """
-    path = Path(path)
+    path, keys = Path(path), keys or FrameKeys()
     if not is_extended_xyz(path):
         raise InputError(
             f"{path}: an output of another program; `cascade train import {path} --out frames.extxyz.gz` reads it"
         )
     frames = []
-    for number, atoms in enumerate(read_structures(path)):
+    for number, atoms in enumerate(read_structures(path, keys=keys)):
         where = f"{path}, frame {number}"
-        frame = labelled(atoms, keys=keys or FrameKeys(), where=where, origin=origin or path.name).frame
+        frame = labelled(atoms, keys=keys, where=where, origin=origin or path.name).frame
         if reason := flaw(frame) or no_crystal(atoms):
             raise InputError(f"{where}: {reason}; `cascade train import` leaves such frames out")
         frames.append(frame)
     return one_run(frames, name=path.name) if len(frames) > 1 else frames
 
 
-def read_structures(path: Path) -> list[Atoms]:
+def read_structures(path: Path, *, keys: FrameKeys | None = None) -> list[Atoms]:
     """Return the structures of an extended XYZ file (also .gz).
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    keys : FrameKeys, optional
+        Under which names they have words.
 
     Raises
     ------
@@ -118,7 +130,8 @@ def read_structures(path: Path) -> list[Atoms]:
         with open_text(path) as stream:
             _require_whole_frames(stream, path)
             stream.seek(0)
-            return list(read_xyz(stream, index=slice(None), properties_parser=_comment))
+            comment = partial(_comment, words=(keys or FrameKeys()).words)
+            return list(read_xyz(stream, index=slice(None), properties_parser=comment))
     except InputError:
         raise
     except Exception as error:  # ASE's reader fails in its own ways
@@ -168,15 +181,21 @@ _SIX = re.compile(
 )
 
 
-def _comment(line: str) -> Mapping[str, object]:
-    """Return the words of a comment line."""
+#: In front of a value it is text to ASE's reader, to which `trajectory=007` is a 7 and `group=T` is true.
+_TEXT = "\x01"
+
+
+def _comment(line: str, *, words: Collection[str]) -> Mapping[str, object]:
+    """Return what a comment line says; `words` are told as they are written."""
 
     def nine(found: re.Match[str]) -> str:
         xx, yy, zz, yz, xz, xy = re.split(r"[\s,]+", found[2])
         return found[1] + " ".join((xx, xy, xz, xy, yy, yz, xz, yz, zz))
 
-    words: Mapping[str, object] = key_val_str_to_dict(_SIX.sub(nine, line))
-    return words
+    names = "|".join(map(re.escape, words))
+    line = re.sub(rf"(?<!\S)((?:{names})\s*=\s*)", rf"\1{_TEXT}", _SIX.sub(nine, line.replace(_TEXT, "")))
+    said: Mapping[str, object] = key_val_str_to_dict(line)
+    return {name: value.replace(_TEXT, "") if isinstance(value, str) else value for name, value in said.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

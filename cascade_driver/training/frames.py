@@ -89,7 +89,7 @@ def structure_id(atoms: Atoms) -> str:
     """
     content = {
         "species": atoms.get_chemical_symbols(),
-        "cell": np.round(np.asarray(atoms.cell), 6).ravel().tolist(),
+        "cell": (np.round(np.asarray(atoms.cell), 6) + 0.0).ravel().tolist(),  # no -0
         "positions": np.round(atoms.positions / _RESOLUTION_A).astype(int).ravel().tolist(),
         "k_mesh": k_mesh(atoms),
     }

@@ -138,7 +138,7 @@ Taken = list[tuple[int, LabelledFrame]]
 
 def _from_xyz(path: Path, rules: ImportRules) -> tuple[Taken, defaultdict[str, list[int]], list[str]]:
     taken, left_out, notes = Taken(), defaultdict[str, list[int]](list), list[str]()
-    for number, atoms in enumerate(read_structures(path)):
+    for number, atoms in enumerate(read_structures(path, keys=rules.keys)):
         if reason := no_crystal(atoms):
             left_out[reason].append(number)
             continue

@@ -22,15 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import ase.io
 from ase import Atoms
 from pydantic import Field
 
 from cascade_driver.campaign.tasks import do_tasks
 from cascade_driver.errors import InputError
-from cascade_driver.files import readable, whole_file, write_atomically
+from cascade_driver.files import whole_file, write_atomically
 from cascade_driver.schema import digest, plain, read_json
-from cascade_driver.training.extended_xyz import read_frames
+from cascade_driver.training.extended_xyz import read_frames, read_structures
 from cascade_driver.training.frames import (
     LabelledFrame,
     flaw,
@@ -248,10 +247,9 @@ class LabelQueue:
         """Label one structure and keep the answer, be it a failure; return whether there is a label."""
         path = next((self.folder / "structures").glob(f"[0-9]*-{name}.extxyz"))
         try:
-            atoms = ase.io.read(readable(path, what="a structure"))
-        except Exception as error:  # ASE fails in many ways
+            (atoms,) = read_structures(path)
+        except (InputError, ValueError) as error:
             raise InputError(f"{path}: damaged ({error}); remove it and propose it again") from None
-        assert isinstance(atoms, Atoms)
         work, begun = self.folder / "work" / name, time.monotonic()
         trajectory = str(atoms.info.get("trajectory", "")) or name
         # Only of the same trajectory: from orbitals of another arrangement CP2K took 28 iterations, from atoms 20.

@@ -32,6 +32,7 @@ from cascade_driver.schema import build, parameters, seed_from
 from cascade_driver.simulation.crystal import MOST_CELLS, CrystalSpec, constituents
 from cascade_driver.simulation.engine import Engine, EngineAbortError, FlightRules, Onlooker
 from cascade_driver.simulation.knock_on import kick_velocity, site_rotations
+from cascade_driver.training.extended_xyz import read_structures
 from cascade_driver.training.frames import bare
 
 MakeCalculator = Callable[[], Calculator]
@@ -109,7 +110,8 @@ def structures_in(path: Path) -> list[Atoms]:
     InputError
         If it reads none.
     """
-    readable(path, what="structures")
+    if readable(path, what="structures").name.removesuffix(".gz").endswith(("xyz", "XYZ")):
+        return read_structures(path)
     try:
         found: Any = ase.io.read(path, index=":")
     except Exception as error:  # every format of ASE fails in its own way
@@ -234,7 +236,7 @@ def close_pairs(
     Raises
     ------
     InputError
-        If the box lacks one of the species.
+        If the box lacks one of the species, or is too small for a distance.
     """
     from ase.constraints import FixBondLength
 
@@ -244,6 +246,11 @@ def close_pairs(
         for distance in distances:
             atoms = box.copy()
             atoms.set_distance(i, j, distance, fix=0.5, mic=True)
+            if (nearest := atoms.get_distance(i, j, mic=True)) < distance - 1e-6:
+                raise InputError(
+                    f"{first}-{second} at {distance:g} A: an image of one stands {nearest:.3g} A from the other; "
+                    "repeat the box"
+                )
             name = f"pair-{first}-{second}-{distance:g}"
             words = {"group": f"pair_{first}_{second}", "trajectory": name}
             structures.append(named(atoms, **words, origin=f"{first}-{second} at {distance:g} A"))

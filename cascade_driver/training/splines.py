@@ -1,6 +1,6 @@
 """Two- and three-body splines with linear embedding terms: the fast tier of potentials.
 
-    E = sum_i E_0(s_i) + sum_ij V(r_ij) + sum_i,jk W(r_ij, r_ik, r_jk) + sum_m sum_i F_m(rho_m,i)
+    E = sum_i E_0(s_i) + sum_i<j V(r_ij) + sum_i,jk W(r_ij, r_ik, r_jk) + sum_m sum_i F_m(rho_m,i)
 
 V, W and F are cubic B-splines, hence linear in their coefficients; the densities rho_m,i = sum_j phi_m(r_ij) have
 fixed switches phi. LAMMPS runs V and W as `uf3`, each F_m as an `eam/fs`. V and W vanish with two derivatives at
