@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from forms import PAIRWISE, SPECIES, SPLINES, ZBL, crowd
 
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.simulation.lammps_engine import SinglePoints
-from cascade_driver.simulation.potential import ZblSwitch, load_potential
+from cascade_driver.simulation.potential import load_potential
 from cascade_driver.training.cross_validation import (
     choose_prior,
     choose_strengths,
@@ -46,34 +47,7 @@ from cascade_driver.training.snap import InnerSwitch, SnapForm
 from cascade_driver.training.splines import Density, Embedding, SplineForm
 from cascade_driver.training.zbl_core import core_calculator, core_dimers
 
-SPECIES = ("Al", "O")
-ZBL = {
-    "Al-Al": ZblSwitch(inner_A=1.2, outer_A=2.2),
-    "Al-O": ZblSwitch(inner_A=0.9, outer_A=1.6),
-    "O-O": ZblSwitch(inner_A=0.9, outer_A=1.7),
-}
 ABOUT = About(title="a test", description="random", origin="tests")
-PAIRWISE = dict.fromkeys(ZBL, 0.6)
-SPLINES = SplineForm(
-    species=SPECIES,
-    zbl=ZBL,
-    two_body_cutoff_A=5.0,
-    two_body_knot_A=0.3,
-    three_body_cutoff_A=3.2,
-    # Legs with more knots than the third side would make LAMMPS write beyond an array.
-    leg_knot_A=PAIRWISE | {"Al-O": 0.25},
-    far_knot_A=PAIRWISE | {"O-O": 1.5},
-    embedding=(
-        Embedding(
-            densities={
-                "Al by O": Density(inner_A=1.2, outer_A=2.8),
-                "O by Al": Density(inner_A=1.2, outer_A=3.4, weight=1.5),
-            },
-            largest_density={"Al": 4.0, "O": 5.0},
-        ),
-        Embedding(densities={"O by O": Density(inner_A=1.1, outer_A=4.0)}, largest_density={"O": 1.0}, knot=0.4),
-    ),
-)
 INNER = {"Al": InnerSwitch(middle_A=1.6, half_width_A=0.4), "O": InnerSwitch(middle_A=1.2, half_width_A=0.3)}
 CHEMICAL = SnapForm(species=SPECIES, cutoff_A=4.0, twojmax=2, chemical=True, inner=INNER)
 CHANNELS = CombinedForm(
@@ -91,19 +65,6 @@ FORMS = {
     "channels": CHANNELS,
     "both": CombinedForm((SPLINES, CHEMICAL)),
 }
-
-
-def crowd(seed: int, *, atoms: int = 10, nearest_A: float = 1.3) -> Atoms:
-    """A random box of a skewed, even left-handed shape: all distances, no symmetry that could hide an error."""
-    random = np.random.default_rng(seed)
-    cell = np.array([[5.2, 0.3, -0.4], [0.8, 4.9, 0.2], [-0.5, 0.9, -5.4]])
-    placed: list[np.ndarray] = []
-    while len(placed) < atoms:
-        trial = random.random(3) @ cell
-        box = Atoms("H" * (len(placed) + 1), positions=[*placed, trial], cell=cell, pbc=True)
-        if not placed or box.get_distances(-1, range(len(placed)), mic=True).min() > nearest_A:
-            placed.append(trial)
-    return Atoms([SPECIES[k % 2] for k in range(atoms)], positions=placed, cell=cell, pbc=True)
 
 
 def smooth_coefficients(form, seed: int) -> np.ndarray:

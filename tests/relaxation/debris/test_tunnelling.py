@@ -14,6 +14,7 @@ from cascade_driver.relaxation.debris.tunnelling import (
     escape_rate_per_s,
     one_phonon_rate_per_s,
     rates_per_s,
+    solid_of,
     tunnelling_amplitude_eV,
 )
 from cascade_driver.units import BOLTZMANN_eV_PER_K, HBAR_eV_s
@@ -178,3 +179,24 @@ def test_a_barrier_below_the_zero_point_motion_is_no_double_well():
 def test_temperature_must_be_above_zero():
     with pytest.raises(InputError, match="temperature_K"):
         escape_rate_per_s(quartic(3.0), temperature_K=0.0)
+
+
+# -- solids ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("crystal", SOLIDS)
+def test_a_known_solid_is_known_and_what_is_given_goes_first(crystal):
+    assert solid_of(crystal, {}) == SOLIDS[crystal]
+    changed = solid_of(crystal, {"debye_temperature_K": 100.0})
+    assert changed.debye_temperature_K == 100.0
+    assert changed.density_kg_m3 == SOLIDS[crystal].density_kg_m3
+
+
+@pytest.mark.parametrize("crystal", [None, "W"])
+def test_of_an_unknown_solid_everything_is_asked_for(crystal):
+    values = {"density_kg_m3": 19300.0, "longitudinal_speed_m_s": 5220.0, "transverse_speed_m_s": 2890.0}
+    with pytest.raises(InputError, match=r"not known; give debye_temperature_K$"):
+        solid_of(crystal, values)
+    assert solid_of(crystal, values | {"debye_temperature_K": 400.0}).transverse_speed_m_s == 2890.0
+    with pytest.raises(InputError, match="density_kg_m3"):
+        solid_of("Si", {"density_kg_m3": -1.0})

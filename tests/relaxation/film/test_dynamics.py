@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import lambertw
 
+from cascade_driver import plot
 from cascade_driver.errors import InputError
 from cascade_driver.relaxation.film.dislocation import ALUMINIUM, COPPER
 from cascade_driver.relaxation.film.dynamics import (
@@ -20,6 +21,7 @@ from cascade_driver.relaxation.film.dynamics import (
     mass_logarithm,
     phonon_energy_meV,
     release,
+    set_free,
     stored_energy_eV_per_nm,
 )
 from cascade_driver.schema import build
@@ -283,3 +285,44 @@ def test_parameters_outside_the_domain_get_one_clear_line(call, message):
     with pytest.raises(InputError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+# -- one that comes free, beside others -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def freed():
+    return set_free(Interface(), start_nm=20.0, stress_MPa=45.0)
+
+
+def test_one_that_comes_free_is_the_one_that_is_followed(freed):
+    path, one = follow(20.0, stress_MPa=45.0, interface=Interface())
+    np.testing.assert_array_equal(freed.path.distance_nm, path.distance_nm)
+    assert freed.release == one
+    start, other = freed.others[45.0][5]
+    assert other == release(start, stress_MPa=45.0, interface=Interface(), above_gap_only=True)
+
+
+def test_the_others_start_within_the_model_and_up_to_twice_as_far(freed):
+    assert list(freed.others) == pytest.approx([30.0, 45.0, 60.0])
+    for rows in freed.others.values():
+        starts = [start for start, _ in rows]
+        assert starts == sorted(starts)
+        assert starts[0] >= 1.01 * Interface().closest_distance_nm - 1e-12
+        assert starts[-1] == pytest.approx(40.0)
+        assert all(release.crystal_above_gap_eV_per_nm >= 0 for _, release in rows)
+
+
+def test_a_start_outside_of_the_model_is_refused():
+    with pytest.raises(InputError):
+        set_free(Interface(), start_nm=0.5 * Interface().closest_distance_nm)
+    with pytest.raises(InputError):
+        set_free(Interface(), stress_MPa=-1.0)
+
+
+def test_its_figures_are_those_of_its_parts(freed):
+    figures = plot.film_dynamics_figures(freed)
+    assert list(figures) == ["motion", "phonons", "release"]
+    lines = figures["release"].axes[0].lines
+    shown = {round(float(line.get_xdata()[-1]), 6) for line in lines if len(line.get_xdata()) > 2}
+    assert shown == {40.0}

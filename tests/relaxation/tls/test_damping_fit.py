@@ -151,3 +151,23 @@ def test_missing_file_and_bad_data_are_one_line(tmp_path):
             damping_error_Hz=np.zeros(1),
             is_normal=np.array([True]),
         )
+
+
+def written(data, path):
+    metal = np.where(data.is_normal, "normal", "superconducting")
+    rows = zip(data.temperature_K, data.damping_Hz, data.damping_error_Hz, metal, strict=True)
+    lines = [",".join(map(str, row)) for row in rows]
+    path.write_text("\n".join(["temperature_K,damping_Hz,damping_error_Hz,metal", *lines]) + "\n")
+    return path
+
+
+def test_superconducting_points_alone_are_left_out_and_only_within_the_range(tmp_path):
+    file = written(synthetic(), tmp_path / "d.csv")
+    every, some = read_damping(file), read_damping(file, without_superconducting_K=(0.2, 1.2))
+    gone = ~every.is_normal & (every.temperature_K >= 0.2) & (every.temperature_K <= 1.2)
+    assert 0 < gone.sum() < len(gone)
+    np.testing.assert_array_equal(some.temperature_K, every.temperature_K[~gone])
+    np.testing.assert_array_equal(some.is_normal, every.is_normal[~gone])
+    assert some.is_normal.sum() == every.is_normal.sum()
+    # A range in which nothing lies leaves all.
+    assert len(read_damping(file, without_superconducting_K=(20.0, 30.0)).damping_Hz) == len(gone)

@@ -286,3 +286,34 @@ def test_arguments_outside_the_domain_are_refused():
         tls.local_exponent([1.0], [1.0])
     with pytest.raises(InputError, match="slope"):
         tls.interaction_ratio(dielectric_slope=-1, elastic_slope=1)
+
+
+# -- beside the standard model --------------------------------------------------------------------------------
+
+
+def test_a_law_without_a_slope_is_the_standard_model():
+    found, standard = tls.beside_standard_model(
+        tls.PropertyTemperatures(temperature_K=(0.05, 1.0), points=5), law=FLAT, systems=WAVE
+    )
+    for name in ("temperature_K", "thermal_conductivity", "specific_heat", "sound_velocity_shift"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(standard, name))
+
+
+def test_negative_control_a_law_with_a_slope_is_another():
+    law = PowerLawDensity(prefactor=0.02, exponent=0.3, cutoff_K=1e4)
+    temperatures = tls.PropertyTemperatures(temperature_K=(0.05, 1.0), points=5)
+    found, standard = tls.beside_standard_model(temperatures, law=law, systems=WAVE)
+    slopes = [tls.local_exponent(one.temperature_K, one.specific_heat) for one in (found, standard)]
+    # C ~ T^(1 + exponent)
+    assert slopes == pytest.approx([1.3, 1.0], abs=0.01)
+
+
+def test_systems_that_were_counted_stand_in_place_of_the_law_at_their_own_temperatures():
+    energies = draw(PowerLawDensity(prefactor=0.02, exponent=0.0, cutoff_K=40.0), 0.5, number=20_000, seed=3)
+    of_two = counted(energies)
+    temperatures = tls.PropertyTemperatures(temperature_K=(0.05, 1.0), points=5)
+    found, standard = tls.beside_standard_model(temperatures, law=FLAT, systems=WAVE, counted=of_two)
+    assert found.temperature_K.tolist() == [0.5]  # 0 stands for the quenched states
+    # A flat density of 1/(2 x 40 K) per system and sign; the heat of a flat one is pi^2 n T / 6.
+    assert found.specific_heat[0] == pytest.approx(np.pi**2 / (2 * 40) * 0.5 / 6, rel=0.08)
+    assert set(standard.temperature_K.tolist()) == {0.5}
