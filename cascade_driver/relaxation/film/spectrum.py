@@ -816,13 +816,15 @@ def film_spectrum(background: FilmBackground, *, table: EnergyTable | SteppedTab
     )
 
 
-def film_table(backgrounds: Sequence[FilmBackground]) -> EnergyTable:
+def film_table(backgrounds: Sequence[FilmBackground]) -> EnergyTable | SteppedTable:
     """Return the table that serves films which differ in their dislocations: of the one with the longest paths."""
     widest = max(backgrounds, key=lambda one: one.film.dislocation_spacing_nm)
     return tabulate(film=widest.film, interface=widest.interface)
 
 
-def film_spectra(backgrounds: Sequence[FilmBackground], *, table: EnergyTable | None = None) -> list[FilmSpectrum]:
+def film_spectra(
+    backgrounds: Sequence[FilmBackground], *, table: EnergyTable | SteppedTable | None = None
+) -> list[FilmSpectrum]:
     """Return the spectra of films that differ in their dislocations, by one table for all, see `film_table`."""
     table = table or film_table(backgrounds)
     return [film_spectrum(one, table=table) for one in backgrounds]
