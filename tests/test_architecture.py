@@ -233,7 +233,7 @@ HOUSE: dict[str, Wing] = {
     "relaxation.debris": Wing(
         "what the defects of cascades relax into",
         imports=("simulation", "campaign"),
-        rooms=("tunnelling", "search", "path", "release", "systems"),
+        rooms=("tunnelling", "search", "saddle", "path", "release", "systems"),
     ),
     "plot": Wing(
         "figures",

@@ -603,11 +603,18 @@ def _search_progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> None:
+    from cascade_driver.relaxation.debris.search import coverage_of
+
     elementary = [system for one in debris for system in one.elementary]
     minima = sum(len(one.energies_eV) for one in debris)
     print(
         f"{len(debris)} cascades: {minima} minima, {len(elementary)} systems, "
-        f"{sum(not s.converged for s in elementary)} of them with a path that did not converge"
+        f"{sum(not s.converged for s in elementary)} of them with a path that did not converge and takes no part"
+    )
+    times = [n for one in debris for n in one.times]
+    print(
+        f"saddle searches saw {coverage_of(times):.0%} of the ways out ({len(times)} found {sum(times)} times, "
+        f"{times.count(1)} of them once); cascade by cascade " + " ".join(f"{one.coverage:.0%}" for one in debris)
     )
     print("  T (K)   given off, eV per cascade: by 1 ms   1 ms to 1 s    1 s to 12 days   events 1 s to 12 days")
     for mean in means:

@@ -27,7 +27,7 @@ from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.start import make_box, make_snapshot
 
 POTENTIAL = "si-tersoff-zbl"
-SEARCH = ["--bursts", "2", "--burst-temperature-K", "1500", "--images", "3"]
+SEARCH = ["--bursts", "2", "--burst-temperature-K", "1500", "--images", "3", "--saddle-searches", "1"]
 
 
 def a_finished_run(folder, *, recoil_energy_eV: float) -> RunDirectory:
@@ -86,6 +86,8 @@ def test_command_writes_systems_release_summary_and_figure(searched):
     summary = json.loads((searched / "summary.json").read_text())
     assert summary["searched_cascades"] == 1
     assert summary["counts"]["bursts"] == 2
+    assert summary["counts"]["searches"] == 1
+    assert 0 <= summary["coverage"] <= 1
     assert summary["potential_status"] == "qualitative"
     assert (searched / "debris.png").is_file()
     table = np.genfromtxt(searched / "release.csv", delimiter=",", names=True)
@@ -129,7 +131,7 @@ def test_interrupted_search_goes_on_where_it_stopped(finished, searched, tmp_pat
     (one,) = read_debris(searched)
     debris = DebrisRun(
         run_protocol="",
-        search=SearchSpec(bursts=2, burst_temperatures_K=(1500.0,)),
+        search=SearchSpec(bursts=2, burst_temperatures_K=(1500.0,), saddle_searches=1),
         path=PathSpec(images=3),
     )
     (tmp_path / "cascades").mkdir()

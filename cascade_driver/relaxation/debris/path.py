@@ -130,7 +130,12 @@ class Path:
 
 
 def find_path(
-    landscape: Landscape, one_A: NDArray[np.float64], other_A: NDArray[np.float64], spec: PathSpec
+    landscape: Landscape,
+    one_A: NDArray[np.float64],
+    other_A: NDArray[np.float64],
+    spec: PathSpec,
+    *,
+    saddle_A: NDArray[np.float64] | None = None,
 ) -> Path:
     """Return the path between two minima of a landscape.
 
@@ -140,10 +145,13 @@ def find_path(
     one_A, other_A : (n, 3) float
         Positions of the minima, unwrapped.
     spec : PathSpec
+    saddle_A : (n, 3) float, optional
+        A saddle between them, through which the band begins; straight from one to the other by default.
     """
     other_A = other_A - np.median(other_A - one_A, axis=0)
+    middle = 0.5 * (one_A + other_A) if saddle_A is None else saddle_A - np.median(saddle_A - one_A, axis=0)
     calculator = LandscapeCalculator(landscape)
-    images = _images(landscape.atoms, one_A, other_A, spec.images, calculator)
+    images = _images(landscape.atoms, (one_A, middle, other_A), spec.images, calculator)
     converged = _relax(images, spec)
     masses = landscape.atoms.get_masses()
     positions = np.array([image.get_positions() for image in images])
@@ -165,11 +173,16 @@ def find_path(
 
 
 def _images(
-    atoms: Atoms, one_A: NDArray[np.float64], other_A: NDArray[np.float64], inner: int, calculator: Calculator
+    atoms: Atoms,
+    way_A: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    inner: int,
+    calculator: Calculator,
 ) -> list[Atoms]:
     images = []
-    for share in np.linspace(0, 1, inner + 2):
-        image = Atoms(atoms.get_chemical_symbols(), positions=(1 - share) * one_A + share * other_A)
+    for share in np.linspace(0, 2, inner + 2):
+        first, second = way_A[:2] if share <= 1 else way_A[1:]
+        here = share if share <= 1 else share - 1
+        image = Atoms(atoms.get_chemical_symbols(), positions=(1 - here) * first + here * second)
         image.calc = calculator
         images.append(image)
     return images

@@ -1,10 +1,14 @@
-"""Neighbouring minima of the debris of a cascade: hot bursts of the atoms about the damage, each quenched.
+"""Neighbouring minima of the debris of a cascade: hot bursts of the atoms about the damage, and saddle searches.
 
     for each burst: choose a known minimum, heat the atoms about the damage for a fraction of a picosecond, quench
     it leads to a known minimum (nothing happened), to one too high to matter, or to a new one: a pair
 
-The search is a chain of bursts whose seeds are their numbers: what is kept after burst k continues to the same
-result. It is a sample: pairs that no burst found are not there, so every count of systems is a lower bound.
+    for each saddle search: choose a known minimum, displace some atoms about the damage, climb to a saddle with
+    the dimer (`saddle`), quench on both sides: if one is the minimum that it began in, the other is a pair
+
+Minima below the debris are explored as those a little above it: a way down is followed on. The search is a chain
+whose seeds are its numbers: what is kept after step k continues to the same result. It is a sample, and says how
+much of the ways out it has seen: `Found.coverage`.
 """
 
 # ASE annotates only part of what it offers:
@@ -12,8 +16,9 @@ result. It is a sample: pairs that no burst found are not there, so every count 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Annotated
 
 import numpy as np
@@ -36,6 +41,13 @@ DAMAGED_BEYOND_A = 0.5
 #: Damping time and step of a burst; the damage has light and fast atoms.
 _DAMPING_ps, _TIMESTEP_ps = 0.05, 0.001
 
+#: To this force active atoms are relaxed alone, in at most so many steps: they go on from there with all.
+_NEARLY_eV_A = 0.02
+_NEARLY_STEPS = 300
+
+#: Of a quench of a search: some minimisers run for ever at a kink of a potential.
+_MOST_STEPS = 1500
+
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -47,20 +59,26 @@ class SearchSpec:
     ----------
     bursts : int
         Per cascade.
+    saddle_searches : int
+        At most, per cascade; they end when `coverage` is reached.
+    coverage : float
+        Share of the ways out of all explored minima that is to be seen.
     burst_temperatures_K : tuple of float
         One after the other: cold ones find low barriers, hot ones more of them.
     burst_duration_ps : float
     radius_A : float
-        Atoms this near to a damaged one take part in a burst; all atoms take part in a quench.
+        Atoms this near to a damaged one take part in bursts and climbs; all take part in a quench.
     explore_below_eV : float
-        Minima up to this above the debris are parents of bursts, too.
+        Minima up to this above the debris are explored, too.
     keep_below_eV : float
         Higher ones are forgotten.
     same_energy_eV, same_distance_A : float
         Minima closer than both are one.
     """
 
-    bursts: Annotated[int, Field(ge=1)] = 30
+    bursts: Annotated[int, Field(ge=0)] = 6
+    saddle_searches: Annotated[int, Field(ge=0)] = 60
+    coverage: Annotated[float, Field(gt=0, le=1)] = 0.9
     burst_temperatures_K: tuple[Positive, ...] = Field(default=(400.0, 800.0, 1200.0), min_length=1)
     burst_duration_ps: Positive = 0.3
     radius_A: Positive = 6.0
@@ -78,15 +96,26 @@ class Landscape:
     atoms : ase.Atoms
         The box; its constraints are kept.
     active : (k,) int
-        Atoms that move in bursts.
+        Atoms that move in bursts and climbs.
+    centres : (m,) int, optional
+        Atoms about which climbs begin; all active ones by default.
+    reach_A : float
+        Atoms this near to active ones are what these feel: twice the cutoff of a potential of bonds.
     make_engine : callable
-        Makes an engine; two are held.
+        Makes an engine; three are held.
     quench : QuenchSpec
         How to minimise.
     """
 
     def __init__(
-        self, atoms: Atoms, *, active: NDArray[np.int64], make_engine: MakeEngine, quench: QuenchSpec
+        self,
+        atoms: Atoms,
+        *,
+        active: NDArray[np.int64],
+        make_engine: MakeEngine,
+        quench: QuenchSpec,
+        centres: NDArray[np.int64] | None = None,
+        reach_A: float = 12.0,
     ) -> None:
         self.atoms = atoms
         self._quench = quench
@@ -98,6 +127,25 @@ class Landscape:
         burning.set_constraint(FixAtoms(indices=sorted(held)))
         self._hot = make_engine()
         self._hot.build(burning)
+        self.active = np.asarray(active, dtype=np.int64)
+        self.centres = self.active if centres is None else centres
+        self._make_engine, self._burning, self._reach_A = make_engine, burning, reach_A
+        self._close_by: Engine | None = None
+
+    @cached_property
+    def _region(self) -> NDArray[np.int64]:
+        return near(self.atoms, self.active, within_A=self._reach_A)
+
+    @property
+    def _near(self) -> Engine:
+        """The engine of the active atoms and what they feel, made when it is first asked for."""
+        if self._close_by is None:
+            cut = self._burning[self._region]
+            held = self._burning.constraints[0].get_indices()
+            cut.set_constraint(FixAtoms(indices=np.flatnonzero(np.isin(self._region, held))))
+            self._close_by = self._make_engine()
+            self._close_by.build(cut)
+        return self._close_by
 
     @property
     def engine_version(self) -> str:
@@ -105,9 +153,23 @@ class Landscape:
         return self._still.version
 
     def close(self) -> None:
-        """Close both engines."""
-        self._still.close()
-        self._hot.close()
+        """Close the engines."""
+        for engine in (self._still, self._hot, self._close_by):
+            if engine is not None:
+                engine.close()
+
+    def energy_and_forces_near(
+        self, active_A: NDArray[np.float64], *, around_A: NDArray[np.float64]
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Return energy and forces (k, 3) of the active atoms, all others held at `around_A`.
+
+        Only the surroundings that they feel are evaluated: the energy is that of the box but for a constant.
+        """
+        whole = around_A.copy()
+        whole[self.active] = active_A
+        self._near.set_positions(whole[self._region])
+        energy, forces = self._near.potential_energy_eV(), self._near.forces_eV_A()
+        return energy, forces[np.searchsorted(self._region, self.active)]
 
     def energy_and_forces(self, positions_A: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return the energy in eV and the forces (n, 3) in eV/angstrom."""
@@ -124,8 +186,17 @@ class Landscape:
         """Return the minimum under `positions_A`."""
         self._still.set_positions(positions_A)
         return self._still.minimise(
-            force_tolerance_eV_A=self._quench.force_tolerance_eV_A, max_iterations=self._quench.max_iterations
+            force_tolerance_eV_A=self._quench.force_tolerance_eV_A,
+            max_iterations=min(self._quench.max_iterations, _MOST_STEPS),
         )
+
+    def minimum_near(self, positions_A: NDArray[np.float64]) -> Minimum:
+        """Return where the active atoms come to rest alone, nearly; energies as of `energy_and_forces_near`."""
+        self._near.set_positions(positions_A[self._region])
+        nearly = self._near.minimise(force_tolerance_eV_A=_NEARLY_eV_A, max_iterations=_NEARLY_STEPS)
+        whole = positions_A.copy()
+        whole[self._region] = nearly.positions_A
+        return replace(nearly, positions_A=whole)
 
     def is_quenched(self, minimum: Minimum) -> bool:
         """Whether the minimiser got to the bottom."""
@@ -163,6 +234,14 @@ class Found:
         Done so far.
     returned, too_high, failed : int
         Bursts that fell back, that ended in a minimum too high to keep, that could not be quenched.
+    searches : int
+        Saddle searches done so far.
+    lost, unconnected : int
+        Saddle searches that came to no saddle, or to one that does not lead back to where they began.
+    times : dict of (int, int) to int
+        How often saddle searches found each pair.
+    saddles_A : dict of (int, int) to (n, 3) float
+        Where, for each pair.
     """
 
     energies_eV: list[float]
@@ -173,12 +252,33 @@ class Found:
     returned: int = 0
     too_high: int = 0
     failed: int = 0
+    searches: int = 0
+    lost: int = 0
+    unconnected: int = 0
+    times: dict[tuple[int, int], int] = field(default_factory=dict)
+    saddles_A: dict[tuple[int, int], NDArray[np.float64]] = field(default_factory=dict)
+
+    @property
+    def coverage(self) -> float:
+        r"""Estimated share of the ways out, weighted by how often a search takes them, that has been seen.
+
+        .. math:: C = 1 - \frac{n_1}{n}
+
+        n finds, of which n_1 of pairs that were found once. I. J. Good, Biometrika 40, 237 (1953).
+        """
+        return coverage_of(self.times.values())
 
     def link(self, one: int, other: int) -> None:
         """Remember a pair."""
         pair = (min(one, other), max(one, other))
         if one != other and pair not in self.pairs:
             self.pairs.append(pair)
+
+
+def coverage_of(times: Iterable[int]) -> float:
+    """Return the coverage of a sample of which each kind was found so many times: see `Found.coverage`."""
+    each = list(times)
+    return 1.0 - sum(n == 1 for n in each) / sum(each) if each else 0.0
 
 
 def begin(landscape: Landscape) -> Found:
@@ -200,7 +300,7 @@ def begin(landscape: Landscape) -> Found:
 
 def one_burst(landscape: Landscape, found: Found, spec: SearchSpec, *, seed: int) -> None:
     """Do the next burst of a search and add what it finds."""
-    parent = _next_parent(found, spec)
+    parent = next_parent(found, spec)
     temperature = spec.burst_temperatures_K[found.tried[parent] % len(spec.burst_temperatures_K)]
     number = found.bursts
     found.bursts += 1
@@ -222,7 +322,7 @@ def one_burst(landscape: Landscape, found: Found, spec: SearchSpec, *, seed: int
         found.link(parent, child)
 
 
-def _next_parent(found: Found, spec: SearchSpec) -> int:
+def next_parent(found: Found, spec: SearchSpec) -> int:
     """Return the minimum to explore: the debris twice as often as each of the others that are low enough."""
     low = [i for i, E in enumerate(found.energies_eV) if found.energies_eV[0] + spec.explore_below_eV >= E]
     return min(low, key=lambda i: (found.tried[i] / (2 if i == 0 else 1), found.energies_eV[i]))
@@ -233,12 +333,10 @@ def add(landscape: Landscape, found: Found, minimum: Minimum, spec: SearchSpec) 
     if not landscape.is_quenched(minimum):
         found.failed += 1
         return None
+    known = which(landscape, found, minimum, spec)
+    if known is not None:
+        return known
     energy = minimum.potential_energy_eV
-    for known, (E, x) in enumerate(zip(found.energies_eV, found.positions_A, strict=True)):
-        if abs(E - energy) < spec.same_energy_eV and is_same_place(
-            landscape.atoms, x, minimum.positions_A, within_A=spec.same_distance_A
-        ):
-            return known
     if energy > found.energies_eV[0] + spec.keep_below_eV:
         found.too_high += 1
         return None
@@ -246,6 +344,17 @@ def add(landscape: Landscape, found: Found, minimum: Minimum, spec: SearchSpec) 
     found.positions_A.append(minimum.positions_A)
     found.tried.append(0)
     return len(found.energies_eV) - 1
+
+
+def which(landscape: Landscape, found: Found, minimum: Minimum, spec: SearchSpec) -> int | None:
+    """Return the number of a minimum that is known, None of a new one."""
+    energy = minimum.potential_energy_eV
+    for known, (E, x) in enumerate(zip(found.energies_eV, found.positions_A, strict=True)):
+        if abs(E - energy) < spec.same_energy_eV and is_same_place(
+            landscape.atoms, x, minimum.positions_A, within_A=spec.same_distance_A
+        ):
+            return known
+    return None
 
 
 def is_same_place(
@@ -286,7 +395,12 @@ def active_atoms(atoms: Atoms, *, radius_A: float) -> NDArray[np.int64]:
     """
     displacement = np.linalg.norm(atoms.get_array("displacement"), axis=1)
     damaged = (displacement > DAMAGED_BEYOND_A) | (atoms.get_array("defect") > 0) | (atoms.get_array("is_pka") > 0)
+    return near(atoms, np.flatnonzero(damaged), within_A=radius_A)
+
+
+def near(atoms: Atoms, some: NDArray[np.int64], *, within_A: float) -> NDArray[np.int64]:
+    """Return the atoms that lie within a distance of some of them, these among them; rising numbers."""
     period = np.where(atoms.get_pbc(), atoms.cell.lengths(), 0.0)
     points = wrapped(np.asarray(atoms.get_positions()), period)
-    distance, _ = KDTree(points[damaged], boxsize=period).query(points)
-    return np.flatnonzero(np.asarray(distance) <= radius_A)
+    distance, _ = KDTree(points[some], boxsize=period).query(points)
+    return np.flatnonzero(np.asarray(distance) <= within_A)

@@ -37,6 +37,7 @@ from cascade_driver.files import readable, whole_file, write_atomically
 from cascade_driver.relaxation.debris.path import Path as MinimumPath
 from cascade_driver.relaxation.debris.path import PathSpec, find_path
 from cascade_driver.relaxation.debris.release import Release, downhill_energy_eV, release
+from cascade_driver.relaxation.debris.saddle import CENTRE_A, one_saddle_search
 from cascade_driver.relaxation.debris.search import (
     Found,
     Landscape,
@@ -44,6 +45,7 @@ from cascade_driver.relaxation.debris.search import (
     active_atoms,
     add,
     begin,
+    coverage_of,
     one_burst,
 )
 from cascade_driver.relaxation.debris.tunnelling import (
@@ -62,10 +64,13 @@ from cascade_driver.simulation.provenance import provenance
 from cascade_driver.units import SECONDS_PER_DAY
 
 DEBRIS_FILE = "debris.json"
-SCHEMA = 1
+SCHEMA = 2
 
 #: A path that is divided at a minimum on its way gives two; a search takes at most so many times its pairs.
 _MOST_DIVISIONS = 3
+
+#: Coverage says nothing of fewer finds than this.
+FEWEST_FINDS = 10
 
 #: Tells how far a search is: cascade, steps done, steps known of.
 Observe = Callable[[str, int, int], None]
@@ -177,13 +182,21 @@ class Debris:
     systems : tuple of System
         One per pair.
     counts : dict
-        What became of bursts and paths.
+        What became of bursts, climbs and paths.
+    times : tuple of int
+        How often climbs found each of the pairs that they found.
     """
 
     cascade: str
     energies_eV: NDArray[np.float64]
     systems: tuple[System, ...]
     counts: dict[str, int]
+    times: tuple[int, ...] = ()
+
+    @property
+    def coverage(self) -> float:
+        """Estimated share of the ways out that climbs have seen; see `search.Found.coverage`."""
+        return coverage_of(self.times)
 
     @property
     def elementary(self) -> list[System]:
@@ -210,11 +223,15 @@ def search_cascade(
     if atoms is None:
         raise RecordError(f"{run.cascades / cascade}: its final structure is missing; `cascade run` repairs it")
     active = active_atoms(atoms, radius_A=debris.search.radius_A)
+    centres = active_atoms(atoms, radius_A=min(CENTRE_A, debris.search.radius_A))
 
     def enter() -> Landscape:
         return Landscape(
             atoms,
             active=active,
+            centres=centres,
+            # What an atom feels of its neighbours' bonds.
+            reach_A=2 * potential.about.cutoff_A,
             make_engine=lambda: LammpsEngine(potential=potential),
             quench=campaign.protocol.quench,
         )
@@ -224,16 +241,18 @@ def search_cascade(
     try:
         found, systems = _read_state(state) if state.is_file() else (begin(landscape), [])
         seed = seed_from(debris.seed, int(cascade[:8], 16))
-        while found.bursts < debris.search.bursts:
+        spec = debris.search
+        while (step := _next_step(found, spec)) is not None:
             try:
-                one_burst(landscape, found, debris.search, seed=seed)
+                step(landscape, found, spec, seed=seed)
             except EngineAbortError:
-                # An engine that gave up is dead; the burst is counted as failed.
+                # An engine that gave up is dead; the step is counted as failed.
                 landscape.close()
                 landscape = enter()
             _write_state(state, found, systems)
             if observe:
-                observe(cascade, found.bursts, debris.search.bursts + len(found.pairs))
+                most = spec.bursts + spec.saddle_searches + len(found.pairs)
+                observe(cascade, found.bursts + found.searches, most)
         _find_paths(debris, landscape, found, systems, state=state, observe=observe, cascade=cascade)
     finally:
         landscape.close()
@@ -242,16 +261,25 @@ def search_cascade(
         "cascade": cascade,
         "energies_eV": (np.array(found.energies_eV) - found.energies_eV[0]).tolist(),
         "systems": _as_json(systems),
-        "counts": {
-            "bursts": found.bursts,
-            "returned": found.returned,
-            "too_high": found.too_high,
-            "failed": found.failed,
-            "active_atoms": len(active),
-        },
+        "counts": {name: getattr(found, name) for name in _COUNTS} | {"active_atoms": len(active)},
+        "saddles": [{"minima": list(pair), "times": n} for pair, n in found.times.items()],
         "provenance": plain(provenance(engine=landscape.engine_version)),
     }
     write_atomically(state.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
+
+
+#: Of a search, kept with it.
+_COUNTS = ("bursts", "returned", "too_high", "failed", "searches", "lost", "unconnected")
+
+_Step = Callable[..., None]
+
+
+def _next_step(found: Found, spec: SearchSpec) -> _Step | None:
+    """Return what a search does next: bursts first, then climbs until their coverage is what was asked for."""
+    if found.bursts < spec.bursts:
+        return one_burst
+    is_covered = sum(found.times.values()) >= FEWEST_FINDS and found.coverage >= spec.coverage
+    return one_saddle_search if found.searches < spec.saddle_searches and not is_covered else None
 
 
 def _find_paths(
@@ -268,7 +296,9 @@ def _find_paths(
     most = _MOST_DIVISIONS * max(len(found.pairs), 3)
     while len(systems) < min(len(found.pairs), most):
         one, other = found.pairs[len(systems)]
-        path = find_path(landscape, found.positions_A[one], found.positions_A[other], debris.path)
+        saddle = found.saddles_A.get((one, other))
+        ends = (found.positions_A[one], found.positions_A[other])
+        path = find_path(landscape, *ends, debris.path, saddle_A=saddle)
         if path.intermediate_A is not None:
             middle = add(landscape, found, landscape.minimum(path.intermediate_A), debris.search)
             if middle is not None and middle not in (one, other):
@@ -277,8 +307,8 @@ def _find_paths(
         systems.append(_system_of(one, other, path))
         _write_state(state, found, systems)
         if observe:
-            done = debris.search.bursts + len(systems)
-            observe(cascade, done, debris.search.bursts + min(len(found.pairs), most))
+            before = found.bursts + found.searches
+            observe(cascade, before + len(systems), before + min(len(found.pairs), most))
 
 
 def _system_of(one: int, other: int, path: MinimumPath) -> System:
@@ -314,7 +344,8 @@ def _as_json(systems: Sequence[System]) -> list[object]:
 
 
 def _write_state(path: Path, found: Found, systems: Sequence[System]) -> None:
-    counts = {name: getattr(found, name) for name in ("bursts", "returned", "too_high", "failed")}
+    counts = {name: getattr(found, name) for name in _COUNTS}
+    seen = list(found.times)
     with whole_file(path, remedy="choose another place with --out") as partial:
         np.savez_compressed(
             partial,
@@ -322,6 +353,9 @@ def _write_state(path: Path, found: Found, systems: Sequence[System]) -> None:
             positions_A=np.array(found.positions_A),
             tried=np.array(found.tried, dtype=np.int64),
             pairs=np.array(found.pairs, dtype=np.int64).reshape(-1, 2),
+            seen=np.array(seen, dtype=np.int64).reshape(-1, 2),
+            times=np.array([found.times[pair] for pair in seen], dtype=np.int64),
+            saddles_A=np.array([found.saddles_A[pair] for pair in seen]),
             rest=np.array(json.dumps({"counts": counts, "systems": _as_json(systems)})),
         )
 
@@ -330,11 +364,14 @@ def _read_state(path: Path) -> tuple[Found, list[System]]:
     try:
         with readable(path, what="a search").open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             rest = json.loads(str(data["rest"]))
+            seen = [(int(i), int(j)) for i, j in data["seen"]]
             found = Found(
                 energies_eV=data["energies_eV"].tolist(),
                 positions_A=list(data["positions_A"]),
                 tried=data["tried"].tolist(),
                 pairs=[(int(i), int(j)) for i, j in data["pairs"]],
+                times=dict(zip(seen, data["times"].tolist(), strict=True)),
+                saddles_A=dict(zip(seen, data["saddles_A"], strict=True)),
                 **rest["counts"],
             )
             return found, [build(System, one, origin="system") for one in rest["systems"]]
@@ -481,6 +518,7 @@ def read_debris(folder: Path) -> list[Debris]:
                     energies_eV=np.array(content["energies_eV"], dtype=np.float64),
                     systems=tuple(build(System, one, origin="system") for one in content["systems"]),
                     counts=content["counts"],
+                    times=tuple(int(one["times"]) for one in content["saddles"]),
                 )
             )
         except (InputError, ValueError, KeyError, TypeError) as error:
@@ -492,7 +530,7 @@ def read_debris(folder: Path) -> list[Debris]:
 
 
 def release_of(debris: Debris, *, solid: Solid, temperature_K: float) -> Release:
-    """Return the delayed release of one cascade, through all its systems.
+    """Return the delayed release of one cascade, through all its systems whose path converged.
 
     Those with another minimum on their path count, too: where that one lies higher, cold debris can only tunnel
     through both barriers at once.
@@ -500,6 +538,8 @@ def release_of(debris: Debris, *, solid: Solid, temperature_K: float) -> Release
     n = len(debris.energies_eV)
     rates = np.zeros((n, n))
     for system in debris.systems:
+        if system.elementary and not system.converged:
+            continue
         i, j = system.minima
         rates[i, j], rates[j, i] = system.rates_per_s(solid=solid, temperature_K=temperature_K)
     return release(debris.energies_eV, rates, temperature_K=temperature_K)
@@ -628,7 +668,7 @@ def _release_table(means: Sequence[MeanRelease]) -> str:
 
 
 def _summary(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> dict[str, object]:
-    elementary = [system for one in debris for system in one.elementary]
+    elementary = [system for one in debris for system in one.elementary if system.converged]
     below = [downhill_energy_eV(one.energies_eV, [s.minima for s in one.systems]) for one in debris]
     tunnelling_eV = [s.tunnelling_eV for s in elementary if s.tunnelling_eV is not None]
     return {
@@ -636,7 +676,9 @@ def _summary(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> dict[str
         "minima": int(sum(len(one.energies_eV) for one in debris)),
         "pairs": int(sum(len(one.systems) for one in debris)),
         "elementary_systems": len(elementary),
-        "unconverged_paths": sum(not s.converged for s in elementary),
+        "unconverged_paths": sum(not s.converged for one in debris for s in one.elementary),
+        "coverage": coverage_of(n for one in debris for n in one.times),
+        "coverage_by_cascade": {one.cascade: one.coverage for one in debris},
         "without_barrier": len(elementary) - len(tunnelling_eV),
         "counts": {name: sum(one.counts[name] for one in debris) for name in debris[0].counts},
         "barrier_eV_quartiles": _quartiles([s.lower_barrier_eV for s in elementary]),
@@ -660,6 +702,7 @@ def _rate_census(debris: Sequence[Debris], *, solid: Solid, temperature_K: float
         max(system.rates_per_s(solid=solid, temperature_K=temperature_K))
         for one in debris
         for system in one.elementary
+        if system.converged
     ]
     bounds = [0.0, *_RATE_BOUNDS_per_s, np.inf]
     counts, _ = np.histogram(rates, bins=bounds)

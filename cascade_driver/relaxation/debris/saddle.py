@@ -1,0 +1,162 @@
+"""A climb from a minimum to a saddle along the softest mode, and the minima on both sides of it.
+
+G. Henkelman and H. Jonsson, J. Chem. Phys. 111, 7010 (1999), the dimer, as ASE has it. Only the atoms about the
+damage move on the way up, which is too high by what the others would give way: the minima on both sides and the
+path that is found between them are those of the whole box.
+"""
+
+# ASE annotates only part of what it offers:
+# mypy: disallow-untyped-calls=False, disable-error-code=misc
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.mep import DimerControl, MinModeAtoms, MinModeTranslate
+from numpy.typing import NDArray
+
+from cascade_driver.relaxation.debris.search import (
+    Found,
+    Landscape,
+    SearchSpec,
+    add,
+    is_same_place,
+    near,
+    next_parent,
+)
+from cascade_driver.schema import seed_from
+from cascade_driver.simulation.engine import EngineAbortError, Minimum
+
+#: A climb begins with atoms about one that lies this near to the damage,
+CENTRE_A = 3.0
+#: those this near to it,
+_TOGETHER_A = 3.2
+#: displaced by this in each direction: out of the bottom of the well. Three of four climbs lose their way, at
+#: little cost: they are given up.
+_DISPLACED_A = 0.1
+
+#: The force that is left at a saddle, at most, and the steps that it may take.
+_SADDLE_eV_A = 0.05
+_STEPS = 120
+
+#: A climb this far above the highest minimum that is kept leads nowhere of interest; it begins high, too.
+_ABOVE_eV = 1.0
+_FIRST_STEPS = 20
+
+#: From the saddle to both sides, the longest displacement of an atom.
+_ASIDE_A = 0.15
+
+#: Nearly at rest, and the surroundings held, a minimum is told from others by this.
+_SAME_eV, _SAME_A = 0.02, 0.3
+
+#: The seeds of bursts end before those of climbs begin.
+_SEEDS_OF_CLIMBS = 1_000_000
+
+
+class _NearCalculator(Calculator):
+    """The active atoms as ASE sees them, all others held."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012  as the base class declares it
+
+    def __init__(self, landscape: Landscape, around_A: NDArray[np.float64]) -> None:
+        super().__init__()
+        self._landscape, self._around_A = landscape, around_A
+
+    def calculate(
+        self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes
+    ) -> None:
+        """Evaluate energy and forces."""
+        super().calculate(atoms, properties, system_changes)
+        positions = np.asarray(self.atoms.get_positions() if self.atoms is not None else [], dtype=np.float64)
+        energy, forces = self._landscape.energy_and_forces_near(positions, around_A=self._around_A)
+        self.results = {"energy": energy, "forces": forces}
+
+
+def one_saddle_search(landscape: Landscape, found: Found, spec: SearchSpec, *, seed: int) -> None:
+    """Do the next saddle search and add what it finds.
+
+    Raises
+    ------
+    EngineAbortError
+        If the engine gave up; the search is counted as lost.
+    """
+    parent = next_parent(found, spec)
+    generator = np.random.default_rng(seed_from(seed, _SEEDS_OF_CLIMBS + found.searches))
+    found.searches += 1
+    found.tried[parent] += 1
+    try:
+        climbed = climb(landscape, found.positions_A[parent], above_eV=spec.keep_below_eV, generator=generator)
+        if climbed is None:
+            found.lost += 1
+            return
+        saddle, mode, floor = climbed
+        aside = _ASIDE_A / np.max(np.linalg.norm(mode, axis=1)) * mode
+        sides = [landscape.minimum_near(saddle + sign * aside) for sign in (1, -1)]
+        back = [_is_back(landscape, side, found.positions_A[parent], floor) for side in sides]
+        if not any(back):
+            found.unconnected += 1
+            return
+        other = landscape.minimum(sides[1 - back.index(True)].positions_A)
+    except EngineAbortError:
+        found.lost += 1
+        raise
+    child = add(landscape, found, other, spec)
+    if child is None or child == parent:  # too high, or a saddle between two images of one minimum
+        return
+    pair = (min(parent, child), max(parent, child))
+    found.link(*pair)
+    found.times[pair] = found.times.get(pair, 0) + 1
+    found.saddles_A.setdefault(pair, saddle)
+
+
+def _is_back(landscape: Landscape, side: Minimum, parent_A: NDArray[np.float64], parent_energy_eV: float) -> bool:
+    """Whether a side of a saddle, nearly at rest, is the minimum that the climb began in."""
+    near_in_energy = abs(side.potential_energy_eV - parent_energy_eV) < _SAME_eV
+    return near_in_energy and is_same_place(landscape.atoms, parent_A, side.positions_A, within_A=_SAME_A)
+
+
+def climb(
+    landscape: Landscape, minimum_A: NDArray[np.float64], *, above_eV: float, generator: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float] | None:
+    """Return the saddle (n, 3) that a climb comes to, its mode (n, 3), the minimum's energy; None if to none.
+
+    Parameters
+    ----------
+    landscape : Landscape
+    minimum_A : (n, 3) float
+    above_eV : float
+        Where the climb is given up, `_ABOVE_eV` above this.
+    generator : numpy.random.Generator
+    """
+    active = landscape.active
+    pushed = np.zeros_like(minimum_A)
+    centre = generator.choice(landscape.centres)
+    box = landscape.atoms.copy()
+    box.set_positions(minimum_A)
+    together = np.intersect1d(near(box, np.array([centre]), within_A=_TOGETHER_A), active)
+    pushed[together] = generator.normal(scale=_DISPLACED_A, size=(len(together), 3))
+    moving = Atoms(landscape.atoms.get_chemical_symbols(), positions=minimum_A)[active]
+    moving.calc = _NearCalculator(landscape, minimum_A)
+    floor = float(moving.get_potential_energy())
+    control = DimerControl(
+        logfile=None,
+        initial_eigenmode_method="displacement",
+        displacement_method="vector",
+        mask=[True] * len(active),
+    )
+    dimer = MinModeAtoms(moving, control, random_seed=int(generator.integers(2**31)))
+    dimer.displace(displacement_vector=pushed[active])
+    converged = False
+    with MinModeTranslate(dimer, logfile=None) as optimiser:
+        for step, converged in enumerate(optimiser.irun(fmax=_SADDLE_eV_A, steps=_STEPS)):  # noqa: B007  the last
+            if step > _FIRST_STEPS and dimer.get_potential_energy() - floor > above_eV + _ABOVE_eV:
+                return None
+    if not converged or dimer.get_curvature() >= 0:
+        return None
+    saddle, mode = minimum_A.copy(), np.zeros_like(minimum_A)
+    saddle[active] = moving.get_positions()
+    mode[active] = dimer.get_eigenmode()
+    return saddle, mode, floor
