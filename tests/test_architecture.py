@@ -215,6 +215,8 @@ HOUSE: dict[str, Wing] = {
             "ensemble_content",
             "observed_capture",
             "observe",
+            "templates",
+            "response_file",
             "recoil_direction",
             "daily_modulation",
             "planning",

@@ -148,6 +148,20 @@ def _add_export(verbs: Verbs) -> None:
     verb.add_argument(
         "--trajectories", type=new_folder, metavar="FOLDER", help="what `[work] trajectory` kept, for OVITO"
     )
+    response = verb.add_argument_group("the response, P(observed energy given recoil energy) in bins")
+    response.add_argument("--response", type=new_file, metavar="FILE", help=".npz, .h5 or .root")
+    response.add_argument(
+        "--energy-eV",
+        type=float,
+        nargs=2,
+        dest="energy_eV",
+        metavar=("LOW", "HIGH"),
+        help="default: what was simulated",
+    )
+    response.add_argument("--bin-eV", type=float, default=1.0, dest="bin_eV", metavar="E", help="default: 1")
+    response.add_argument(
+        "--members", type=partial(count, most=10_000), metavar="N", help="of its bootstrap, for its errors"
+    )
 
 
 def _add_list(verbs: Verbs) -> None:
@@ -544,11 +558,13 @@ def _export(chosen: argparse.Namespace) -> int:
 
     run = RunDirectory(chosen.run.resolve())
     run.load()
-    if not (chosen.table or chosen.ase_db or chosen.structures or chosen.trajectories):
+    if not (chosen.table or chosen.ase_db or chosen.structures or chosen.trajectories or chosen.response):
         raise InputError(
             "say what to export: --table FILE.csv or .parquet, --ase-db FILE.db, --structures FOLDER, "
-            "--trajectories FOLDER"
+            "--trajectories FOLDER, --response FILE.npz, .h5 or .root"
         )
+    if chosen.response:
+        _export_response(chosen)
     for path in chosen.table:
         print(f"{path}: {export_table(run, path)} cascades")
     if chosen.ase_db:
@@ -558,6 +574,26 @@ def _export(chosen: argparse.Namespace) -> int:
     if chosen.trajectories:
         print(f"{chosen.trajectories}: {export_trajectories(run, chosen.trajectories)} trajectories")
     return 0
+
+
+def _export_response(chosen: argparse.Namespace) -> None:
+    """Write the responses of a run's model."""
+    import numpy as np
+
+    from cascade_driver.models import load_model
+    from cascade_driver.spectra.response_file import SUFFIXES, response_set, write_response
+
+    if chosen.response.suffix not in SUFFIXES:  # before what takes seconds
+        raise InputError(f"{chosen.response}: a response is written as {', '.join(SUFFIXES)}; choose one of these")
+    model = load_model(chosen.run)
+    simulated = [(one.minimum_recoil_energy_eV, one.maximum_recoil_energy_eV) for one in model.species.values()]
+    low, high = chosen.energy_eV or (max(a for a, _ in simulated), min(b for _, b in simulated))
+    if not (0 <= low < high < np.inf and 0 < chosen.bin_eV <= high - low):
+        raise InputError(f"recoil energies from {low:g} to {high:g} eV in bins of {chosen.bin_eV:g} eV: no bins")
+    edges = np.linspace(low, high, max(round((high - low) / chosen.bin_eV), 1) + 1)
+    made = response_set(model, edges, members=chosen.members or 0)
+    write_response(made, chosen.response)
+    print(f"{chosen.response}: {', '.join(made.matrices)}, {len(edges) - 1} bins from {low:g} to {high:g} eV")
 
 
 def _show(chosen: argparse.Namespace) -> int:

@@ -191,6 +191,15 @@ def _options_correct(verb: argparse.ArgumentParser) -> None:
         "--model", action="append", default=[], metavar="MODEL", help="a model, if not given before the spectrum"
     )
     add_out(verb, "OBSERVED.csv")
+    verb.add_argument(
+        "--workspace",
+        type=new_file,
+        metavar="FILE.json",
+        help="the spectrum with its errors as correlated shapes, for pyhf",
+    )
+    verb.add_argument(
+        "--exposure-kg-day", type=float, dest="exposure_kg_day", metavar="X", help="makes counts of rates in it"
+    )
     _add_detection(verb)
     add_options(verb, AnalysisSpec, only=["direction", "angular_width_deg"], direction=DIRECTION)
     assumed = verb.add_argument_group("what cawo4-published assumes, because the paper does not print it")
@@ -576,6 +585,8 @@ def _correct(chosen: argparse.Namespace) -> int:
 
     names: list[str] = [*chosen.model, *chosen.files]
     models, file = names[:-1], names[-1]
+    if bool(chosen.workspace) != (chosen.exposure_kg_day is not None):
+        raise InputError("--workspace and --exposure-kg-day go together: give both or none")
     if not models:
         raise InputError(
             f"1 files or names given ({file}), expected a model and a spectrum: cascade correct MODEL SPECTRUM.csv"
@@ -593,8 +604,14 @@ def _correct(chosen: argparse.Namespace) -> int:
         direction=asked.direction,
         angular_width_deg=asked.angular_width_deg,
     )
-    observed = _write_observed(_observe(chosen, recoil, model), chosen.out)
+    pair = _observe(chosen, recoil, model)
+    observed = _write_observed(pair, chosen.out)
     low, *_, high = observed.energy_edges_eV
     total = float(observed.total_counts_per_kg_day)
     print(f"{chosen.out}: {total:.5g} counts per kg and day observed between {low:g} and {high:g} eV")
+    if chosen.workspace:
+        from cascade_driver.spectra.templates import write_workspace
+
+        write_workspace(pair, chosen.workspace, exposure_kg_day=chosen.exposure_kg_day)
+        print(f"{chosen.workspace}: a workspace of pyhf")
     return 0

@@ -1,0 +1,152 @@
+"""Responses for other programs: NumPy, HDF5 or ROOT, with named axes, units, and members of the ensemble."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cascade_driver.analysis.model import StoredEnergyModel
+from cascade_driver.analysis.response import observed_edges
+from cascade_driver.errors import InputError
+from cascade_driver.files import whole_file, write_file
+from cascade_driver.kinds import Array
+from cascade_driver.spectra.ensemble_content import ensemble_of
+
+#: Of members; a matrix has the last two.
+_AXES = ("member", "observed_energy", "recoil_energy")
+
+SUFFIXES = (".npz", ".h5", ".root")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ResponseSet:
+    """The responses of all species of a model in the same bins.
+
+    Attributes
+    ----------
+    recoil_edges_eV : (n + 1,) float
+    observed_edges_eV : (m + 1,) float
+    matrices : mapping of str to (m, n) float
+        By species: probability of each observed bin for recoils within each recoil bin; columns sum to 1.
+    members : mapping of str to (R, m, n) float
+        The same for other campaigns of this size (bootstrap): how sure each is, and how they hang together; of no
+        members where the model has none.
+    about : mapping
+        What a reader must know: axes, units, model, status, notes.
+    """
+
+    recoil_edges_eV: Array
+    observed_edges_eV: Array
+    matrices: Mapping[str, Array]
+    members: Mapping[str, Array]
+    about: Mapping[str, object]
+
+
+def response_set(
+    model: StoredEnergyModel, recoil_edges_eV: ArrayLike, *, members: int = 0, extrapolate: bool = False
+) -> ResponseSet:
+    """Return the responses of a model.
+
+    Parameters
+    ----------
+    model : StoredEnergyModel
+    recoil_edges_eV : (n + 1,) array_like
+    members : int
+        How many of the ensemble, at most; folding each takes as long as correcting n spectra.
+    extrapolate : bool
+        As in `StoredEnergyModel.response`.
+
+    Raises
+    ------
+    InputError
+        As `StoredEnergyModel.response`.
+    """
+    edges = np.asarray(recoil_edges_eV, dtype=np.float64)
+    use = extrapolate or model.extrapolate
+    matrices = {s: model.response(s, edges, extrapolate=use).matrix for s in model.species}
+    ensemble = ensemble_of(model)
+    statistics = (ensemble.statistics or ensemble.fit) if members else {}
+    drawn = {}
+    for species, replicas in statistics.items():
+        columns = [replicas.fold(column, recoil_edges_eV=edges)[:members] for column in np.eye(len(edges) - 1)]
+        drawn[species] = np.stack(columns, axis=-1)
+    return ResponseSet(
+        recoil_edges_eV=edges,
+        observed_edges_eV=observed_edges(edges),
+        matrices=matrices,
+        members=drawn,
+        about={
+            "matrix": "probability of an observed bin for recoils uniform within a recoil bin; columns sum to 1",
+            "axes": {"matrix": list(_AXES[1:]), "members": list(_AXES)},
+            "units": {"observed_energy": "eV", "recoil_energy": "eV", "matrix": "1"},
+            "model": model.name,
+            "status": model.status,
+            "crystal": list(model.crystal),
+            "simulated_eV": {
+                s: [one.minimum_recoil_energy_eV, one.maximum_recoil_energy_eV] for s, one in model.species.items()
+            },
+            "notes": list(model.notes),
+        },
+    )
+
+
+def write_response(responses: ResponseSet, path: Path) -> None:
+    """Write responses as `.npz` (NumPy), `.h5` (HDF5, needs h5py) or `.root` (ROOT, needs uproot).
+
+    NumPy and HDF5 hold `recoil_edges_eV`, `observed_edges_eV`, and of each species `<species>/matrix` and
+    `<species>/members`; ROOT a TH2D per species, recoil energy along x, and per member one more, `<species>_<k>`.
+    What they are stands beside them as JSON, `about`.
+
+    Raises
+    ------
+    InputError
+        If the ending is another one, a library is missing, or the file cannot be written.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: a response is written as {', '.join(SUFFIXES)}; choose one of these endings")
+    about = json.dumps(responses.about)
+    if path.suffix == ".root":
+        uproot = _library("uproot", path)
+        edges = (responses.recoil_edges_eV, responses.observed_edges_eV)
+        with whole_file(path) as partial, uproot.recreate(partial) as file:
+            file["about"] = about
+            for species, matrix in responses.matrices.items():
+                file[species] = (matrix.T, *edges)
+                for k, member in enumerate(responses.members.get(species, ())):
+                    file[f"{species}_{k}"] = (member.T, *edges)
+        return
+    arrays = {"recoil_edges_eV": responses.recoil_edges_eV, "observed_edges_eV": responses.observed_edges_eV}
+    arrays |= {f"{species}/matrix": matrix for species, matrix in responses.matrices.items()}
+    arrays |= {f"{species}/members": drawn.astype(np.float32) for species, drawn in responses.members.items()}
+    if path.suffix == ".npz":
+        stream = io.BytesIO()
+        content: dict[str, Any] = {"about": np.array(about), **arrays}
+        np.savez_compressed(stream, **content)
+        write_file(path, stream.getvalue())
+        return
+    h5py = _library("h5py", path)
+    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+        file.attrs["about"] = about
+        for name, array in arrays.items():
+            stored = file.create_dataset(name, data=array, compression="gzip" if array.ndim > 1 else None)
+            stored.attrs["unit"] = "eV" if name.endswith("_eV") else "1"
+            if array.ndim > 1:
+                stored.attrs["axes"] = _AXES[-array.ndim :]
+
+
+def _library(name: str, path: Path) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise InputError(
+            f"{path}: {path.suffix} needs {name}, which is not installed: pip install 'cascade-driver[export]', "
+            "or write .npz"
+        ) from None

@@ -1,0 +1,114 @@
+"""What other programs take: templates hold the covariance of the members, files what was put into them."""
+
+import json
+
+import numpy as np
+import pytest
+from campaigns import simulate
+
+import cascade_driver as cd
+from cascade_driver.analysis.model import fit_stored_energy_model
+from cascade_driver.config import AnalysisSpec
+from cascade_driver.errors import InputError
+from cascade_driver.models import with_errors
+from cascade_driver.spectra.response_file import response_set, write_response
+from cascade_driver.spectra.templates import MOST_TEMPLATES, nuisance_templates, workspace_of
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    table = simulate(np.random.default_rng(3), n_directions=8)
+    made = fit_stored_energy_model(table, n_bootstrap=0)
+    return with_errors(table, made, analysis=AnalysisSpec(), relative_to=tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def pair(model):
+    recoils = cd.dark_matter("W", mass_GeV=2, cross_section_cm2=1e-40, energy_eV=(20, 120), bins=25)
+    return cd.observe(recoils, model, extrapolate=True, other_crystal=True)
+
+
+def test_templates_hold_the_covariance_of_the_members(pair):
+    for name, band in pair.bands.components.items():
+        templates = nuisance_templates(pair.bands, name)
+        away = band.members_per_kg_day_keV - pair.bands.nominal_per_kg_day_keV
+        moment = away.T @ away / len(away)
+        assert np.trace(templates.T @ templates) <= np.trace(moment) * (1 + 1e-9)
+        if len(templates) < MOST_TEMPLATES:
+            assert np.trace(templates.T @ templates) >= 0.99 * np.trace(moment)
+            np.testing.assert_allclose(templates.T @ templates, moment, atol=0.01 * np.trace(moment))
+        # each along its own direction
+        gram = templates @ templates.T
+        np.testing.assert_allclose(gram, np.diag(np.diag(gram)), atol=1e-9 * np.trace(gram))
+    with pytest.raises(InputError, match="no component 'weather'"):
+        nuisance_templates(pair.bands, "weather")
+
+
+def test_a_workspace_has_the_counts_of_the_exposure_and_symmetric_shapes(pair):
+    content = workspace_of(pair, exposure_kg_day=2.0)
+    (sample,) = content["channels"][0]["samples"]
+    rate = pair.observed_in_same_bins.total_rate_per_kg_day_keV[pair.is_complete]
+    width_keV = np.diff(pair.expected.energy_edges_eV)[pair.is_complete] / 1e3
+    np.testing.assert_allclose(sample["data"], rate * width_keV * 2.0)
+    shapes = [m for m in sample["modifiers"] if m["type"] == "histosys"]
+    assert {m["name"].rpartition("_")[0] for m in shapes} == set(pair.bands.components) - {"fit"}
+    for shape in shapes:
+        high, low = (np.array(shape["data"][side]) for side in ("hi_data", "lo_data"))
+        inside = (high > 1e-8) & (low > 1e-8)
+        np.testing.assert_allclose((high + low)[inside], 2 * np.array(sample["data"])[inside])
+    with pytest.raises(InputError, match="exposure"):
+        workspace_of(pair, exposure_kg_day=0.0)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pyhf's own use of jsonschema
+def test_pyhf_reads_the_workspace_and_finds_the_strength_that_was_put_in(pair):
+    pyhf = pytest.importorskip("pyhf", reason="needs pyhf")
+    content = workspace_of(pair, exposure_kg_day=50.0)
+    workspace = pyhf.Workspace(content)
+    fitted = pyhf.infer.mle.fit(workspace.data(workspace.model()), workspace.model())
+    assert fitted[workspace.model().config.poi_index] == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5", ".root"])
+def test_a_response_file_holds_the_matrix_its_axes_and_its_members(model, tmp_path, suffix):
+    edges = np.linspace(40, 120, 9)
+    made = response_set(model, edges, members=3)
+    path = tmp_path / f"r{suffix}"
+    library = {".npz": "numpy", ".h5": "h5py", ".root": "uproot"}[suffix]
+    pytest.importorskip(library, reason=f"needs {library}")
+    write_response(made, path)
+    expected = model.response("W", edges).matrix
+    np.testing.assert_allclose(expected.sum(axis=0), 1)
+    np.testing.assert_allclose(made.members["W"].sum(axis=1), 1, rtol=1e-3)  # counts are conserved by each
+    match suffix:
+        case ".npz":
+            with np.load(path) as file:
+                matrix, members = file["W/matrix"], file["W/members"]
+                np.testing.assert_array_equal(file["recoil_edges_eV"], edges)
+                about = json.loads(str(file["about"]))
+        case ".h5":
+            import h5py
+
+            with h5py.File(path) as file:
+                matrix, members = file["W/matrix"][:], file["W/members"][:]
+                assert list(file["W/matrix"].attrs["axes"]) == ["observed_energy", "recoil_energy"]
+                assert file["recoil_edges_eV"].attrs["unit"] == "eV"
+                about = json.loads(file.attrs["about"])
+        case _:
+            import uproot
+
+            with uproot.open(path) as file:
+                values, x, y = file["W"].to_numpy()
+                np.testing.assert_allclose(x, edges)
+                np.testing.assert_allclose(y, made.observed_edges_eV)
+                matrix, members = values.T, np.stack([file[f"W_{k}"].to_numpy()[0].T for k in range(3)])
+                about = json.loads(str(file["about"]))
+    np.testing.assert_allclose(matrix, expected, rtol=1e-6)
+    np.testing.assert_allclose(members, made.members["W"], rtol=1e-5, atol=1e-7)
+    assert about["axes"]["matrix"] == ["observed_energy", "recoil_energy"]
+    assert about["status"] == "qualitative"
+
+
+def test_an_ending_that_no_program_reads_is_refused(model, tmp_path):
+    with pytest.raises(InputError, match=r"\.npz, \.h5, \.root"):
+        write_response(response_set(model, [50, 60]), tmp_path / "r.mat")
