@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from cascade_driver.config import (
     AnalysisSpec,
     RunInput,
 )
-from cascade_driver.errors import FitError, InputError
+from cascade_driver.errors import CascadeError, FitError, InputError, RecordError
 from cascade_driver.models import (
     INPUT_FILE,
     MODEL_FILE,
@@ -214,7 +215,7 @@ def _report_content(
         defects=_defects(contents),
         scenes=_scenes(directory, table),
         sites=_sites(protocol, table),
-        citation=tuple(cite_run(directory, every_record=False).lines),
+        citation=_citation(directory),
     )
 
 
@@ -255,7 +256,19 @@ def _scenes(directory: RunDirectory, table: CascadeTable) -> list[Scene]:
     rows = rows[table.recoil_energy_eV[rows] == table.recoil_energy_eV[rows].max()]
     rows = rows[np.argsort(-table.stored_energy_eV[rows])]
     chosen = dict.fromkeys(str(table.id[rows[i]]) for i in (0, len(rows) // 2, len(rows) - 1))
-    return [scene_of(directory, cascade) for cascade in chosen]
+    scenes = []
+    for cascade in chosen:
+        with contextlib.suppress(InputError, RecordError):  # no structure, or a damaged one: `verify` names it
+            scenes.append(scene_of(directory, cascade))
+    return scenes
+
+
+def _citation(directory: RunDirectory) -> tuple[str, ...]:
+    """Return what to cite; nothing where a part of the run is damaged, which other commands tell."""
+    try:
+        return tuple(cite_run(directory, every_record=False).lines)
+    except CascadeError:
+        return ()
 
 
 def _defects(contents: RunContents) -> dict[str, NDArray[np.float64]]:

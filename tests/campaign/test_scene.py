@@ -2,14 +2,16 @@
 
 import csv
 import gzip
+import shutil
 
 import ase.io
 import numpy as np
 import pytest
 from PIL import Image
 
-from cascade_driver import plot
+from cascade_driver import conclusion, plot
 from cascade_driver.campaign import scene
+from cascade_driver.campaign.contents import contents_of
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.scene import frames_of, scene_of
 from cascade_driver.cli import main
@@ -151,3 +153,14 @@ def test_a_cascade_without_a_film_says_how_to_get_one_and_a_damaged_one_is_named
     (tmp_path / TRAJECTORY_FILE).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RecordError, match="damaged"):
         frames_of(seen, tmp_path, number=5)
+
+
+def test_a_report_does_without_what_is_damaged(run, name, tmp_path):
+    copy = RunDirectory(shutil.copytree(run.path, tmp_path / "copy"))
+    table = contents_of(copy).table()
+    assert [seen.record.id for seen in conclusion._scenes(copy, table)] == [name]  # of the highest energy
+    assert conclusion._citation(copy)
+    (copy.cascades / name / STRUCTURE_FILE).write_bytes(b"no gzip")
+    shutil.rmtree(copy.path / "potentials")
+    assert conclusion._scenes(copy, table) == []
+    assert conclusion._citation(copy) == ()
