@@ -229,7 +229,7 @@ def _common(
     highest_eV: float,
 ) -> Iterator[_Section]:
     is_named = crystal.file is None
-    place: dict[str, Any] = {"name": wanted.crystal} if is_named else {"file": Path(wanted.crystal).resolve()}
+    place = {"name": wanted.crystal} if is_named else {"file": str(Path(wanted.crystal).resolve())}
     thermal = {"temperature": "zero-point-energy", **machine["thermal"]}
     if not is_named:
         if wanted.debye_temperature_K is None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,22 +108,21 @@ def scene_of(run: RunDirectory, cascade: str) -> Scene:
     symbols = atoms.get_chemical_symbols()
     final, displacement = atoms.positions, atoms.get_array("displacement")
     reference = final - displacement
-    place: dict[str, Any] = {
-        "lengths_A": np.asarray(atoms.cell.lengths()),
-        "periodic": [bool(p) for p in atoms.pbc],
-    }
+    lengths_A, periodic = np.asarray(atoms.cell.lengths()), [bool(p) for p in atoms.pbc]
     film = film_planes(reference, atoms.get_array("region")) if atoms.has("region") else None
-    census = take_census(symbols=symbols, reference_A=reference, final_A=final, film=film, **place)
+    census = take_census(
+        symbols=symbols, reference_A=reference, final_A=final, film=film, lengths_A=lengths_A, periodic=periodic
+    )
     origin = reference[record.physics.pka.index]
-    period = np.where(place["periodic"], place["lengths_A"], np.inf)
+    period = np.where(periodic, lengths_A, np.inf)
 
     def near(points: Array) -> Array:
         away = points - origin
-        return np.asarray(away - np.where(np.isfinite(period), np.round(away / period), 0.0) * place["lengths_A"])
+        return np.asarray(away - np.where(np.isfinite(period), np.round(away / period), 0.0) * lengths_A)
 
     start = near(reference)
     track = np.asarray(record.physics.pka.track.position_A)
-    found = listed_defects(census, symbols=symbols, reference_A=reference, **place)
+    found = listed_defects(census, symbols=symbols, reference_A=reference, lengths_A=lengths_A, periodic=periodic)
     seen = near(np.array([d.position_A for d in found]).reshape(-1, 3)).tolist()
     return Scene(
         record=record,
@@ -138,7 +136,7 @@ def scene_of(run: RunDirectory, cascade: str) -> Scene:
             ListedDefect(kind=d.kind, species=d.species, position_A=(x, y, z), cluster=d.cluster)
             for d, (x, y, z) in zip(found, seen, strict=True)
         ),
-        pocket=pocket_of(census, reference_A=reference, **place),
+        pocket=pocket_of(census, reference_A=reference, lengths_A=lengths_A, periodic=periodic),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cascade_driver.commands.arguments import Verbs, add_out, add_run, add_verb, named_number, new_file, no_kind
+from cascade_driver.commands.arguments import Verbs, add_out, add_run, add_verb, new_file, no_kind
 from cascade_driver.commands.options import (
     add_keywords,
     add_options,
@@ -51,7 +51,7 @@ def _add_background(verbs: Verbs) -> None:
 
 
 def _options_background_fit(fit: argparse.ArgumentParser) -> None:
-    from cascade_driver.relaxation.film.spectrum_fit import FitRanges
+    from cascade_driver.relaxation.film.spectrum_fit import FitRanges, fit_film
 
     fit.add_argument(
         "input", type=Path, metavar="INPUT.toml", help="as of `cascade background film`, without steps"
@@ -72,11 +72,10 @@ def _options_background_fit(fit: argparse.ArgumentParser) -> None:
         action="store_true",
         help="fit the stress, too, which spacing and scale make up for almost wholly (default: that of the input)",
     )
-    held = "not to fit: dislocation_spacing_nm, bulk_stress_MPa, scale, flat_1, flat_2 ..."
-    fit.add_argument("--hold", type=named_number, nargs="*", default=[], metavar="NAME=VALUE", help=held)
+    add_keywords(fit, fit_film, "held", names={"held": "--hold"})
     ranges = {"spacing_nm": "--spacing-range-nm", "stress_MPa": "--stress-range-MPa"}
     add_options(fit, FitRanges, names=ranges)
-    fit.add_argument("--out", type=new_file, required=True, metavar="FIT.json", help="a figure is put beside it")
+    add_out(fit, "FIT.json", "a figure is put beside it")
 
 
 def _background_fit(chosen: argparse.Namespace) -> int:
@@ -91,7 +90,7 @@ def _background_fit(chosen: argparse.Namespace) -> int:
     measured = [(one, counts_of(one.spectrum(), name=one.called)) for one in background.detectors(chosen.measured)]
     if chosen.energy_eV:
         measured = [(one, counts.within(*chosen.energy_eV)) for one, counts in measured]
-    held = dict(chosen.hold)
+    held = keywords(chosen, fit_film).get("held", {})
     if not chosen.fit_stress:
         held = {"bulk_stress_MPa": background.film.bulk_stress_MPa} | held
     fit = fit_film(background, measured, held=held, ranges=built(chosen, FitRanges))
@@ -120,10 +119,12 @@ def _print_fit(parameters: Mapping[str, FittedParameter], goodness: Goodness, he
 
 
 def _options_decay(decay: argparse.ArgumentParser) -> None:
+    from cascade_driver.relaxation.film.decay import fit_decay
+
     decay.add_argument("data", type=Path, metavar="RATES.csv", help="time_days (or time_hours),rate,rate_error")
     decay.add_argument("--until-days", type=float, metavar="X", help="leave out what was measured later")
-    decay.add_argument("--constant", action="store_true", help="fit a rate that does not decay, too")
-    decay.add_argument("--out", type=new_file, required=True, metavar="FIT.json", help="a figure is put beside it")
+    add_keywords(decay, fit_decay, "with_constant", names={"with_constant": "--constant"})
+    add_out(decay, "FIT.json", "a figure is put beside it")
 
 
 def _background_decay(chosen: argparse.Namespace) -> int:
@@ -135,7 +136,7 @@ def _background_decay(chosen: argparse.Namespace) -> int:
     series = read_rates(chosen.data)
     if chosen.until_days is not None:
         series = series.until(chosen.until_days)
-    fit = fit_decay(series, with_constant=chosen.constant)
+    fit = fit_decay(series, **keywords(chosen, fit_decay))
     write_file(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
     if not is_stream(chosen.out):
         save_figure(film_decay_figure(series, fit), chosen.out.with_suffix(""))
@@ -159,7 +160,7 @@ def _options_read(read: argparse.ArgumentParser) -> None:
         "file", type=Path, metavar="FILE", help="events, or bins; NAME_exposure.txt and NAME_eff.txt may be beside"
     )
     add_keywords(read, read_workshop, "name", "unit", "exposure_kg_day", "efficiency", "energy_eV", "bins")
-    read.add_argument("--out", type=new_file, required=True, metavar="FILE.csv")
+    add_out(read, "FILE.csv")
 
 
 def _background_read(chosen: argparse.Namespace) -> int:

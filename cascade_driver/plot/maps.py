@@ -30,6 +30,7 @@ from cascade_driver.plot.style import (
     finished,
     mark,
     species_colour,
+    species_handles,
     styled,
 )
 from cascade_driver.simulation.knock_on import Surroundings, symmetry_orbit, to_domain
@@ -241,8 +242,7 @@ def draw_surroundings(site: Surroundings, species: str, *, ax: Axes, directions:
     if directions is not None:
         ax.plot(*on_map(directions), ".", markersize=2.5, color="black", zorder=4)
     _draw_crystal_axes(ax, site)
-    dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 5, "markeredgecolor": DATA_COLOUR}
-    handles = [Line2D([], [], **dot, color=species_colour(str(s)), label=str(s)) for s in np.unique(site.symbols)]
+    handles = species_handles(site.symbols)
     if directions is not None:
         handles.append(Line2D([], [], linestyle="none", marker=".", color="black", label="sampled"))
     handles.append(Line2D([], [], color=MODEL_COLOUR, label="elementary region"))

@@ -31,6 +31,7 @@ from cascade_driver.plot.style import (
     mark,
     new_axes,
     species_colour,
+    species_handles,
     styled,
 )
 from cascade_driver.simulation.defects import DefectKind
@@ -199,17 +200,14 @@ def _draw_empty(axes: Axes, scene: Scene, view: _View) -> None:
 
 
 def _legend(axes: Axes, scene: Scene, moved: Any, frame: Frame | None) -> None:
-    dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 5, "markeredgecolor": DATA_COLOUR}
-    handles = [
-        Line2D([], [], **dot, color=species_colour(str(species)), label=str(species))
-        for species in np.unique(scene.symbols)
-    ]
+    handles = species_handles(scene.symbols)
     handles.append(Line2D([], [], color="black", marker="o", markersize=5, label="knock-on"))
     if frame is None and moved.any():
         handles.append(Line2D([], [], color=MODEL_COLOUR, label="displaced"))
     if frame is None and any(d.kind == "vacancy" for d in scene.defects):
-        empty: dict[str, Any] = {"linestyle": "none", "marker": "s", "markerfacecolor": "none"}
-        handles.append(Line2D([], [], **empty, markeredgecolor=DATA_COLOUR, label="empty site"))
+        empty = Line2D([], [], linestyle="none", marker="s", markerfacecolor="none", markeredgecolor=DATA_COLOUR)
+        empty.set_label("empty site")
+        handles.append(empty)
     axes.legend(
         handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=len(handles), frameon=False,
         columnspacing=1.0, handletextpad=0.3,

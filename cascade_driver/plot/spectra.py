@@ -209,10 +209,9 @@ def _legend(drawn: Sequence[Observed], labels: tuple[str, str]) -> list[Line2D]:
         handles.append(Line2D([], [], color=colour, alpha=INCOMPLETE_ALPHA, label=said))
     banded = [pair.bands for pair in drawn if pair.bands is not None]
     if banded:
-        kind: dict[str, Any] = {"alpha": BAND_ALPHA, "linewidth": 5}
         parts = dict.fromkeys(name for bands in banded for name in bands.components if name != "fit")
         label = f"its {banded[0].coverage:.0%} band: {', '.join(parts)}"
-        handles.append(Line2D([], [], color=colour, **kind, label=label))
+        handles.append(Line2D([], [], color=colour, alpha=BAND_ALPHA, linewidth=5, label=label))
     for number, pair in enumerate(drawn):
         if len(drawn) > 1:
             own, label = PAIR_COLOURS[number % len(PAIR_COLOURS)], as_drawn(textwrap.fill(pair.title, 48))

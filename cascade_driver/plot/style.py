@@ -7,7 +7,7 @@ in its corner.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from cascade_driver.files import write_file
@@ -187,10 +188,11 @@ def legend(axes: Axes, *, loc: Literal["best", "upper left"] = "best", below: bo
     order = sorted(range(len(handles)), key=lambda i: not isinstance(handles[i], ErrorbarContainer))
     if not order:
         return
-    place: dict[str, Any] = {"loc": loc}
+    shown, words = [handles[i] for i in order], [labels[i] for i in order]
     if below:
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "ncols": 2, "frameon": False}
-    axes.legend([handles[i] for i in order], [labels[i] for i in order], **place)
+        axes.legend(shown, words, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False)
+    else:
+        axes.legend(shown, words, loc=loc)
 
 
 def new_axes() -> Axes:
@@ -230,3 +232,20 @@ def finished(figure: Figure) -> Figure:
 def species_colour(species: str) -> str:
     """Return the colour of a chemical element, as molecular viewers have it (Jmol)."""
     return str(to_hex(jmol_colors[atomic_numbers[species]]))
+
+
+def species_handles(symbols: Iterable[str]) -> list[Line2D]:
+    """Return the entries of a legend of species, each once in the order of its name."""
+    return [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker="o",
+            markersize=5,
+            markeredgecolor=DATA_COLOUR,
+            color=species_colour(one),
+            label=one,
+        )
+        for one in sorted(set(map(str, symbols)))
+    ]

@@ -224,7 +224,7 @@ def fit_film(
         Gives all that is not fitted, and where the search starts.
     measured : sequence of (MeasuredFilm, Counts)
     held : mapping of str to float, optional
-        Parameters of `FilmFit.parameters` that are given instead of fitted.
+        Not to fit: dislocation_spacing_nm, bulk_stress_MPa, scale, flat_1, flat_2 ...
     ranges : FitRanges, optional
     table : EnergyTable, optional
         Of `table_for` these ranges.
