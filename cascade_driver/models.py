@@ -94,11 +94,15 @@ def fit_run(
 
 
 def fitted_run(
-    directory: RunDirectory, *, analysis: AnalysisSpec, contents: RunContents | None = None
+    directory: RunDirectory,
+    *,
+    analysis: AnalysisSpec,
+    contents: RunContents | None = None,
+    table: CascadeTable | None = None,
 ) -> tuple[CascadeTable, StoredEnergyModel]:
     """Return the finished cascades of a run and the model fitted to them, without its errors; nothing is written.
 
-    Where what it holds was read already, it is fitted to that.
+    Where what it holds was read already, it is fitted to that; or to another table of the same cascades.
 
     Raises
     ------
@@ -107,7 +111,7 @@ def fitted_run(
     """
     now = contents or contents_of(directory)
     campaign = now.campaign
-    table = now.table(single_kicks=True)
+    table = now.table(single_kicks=True) if table is None else table
     if len(table) == 0 and not any(planned.id in now.rows for planned in now.planned):
         raise FitError(f"{directory.path}: no finished cascades; run the campaign first")
     if len(table) == 0:

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from cascade_driver.analysis.comparison import smallest_p
 from cascade_driver.analysis.defect_probability import defect_points
 from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.outcomes import usable_cascades
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from cascade_driver.campaign.status import RunStatus
     from cascade_driver.campaign.supervise import Progress as WorkProgress
     from cascade_driver.potential_comparison import Foreseen
+    from cascade_driver.run_comparison import RunComparison
     from cascade_driver.simulation.outcome import CascadeTable
     from cascade_driver.simulation.potential import Potential
     from cascade_driver.simulation.record import Record
@@ -756,9 +758,10 @@ def watched_check(potential: Potential, *, crystals: Sequence[str], console: Con
     return 1 if failed else 0
 
 
-def print_differences(differences: tuple[Difference, ...], *, first: str, second: str, console: Console) -> None:
-    """Print what two campaigns store, side by side."""
-    shown = Table(title=f"{visible(second)} against {visible(first)}", title_justify="left")
+def print_comparison(comparison: RunComparison, *, console: Console) -> None:
+    """Print what two campaigns store, side by side, and what that does to spectra."""
+    differences = comparison.differences
+    shown = Table(title=visible(f"{comparison.second} against {comparison.first}"), title_justify="left")
     for heading in (
         "E_R (eV)",
         "cascades",
@@ -782,6 +785,13 @@ def print_differences(differences: tuple[Difference, ...], *, first: str, second
             _p_values(d),
         )
     console.print(shown)
+    number, smallest, by_chance = smallest_p(differences)
+    console.print(
+        f"smallest p of {number} tests {smallest:.2g}: by chance with a probability of {by_chance:.2g} at most"
+    )
+    if any(d.paired for d in differences):
+        common = "direction and thermal start" if comparison.share_starts else "direction, not the thermal start"
+        console.print(f"pairs have in common their {common}")
     for d in differences:
         if d.paired is None:
             continue
@@ -790,8 +800,20 @@ def print_differences(differences: tuple[Difference, ...], *, first: str, second
             f"{d.species} {d.recoil_energy_eV:g} eV, {pairs.n_pairs} pairs: second minus first "
             f"{_with_error(pairs.stored_energy_eV)} eV; energy is stored in the first alone "
             f"{pairs.only_first} times, in the second alone {pairs.only_second} times "
-            f"(McNemar p {pairs.mcnemar_p:.2g})"
+            f"(McNemar p {pairs.mcnemar_p:.2g})",
+            soft_wrap=True,
         )
+    for one in comparison.spectra:
+        low, high = one.energy_edges_eV[0], one.energy_edges_eV[-1]
+        console.print(
+            f"{one.title}, observed from {low:g} to {high:g} eV: counts change by "
+            f"{one.counts_ratio - 1:+.1%} ± {one.counts_ratio_error:.1%}, bins by {one.rms:.1%} (rms; "
+            f"by chance {one.rms_by_chance:.1%}), p = {one.p_value:.2g}"
+            + (", cascades resampled in pairs" if one.is_paired else ""),
+            soft_wrap=True,
+        )
+    for note in comparison.notes:
+        console.print(f"note: {note}", soft_wrap=True)
 
 
 def _p_values(difference: Difference) -> str:

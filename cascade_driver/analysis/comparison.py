@@ -226,7 +226,31 @@ def _ratio(one: Estimate, two: Estimate) -> Estimate:
     return Estimate(value=ratio, error=float(np.hypot(one.error, ratio * two.error) / two.value))
 
 
+def smallest_p(differences: tuple[Difference, ...]) -> tuple[int, float, float]:
+    """Return how many tests there are, their smallest p, and how probable that is where nothing differs.
+
+    By Bonferroni's inequality: at most their number times it.
+    """
+    found = [p for d in differences for p in (d.fisher_p, d.kolmogorov_smirnov_p) if np.isfinite(p)]
+    found += [d.paired.mcnemar_p for d in differences if d.paired is not None]
+    return len(found), min(found), min(1.0, len(found) * min(found))
+
+
 # -- pairs --------------------------------------------------------------------------------------------------
+
+
+def are_pairs(first: CascadeTable, second: CascadeTable) -> bool:
+    """Return whether two campaigns have the same cascades in the same order, all of them usable in both."""
+    if len(first) != len(second) or not (first.is_usable.all() and second.is_usable.all()):
+        return False
+    one, two = _directions(first, second)
+    alike = (
+        first.species == second.species,
+        first.recoil_energy_eV == second.recoil_energy_eV,
+        first.snapshot == second.snapshot,
+        one == two,
+    )
+    return all(bool(equal.all()) for equal in alike)
 
 
 def _directions(*tables: CascadeTable) -> list[NDArray[np.int64]]:

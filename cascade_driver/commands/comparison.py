@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cascade_driver.commands.arguments import Verbs, a_run, add_json, add_verb
 from cascade_driver.commands.options import add_options, built
+
+if TYPE_CHECKING:
+    from cascade_driver.run_comparison import RunComparison
 
 
 def add_to(verbs: Verbs) -> None:
@@ -27,36 +32,40 @@ def _options(verb: argparse.ArgumentParser) -> None:
         help="two or more, the first is held against each; or one whose `[follow]` has `also_quench_at_ps`: its "
         "end is held against each of those times",
     )
+    verb.add_argument(
+        "--spectrum",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="CSV",
+        help="of recoils, beside the [[spectra]] of the first run: what the difference does to it",
+    )
     add_options(verb, AnalysisSpec, only=["allow_failures"])
     add_json(verb)
 
 
 def _compare(chosen: argparse.Namespace) -> int:
-    from cascade_driver.analysis.comparison import compare
-    from cascade_driver.campaign.contents import contents_of, earlier_tables
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.config import AnalysisSpec
-    from cascade_driver.errors import InputError
-    from cascade_driver.terminal import make_console, print_differences
+    from cascade_driver.run_comparison import compare_runs
+    from cascade_driver.spectrum import read_spectrum
+    from cascade_driver.terminal import make_console, print_comparison
 
-    runs = [RunDirectory(path.resolve()) for path in chosen.runs]
-    contents = [contents_of(run) for run in runs]
-    first = contents[0].table()
-    others = {str(path): there.table() for path, there in zip(chosen.runs[1:], contents[1:], strict=True)}
-    if not others:
-        earlier = earlier_tables(runs[0], contents[0])
-        others = {f"{chosen.runs[0]} after {time_ps:g} ps": table for time_ps, table in earlier.items()}
-    if not others:
-        raise InputError(
-            f"one run ({chosen.runs[0]}) without earlier quenches cannot be compared; name two or more, or give "
-            "`also_quench_at_ps` in [follow] of its input"
-        )
     console = make_console()
-    for name, table in others.items():
-        found = compare(first, table, allow_failures=built(chosen, AnalysisSpec).allow_failures)
+    for comparison in compare_runs(
+        [(str(path), RunDirectory(path.resolve())) for path in chosen.runs],
+        spectra=[read_spectrum(path) for path in chosen.spectrum],
+        allow_failures=built(chosen, AnalysisSpec).allow_failures,
+    ):
         if chosen.json:
-            rows = [dataclasses.asdict(difference) for difference in found]
-            print(json.dumps({"first": str(chosen.runs[0]), "second": name, "differences": rows}))
+            print(json.dumps(_plain(comparison)))
         else:
-            print_differences(found, first=str(chosen.runs[0]), second=name, console=console)
+            print_comparison(comparison, console=console)
     return 0
+
+
+def _plain(comparison: RunComparison) -> dict[str, Any]:
+    content = dataclasses.asdict(comparison)
+    for spectrum in content["spectra"]:
+        spectrum |= {name: value.tolist() for name, value in spectrum.items() if hasattr(value, "tolist")}
+    return content

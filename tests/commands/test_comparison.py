@@ -71,3 +71,22 @@ def test_earlier_quenches_change_nothing_of_a_campaign(runs, capsys):
 def test_one_run_without_earlier_quenches_says_how_to_get_them(runs, capsys):
     assert main(["compare", str(runs / "plain")]) == 2
     assert "also_quench_at_ps" in capsys.readouterr().err
+
+
+def test_pairs_are_of_one_start_where_the_starts_are_one(runs, capsys):
+    capsys.readouterr()
+    (one,) = differences(capsys, runs / "plain", runs / "watched")
+    assert one["share_starts"]
+    other = runs / "other.toml"
+    other.write_text(
+        (runs / "plain.toml").read_text().replace("equilibration_ps = 0.1", "equilibration_ps = 0.12")
+    )
+    main(["run", str(other), "--out", str(runs / "other"), "--workers", "1"])
+    capsys.readouterr()
+    (one,) = differences(capsys, runs / "plain", runs / "other")
+    assert not one["share_starts"]
+    assert one["differences"][0]["paired"]["n_pairs"] == 2
+    assert main(["compare", str(runs / "plain"), str(runs / "other")]) == 0
+    said = capsys.readouterr().out
+    assert "pairs have in common their direction, not the thermal start" in said
+    assert "smallest p of" in said

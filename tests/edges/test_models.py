@@ -508,3 +508,18 @@ def test_days_that_are_none_end_with_one_line(runs, tmp_path, monkeypatch, capsy
     assert message in said
     assert said.count("\n") == 1
     assert not (tmp_path / "x.csv").exists()
+
+
+def test_compare_tells_what_another_potential_does_to_a_spectrum(runs, recoil, capsys):
+    found = {}
+    for name in ("shifted", "again"):
+        command = ["compare", str(runs["first"]), str(runs[name]), "--spectrum", str(recoil)]
+        assert main([*command, "--json"]) == 0
+        (found[name],) = json.loads(capsys.readouterr().out)["spectra"]
+        assert main(command) == 0
+        assert ", observed from " in capsys.readouterr().out
+    assert found["shifted"]["p_value"] < 0.05 < found["again"]["p_value"]
+    assert found["shifted"]["rms"] > found["again"]["rms"]
+    assert len(found["again"]["ratio"]) == len(found["again"]["energy_edges_eV"]) - 1
+    # Too few cascades for a model are a note, not the end.
+    assert main(["compare", str(runs["first"]), str(runs["again"])]) == 0

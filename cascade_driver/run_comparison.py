@@ -1,0 +1,144 @@
+"""Campaigns held side by side: what their cascades store, and what that does to the spectra that one asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cascade_driver.analysis.comparison import Difference, are_pairs, compare
+from cascade_driver.analysis.model import StoredEnergyModel
+from cascade_driver.campaign.contents import RunContents, contents_of, earlier_tables
+from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.config import AnalysisSpec, RunInput, analysis_with
+from cascade_driver.errors import FitError, InputError
+from cascade_driver.models import analysis_of, fitted_run, with_errors
+from cascade_driver.request import AnySpectrumRequest
+from cascade_driver.simulation.outcome import CascadeTable
+from cascade_driver.spectra.difference import SpectrumDifference, spectrum_difference
+from cascade_driver.spectra.observe import observe
+from cascade_driver.spectrum import Spectrum
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunComparison:
+    """Two campaigns side by side.
+
+    Attributes
+    ----------
+    first, second : str
+        Their names.
+    share_starts : bool
+        Whether both flew from the same thermal starts: pairs then have all but the change in common. Otherwise
+        pairs have their direction in common, and the number of their start.
+    differences : tuple of Difference
+    spectra : tuple of SpectrumDifference
+    notes : tuple of str
+        Why a spectrum is missing.
+    """
+
+    first: str
+    second: str
+    share_starts: bool
+    differences: tuple[Difference, ...]
+    spectra: tuple[SpectrumDifference, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Side:
+    """One of two campaigns: its folder, what it holds, and its table, perhaps as if it had ended earlier."""
+
+    name: str
+    run: RunDirectory
+    contents: RunContents
+    table: CascadeTable
+
+    @property
+    def start_id(self) -> str:
+        return self.contents.campaign.protocol.start_id
+
+
+def compare_runs(
+    runs: Sequence[tuple[str, RunDirectory]], *, spectra: Sequence[Spectrum] = (), allow_failures: bool = False
+) -> Iterator[RunComparison]:
+    """Yield the first of several campaigns beside each of the others, or a single one beside what it held earlier.
+
+    Parameters
+    ----------
+    runs : sequence of (str, RunDirectory)
+        With their names.
+    spectra : sequence of Spectrum
+        Of recoils, beside those that the input of the first one asks for.
+    allow_failures : bool
+        Compare although many cascades failed.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to compare with.
+    FitError, RecordError
+        As `compare`.
+    """
+    sides = [_side(name, run) for name, run in runs]
+    first, others = sides[0], sides[1:]
+    if not others:
+        others = [
+            _Side(name=f"{first.name} after {time_ps:g} ps", run=first.run, contents=first.contents, table=table)
+            for time_ps, table in earlier_tables(first.run, first.contents).items()
+        ]
+    if not others:
+        raise InputError(
+            f"one run ({first.name}) without earlier quenches cannot be compared; name two or more, or give "
+            "`also_quench_at_ps` in [follow] of its input"
+        )
+    wanted = analysis_of(first.run)
+    asked: list[AnySpectrumRequest | Spectrum] = [*wanted.spectra, *spectra]
+    for second in others:
+        found, notes = _spectra(first, second, asked, wanted, allow_failures=allow_failures)
+        yield RunComparison(
+            first=first.name,
+            second=second.name,
+            share_starts=first.start_id == second.start_id,
+            differences=compare(first.table, second.table, allow_failures=allow_failures),
+            spectra=found,
+            notes=notes,
+        )
+
+
+def _side(name: str, run: RunDirectory) -> _Side:
+    contents = contents_of(run)
+    return _Side(name=name, run=run, contents=contents, table=contents.table())
+
+
+def _spectra(
+    first: _Side,
+    second: _Side,
+    asked: Sequence[AnySpectrumRequest | Spectrum],
+    wanted: RunInput,
+    *,
+    allow_failures: bool,
+) -> tuple[tuple[SpectrumDifference, ...], tuple[str, ...]]:
+    """Return what differs in each spectrum, and why it cannot be told."""
+    if not asked:
+        return (), ()
+    analysis = analysis_with(wanted.analysis or AnalysisSpec(), potential_runs=(), allow_failures=allow_failures)
+    try:
+        models = [_model(side, analysis) for side in (first, second)]
+    except (FitError, InputError) as error:
+        return (), (f"no spectrum is compared: {error}",)
+    paired = are_pairs(first.table, second.table)
+    found, notes = [], []
+    for source in asked:
+        try:
+            seen = [observe(source, model, detector=wanted.detector) for model in models]
+            found.append(spectrum_difference(*seen, paired=paired))
+        except InputError as error:
+            notes.append(str(error))
+    return tuple(found), tuple(notes)
+
+
+def _model(side: _Side, analysis: AnalysisSpec) -> StoredEnergyModel:
+    if any(planned.then for planned in side.contents.planned):
+        raise InputError(f"{side.name} has later kicks, of which no response is fitted")
+    table, model = fitted_run(side.run, analysis=analysis, contents=side.contents, table=side.table)
+    return with_errors(table, model, analysis=analysis)
