@@ -28,15 +28,19 @@ def add_to(verbs: Verbs) -> None:
     """Add the verbs of this module to the command."""
     verb = add_verb(verbs, "capture", no_kind, "List the lines of neutron capture, or make a table of them.")
     kinds = verb.add_subparsers(title="actions", metavar="ACTION")
-    lines = add_verb(kinds, "lines", _lines, "List the recoils of single gammas after capture in a target.")
+    about = "List the recoils of single gammas after capture in a target."
+    add_verb(kinds, "lines", _lines, about, _options_lines)
+    table = add_verb(kinds, "table", _table, "Make a capture table of the JSON files of EGAF.")
+    table.add_argument("egaf", type=Path, metavar="EGAF_JSON", help="pyEGAF/EGAF_JSON of python_egaf")
+    add_out(table, "FOLDER", is_folder=True)
+
+
+def _options_lines(lines: argparse.ArgumentParser) -> None:
     lines.add_argument("target", metavar="FORMULA", help="e.g. CaWO4, TeO2, LiF, or CaWO4[W183=0.9]")
     lines.add_argument("--between-eV", type=number, nargs=2, dest="between_eV", metavar=("LOW", "HIGH"))
     lines.add_argument("--table", type=Path, metavar="FOLDER", help="a table of your own, of some elements or all")
     add_line_options(lines)
     add_out(lines, "FILE.csv", "all of them, with their sources", required=False)
-    table = add_verb(kinds, "table", _table, "Make a capture table of the JSON files of EGAF.")
-    table.add_argument("egaf", type=Path, metavar="EGAF_JSON", help="pyEGAF/EGAF_JSON of python_egaf")
-    add_out(table, "FOLDER", is_folder=True)
 
 
 def add_line_options(verb: argparse._ActionsContainer) -> None:
