@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from ase.data import atomic_masses
 
+from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.campaign.claims import Claims
 from cascade_driver.campaign.executors import Work
 from cascade_driver.campaign.plan import Campaign, RecoilGroup
@@ -129,6 +130,25 @@ class FakeEngine:
 
     def close(self):
         pass
+
+
+#: The law that `LawfulEngine` stores by.
+FERMI = FermiProbability(half_energy_eV=45.0, width_eV=6.0)
+
+
+class LawfulEngine(FakeEngine):
+    """Stores energy by a known law, drawn by the seed of the cascade."""
+
+    shift_eV = 0.0
+
+    def follow(self, *, rules, **settings):
+        flight = super().follow(rules=rules, **settings)
+        energy = flight.pka_kinetic_energy_eV[0]
+        rng = np.random.default_rng(rules.seed)
+        stores = rng.random() < FERMI(energy)
+        mean = 7.0 + 0.04 * (energy - 81.0) + self.shift_eV
+        self.stored_eV = max(float(rng.normal(mean, 1.0)), 0.5) if stores else 0.0
+        return flight
 
 
 class Mended(FakeEngine):

@@ -131,6 +131,21 @@ COMMANDS: tuple[str, ...] = (
     "export RUN --ase-db t.db",
     "show RUN FIRST_ID",
     "show RUN FIRST_ID --json",
+    "ls RUN --sort stored --reverse --species Si --energy-eV 20 --json",
+    "defects RUN --out d.csv",
+    "cite RUN --bibtex",
+    "cite cawo4-published",
+    "compare RUN RUN",
+    "schema input --out schema.json",
+    "guide method",
+    "new NEW.toml --crystal Si --potential si-tersoff-zbl --purpose dark-matter --machine minutes",
+    "threshold threshold.toml --out NEW --plan-only",
+    "import --crystal Si --source somebody Si=stored.csv --allow-failures --out NEW",
+    "estimate pairs --target Si --displacement-eV Si=20 --pair-eV 5 --energies-eV 10 100 1000 --out x.csv",
+    "estimate resolution --target Si --displacement-eV 20 --pair-eV 5 --energy-keV 5000",
+    "capture lines TeO2 --between-eV 100 400 --first 5 --neutron-flux-cm2-s 100 --out x.csv",
+    "potential compare si-tersoff-zbl si-sw-zbl --crystal Si --directions 2 --plan-only --out NEW",
+    "train relax cell.extxyz --potential POTENTIAL --most-steps 2 --out NEW",
     "fit RUN --out m.json --shape gaussian --order 1",
     "fit RUN --out m.json --direction 0 0 1 --angular-width-deg 40",
     "report RUN",
@@ -190,7 +205,20 @@ COMMANDS: tuple[str, ...] = (
 )
 
 #: Those that run LAMMPS, fit much or load much: a few of a thousand.
-DEAR = ("reproduce", "check", "join", "debris", "report", "validate", "film", "train fit", "plan RUN", "tls fit")
+DEAR = (
+    "relax",
+    "compare",
+    "reproduce",
+    "check",
+    "join",
+    "debris",
+    "report",
+    "validate",
+    "film",
+    "train fit",
+    "plan RUN",
+    "tls fit",
+)
 
 PLAN = """
 title = "trial"
@@ -226,6 +254,34 @@ cross_section_cm2 = 1e-40
 energy_eV = [10, 100]
 bins = 9
 """
+
+THRESHOLD = """
+title = "trial"
+snapshots = 2
+[crystal]
+name = "Si"
+repeats = [4, 4, 4]
+[potential]
+name = "si-tersoff-zbl"
+[thermal]
+temperature_K = 133
+equilibration_ps = 0.02
+snapshot_interval_ps = 0.01
+[follow]
+duration_ps = 0.2
+max_displacement_A = 0.05
+[[thresholds]]
+species = "Si"
+lowest_eV = 5
+highest_eV = 60
+directions = { scheme = "symmetry", count = 2 }
+"""
+
+STORED = "recoil_energy_eV,stored_energy_eV,direction_x,direction_y,direction_z\n" + "".join(
+    f"{energy},{0.1 * energy if energy > 25 else 0},{x},{1 - x},0\n"
+    for energy in (20, 30, 40, 60, 90)
+    for x in (0, 1)
+)
 
 RUN_INPUT = PLAN.replace("[5, 5, 5]", "[1, 1, 1]")
 
@@ -282,8 +338,7 @@ def make_place(folder: Path) -> None:
     """Make everything that the commands name."""
     import numpy as np
     from ase.build import bulk
-    from fake_engine import a_campaign, a_run, work_of
-    from test_corrections import LawfulEngine
+    from fake_engine import LawfulEngine, a_campaign, a_run, work_of
 
     from cascade_driver.campaign.executors import Serial
     from cascade_driver.cli import main
@@ -316,6 +371,8 @@ def make_place(folder: Path) -> None:
         FIT: "fit.toml",
         LEVELS: "levels.txt",
         BODY: "body.lmp",
+        THRESHOLD: "threshold.toml",
+        STORED: "stored.csv",
         "energy_eV,weight\n81.3,2\n112.4,1\n": "list.csv",
         'title = "film"\nfilm_area_mm2 = 91.2\ndetector_mass_kg = 0.0106\n[film]\ndislocation_spacing_nm = 60\n'
         'bulk_stress_MPa = 120\n[interface]\nmetal = "Al"\n': "film.toml",
@@ -662,7 +719,8 @@ def load_everything() -> None:
     import cascade_driver
 
     for module in pkgutil.walk_packages(cascade_driver.__path__, "cascade_driver."):
-        if not module.name.endswith(("_fork_server", "lammps_build", "lammps_engine")):
+        # The guide's notebook is a script: it would run.
+        if not module.name.endswith(("_fork_server", "lammps_build", "lammps_engine", "notebook")):
             importlib.import_module(module.name)
 
 

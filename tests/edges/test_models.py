@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_engine import FakeEngine, a_campaign, a_run, work_of
+from fake_engine import LawfulEngine, a_campaign, a_run, work_of
 
 from cascade_driver.advice import advise_run
-from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.analysis.published import CaWO4Assumptions, assumption_replicas, cawo4_published
 from cascade_driver.campaign.executors import Serial
@@ -33,25 +32,9 @@ from cascade_driver.spectrum import Spectrum, read_spectrum, rebin, write_spectr
 
 ENERGIES = (20.0, 30.0, 40.0, 50.0, 60.0, 81.0, 112.0, 160.0)
 EDGES = np.linspace(0.0, 150.0, 76)
-FERMI = FermiProbability(half_energy_eV=45.0, width_eV=6.0)
 
 #: A potential in which every damaged cascade stores this much more.
 SHIFT_eV = 3.0
-
-
-class LawfulEngine(FakeEngine):
-    """Stores energy by a known law, drawn by the seed of the cascade."""
-
-    shift_eV = 0.0
-
-    def follow(self, *, rules, **settings):
-        flight = super().follow(rules=rules, **settings)
-        energy = flight.pka_kinetic_energy_eV[0]
-        rng = np.random.default_rng(rules.seed)
-        stores = rng.random() < FERMI(energy)
-        mean = 7.0 + 0.04 * (energy - 81.0) + self.shift_eV
-        self.stored_eV = max(float(rng.normal(mean, 1.0)), 0.5) if stores else 0.0
-        return flight
 
 
 class OtherPotential(LawfulEngine):
