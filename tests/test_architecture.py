@@ -231,7 +231,16 @@ HOUSE: dict[str, Wing] = {
     "relaxation.tls": Wing(
         "tunnelling two-level systems of a glass",
         imports=("simulation", "campaign.tasks", "analysis"),
-        rooms=("distribution", "damping", "damping_fit", "glass", "density", "realisations", "properties"),
+        rooms=(
+            "distribution",
+            "damping",
+            "damping_fit",
+            "frequency",
+            "glass",
+            "density",
+            "realisations",
+            "properties",
+        ),
     ),
     "relaxation.debris": Wing(
         "what the defects of cascades relax into",

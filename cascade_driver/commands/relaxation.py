@@ -244,6 +244,10 @@ def _add_tls(verbs: Verbs) -> None:
     about = "Damping of a resonator against temperature."
     add_verb(kinds, "damping", _tls_damping, about, _options_damping)
     add_verb(kinds, "fit", _tls_fit, "Fit tunnelling systems to measured damping.", _options_fit)
+    about = "Fit the frequency of a resonator against temperature: a logarithm and a cube."
+    add_verb(kinds, "shift", _tls_shift, about, _options_shift)
+    about = "Noise of a measured frequency: jumps, Allan deviation, exponent of 1/f."
+    add_verb(kinds, "noise", _tls_noise, about, _options_noise)
     about = "Heat, sound and dielectric constant of a glass of them."
     add_verb(kinds, "properties", _tls_properties, about, _options_properties)
     about = "Tunnelling systems in the debris of cascades, and their release."
@@ -275,6 +279,67 @@ def _options_fit(fit: argparse.ArgumentParser) -> None:
     add_keywords(fit, fit_damping, "held", names={"held": "--hold"})
     add_keywords(fit, read_damping, "without_superconducting_K")
     add_out(fit, "FIT.json", "a figure is put beside it")
+
+
+def _options_shift(shift: argparse.ArgumentParser) -> None:
+    shift.add_argument("data", type=Path, metavar="DATA.csv", help="temperature_K,shift,shift_error")
+    shift.add_argument(
+        "--from-K",
+        type=float,
+        dest="from_K",
+        metavar="T",
+        help="fit from here on; of colder points the temperature is told that the fit reads off them",
+    )
+    shift.add_argument("--without-cubic", action="store_true", help="no T^3 of thermal expansion")
+    shift.add_argument("--out", type=new_file, required=True, metavar="FIT.json", help="a figure is put beside it")
+
+
+def _tls_shift(chosen: argparse.Namespace) -> int:
+    import json
+
+    from cascade_driver.plot import frequency_shift_figure, save_figure
+    from cascade_driver.relaxation.tls.frequency import fit_shift, read_shifts
+
+    data = read_shifts(chosen.data)
+    warm = data.temperature_K >= (chosen.from_K or 0.0)
+    fit = fit_shift(data.where(warm), with_cubic=not chosen.without_cubic)
+    write_file(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
+    if not is_stream(chosen.out):
+        save_figure(frequency_shift_figure(data, fit), chosen.out.with_suffix(""))
+    _print_fit(fit.parameters, fit.goodness, fit.health)
+    for T, found in zip(data.temperature_K[~warm], fit.temperature_K(data.shift[~warm]), strict=True):
+        print(f"at {T:.4g} K the systems are at {found:.4g} K")
+    print(f"written: {chosen.out}")
+    return 0
+
+
+def _options_noise(noise: argparse.ArgumentParser) -> None:
+    noise.add_argument("data", type=Path, metavar="TRACE.csv", help="time_s,frequency_Hz at equal steps")
+    noise.add_argument("--without-white", action="store_true", help="no white noise beside that of 1/f")
+    noise.add_argument(
+        "--out", type=new_file, required=True, metavar="FILE.json", help="a figure is put beside it"
+    )
+
+
+def _tls_noise(chosen: argparse.Namespace) -> int:
+    import json
+
+    from cascade_driver.plot import frequency_noise_figure, save_figure
+    from cascade_driver.relaxation.tls.frequency import frequency_noise, read_trace
+
+    noise = frequency_noise(read_trace(chosen.data), with_white=not chosen.without_white)
+    write_file(chosen.out, json.dumps(noise.as_json(), indent=1) + "\n")
+    if not is_stream(chosen.out):
+        save_figure(frequency_noise_figure(noise), chosen.out.with_suffix(""))
+    print(f"jumps between successive frequencies: {noise.jump_deviation_Hz:.4g} Hz, root mean square")
+    for name in ("exponent", "amplitude", "white_Hz2_Hz"):
+        print(f"{name:24s} {getattr(noise, name).told}")
+    print(
+        f"Allan deviation {noise.allan_deviation_Hz[0]:.4g} Hz over {noise.averaging_s[0]:g} s, "
+        f"{noise.allan_deviation_Hz[-1]:.4g} Hz over {noise.averaging_s[-1]:g} s"
+    )
+    print(f"written: {chosen.out}")
+    return 0
 
 
 def _options_dos(dos: argparse.ArgumentParser) -> None:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from cascade_driver.relaxation.film.measured import MeasuredFilm
     from cascade_driver.relaxation.film.spectrum import FilmSpectrum
     from cascade_driver.relaxation.film.spectrum_fit import FilmFit
+    from cascade_driver.relaxation.tls.frequency import FrequencyNoise, ShiftData, ShiftFit
 from cascade_driver.plot.spectra import RATE_LABEL
 from cascade_driver.plot.style import (
     BAND_ALPHA,
@@ -549,6 +550,67 @@ def tls_damping_figure(
     axes.set_xlabel("temperature (K)")
     axes.set_ylabel(r"damping $\Gamma/2\pi$ (Hz)")
     legend(axes)
+    return finished(figure)
+
+
+@styled
+def frequency_shift_figure(data: ShiftData, fit: ShiftFit) -> Figure:
+    """Return frequency shifts against temperature with the fitted law, as Fig. 2 (b) of Maillet et al. 2023.
+
+    Dashed the logarithm alone, where the cube counts.
+    """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.6), layout="constrained")
+    axes = dressed_axes(figure)
+    axes.errorbar(
+        data.temperature_K,
+        1e6 * data.shift,
+        yerr=1e6 * data.shift_error,
+        fmt="o",
+        markersize=2.5,
+        linewidth=0.7,
+        color=DATA_COLOUR,
+        label="measured",
+    )
+    time = np.geomspace(data.temperature_K.min(), data.temperature_K.max(), 201)
+    C, T_0, D = (one.value for one in fit.parameters.values())
+    if D:
+        axes.plot(time, 1e6 * C * np.log(time / T_0), color=MODEL_COLOUR, linestyle="--", label="logarithm alone")
+    label = f"C = {C:.3g}" + (f", D = {D:.2g} K$^{{-3}}$" if D else "")
+    axes.plot(time, 1e6 * fit.shift(time), color=MODEL_COLOUR, label=label)
+    axes.set_xscale("log")
+    axes.set_xlabel("temperature (K)")
+    axes.set_ylabel(r"$\delta\omega_0/\omega_0$ (10$^{-6}$)")
+    legend(axes)
+    return finished(figure)
+
+
+@styled
+def frequency_noise_figure(noise: FrequencyNoise) -> Figure:
+    """Return spectrum and Allan deviation of a frequency, as Fig. 4 of Maillet et al. 2023.
+
+    The spectrum is shown as means over a tenth of a decade; it was fitted without.
+    """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 4.2), layout="constrained")
+    upper, lower = figure.subplots(2, 1)
+    f, power = noise.spectrum_Hz, noise.power_Hz2_Hz
+    bins = np.floor(10 * np.log10(f / f[0])).astype(int)
+    number = np.bincount(bins)
+    kept = number > 0
+    x, y = (np.bincount(bins, weights=w)[kept] / number[kept] for w in (f, power))
+    dress(upper)
+    upper.errorbar(x, y, yerr=y / np.sqrt(number[kept]), fmt="o", markersize=2.5, linewidth=0.7, color=DATA_COLOUR)
+    label = f"$1/f^\\mu$, $\\mu$ = {noise.exponent.value:.2f}"
+    upper.plot(f, noise.density_Hz2_Hz(f), color=MODEL_COLOUR, label=label)
+    upper.set_ylabel("frequency noise (Hz$^2$/Hz)")
+    upper.set_xlabel("frequency of the noise (Hz)")
+    dress(lower)
+    lower.plot(noise.averaging_s, noise.allan_deviation_Hz, "o-", markersize=2.5, color=DATA_COLOUR, linewidth=0.8)
+    lower.set_xlabel("averaged over (s)")
+    lower.set_ylabel("Allan deviation (Hz)")
+    for axes in (upper, lower):
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    legend(upper)
     return finished(figure)
 
 

@@ -14,6 +14,10 @@ from .density import PowerLawDensity as PowerLawDensity
 from .density import dipolar_gap_density as dipolar_gap_density
 from .density import fit_density as fit_density
 from .distribution import tunnelling_density as tunnelling_density
+from .frequency import fit_shift as fit_shift
+from .frequency import frequency_noise as frequency_noise
+from .frequency import read_shifts as read_shifts
+from .frequency import read_trace as read_trace
 from .glass import Annealing as Annealing
 from .glass import Glass as Glass
 from .glass import anneal as anneal

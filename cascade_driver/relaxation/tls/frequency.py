@@ -1,0 +1,391 @@
+r"""Frequency of a resonator that carries tunnelling systems: its shift with temperature, and its noise.
+
+.. math::
+    \frac{\delta\omega_0}{\omega_0} = C \ln\frac{T}{T_0} + D\, T^3, \qquad S_f(f) = \frac{A}{f^\mu} + W
+
+Sec. II and Fig. 4 of O. Maillet et al. 2023, doi:10.1103/PhysRevB.107.064104: the logarithm is the resonant
+response of tunnelling systems, the cube an empirical law of thermal expansion above 1 K, the noise that of systems
+that switch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from iminuit import Minuit
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness, profile_interval
+from cascade_driver.errors import FitError, InputError
+from cascade_driver.relaxation.tls.distribution import positive_array
+from cascade_driver.table import read_table
+
+_SHIFT_COLUMNS = ("temperature_K", "shift", "shift_error")
+_TRACE_COLUMNS = ("time_s", "frequency_Hz")
+
+#: Times between measurements of a trace differ by less than this share.
+_EQUAL_STEPS = 0.01
+
+#: Fewer measurements say nothing of noise.
+_SHORTEST_TRACE = 64
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ShiftData:
+    """Measured frequency shifts.
+
+    Attributes
+    ----------
+    temperature_K, shift, shift_error : (n,) float
+        Relative to any reference, with its standard error.
+    """
+
+    temperature_K: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    shift_error: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        positive_array(self.temperature_K, name="temperature_K")
+        positive_array(self.shift_error, name="shift_error")
+        if not np.all(np.isfinite(self.shift)):
+            raise InputError("`shift` must be finite in every row")
+
+    def where(self, keep: NDArray[np.bool_]) -> ShiftData:
+        """Return some of the points."""
+        return ShiftData(**{f.name: getattr(self, f.name)[keep] for f in dataclasses.fields(self)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftFit:
+    """The law of the module, fitted.
+
+    Attributes
+    ----------
+    parameters : dict of str to FittedParameter
+        `strength` (C), `reference_temperature_K` (T_0) and `cubic_per_K3` (D).
+    goodness : Goodness
+        Chi-square.
+    health : FitHealth
+    """
+
+    parameters: dict[str, FittedParameter]
+    goodness: Goodness
+    health: FitHealth
+
+    def shift(self, temperature_K: ArrayLike) -> NDArray[np.float64]:
+        """Return the fitted shift, (...) float."""
+        T = positive_array(temperature_K, name="temperature_K")
+        C, T_0, D = (one.value for one in self.parameters.values())
+        return np.asarray(C * np.log(T / T_0) + D * T**3)
+
+    def temperature_K(self, shift: ArrayLike) -> NDArray[np.float64]:
+        r"""Return what the logarithm alone says of the temperature, :math:`T_0 e^{\delta\omega/(\omega C)}`.
+
+        A thermometer of the systems where they are warmer than the cryostat (dotted line of Fig. 2 b).
+        """
+        C, T_0 = self.parameters["strength"].value, self.parameters["reference_temperature_K"].value
+        return np.asarray(T_0 * np.exp(np.asarray(shift, dtype=np.float64) / C))
+
+    def as_json(self) -> Mapping[str, object]:
+        """Return the fit, JSON-ready."""
+        content = dataclasses.asdict(self)
+        content["health"]["at_limit"] = list(self.health.at_limit)
+        return content
+
+
+def read_shifts(path: Path | str) -> ShiftData:
+    """Return the shifts of a table with the columns temperature_K, shift and shift_error.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, lacks a column, or holds what cannot be.
+    """
+    columns = _columns(Path(path), _SHIFT_COLUMNS)
+    try:
+        return ShiftData(**columns)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def fit_shift(data: ShiftData, *, with_cubic: bool = True) -> ShiftFit:
+    """Return the law that fits frequency shifts best, by least squares.
+
+    Parameters
+    ----------
+    data : ShiftData
+    with_cubic : bool
+        Whether the cube of the temperature is fitted, or 0.
+
+    Raises
+    ------
+    FitError
+        If there are fewer different temperatures than parameters.
+    """
+    free = 3 if with_cubic else 2
+    T = data.temperature_K
+    if len(np.unique(T)) < free:
+        raise FitError(f"{len(np.unique(T))} different temperatures for {free} parameters; measure at more")
+    middle = math.exp(float(np.mean(np.log(T))))
+
+    def chi_square(slope: float, level: float, cubic: float) -> float:
+        law = slope * np.log(T / middle) + level + cubic * T**3
+        return float(np.sum(((law - data.shift) / data.shift_error) ** 2))
+
+    scale = float(np.ptp(data.shift) or data.shift_error.max())
+    minuit = Minuit(chi_square, slope=scale, level=float(np.mean(data.shift)), cubic=0.0)
+    minuit.errordef = Minuit.LEAST_SQUARES
+    for name in minuit.parameters:
+        minuit.errors[name] = 0.1 * scale
+    minuit.fixed["cubic"] = not with_cubic
+    minuit.migrad()
+    minuit.hesse()
+    return _shift_result(minuit, middle_K=middle, freedom=len(T) - free, with_cubic=with_cubic)
+
+
+def _shift_result(minuit: Minuit, *, middle_K: float, freedom: int, with_cubic: bool) -> ShiftFit:
+    slope, level = float(minuit.values["slope"]), float(minuit.values["level"])
+    covariance = minuit.covariance
+    if covariance is None:
+        raise FitError("the fit of the frequency shift has no covariance; look at the data")
+    # ln T_0 = ln(middle) - level / slope, and its variance to first order.
+    ratio = level / slope
+    variance = (
+        covariance["level", "level"]
+        - 2 * ratio * covariance["level", "slope"]
+        + ratio**2 * covariance["slope", "slope"]
+    ) / slope**2
+    reference, spread = middle_K * math.exp(-ratio), math.sqrt(variance)
+    parameters = {
+        "strength": _linear(minuit, "slope"),
+        "reference_temperature_K": FittedParameter(
+            value=reference,
+            error=reference * spread,
+            lower=reference * math.exp(-spread),
+            upper=reference * math.exp(spread),
+        ),
+        "cubic_per_K3": _linear(minuit, "cubic") if with_cubic else FittedParameter(value=0.0, is_held=True),
+    }
+    chi_square = float(minuit.fval)
+    return ShiftFit(
+        parameters=parameters,
+        goodness=Goodness(
+            name="chi-square",
+            statistic=chi_square,
+            degrees_of_freedom=freedom,
+            p_value=float(stats.chi2.sf(chi_square, freedom)) if freedom > 0 else None,
+            method="chi-square" if freedom > 0 else "none",
+        ),
+        health=FitHealth.of(minuit),
+    )
+
+
+def _linear(minuit: Minuit, name: str) -> FittedParameter:
+    """Return a parameter in which chi-square is a parabola."""
+    value, error = float(minuit.values[name]), float(minuit.errors[name])
+    return FittedParameter(value=value, error=error, lower=value - error, upper=value + error)
+
+
+# -- noise ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FrequencyTrace:
+    """Frequencies measured one after the other, at equal steps of time.
+
+    Attributes
+    ----------
+    step_s : float
+    frequency_Hz : (n,) float
+    """
+
+    step_s: float
+    frequency_Hz: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if len(self.frequency_Hz) < _SHORTEST_TRACE or not np.all(np.isfinite(self.frequency_Hz)):
+            raise InputError(
+                f"{len(self.frequency_Hz)} frequencies, expected at least {_SHORTEST_TRACE} finite ones"
+            )
+        if not (math.isfinite(self.step_s) and self.step_s > 0):
+            raise InputError(f"a step of {self.step_s:g} s, expected one above 0")
+
+
+def read_trace(path: Path | str) -> FrequencyTrace:
+    """Return the frequencies of a table with the columns time_s, at equal steps, and frequency_Hz.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, lacks a column, or the steps differ.
+    """
+    columns = _columns(Path(path), _TRACE_COLUMNS)
+    steps = np.diff(columns["time_s"])
+    if len(steps) == 0 or np.any(np.abs(steps - steps.mean()) > _EQUAL_STEPS * abs(steps.mean())):
+        raise InputError(f"{path}: times at unequal steps, expected one measurement after the other")
+    try:
+        return FrequencyTrace(step_s=float(steps.mean()), frequency_Hz=columns["frequency_Hz"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FrequencyNoise:
+    """What a trace says of the noise of a frequency.
+
+    Attributes
+    ----------
+    jump_deviation_Hz : float
+        Root mean square of the jumps between successive frequencies, which Fig. 4 (b) of the paper calls Allan
+        deviation; the latter is 2^(1/2) smaller at one step.
+    averaging_s, allan_deviation_Hz : (k,) float
+        Overlapping Allan deviation against the time averaged over, octave by octave up to a quarter of the trace.
+    spectrum_Hz, power_Hz2_Hz : (m,) float
+        Frequencies and one-sided spectral density.
+    exponent, amplitude, white_Hz2_Hz : FittedParameter
+        mu, A (the density of the power at 1 Hz, Hz2/Hz) and W.
+    health : FitHealth
+    """
+
+    jump_deviation_Hz: float
+    averaging_s: NDArray[np.float64]
+    allan_deviation_Hz: NDArray[np.float64]
+    spectrum_Hz: NDArray[np.float64]
+    power_Hz2_Hz: NDArray[np.float64]
+    exponent: FittedParameter
+    amplitude: FittedParameter
+    white_Hz2_Hz: FittedParameter
+    health: FitHealth
+
+    def density_Hz2_Hz(self, frequency_Hz: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the fitted spectral density."""
+        return np.asarray(
+            self.amplitude.value * frequency_Hz**-self.exponent.value + self.white_Hz2_Hz.value, dtype=np.float64
+        )
+
+    def as_json(self) -> Mapping[str, object]:
+        """Return the noise, JSON-ready."""
+        content = dataclasses.asdict(self)
+        content["health"]["at_limit"] = list(self.health.at_limit)
+        return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in content.items()}
+
+
+def allan_deviation_Hz(trace: FrequencyTrace, steps: int) -> float:
+    r"""Return the overlapping Allan deviation of a frequency averaged over some steps, in Hz.
+
+    .. math:: \sigma^2 = \tfrac12 \left\langle (\bar f_{k+m} - \bar f_k)^2 \right\rangle
+
+    D. W. Allan, Proc. IEEE 54, 221 (1966), over all k.
+
+    Raises
+    ------
+    InputError
+        If the trace is not twice as long.
+    """
+    if not 1 <= steps <= len(trace.frequency_Hz) // 2:
+        raise InputError(
+            f"an average over {steps} steps of {len(trace.frequency_Hz)}, expected at most half of them"
+        )
+    summed = np.concatenate([[0.0], np.cumsum(trace.frequency_Hz - trace.frequency_Hz.mean())])
+    means = (summed[steps:] - summed[:-steps]) / steps
+    return float(np.sqrt(0.5 * np.mean((means[steps:] - means[:-steps]) ** 2)))
+
+
+def frequency_noise(trace: FrequencyTrace, *, with_white: bool = True) -> FrequencyNoise:
+    r"""Return the noise of a measured frequency; its spectrum is fitted by the likelihood of a periodogram.
+
+    .. math:: -\ln L = \sum_j \left(\ln S(f_j) + \frac{P_j}{S(f_j)}\right)
+
+    P. Whittle, Ark. Mat. 2, 423 (1953): each ordinate P_j is exponential about S(f_j), no bins and no windows.
+
+    Parameters
+    ----------
+    trace : FrequencyTrace
+    with_white : bool
+        Whether white noise, as of the measurement, is fitted or 0.
+    """
+    f, n = trace.frequency_Hz - trace.frequency_Hz.mean(), len(trace.frequency_Hz)
+    power = 2.0 * trace.step_s / n * np.abs(np.fft.rfft(f)[1 : (n + 1) // 2]) ** 2
+    frequency = np.asarray(np.fft.rfftfreq(n, trace.step_s)[1 : (n + 1) // 2], dtype=np.float64)
+    minuit, middle = _fitted_spectrum(frequency, power, with_white=with_white)
+    octaves = [2**k for k in range(int(math.log2(n // 4)) + 1)]
+    return FrequencyNoise(
+        jump_deviation_Hz=float(np.sqrt(np.mean(np.diff(trace.frequency_Hz) ** 2))),
+        averaging_s=trace.step_s * np.array(octaves, dtype=np.float64),
+        allan_deviation_Hz=np.array([allan_deviation_Hz(trace, m) for m in octaves]),
+        spectrum_Hz=frequency,
+        power_Hz2_Hz=power,
+        exponent=_fitted(minuit, "exponent"),
+        amplitude=_at_1_Hz(minuit, middle),
+        white_Hz2_Hz=_fitted(minuit, "white", logarithm=True)
+        if with_white
+        else FittedParameter(value=0.0, is_held=True),
+        health=FitHealth.of(minuit),
+    )
+
+
+def _fitted_spectrum(
+    frequency: NDArray[np.float64], power: NDArray[np.float64], *, with_white: bool
+) -> tuple[Minuit, float]:
+    """Return the minimised likelihood, in logarithms of the densities, and the frequency of the first."""
+    middle = math.exp(float(np.mean(np.log(frequency))))
+    level = math.log(float(np.median(power)) / math.log(2.0))
+
+    def minus_log_likelihood(exponent: float, amplitude: float, white: float) -> float:
+        density = np.exp(amplitude) * (frequency / middle) ** -exponent
+        if with_white:
+            density = density + np.exp(white)
+        return float(2.0 * np.sum(np.log(density) + power / density))
+
+    minuit = Minuit(minus_log_likelihood, exponent=0.8, amplitude=level, white=level - 2.0)
+    minuit.errordef = Minuit.LEAST_SQUARES  # the sum has a factor of 2
+    minuit.limits["exponent"] = (-2.0, 4.0)
+    minuit.limits["white"] = (level - 12.0, level + 12.0)
+    minuit.fixed["white"] = not with_white
+    minuit.migrad()
+    minuit.hesse()
+    return minuit, middle
+
+
+def _fitted(minuit: Minuit, name: str, *, logarithm: bool = False) -> FittedParameter:
+    value, error = float(minuit.values[name]), float(minuit.errors[name])
+    lower, upper = profile_interval(minuit, name)
+    if logarithm:
+        lower, upper = (None if end is None else math.exp(end) for end in (lower, upper))
+        value, error = math.exp(value), math.exp(value) * error
+    return FittedParameter(value=value, error=error, lower=lower, upper=upper)
+
+
+def _at_1_Hz(minuit: Minuit, middle_Hz: float) -> FittedParameter:
+    """Return the amplitude at 1 Hz, to which that of the middle is carried with the exponent."""
+    log = math.log(middle_Hz)
+    value = math.exp(float(minuit.values["amplitude"]) + float(minuit.values["exponent"]) * log)
+    covariance = minuit.covariance
+    if covariance is None:
+        return FittedParameter(value=value)
+    spread = math.sqrt(
+        covariance["amplitude", "amplitude"]
+        + 2 * log * covariance["amplitude", "exponent"]
+        + log**2 * covariance["exponent", "exponent"]
+    )
+    lower, upper = value * math.exp(-spread), value * math.exp(spread)
+    return FittedParameter(value=value, error=value * spread, lower=lower, upper=upper)
+
+
+def _columns(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of a table that are asked for."""
+
+    def check(where: str, names: list[str]) -> list[str]:
+        missing = [name for name in wanted if name not in names]
+        if missing:
+            raise InputError(f"{where}: no column `{missing[0]}`; expected {', '.join(wanted)}")
+        return names
+
+    columns = read_table(path, example=",".join(wanted), check_names=check).columns
+    return {name: columns[name] for name in wanted}
