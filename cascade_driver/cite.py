@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.config import RunInput
 from cascade_driver.models import analysis_of
@@ -137,17 +138,18 @@ def cite_all() -> Citation:
     )
 
 
-def cite_run(directory: RunDirectory, *, every_record: bool = True) -> Citation:
+def cite_run(directory: RunDirectory, *, campaign: Campaign | None = None, every_record: bool = True) -> Citation:
     """Return what a run rests on: its records, its potential, and the spectra that its input asks for.
 
-    Reading every record takes seconds for 1e5 of them; else the first one speaks for all.
+    Reading every record takes seconds for 1e5 of them; else the first one speaks for all. `campaign` is the plan,
+    if it was read already.
 
     Raises
     ------
     InputError, PotentialError, RecordError
         If there is no run, or something in it is damaged.
     """
-    campaign = directory.load()
+    campaign = campaign or directory.load()
     potential = directory.potential(campaign)
     wanted = analysis_of(directory)
     read = sorted(directory.finished())

@@ -15,6 +15,7 @@ from cascade_driver.analysis.damage import said_beside
 from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.campaign.contents import RunContents, contents_of
 from cascade_driver.campaign.index import number as as_number
+from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.scene import Scene, scene_of
 from cascade_driver.campaign.status import run_status
@@ -215,7 +216,7 @@ def _report_content(
         defects=_defects(contents),
         scenes=_scenes(directory, table),
         sites=_sites(protocol, table),
-        citation=_citation(directory),
+        citation=_citation(directory, campaign),
     )
 
 
@@ -263,10 +264,10 @@ def _scenes(directory: RunDirectory, table: CascadeTable) -> list[Scene]:
     return scenes
 
 
-def _citation(directory: RunDirectory) -> tuple[str, ...]:
+def _citation(directory: RunDirectory, campaign: Campaign) -> tuple[str, ...]:
     """Return what to cite; nothing where a part of the run is damaged, which other commands tell."""
     try:
-        return tuple(cite_run(directory, every_record=False).lines)
+        return tuple(cite_run(directory, campaign=campaign, every_record=False).lines)
     except CascadeError:
         return ()
 

@@ -194,7 +194,10 @@ def test_another_table_is_made_and_used(tmp_path: Path, capsys: pytest.CaptureFi
         (["lines", "--table", "--target", "Si", "--at-eV", "5"], "--at-eV fits lines: give one of both"),
         (["lines", "--target", "Si"], "by both of --table and --target"),
         (["lines"], "are required: SPECTRUM.csv, --at-eV"),
-        (["lines", "--table", "--target", "Si", "--density-g-cm3", "0"], "--density-g-cm3 is 0"),
+        (
+            ["lines", "--table", "--target", "Si", "--density-g-cm3", "0"],
+            "`--density-g-cm3`: input should be greater than 0",
+        ),
         (["capture", "lines", "NaX"], "'X' is not a chemical element"),
         (["capture", "lines", "W", "--table", "nowhere"], "capture_isotopes.toml: no such file"),
         (["capture", "table", "nowhere", "--out", "made"], "nowhere: no JSON file in it"),

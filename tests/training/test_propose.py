@@ -104,7 +104,7 @@ def test_the_others_relax_about_a_pair_that_is_held():
 
 
 @settings(max_examples=5)
-@given(grid=st.floats(0.6, 0.8), clearance=st.floats(1.2, 1.6), reach=st.floats(2.5, 3.0))
+@given(grid=st.floats(0.6, 0.8), clearance=st.floats(0.9, 1.1), reach=st.floats(2.5, 3.0))
 def test_places_are_clear_within_reach_and_no_two_are_alike(grid, clearance, reach):
     box = bulk("Cu", cubic=True) * (2, 2, 2)
     search = FrenkelSearch(species="Cu", grid_A=grid, clearance_A=clearance, reach_A=reach)
