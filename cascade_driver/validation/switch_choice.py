@@ -94,7 +94,15 @@ def closest_approach_A(pair: tuple[str, str], recoil_energy_eV: float) -> float:
 
 
 def shortest_bonds_A(species: tuple[str, ...], crystals: Iterable[CrystalSpec]) -> dict[str, float]:
-    """Return the shortest bond of each pair such as `Al-O`: in the crystals, or the sum of the covalent radii."""
+    """Return the shortest bond of each pair such as `Al-O`: in the crystals, or the sum of the covalent radii.
+
+    Raises
+    ------
+    InputError
+        If a species is no element.
+    """
+    if strangers := [symbol for symbol in species if symbol not in atomic_numbers]:
+        raise InputError(f"--species: {strangers[0]!r} is no chemical element; give symbols such as Si")
     bonds = {
         f"{a}-{b}": float(covalent_radii[atomic_numbers[a]] + covalent_radii[atomic_numbers[b]])
         for i, a in enumerate(species)

@@ -90,6 +90,7 @@ def test_the_command_chooses_and_writes_why(tmp_path, capsys):
     [
         (["--inner", "Al-Si=1"], "--inner: Al-Si is none of the pairs Al-Al"),
         (["--inner", "2", "--outer", "1"], "must be below"),
+        (["--species", "/"], "'/' is no chemical element"),
         (["--energy-eV", "0"], "`--energy-eV`: input should be greater than 0"),
         (["--energy-eV", "1"], "closest approach at 1 eV"),
     ],

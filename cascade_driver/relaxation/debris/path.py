@@ -60,7 +60,7 @@ class PathSpec:
         At most, of each of the two stages: without and with the climbing image.
     """
 
-    images: Annotated[int, Field(ge=3)] = 7
+    images: Annotated[int, Field(ge=3, le=1000)] = 7
     force_tolerance_eV_A: Annotated[float, Field(gt=0)] = 0.02
     steps: Annotated[int, Field(ge=1)] = 300
 
