@@ -76,8 +76,8 @@ class SearchSpec:
         Minima closer than both are one.
     """
 
-    bursts: Annotated[int, Field(ge=0)] = 6
-    saddle_searches: Annotated[int, Field(ge=0)] = 60
+    bursts: Annotated[int, Field(ge=0, le=1_000_000)] = 6
+    saddle_searches: Annotated[int, Field(ge=0, le=1_000_000)] = 60
     coverage: Annotated[float, Field(gt=0, le=1)] = 0.9
     burst_temperatures_K: tuple[Positive, ...] = Field(default=(400.0, 800.0, 1200.0), min_length=1)
     burst_duration_ps: Positive = 0.3
