@@ -264,7 +264,7 @@ def _scenes(directory: RunDirectory, table: CascadeTable) -> list[Scene]:
     return scenes
 
 
-def _citation(directory: RunDirectory, campaign: Campaign) -> tuple[str, ...]:
+def _citation(directory: RunDirectory, campaign: Campaign | None = None) -> tuple[str, ...]:
     """Return what to cite; nothing where a part of the run is damaged, which other commands tell."""
     try:
         return tuple(cite_run(directory, campaign=campaign, every_record=False).lines)
