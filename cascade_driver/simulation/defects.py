@@ -32,6 +32,16 @@ CLUSTER_LINK_A = 4.0
 #: Flags of an atom in the final structure.
 ON_SITE, INTERSTITIAL, ANTISITE, ADATOM, INTERFACE_ATOM = 0, 1, 2, 3, 4
 
+#: What a defect is called; the last two are those of films.
+DefectKind = Literal["vacancy", "interstitial", "antisite", "adatom", "interface atom"]
+
+#: Flags of atoms that share the site of another one.
+_WITHOUT_SITE: dict[int, DefectKind] = {
+    INTERSTITIAL: "interstitial",
+    ADATOM: "adatom",
+    INTERFACE_ATOM: "interface atom",
+}
+
 #: An atom without a site of its own is an adatom this far above the highest layer of a film, where the next one
 #: would be at 2 angstrom; and an interface atom this near to it, where the lattices give each other no sites.
 ADATOM_ABOVE_A, INTERFACE_WITHIN_A = 1.0, 4.0
@@ -130,8 +140,7 @@ def take_census(
         near = np.abs(atoms[:, 2] - film.interface_A) < INTERFACE_WITHIN_A
         flag[(flag == INTERSTITIAL) & near] = INTERFACE_ATOM
     empty = np.flatnonzero(occupancy == 0)
-    extra = (flag == INTERSTITIAL) | (flag == ADATOM) | (flag == INTERFACE_ATOM)
-    defects = np.concatenate([sites[empty], atoms[extra]])
+    defects = np.concatenate([sites[empty], atoms[np.isin(flag, list(_WITHOUT_SITE))]])
     far = np.linalg.norm(displacement, axis=1) > DISPLACED_BEYOND_A
     return Census(
         vacancies=_count(names[empty]),
@@ -147,10 +156,6 @@ def take_census(
         adatoms=_count(names[flag == ADATOM]),
         interface_atoms=_count(names[flag == INTERFACE_ATOM]),
     )
-
-
-#: What a defect is called; the last two are those of films.
-DefectKind = Literal["vacancy", "interstitial", "antisite", "adatom", "interface atom"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,15 +192,10 @@ def listed_defects(
     names = np.asarray(symbols)
     period = np.where(np.asarray(periodic, dtype=bool), lengths_A, 0.0)
     atoms = _wrap(reference_A + census.displacement_A, period)
-    without_site: tuple[tuple[int, DefectKind], ...] = (
-        (INTERSTITIAL, "interstitial"),
-        (ADATOM, "adatom"),
-        (INTERFACE_ATOM, "interface atom"),
-    )
     rows: list[tuple[DefectKind, str, NDArray[np.float64]]] = [
         ("vacancy", str(n), x) for n, x in zip(census.vacancy_species, census.vacancy_positions_A, strict=True)
     ]
-    for flag, kind in without_site:
+    for flag, kind in _WITHOUT_SITE.items():
         rows += [(kind, str(names[k]), atoms[k]) for k in np.flatnonzero(census.flag == flag)]
     label = _cluster_labels(np.array([x for _, _, x in rows]).reshape(-1, 3), period)
     rows += [("antisite", str(names[k]), atoms[k]) for k in np.flatnonzero(census.flag == ANTISITE)]

@@ -82,7 +82,7 @@ class FilmSpec:
     stress_MPa : float, optional
         Instead: its stress in the plane, turned into a strain by the elastic constants of aluminium.
     interface : 'relaxed', optional
-        The film is put down at several places and gaps, and annealed; the lowest one is taken. By default it stays
+        The film is put down at several places and annealed there; the lowest one is taken. By default it stays
         where it was put, and comes to rest there.
     """
 
