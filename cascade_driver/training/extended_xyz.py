@@ -193,7 +193,10 @@ def _comment(line: str, *, words: Collection[str]) -> Mapping[str, object]:
         return found[1] + " ".join((xx, xy, xz, xy, yy, yz, xz, yz, zz))
 
     names = "|".join(map(re.escape, words))
-    line = re.sub(rf"(?<!\S)((?:{names})\s*=\s*)", rf"\1{_TEXT}", _SIX.sub(nine, line.replace(_TEXT, "")))
+    line = _SIX.sub(nine, line.replace(_TEXT, ""))
+    # A bare word in quotes: ASE's reader takes a `=` at its end for the next key.
+    line = re.sub(rf"(?<!\S)((?:{names})\s*=\s*)([^\s\"'{{}}\[\]]+)(?!\S)", r'\1"\2"', line)
+    line = re.sub(rf"(?<!\S)((?:{names})\s*=\s*)", rf"\1{_TEXT}", line)
     said: Mapping[str, object] = key_val_str_to_dict(line)
     return {name: value.replace(_TEXT, "") if isinstance(value, str) else value for name, value in said.items()}
 

@@ -50,6 +50,8 @@ def frame(atoms: Atoms | None = None, **changes) -> LabelledFrame:
 @example(group="T", trajectory="1e5", origin="007", words="1_2")
 @example(group="F", trajectory="inf", origin="1 2 3", words="[1, 2]")
 @example(group="nan", trajectory="1.50", origin="true", words="0 0 0 0 0 0 0 0 0")
+@example(group="0", trajectory="0", origin="0", words="0=")
+@example(group="0", trajectory="0", origin="0=", words="=0")
 def test_words_are_words_after_a_file(tmp_path_factory, group, trajectory, origin, words):
     path = tmp_path_factory.mktemp("words") / "f.extxyz"
     given_frame = frame(group=group, trajectory=trajectory, origin=origin or "x", settings=words or "y")
