@@ -179,12 +179,8 @@ def work_on_search(
     """
     settings = planned.wanted.work
     name = require_executor(executor or settings.executor)
-    require_contract(
-        planned.potential,
-        planned.wanted.engine,
-        allow_failed=allow_failed_contract or settings.allow_failed_contract,
-        tell=tell,
-    )
+    allow_failed_contract = allow_failed_contract or settings.allow_failed_contract
+    require_contract(planned.potential, planned.wanted.engine, allow_failed=allow_failed_contract, tell=tell)
     tasks, total = planned.tasks, planned.plan.size
     workers = processes_for(workers, settings.workers)
     if name == "dask":
@@ -194,6 +190,7 @@ def work_on_search(
             total=total,
             done=tasks.done,
             workers=workers,
+            allow_failed_contract=allow_failed_contract,
         )
         return dask_of(settings).fly(place, observe)
     progress = Progress(total=total, done=tasks.done())

@@ -242,12 +242,8 @@ def work_on(
     """
     settings = planned.wanted.work
     how = _executor(require_executor(executor or settings.executor), settings)
-    require_contract(
-        planned.potential,
-        planned.wanted.engine,
-        allow_failed=allow_failed_contract or settings.allow_failed_contract,
-        tell=tell,
-    )
+    allow_failed_contract = allow_failed_contract or settings.allow_failed_contract
+    require_contract(planned.potential, planned.wanted.engine, allow_failed=allow_failed_contract, tell=tell)
     try:
         planned.directory.sweep()
         if repair:
@@ -264,6 +260,7 @@ def work_on(
         until_s=until_s,
         lammps=None if planned.wanted.engine.is_installed else planned.wanted.engine,
         trajectory=settings.trajectory,
+        allow_failed_contract=allow_failed_contract,
     )
     try:
         with work_log(planned.directory.logs):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cascade_driver.campaign.claims import Claims, Heartbeat
-from cascade_driver.campaign.executors import Work
+from cascade_driver.campaign.executors import Work, worker_command
 from cascade_driver.campaign.supervise import Progress
 from cascade_driver.errors import CascadeError, InputError
 
@@ -50,6 +49,8 @@ class SharedPlace:
         How much of it is done, by anyone.
     workers : int
         Of a cluster that is started here.
+    allow_failed_contract : bool
+        Whether pilots go on where the potential fails in their LAMMPS.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class SharedPlace:
     total: int
     done: Callable[[], int]
     workers: int
+    allow_failed_contract: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,7 @@ class DaskExecutor:
             total=len(planned),
             done=lambda: len(planned & work.run.finished()),
             workers=work.workers,
+            allow_failed_contract=work.allow_failed_contract,
         )
         return self.fly(place, observe)
 
@@ -233,7 +236,13 @@ class _Flight:
                 del self._pilots[address]
         for address in workers.keys() - self._pilots.keys():
             self._pilots[address] = self._client.submit(
-                partial(fly_pilot, str(self._place.path), workers=workers[address], lease=str(lease)),
+                partial(
+                    fly_pilot,
+                    str(self._place.path),
+                    workers=workers[address],
+                    lease=str(lease),
+                    allow_failed_contract=self._place.allow_failed_contract,
+                ),
                 workers=[address],
                 key=f"cascade-pilot-{uuid.uuid4().hex}",
                 pure=False,
@@ -253,10 +262,10 @@ class _Flight:
             raise CascadeError(f"pilots fail on the Dask workers: {said}")
 
 
-def fly_pilot(run: str, *, workers: int, lease: str) -> tuple[int, str]:
+def fly_pilot(run: str, *, workers: int, lease: str, allow_failed_contract: bool) -> tuple[int, str]:
     """Run `cascade work` on a Dask worker and return its exit code and last line; it ends with its lease."""
-    command = [sys.executable, "-P", "-c", "import sys; from cascade_driver.cli import main; sys.exit(main())"]
-    command += ["work", run, "--workers", str(workers), "--lease", lease]
+    command = worker_command(Path(run), workers=workers, allow_failed_contract=allow_failed_contract)
+    command += ["--lease", lease]
     # Its input stays open as long as this worker lives.
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

@@ -6,6 +6,7 @@ what is done in the records. So the records are the same from all of them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ class Work:
         Which LAMMPS; by default the one that the environment names, or the installed one.
     trajectory : TrajectorySpec, optional
         Which film is kept of each cascade; none by default.
+    allow_failed_contract : bool
+        Whether workers elsewhere, who try their own LAMMPS, go on where the potential fails.
     """
 
     run: RunDirectory
@@ -64,6 +67,7 @@ class Work:
     engine: EngineFactory = LammpsEngine
     lammps: EngineSpec | None = None
     trajectory: TrajectorySpec | None = None
+    allow_failed_contract: bool = False
 
     @property
     def workshop(self) -> Workshop:
@@ -81,6 +85,13 @@ class Work:
 
 #: What `[work] executor` and `--executor` may name.
 EXECUTORS = ("processes", "serial", "dask")
+
+
+def worker_command(run: Path, *, workers: int, allow_failed_contract: bool) -> list[str]:
+    """Return the words that start a worker on a folder, with this Python, wherever it is."""
+    words = [sys.executable, "-P", "-c", "import sys; from cascade_driver.cli import main; sys.exit(main())"]
+    words += ["work", str(run), "--workers", str(workers)]
+    return words + ["--allow-failed-contract"] * allow_failed_contract
 
 
 class Executor(Protocol):

@@ -10,11 +10,11 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from cascade_driver.campaign.executors import worker_command
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import CascadeError, InputError
 from cascade_driver.files import write_atomically
@@ -94,7 +94,9 @@ def walltime_s(text: str) -> int:
     return seconds
 
 
-def job_script(run: RunDirectory, request: ArrayRequest, *, title: str) -> str:
+def job_script(
+    run: RunDirectory, request: ArrayRequest, *, title: str, allow_failed_contract: bool = False
+) -> str:
     """Return the text of the job script."""
     seconds = walltime_s(request.time)
     name = re.sub(r"[^A-Za-z0-9]+", "-", title).strip("-")[:40] or "campaign"
@@ -115,8 +117,8 @@ def job_script(run: RunDirectory, request: ArrayRequest, *, title: str) -> str:
     if request.account is not None:
         options.append(f"--account={request.account}")
     options += request.extra
-    command = [sys.executable, "-P", "-c", "import sys; from cascade_driver.cli import main; sys.exit(main())"]
-    command += ["work", str(run.path), "--workers", str(request.cpus), "--until", str(seconds - WARNING_s)]
+    command = worker_command(run.path, workers=request.cpus, allow_failed_contract=allow_failed_contract)
+    command += ["--until", str(seconds - WARNING_s)]
     lines = ["#!/bin/bash", *(f"#SBATCH {option}" for option in options), ""]
     lines += [
         "# Each task of the array works on whatever nobody else is at. Submit it again, or a larger array, at any",
@@ -128,8 +130,10 @@ def job_script(run: RunDirectory, request: ArrayRequest, *, title: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_script(run: RunDirectory, request: ArrayRequest, *, title: str) -> Path:
-    """Write the job script into the run and return its path.
+def write_script(
+    run: RunDirectory, request: ArrayRequest, *, title: str, allow_failed_contract: bool = False
+) -> Path:
+    """Write the job script into the run and return its path; its workers may be allowed a failed contract.
 
     Raises
     ------
@@ -138,7 +142,7 @@ def write_script(run: RunDirectory, request: ArrayRequest, *, title: str) -> Pat
     """
     if '"' in str(run.path) or "\n" in str(run.path):
         raise InputError(f"{run.path}: Slurm cannot write its logs to a path with such characters; rename it")
-    text = job_script(run, request, title=title)
+    text = job_script(run, request, title=title, allow_failed_contract=allow_failed_contract)
     path = run.path / "slurm-array.sh"
     write_atomically(path, text)
     path.chmod(0o755)

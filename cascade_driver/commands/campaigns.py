@@ -76,6 +76,7 @@ def _add_submit(verbs: Verbs) -> None:
 
 def _options_submit(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.campaign.slurm import ArrayRequest
+    from cascade_driver.config import WorkSpec
 
     add_run(verb)
     verb.add_argument("--slurm", action="store_true", required=True, help="as a Slurm array")
@@ -83,6 +84,7 @@ def _options_submit(verb: argparse.ArgumentParser) -> None:
     extra: Any = {"action": "append", "metavar": "=--X=Y"}
     setup: Any = {"action": "append", "metavar": "LINE"}
     add_options(verb, ArrayRequest, names={"extra": "--option"}, time=time, extra=extra, setup=setup)
+    add_options(verb, WorkSpec, only=["allow_failed_contract"])
     verb.add_argument("--dry-run", action="store_true", help="write the job script and stop")
     _add_retries(verb)
 
@@ -414,9 +416,10 @@ def _submit_array(
     from dataclasses import replace
 
     from cascade_driver.campaign.slurm import submit, write_script
+    from cascade_driver.config import WorkSpec
 
     request = replace(request, tasks=min(request.tasks, max(1, left)))
-    script = write_script(run, request, title=title)
+    script = write_script(run, request, title=title, **given(chosen, WorkSpec))
     if chosen.dry_run:
         print(f"{script}: written, not submitted; {left} {of} are missing")
         return 0

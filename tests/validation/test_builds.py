@@ -1,11 +1,14 @@
 """A build of LAMMPS is tried once by itself; what was found is kept for the user, and a failure is refused."""
 
+import contextlib
 import fcntl
 import json
 import shutil
+import subprocess
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -138,6 +141,46 @@ def test_the_word_that_allows_a_failure_reaches_the_workers(soft, tmp_path, monk
     words = ["run", str(tmp_path / "input.toml"), "--out", str(tmp_path / "run")]
     with pytest.raises(Reached):
         main([*words, *(["--allow-failed-contract"] if word == "argument" else [])])
+
+
+#: A cascade of a second.
+SHORT = """
+crystal = { name = "Si", repeats = [3, 3, 3] }
+potential = { folder = "soft" }
+thermal = { equilibration_ps = 0.02, snapshot_interval_ps = 0.01 }
+follow = { duration_ps = 0.02, max_displacement_A = 0.05, max_timestep_fs = 2 }
+recoils = [{ species = "Si", recoil_energies_eV = [5], snapshots = 1, directions = { count = 1 } }]
+"""
+
+
+class OneWorker:
+    """A client of Dask whose one worker does at once what it is sent."""
+
+    status = "running"
+
+    def scheduler_info(self, **_):
+        return {"workers": {"here": {"nthreads": 1}}}
+
+    def submit(self, work, **_):
+        said = work()
+        return SimpleNamespace(status="finished", done=lambda: True, result=lambda: said)
+
+
+@pytest.mark.parametrize("executor", ["slurm", "dask"])
+def test_the_word_that_allows_a_failure_reaches_workers_on_other_machines(soft, tmp_path, monkeypatch, executor):
+    record_contract(load_potential(soft), results(passed=False))
+    (tmp_path / "input.toml").write_text(SHORT)
+    run = tmp_path / "run"
+    words = ["run", str(tmp_path / "input.toml"), "--out", str(run)]
+    if executor == "slurm":
+        assert main([*words, "--plan-only"]) == 0
+        assert main(["submit", str(run), "--slurm", "--dry-run", "--allow-failed-contract"]) == 0
+        assert subprocess.run(["bash", str(run / "slurm-array.sh")], check=False).returncode == 0
+    else:
+        client = contextlib.contextmanager(lambda *_: (yield OneWorker()))
+        monkeypatch.setattr("cascade_driver.campaign.dask_executor.DaskExecutor._client", client)
+        assert main([*words, "--executor", "dask", "--allow-failed-contract"]) == 0
+    assert len(list(run.glob("cascades/*/record.json"))) == 1
 
 
 @pytest.mark.usefixtures("no_engine")
