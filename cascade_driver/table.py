@@ -75,7 +75,8 @@ def read_table(path: Path, *, example: str, check_names: Callable[[str, list[str
     Raises
     ------
     InputError
-        If it cannot be read, or is none; the message names the line, what was found, what was expected.
+        If it cannot be read, or is none, or has two columns of one name; the message names the line, what was
+        found, what was expected.
     """
     comments: list[tuple[int, str]] = []
     lines: list[tuple[int, str]] = []
@@ -87,7 +88,7 @@ def read_table(path: Path, *, example: str, check_names: Callable[[str, list[str
         elif line:
             lines.append((number, line))
     if not lines:
-        raise InputError(f"{path}: no table found, expected a line {example} and one line per bin below it.")
+        raise InputError(f"{path}: no table found, expected a line {example} and rows of numbers below it.")
     before = [comment for comment in comments if comment[0] < lines[0][0]]
     if _is_row(lines[0][1]) and before and _names_columns(before[-1][1], lines[0][1]):
         lines.insert(0, before[-1])
@@ -99,8 +100,10 @@ def read_table(path: Path, *, example: str, check_names: Callable[[str, list[str
         )
     separator = _separator(header)
     names = check_names(where, _cells(where, header, separator))
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise InputError(f"{where}: two columns {twice[0]}, expected one; remove or rename the other.")
     if len(lines) == 1:
-        raise InputError(f"{where}: the columns have no rows, expected one line per bin.")
+        raise InputError(f"{where}: the columns have no rows, expected numbers below their names.")
     rows = [_row(f"{path}, line {number}", line, names, separator) for number, line in lines[1:]]
     return Table(
         where=where,
@@ -111,9 +114,9 @@ def read_table(path: Path, *, example: str, check_names: Callable[[str, list[str
 
 
 def _read_text(path: Path, example: str) -> str:
-    text = text_of(path, what="a spectrum as CSV")
+    text = text_of(path, what="a table of numbers")
     if not text.strip():
-        raise InputError(f"{path}: the file is empty, expected a line {example} and one line per bin.")
+        raise InputError(f"{path}: the file is empty, expected a line {example} and rows of numbers below it.")
     return text
 
 

@@ -38,6 +38,7 @@ from cascade_driver.errors import InputError
 from cascade_driver.schema import build, file_sha256, parameters, plain
 from cascade_driver.simulation.crystal_file import (
     LONELY_BONDS,
+    into_period,
     lonely_atoms,
     nearest_neighbours_A,
     quiet_spglib,
@@ -742,10 +743,7 @@ def _indexed(cell: Atoms, *, name: str) -> Atoms:
     result = Atoms(cell.get_chemical_symbols(), positions=cell.positions, cell=cell.cell.lengths(), pbc=True)
     result.info["crystal_to_box"] = np.asarray(cell.info.get("crystal_to_box", np.eye(3)))
     result.set_array("cell_index", np.arange(len(result)), dtype=np.int64)
-    scaled = result.get_scaled_positions(wrap=False)
-    # Atoms that rounding has put just below a face belong on it, not at the face opposite.
-    scaled = np.maximum(scaled - np.floor(scaled + 1e-7), 0.0)
-    result.set_scaled_positions(scaled)
+    result.set_scaled_positions(into_period(result.get_scaled_positions(wrap=False)))
     require_no_overlap(result, origin=f"cell of {name}")
     return result
 

@@ -187,6 +187,14 @@ def read_crystal(path: Path) -> tuple[Atoms, bool]:
     return atoms, kind not in _WITHOUT_ORIENTATION
 
 
+def into_period(places: NDArray[np.float64], period: NDArray[np.float64] | float = 1.0) -> NDArray[np.float64]:
+    """Return places (..., k) in the first period of each axis; one just below a face belongs on that face.
+
+    So say sites of a crystal that rounding has moved: at the face opposite their neighbours would be other ones.
+    """
+    return np.maximum(places - np.floor(places / period + 1e-7) * period, 0.0)
+
+
 def require_no_overlap(atoms: Atoms, *, origin: str) -> None:
     """Raise if two atoms are closer than `OVERLAP_SHARE` of the sum of their covalent radii."""
     if (said := _overlap(atoms)) is not None:

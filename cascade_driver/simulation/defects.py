@@ -125,8 +125,8 @@ def take_census(
     period = np.where(np.asarray(periodic, dtype=bool), lengths_A, 0.0)
     moved = final_A - reference_A
     displacement = _nearest_image(moved - np.median(moved, axis=0), period)
-    sites = _wrap(reference_A, period)
-    atoms = _wrap(reference_A + displacement, period)
+    sites = wrapped(reference_A, period)
+    atoms = wrapped(reference_A + displacement, period)
     tree = KDTree(sites, boxsize=period)
     distance, site = (np.asarray(found) for found in tree.query(atoms))
 
@@ -191,7 +191,7 @@ def listed_defects(
     """Return the defects of a census one by one: vacancies, atoms without a site of their own, antisites."""
     names = np.asarray(symbols)
     period = np.where(np.asarray(periodic, dtype=bool), lengths_A, 0.0)
-    atoms = _wrap(reference_A + census.displacement_A, period)
+    atoms = wrapped(reference_A + census.displacement_A, period)
     rows: list[tuple[DefectKind, str, NDArray[np.float64]]] = [
         ("vacancy", str(n), x) for n, x in zip(census.vacancy_species, census.vacancy_positions_A, strict=True)
     ]
@@ -244,7 +244,7 @@ def pocket_of(
     """
     period = np.where(np.asarray(periodic, dtype=bool), lengths_A, 0.0)
     far = np.linalg.norm(census.displacement_A, axis=1) > DISPLACED_BEYOND_A
-    atoms = _wrap((reference_A + census.displacement_A)[far], period)
+    atoms = wrapped((reference_A + census.displacement_A)[far], period)
     points = np.concatenate([atoms, census.vacancy_positions_A])
     if len(points) == 0:
         return None
@@ -290,12 +290,12 @@ def _nearest_image(vectors: NDArray[np.float64], period: NDArray[np.float64]) ->
     return image
 
 
-def _wrap(points: NDArray[np.float64], period: NDArray[np.float64]) -> NDArray[np.float64]:
-    span = np.where(period > 0, period, np.inf)
-    wrapped = points - np.where(period > 0, np.floor(points / span) * period, 0.0)
-    # A tiny negative coordinate wraps to the period itself, which the tree would refuse.
-    inside: NDArray[np.float64] = np.where((period > 0) & (wrapped >= period), 0.0, wrapped)
-    return inside
+def wrapped(points_A: NDArray[np.float64], period_A: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return points (n, 3) inside the box along its periodic axes (period above 0)."""
+    span = np.where(period_A > 0, period_A, np.inf)
+    inside = points_A - np.where(period_A > 0, np.floor(points_A / span) * period_A, 0.0)
+    # A tiny negative coordinate wraps to the period itself, which a tree refuses.
+    return np.asarray(np.where((period_A > 0) & (inside >= period_A), 0.0, inside))
 
 
 def _count(names: NDArray[np.str_]) -> dict[str, int]:

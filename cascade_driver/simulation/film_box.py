@@ -37,7 +37,7 @@ from pydantic import Field, model_validator
 
 from cascade_driver.errors import InputError
 from cascade_driver.schema import parameters
-from cascade_driver.simulation.crystal_file import require_no_overlap
+from cascade_driver.simulation.crystal_file import into_period, require_no_overlap
 from cascade_driver.units import MPA_PER_GPA, GPA_PER_eV_A3
 
 #: Values of the array `region` of an assembled box.
@@ -226,8 +226,7 @@ def film_box(
 
     box = substrate + top
     lateral_A = substrate.cell.lengths()[:2]
-    box.positions[:, :2] -= np.floor(box.positions[:, :2] / lateral_A + 1e-7) * lateral_A
-    box.positions[:, :2] = np.maximum(box.positions[:, :2], 0.0)
+    box.positions[:, :2] = into_period(box.positions[:, :2], lateral_A)
     box.set_cell([*lateral_A, box.positions[:, 2].max() + spec.vacuum_A], scale_atoms=False)
     box.pbc = (True, True, False)
     region = np.where(np.arange(len(box)) < len(substrate), REGION_BULK, REGION_FILM)
@@ -268,7 +267,7 @@ def _turned(cubic: Atoms, plane: Plane) -> Atoms:
     scaled = turned.get_scaled_positions(wrap=False)
     # Cut between the double layers of silicon, where one bond per atom is broken and not three.
     scaled[:, 2] -= 1 / 8
-    turned.set_scaled_positions(np.maximum(scaled - np.floor(scaled + 1e-7), 0.0))
+    turned.set_scaled_positions(into_period(scaled))
     return turned
 
 

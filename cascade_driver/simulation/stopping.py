@@ -28,8 +28,8 @@ from pydantic import Field, model_validator
 from scipy import constants
 
 from cascade_driver.errors import InputError
-from cascade_driver.files import text_of
 from cascade_driver.schema import parameters
+from cascade_driver.table import read_table
 from cascade_driver.units import AMU_MeV, eV_PER_MeV
 
 #: e^2 / (4 pi epsilon_0) and the Bohr radius.
@@ -41,6 +41,9 @@ _BOHR_eV_PER_AMU = 0.5 * AMU_MeV * eV_PER_MeV * constants.fine_structure**2
 
 #: The law is tabulated up to here; LAMMPS goes straight from one point to the next, 1e-4 off a square root.
 _HIGHEST_eV, _POINTS = 1e7, 400
+
+#: How the columns of a table are named, for messages.
+_EXAMPLE = "energy_eV and the species, such as `energy_eV Ca W O`"
 
 
 @parameters
@@ -122,25 +125,15 @@ def resolved_stopping(given: ElectronicStopping | None, base_folder: Path) -> El
 
 def _read_table(path: Path) -> tuple[tuple[float, ...], dict[str, tuple[float, ...]]]:
     """Return the energies and the stopping powers by species of a file."""
-    lines = [line.replace(",", " ").split() for line in text_of(path, what="stopping powers").splitlines()]
-    rows = [(number, words) for number, words in enumerate(lines, start=1) if words]
-    head = [word for word in rows[0][1] if word != "#"] if rows else []
-    if head[:1] != ["energy_eV"] or len(head) < 2:
-        raise InputError(
-            f"{path}: found {' '.join(head[:6]) or 'nothing'}; expected a first line `energy_eV` and the species, "
-            "such as `energy_eV Ca W O`"
-        )
-    columns: list[list[float]] = [[] for _ in head]
-    for number, words in rows[1:]:
-        try:
-            values = [float(word) for word in words]
-        except ValueError:
-            values = []
-        if len(values) != len(head) or not all(math.isfinite(value) for value in values):
-            raise InputError(f"{path}, line {number}: found {' '.join(words)[:60]}; expected {len(head)} numbers")
-        for column, value in zip(columns, values, strict=True):
-            column.append(value)
-    return tuple(columns[0]), {name: tuple(c) for name, c in zip(head[1:], columns[1:], strict=True)}
+
+    def check(where: str, names: list[str]) -> list[str]:
+        if names[:1] != ["energy_eV"] or len(names) < 2:
+            raise InputError(f"{where}: found the columns {', '.join(names[:6])}; expected {_EXAMPLE}")
+        return names
+
+    columns = read_table(path, example=_EXAMPLE, check_names=check).columns
+    energies, *powers = (tuple(column.tolist()) for column in columns.values())
+    return energies, dict(zip(list(columns)[1:], powers, strict=True))
 
 
 def lindhard_scharff_eV_A(

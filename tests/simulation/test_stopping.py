@@ -108,12 +108,14 @@ def test_a_table_of_the_law_is_the_law(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "found nothing; expected a first line"),
-        ("10 1\n20 2\n", "found 10 1; expected a first line"),
-        (TABLE.format(rows="10 1\n20"), "line 3: found 20; expected 2 numbers"),
-        (TABLE.format(rows="10 1\n20 nan"), "line 3: found 20 nan"),
+        ("", "the file is empty, expected a line energy_eV and the species"),
+        ("10 1\n20 2\n", "found numbers, expected the names of the columns"),
+        (TABLE.format(rows="10 1\n20"), "line 3: found 1 cells, expected 2"),
+        (TABLE.format(rows="10 1\n20 nan"), "line 3: Si is nan, expected a finite number"),
         (TABLE.format(rows="20 1\n10 2"), "rising energies"),
         (TABLE.format(rows="10 -1\n20 2"), "not negative"),
+        ("energy_eV Si Si\n10 1 1\n20 2 2\n", "two columns Si"),
+        ("Si energy_eV\n1 10\n2 20\n", "line 1: found the columns Si, energy_eV; expected energy_eV"),
         ("energy_eV Xx\n10 1\n20 2\n", "no element"),
     ],
 )

@@ -30,6 +30,7 @@ from scipy.spatial import KDTree
 
 from cascade_driver.errors import InputError
 from cascade_driver.schema import parameters, seed_from
+from cascade_driver.simulation.defects import wrapped
 from cascade_driver.simulation.engine import Engine, EngineAbortError, Minimum
 from cascade_driver.simulation.spec import QuenchSpec
 
@@ -374,14 +375,6 @@ def is_same_place(
         if np.max(distance) > within_A:
             return False
     return True
-
-
-def wrapped(points_A: NDArray[np.float64], period_A: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return points inside the box along its periodic axes (period above 0)."""
-    span = np.where(period_A > 0, period_A, np.inf)
-    inside = points_A - np.where(period_A > 0, np.floor(points_A / span) * period_A, 0.0)
-    # A tiny negative coordinate wraps to the period itself, which a tree refuses.
-    return np.asarray(np.where((period_A > 0) & (inside >= period_A), 0.0, inside))
 
 
 def active_atoms(atoms: Atoms, *, radius_A: float) -> NDArray[np.int64]:
