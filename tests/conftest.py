@@ -18,7 +18,7 @@ from cascade_driver.simulation.spec import CascadeSpec, KnockOn, Protocol
 from cascade_driver.simulation.start import make_box, make_snapshot
 
 # No test judges by the clock: machines are loaded.
-# The same examples on every run, so that a failure is the commit's; `--hypothesis-profile search` looks for new ones.
+# The same examples on every run: a failure is the commit's. `--hypothesis-profile search` looks for new ones.
 settings.register_profile("patient", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile("patient")
