@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
 from cascade_driver.kinds import Status
+from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.spectra.ensemble import REMEDIES
 from cascade_driver.spectra.observe import Observed
 from cascade_driver.spectrum import rebin
@@ -187,6 +188,20 @@ def _limited_by(pair: Observed) -> list[str]:
         return []
     of = f"{error:.0%}".replace("%", " %")
     return [f"The error, {of} of the rate in a bin, is dominated by {largest}; what helps is {REMEDIES[largest]}."]
+
+
+def said_of_cascades(table: CascadeTable) -> list[str]:
+    """Return a sentence per species where nothing is fitted: how many of its recoils left a defect."""
+    said = []
+    for species in sorted({str(s) for s in table.species}):
+        of = table.is_usable & (table.species == species)
+        if not of.any():
+            continue
+        low, high = table.recoil_energy_eV[of].min(), table.recoil_energy_eV[of].max()
+        energies = f"of {low:g} eV" if low == high else f"of {low:g} to {high:g} eV"
+        hits = int(table.stores_energy[of].sum())
+        said.append(_bound(f"{species} recoils {energies}: {hits or 'none'} of {of.sum()} left a defect."))
+    return said
 
 
 def said_of_recoils(model: StoredEnergyModel) -> list[str]:

@@ -1,8 +1,8 @@
 """The command `cascade`: one verb, one library call.
 
 Exit codes: 0 done; 1 the answer is no (a potential that fails a check, a damaged run, a cascade that came out
-differently), or an error of ours with its traceback; 2 something that the user can mend, in one line; 3 sound, but
-not all checks could be run; 130 interrupted.
+differently, cascades that allow no fit), or an error of ours with its traceback; 2 something that the user can
+mend, in one line; 3 sound, but not all checks could be run; 130 interrupted.
 
 Little is imported here: a Ctrl-C finds `main` at work, which answers it in one line, as early as Python allows.
 """

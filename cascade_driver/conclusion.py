@@ -64,13 +64,16 @@ class Conclusion:
     notes : tuple of str
         What a reader must know.
     failure : str
-        Why there is no model; empty if there is one.
+        Why there is no model, or a spectrum was not corrected; empty if all is there.
+    was_asked_for : bool
+        Whether the input asks for what is missing then.
     """
 
     table: CascadeTable
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
     failure: str = ""
+    was_asked_for: bool = False
 
 
 def conclude_import(folder: Path) -> Conclusion:
@@ -115,23 +118,27 @@ def conclude(directory: RunDirectory, *, allow_failures: bool = False) -> Conclu
     if allow_failures:
         analysis = dataclasses.replace(analysis, allow_failures=True)
     files: dict[Path, str] = {}
-    model, pairs, problems = None, [], {"model": "", "spectra": ""}
+    model, problem = None, ""
+    pairs: list[Observed] = []
+    uncorrected: list[str] = []
     contents = contents_of(directory)
     table = contents.table()
     try:
         table, model = fitted_run(directory, analysis=analysis, contents=contents)
     except FitError as error:
-        problems["model"] = str(error)
+        problem = str(error)
     if model is not None:
         try:
             model = with_errors(table, model, analysis=analysis, relative_to=directory.path)
-            pairs = _write_pairs(wanted, model, folder=directory.path / "spectra", files=files)
+            pairs, uncorrected = _write_pairs(wanted, model, folder=directory.path / "spectra", files=files)
         except (InputError, FitError) as error:
-            problems["spectra"] = str(error)
+            uncorrected = [str(error)]
         files[model.save(directory.path / MODEL_FILE)] = "stored-energy model"
     elif wanted.spectra:
-        problems["spectra"] = "there is no model to correct them by"
-    content = _report_content(directory, contents, wanted, table, model, pairs=pairs, problems=problems)
+        uncorrected = ["there is no model to correct them by"]
+    content = _report_content(
+        directory, contents, table, model, pairs=pairs, problem=problem, uncorrected="; ".join(uncorrected)
+    )
     figures = report_figures(content)
     for figure in figures:
         for file in save_figure(figure.figure, directory.path / "figures" / figure.name):
@@ -142,35 +149,40 @@ def conclude(directory: RunDirectory, *, allow_failures: bool = False) -> Conclu
         table=table,
         files=tuple(files),
         notes=model.notes if model else (),
-        failure=problems["model"] or problems["spectra"],
+        failure=f"no model could be fitted: {problem}" if problem else "; ".join(uncorrected),
+        was_asked_for=bool(wanted.analysis or wanted.spectra),
     )
 
 
 def _write_pairs(
     wanted: RunInput, model: StoredEnergyModel, *, folder: Path, files: dict[Path, str]
-) -> list[Observed]:
-    """Make and write the requested spectra, as expected and as observed."""
-    pairs = []
+) -> tuple[list[Observed], list[str]]:
+    """Make and write the requested spectra, as expected and as observed; return them, and why others are not."""
+    pairs, problems = [], []
     for number, request in enumerate(wanted.spectra, start=1):
         name = f"{number}-{request.kind}"
-        pair = observe(request, model, detector=wanted.detector, name=name)
+        try:
+            pair = observe(request, model, detector=wanted.detector, name=name)
+        except (InputError, FitError) as error:
+            problems.append(f"{name}: {error}")
+            continue
         pairs.append(pair)
         for suffix, write in (("expected", pair.expected.write), ("observed", pair.write)):
             file = folder / f"{name}-{suffix}.csv"
             write(file)
             files[file] = f"{pair.title}, {suffix}"
-    return pairs
+    return pairs, problems
 
 
 def _report_content(
     directory: RunDirectory,
     contents: RunContents,
-    wanted: RunInput,
     table: CascadeTable,
     model: StoredEnergyModel | None,
     *,
     pairs: list[Observed],
-    problems: dict[str, str],
+    problem: str,
+    uncorrected: str,
 ) -> ReportContent:
     from cascade_driver.report import ReportContent
 
@@ -205,9 +217,9 @@ def _report_content(
         planned={(e.species, e.recoil_energy_eV): e.planned for e in status.energies},
         damaged=status.damaged,
         model=model,
-        model_problem=problems["model"],
+        model_problem=problem,
         pairs=pairs,
-        spectra_problem=problems["spectra"] if wanted.spectra else "",
+        spectra_problem=uncorrected,
         cpu_hours=status.cpu_hours,
         cpu_s_per_cascade=status.cpu_s_per_cascade,
         peak_memory_MiB=status.peak_memory_MiB,

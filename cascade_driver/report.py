@@ -38,7 +38,14 @@ from cascade_driver.analysis.outcomes import (
     usable_cascades,
 )
 from cascade_driver.analysis.tabulated import TabulatedDistribution, TabulatedProbability
-from cascade_driver.answer import TRUST, counts_of, light_of, said_of_recoils, said_of_spectra
+from cascade_driver.answer import (
+    TRUST,
+    counts_of,
+    light_of,
+    said_of_cascades,
+    said_of_recoils,
+    said_of_spectra,
+)
 from cascade_driver.campaign.scene import Scene
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import write_atomically
@@ -256,7 +263,8 @@ class _FigureView:
 def _answer(content: ReportContent) -> list[tuple[str, str]]:
     """Return what came out: of whom, and a sentence or two."""
     said = said_of_spectra([pair for pair in content.pairs if pair.expected.total_counts_per_kg_day > 0])
-    return said + ([("", text) for text in said_of_recoils(content.model)] if content.model is not None else [])
+    recoils = said_of_cascades(content.table) if content.model is None else said_of_recoils(content.model)
+    return said + [("", text) for text in recoils]
 
 
 def _is_usable(content: ReportContent, groups: Sequence[GroupOutcomes]) -> bool:
@@ -270,15 +278,17 @@ def report_figures(content: ReportContent) -> tuple[CaptionedFigure, ...]:
     made = []
     for species in content.species:
         try:
-            usable_cascades(table, species=species, allow_failures=True)
+            cascades = usable_cascades(table, species=species, allow_failures=True)
         except FitError:  # not one usable cascade: nothing to draw, and the tables say so
             continue
         known = model if model is not None and species in model.species else None
-        for name, caption, draw in (
+        drawings = (
             ("defect-probability", _probability_caption(known, species), plot.defect_probability_figure),
             ("stored-energy", _distribution_caption(known, species), plot.stored_energy_figure),
             ("stored-energy-trend", _trend_caption(known, species), plot.stored_energy_trend_figure),
-        ):
+        )
+        # Where nothing is stored, only the first has anything in it.
+        for name, caption, draw in drawings if cascades.stores_energy.any() else drawings[:1]:
             made.append(
                 CaptionedFigure(name=f"{name}-{species}", caption=caption, figure=draw(table, known, species))
             )
@@ -382,7 +392,8 @@ def _attention(content: ReportContent, groups: Sequence[GroupOutcomes]) -> list[
     else:
         said += [text for species, one in sorted(content.model.species.items()) for text in _ill(species, one)]
     if content.spectra_problem:
-        said.append(f"There are no corrected spectra: {_sentence(content.spectra_problem)}")
+        which = "Spectra that are not corrected" if content.pairs else "There are no corrected spectra"
+        said.append(f"{which}: {_sentence(content.spectra_problem)}")
     return [*said, *content.notes]
 
 

@@ -38,6 +38,12 @@ VAGUE_LOG_WIDTH = 0.5
 #: Nodes of the grid of a refit that only serves a p-value.
 NODES_OF_A_REFIT = 41
 
+#: Cascades at one energy that are worth asking for: a share of one half is then known to 1/8.
+ENOUGH_AT_AN_ENERGY = 16
+
+#: Shares at the two ends that differ by this rise, and only wait for numbers.
+PLAIN_RISE = 0.5
+
 
 @dataclass(frozen=True, kw_only=True)
 class FermiProbability:
@@ -121,6 +127,27 @@ class DefectPoint:
     probability: float
     lower: float
     upper: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FurtherCascades:
+    """Which cascades a campaign wants beside those that it has.
+
+    Attributes
+    ----------
+    recoil_energies_eV : tuple of float
+    each : int
+        Cascades at each of these energies, all directions and snapshots together.
+    """
+
+    recoil_energies_eV: tuple[float, ...]
+    each: int
+
+    def __str__(self) -> str:
+        """Return what to do, in words."""
+        *others, last = (f"{energy:g}" for energy in self.recoil_energies_eV)
+        energies = f"{', '.join(others)} and {last}" if others else last
+        return f"simulate {energies} eV too, {self.each} cascades each (directions times snapshots)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,7 +363,9 @@ def _goodness(
     )
 
 
-def _width_limit(g: _Groups, *, bracket: tuple[float, float], confidence: float, species: str) -> float:
+def _width_limit(
+    g: _Groups, *, bracket: tuple[float, float], confidence: float, species: str, further: FurtherCascades
+) -> float:
     """Return the upper limit on the width of separated data; see `fit_defect_probability`."""
     scale = g.effective / g.trials  # weighted trials count as their effective number
     trials, defects = g.trials * scale, g.defects * scale
@@ -359,36 +388,58 @@ def _width_limit(g: _Groups, *, bracket: tuple[float, float], confidence: float,
     if excess(highest) < 0:
         raise FitError(
             f"{species}: {len(g.of_cascade)} cascades are too few to limit the width of the defect "
-            "probability: simulate more"
+            f"probability: {further}"
         )
     return float(np.exp(optimize.brentq(excess, lowest, highest, xtol=1e-6)))
 
 
+def further_cascades(cascades: UsableCascades) -> FurtherCascades:
+    """Return which cascades let a Fermi function be fitted to a campaign that allows none yet.
+
+    Where the share rises plainly but on few cascades, they lie at its ends and between them. Elsewhere they lie
+    above those that there are if hardly anything stores energy, below if nearly everything does, or on both sides.
+    """
+    g = _group(cascades)
+    low, high = float(g.energy[0]), float(g.energy[-1])
+    share = g.defects / g.trials
+    if share[-1] - share[0] >= PLAIN_RISE:
+        energies = (low, (low + high) / 2, high)
+    elif share.mean() < 1 / 4:
+        energies = (1.5 * high, 2 * high, 3 * high)
+    elif share.mean() > 3 / 4:
+        energies = (low / 3, low / 2, low / 1.5)
+    else:
+        energies = (low / 2, (low + high) / 2, 2 * high)
+    return FurtherCascades(
+        recoil_energies_eV=tuple(float(f"{energy:.2g}") for energy in energies), each=ENOUGH_AT_AN_ENERGY
+    )
+
+
 def _check(cascades: UsableCascades, g: _Groups) -> None:
-    k = cascades.stores_energy
+    k, further = cascades.stores_energy, further_cascades(cascades)
     low, high = g.energy[0], g.energy[-1]
     none, every = 1 - 0.1 ** (1 / g.effective[-1]), 0.1 ** (1 / g.effective[0])  # exact, at the far energy
     if len(g.energy) == 1:
         raise FitError(
             f"{cascades.species}: a single recoil energy ({low:g} eV) cannot fix the defect probability as "
-            "a function of it: simulate at least two"
+            f"a function of it: {further}"
         )
     if not k.any():
         raise FitError(
             f"{cascades.species}: none of {len(k)} cascades up to {high:g} eV stored energy (p_d below "
-            f"{none:.2g} there at 90 % confidence): simulate higher recoil energies"
+            f"{none:.2g} there at 90 % confidence): {further}"
         )
     if k.all():
         raise FitError(
             f"{cascades.species}: every one of {len(k)} cascades from {low:g} eV on stored energy (p_d "
-            f"above {every:.2g} there at 90 % confidence): simulate lower recoil energies"
+            f"above {every:.2g} there at 90 % confidence): {further}"
         )
     rise = _trend(cascades)
     if rise < SMALLEST_TREND:
         raise FitError(
             f"{cascades.species}: the share of cascades that store energy does not rise from {low:g} to "
             f"{high:g} eV beyond its scatter ({rise:.1f} standard errors, {SMALLEST_TREND:.1f} wanted), so that a "
-            "Fermi function cannot describe it: simulate energies further apart, or more cascades"
+            f"Fermi function cannot describe it: {further}"
         )
 
 
@@ -537,7 +588,9 @@ def fit_defect_probability(
     bracket = (float(energy[~k].max()), float(energy[k].min()))
     separated, limit = "", None
     if bracket[0] <= bracket[1]:
-        limit = _width_limit(g, bracket=bracket, confidence=confidence, species=cascades.species)
+        limit = _width_limit(
+            g, bracket=bracket, confidence=confidence, species=cascades.species, further=further_cascades(cascades)
+        )
         separated = _separation_note(bracket, limit_eV=limit, confidence=confidence)
     rough = _fermi(_posterior(g, g.defects))
     goodness = _goodness(g, cascades, rough, n_bootstrap=n_bootstrap, rng=rng or np.random.default_rng(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -602,12 +603,14 @@ def _layout(
         )
     n_asymmetry = asymmetry_order + 1 if shape == "split_gaussian" else 0
     n_parameters = order + 1 + log_sigma_order + 1 + n_asymmetry
-    if len(energies) < order + 1 or n_asymmetry > len(energies) or hit.sum() < 2 * n_parameters:
+    wanted, apart = 2 * n_parameters, max(order + 1, n_asymmetry)
+    if len(energies) < apart or hit.sum() < wanted:
+        further = _further(cascades, wanted, apart - len(energies))
         raise FitError(
-            f"{cascades.species}: {hit.sum()} non-zero stored energies at {len(energies)} recoil energies "
+            f"{cascades.species}: {hit.sum()} non-zero stored energies at {len(energies)} recoil energ"
+            f"{'y' if len(energies) == 1 else 'ies'} "
             f"cannot fix the {n_parameters} parameters of a {shape} of order {order}: at least "
-            f"{2 * n_parameters} events at {max(order + 1, n_asymmetry)} energies are needed; simulate more "
-            "or lower the order"
+            f"{wanted} events at {apart} energies are needed; {further}, or lower the order"
         )
     spread = (energies[-1] - energies[0]) / 2
     return (
@@ -622,6 +625,18 @@ def _layout(
         ),
         notes,
     )
+
+
+def _further(cascades: UsableCascades, wanted: int, new_energies: int) -> str:
+    """Return how many cascades bring the stored energies that are wanted, at the highest energy or above it."""
+    hit, highest_eV = cascades.stores_energy, float(cascades.recoil_energy_eV.max())
+    if new_energies > 0:
+        above = [f"{(1 + 0.5 * k) * highest_eV:.3g}" for k in range(1, new_energies + 1)]
+        return f"simulate {' and '.join(above)} eV too, {wanted} cascades each (directions times snapshots)"
+    there = cascades.recoil_energy_eV == highest_eV
+    share = (1 + int(hit[there].sum())) / (2 + int(there.sum()))  # Laplace's, for it may be nothing yet
+    more = math.ceil((wanted - int(hit.sum())) / share)
+    return f"simulate {more} more cascades at {highest_eV:g} eV (directions times snapshots)"
 
 
 def fit_stored_energy_distribution(

@@ -402,6 +402,23 @@ def _tabulated(cascades: UsableCascades) -> SpeciesModel:
     )
 
 
+def _fitted(
+    cascades: UsableCascades, shape: Choice, *, order: int, n_bootstrap: int, rng: np.random.Generator | None
+) -> tuple[SpeciesModel, tuple[str, ...]]:
+    """Return the laws fitted to the cascades of a species, and what must be known of them."""
+    probability = fit_defect_probability(cascades, n_bootstrap=n_bootstrap, rng=rng)
+    distribution = _distribution(cascades, shape=shape, order=order, n_bootstrap=n_bootstrap, rng=rng)
+    model = SpeciesModel(
+        defect_probability=probability.probability,
+        distribution=distribution.distribution,
+        minimum_recoil_energy_eV=float(cascades.recoil_energy_eV.min()),
+        maximum_recoil_energy_eV=float(cascades.recoil_energy_eV.max()),
+        defect_probability_fit=probability,
+        distribution_fit=distribution,
+    )
+    return model, tuple(dict.fromkeys((*probability.notes, *distribution.notes)))
+
+
 def fit_stored_energy_model(
     table: CascadeTable,
     *,
@@ -439,24 +456,20 @@ def fit_stored_energy_model(
     """
     if len(table) == 0:
         raise FitError("the table holds no cascade: simulate some first")
-    models, notes = {}, []
+    models, notes, problems = {}, [], []
     for species in sorted({str(s) for s in table.species}):
-        cascades = usable_cascades(table, species=species, allow_failures=allow_failures)
-        if shape == "table":
-            models[species] = _tabulated(cascades)
-            notes += [f"{species}: {note}" for note in cascades.notes]
+        try:
+            cascades = usable_cascades(table, species=species, allow_failures=allow_failures)
+            if shape == "table":
+                models[species], said = _tabulated(cascades), cascades.notes
+            else:
+                models[species], said = _fitted(cascades, shape, order=order, n_bootstrap=n_bootstrap, rng=rng)
+        except FitError as error:  # the others may have theirs to say
+            problems.append(str(error))
             continue
-        probability = fit_defect_probability(cascades, n_bootstrap=n_bootstrap, rng=rng)
-        distribution = _distribution(cascades, shape=shape, order=order, n_bootstrap=n_bootstrap, rng=rng)
-        models[species] = SpeciesModel(
-            defect_probability=probability.probability,
-            distribution=distribution.distribution,
-            minimum_recoil_energy_eV=float(cascades.recoil_energy_eV.min()),
-            maximum_recoil_energy_eV=float(cascades.recoil_energy_eV.max()),
-            defect_probability_fit=probability,
-            distribution_fit=distribution,
-        )
-        notes += [f"{species}: {note}" for note in dict.fromkeys((*probability.notes, *distribution.notes))]
+        notes += [f"{species}: {note}" for note in said]
+    if problems:
+        raise FitError("; ".join(problems))
     return StoredEnergyModel(
         species=models,
         status="quantitative" if table.potential_status == "quantitative" else "qualitative",

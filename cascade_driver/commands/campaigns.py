@@ -27,7 +27,7 @@ from cascade_driver.commands.arguments import (
 )
 from cascade_driver.commands.options import add_input, add_keywords, add_options, built, given, keywords
 from cascade_driver.commands.thresholds import report_search, status_of_search, work_on_folder
-from cascade_driver.errors import CascadeError, InputError
+from cascade_driver.errors import FitError, InputError
 from cascade_driver.text import visible
 
 if TYPE_CHECKING:
@@ -487,7 +487,7 @@ def _stop_with(lease: Path) -> None:
 
 
 def _conclude(path: Path, *, allow_failures: bool) -> int:
-    """Fit, correct, draw, report; end with the table and the paths."""
+    """Fit, correct, draw, report; end with the table and the paths, and with 1 if the input asks for more."""
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.conclusion import conclude
     from cascade_driver.terminal import make_console, print_energies
@@ -501,8 +501,8 @@ def _conclude(path: Path, *, allow_failures: bool) -> int:
     for file in conclusion.files:
         console.print(f"  {file}", soft_wrap=True)
     if conclusion.failure:
-        raise CascadeError(conclusion.failure)
-    return 0
+        print(f"note: {visible(conclusion.failure)}", file=sys.stderr)
+    return 1 if conclusion.failure and conclusion.was_asked_for else 0
 
 
 def _report(chosen: argparse.Namespace) -> int:
@@ -701,6 +701,7 @@ def _reproduce(chosen: argparse.Namespace) -> int:
 
 
 def _fit(chosen: argparse.Namespace) -> int:
+    from cascade_driver.campaign.contents import contents_of
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.config import AnalysisSpec
     from cascade_driver.models import analysis_of, fit_run, names_an_import
@@ -715,12 +716,26 @@ def _fit(chosen: argparse.Namespace) -> int:
     if "direction" in changes and chosen.out is None:
         raise InputError("--direction gives a model of some recoils alone: say where it goes with --out")
     stands = plain(analysis_of(run).analysis or AnalysisSpec())
-    table, model, path = fit_run(run, analysis=built(chosen, AnalysisSpec, **(stands | changes)), out=chosen.out)
     console = make_console()
+    try:
+        table, model, path = fit_run(
+            run, analysis=built(chosen, AnalysisSpec, **(stands | changes)), out=chosen.out
+        )
+    except FitError as error:
+        if len(finished := contents_of(run).table()) == 0:
+            raise
+        print_energies(finished, console=console)
+        return _no_fit(error)
     print_energies(table, console=console)
     print_model(model, console=console)
     console.print(f"written: {path}", soft_wrap=True)
     return 0
+
+
+def _no_fit(error: FitError) -> int:
+    """Say why cascades allow no fit, which is an answer."""
+    print(f"note: no model could be fitted: {visible(str(error))}", file=sys.stderr)
+    return 1
 
 
 def _import(chosen: argparse.Namespace) -> int:

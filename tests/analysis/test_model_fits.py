@@ -13,16 +13,22 @@ import pytest
 from campaigns import ENERGIES, FERMI, LAW
 from scipy import optimize, special, stats
 
-from cascade_driver.analysis.defect_probability import FermiProbability, defect_points, fit_defect_probability
+from cascade_driver.analysis.defect_probability import (
+    FermiProbability,
+    defect_points,
+    fit_defect_probability,
+    further_cascades,
+)
 from cascade_driver.analysis.distribution import (
     fit_stored_energy_distribution,
     summarise_stored_energies,
 )
 from cascade_driver.analysis.estimation import FitHealth, sandwich_covariance
 from cascade_driver.analysis.fermi_posterior import fermi_posterior
+from cascade_driver.analysis.model import fit_stored_energy_model
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.errors import FitError, InputError
-from cascade_driver.simulation.outcome import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable, concatenate
 
 SPLIT = dataclasses.replace(LAW, shape="split_gaussian", asymmetry=(0.3,))
 
@@ -255,8 +261,8 @@ def test_one_mixed_energy_between_nothing_and_all_also_gives_a_limit():
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        ([(40.0, 9, 0), (60.0, 9, 0)], "none of 18 cascades up to 60 eV.*simulate higher"),
-        ([(40.0, 0, 9), (60.0, 0, 9)], "every one of 18 cascades from 40 eV.*simulate lower"),
+        ([(40.0, 9, 0), (60.0, 9, 0)], "none of 18 cascades up to 60 eV.*simulate 90, 120 and 180 eV too"),
+        ([(40.0, 0, 9), (60.0, 0, 9)], "every one of 18 cascades from 40 eV.*simulate 13, 20 and 27 eV too"),
         ([(40.0, 5, 4)], "a single recoil energy"),
         ([(40.0, 4, 6), (60.0, 6, 4)], "does not rise"),
         ([(e, 5, 5) for e in (20.0, 40.0, 80.0)], "does not rise"),
@@ -268,6 +274,50 @@ def test_one_mixed_energy_between_nothing_and_all_also_gives_a_limit():
 def test_data_that_fix_no_fermi_function_are_refused(counts, message):
     with pytest.raises(FitError, match=message):
         fit_defect_probability(yes_no(counts))
+
+
+@pytest.mark.parametrize("begun", [(6.0, 8.0), (55.0,), (45.0, 60.0), (300.0, 400.0)])
+def test_a_campaign_that_follows_the_advice_comes_to_a_fit(begun):
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        table = campaigns.simulate(rng, energies=begun, n_directions=2, n_snapshots=1)
+        for _ in range(4):
+            cascades = usable_cascades(table, species="W")
+            try:
+                fit = fit_defect_probability(cascades, n_bootstrap=0)
+                break
+            except FitError:
+                further = further_cascades(cascades)
+                energies = further.recoil_energies_eV
+                new = campaigns.simulate(rng, energies=energies, n_directions=further.each, n_snapshots=1)
+                table = concatenate([table, new])
+        else:
+            pytest.fail(f"{begun} eV, seed {seed}: no fit after four rounds of advice")
+        assert abs(fit.values[0] - FERMI.half_energy_eV) < 4 * fit.errors[0] + 5
+
+
+def test_every_species_that_allows_no_fit_is_named():
+    rng = np.random.default_rng(5)
+    table = concatenate(
+        [
+            campaigns.simulate(rng, species="W"),
+            campaigns.simulate(rng, species="O", energies=(5.0, 7.0), p=lambda e: 0 * e),
+            campaigns.simulate(rng, species="Ca", energies=(60.0,)),
+        ]
+    )
+    with pytest.raises(FitError, match=r"^Ca: a single recoil energy.*; O: none of 320 cascades") as refused:
+        fit_stored_energy_model(table, n_bootstrap=0)
+    assert "W:" not in str(refused.value)
+
+
+def test_too_few_stored_energies_say_how_many_more_and_where():
+    few = yes_no([(20.0, 30, 0), (40.0, 15, 2), (60.0, 2, 1)])
+    # three are missing, and (1 + 1) of (2 + 3) may be taken to store energy there
+    with pytest.raises(FitError, match=r"at least 6 events.*simulate 8 more cascades at 60 eV"):
+        fit_stored_energy_distribution(few)
+    alone = yes_no([(20.0, 30, 0), (40.0, 5, 25)])
+    with pytest.raises(FitError, match="simulate 60 eV too, 6 cascades each"):
+        fit_stored_energy_distribution(alone)
 
 
 def test_data_without_slope_are_refused_or_noted_and_never_healthy():

@@ -41,8 +41,8 @@ class OtherPotential(LawfulEngine):
     shift_eV = SHIFT_eV
 
 
-def finished_run(folder: Path, *, engine=LawfulEngine, seed: int = 1) -> Path:
-    run = a_run(folder, a_campaign(energies=ENERGIES, directions=6, snapshots=3, seed=seed))
+def finished_run(folder: Path, *, engine=LawfulEngine, seed: int = 1, energies=ENERGIES) -> Path:
+    run = a_run(folder, a_campaign(energies=energies, directions=6, snapshots=3, seed=seed))
     Serial().work(work_of(run, engine=engine, workers=1), lambda _: None)
     (folder / "input.toml").write_text(
         '[crystal]\nname = "Si"\nrepeats = [1, 1, 1]\n[potential]\nname = "si-tersoff-zbl"\n[analysis]\n'
@@ -111,6 +111,41 @@ def test_advice_on_a_run_changes_nothing_in_it(runs, tmp_path):
     ((_, advice),) = advise_run(RunDirectory(run))
     assert advice
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+DM = '[[spectra]]\nkind = "dm"\ntarget = "Si"\nmass_GeV = 2\ncross_section_cm2 = 1e-40\n'
+
+
+def test_good_cascades_that_allow_no_fit_are_tabled_reported_and_say_what_to_run_next(tmp_path, capsys):
+    run = finished_run(tmp_path / "run", energies=(6.0, 8.0))
+    path = run / "input.toml"
+    path.write_text(path.read_text() + DM + "energy_eV = [2, 8]\nbins = 6\n")
+    for verb in ("report", "fit"):
+        assert main([verb, str(run)]) == 1
+        said = capsys.readouterr()
+        assert "0.00 [0.00" in said.out
+        assert said.err.count("\n") == 1
+        assert "no model could be fitted: Si: none of 36 cascades up to 8 eV stored energy" in said.err
+        assert "simulate 12, 16 and 24 eV too, 16 cascades each" in said.err
+    html = (run / "report.html").read_text()
+    assert "none of 36 left a defect" in html.replace("\u00a0", " ")
+    assert "simulate 12, 16 and 24 eV too, 16 cascades each" in html
+    assert [file.name for file in sorted((run / "figures").glob("*.png"))] == ["defect-probability-Si.png"]
+    # nobody asked for a fit: the report is what was asked for
+    path.write_text(path.read_text().replace("[analysis]\n", "").split("[[spectra]]")[0])
+    assert main(["report", str(run)]) == 0
+    assert "no model could be fitted" in capsys.readouterr().err
+
+
+def test_a_spectrum_that_cannot_be_corrected_does_not_take_the_others_along(runs, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(runs["first"], run)
+    path = run / "input.toml"
+    path.write_text(path.read_text() + "".join(f"{DM}energy_eV = [10, {e}]\nbins = 14\n" for e in (400, 80)))
+    assert main(["report", str(run)]) == 1
+    assert "1-dm: " in capsys.readouterr().err
+    assert {file.name for file in (run / "spectra").iterdir()} == {"2-dm-expected.csv", "2-dm-observed.csv"}
+    assert "Spectra that are not corrected: 1-dm: " in (run / "report.html").read_text()
 
 
 def test_a_run_keeps_the_bands_of_a_spectrum_in_the_file_of_the_spectrum(runs, tmp_path):
