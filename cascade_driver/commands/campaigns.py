@@ -624,13 +624,13 @@ def _show_scene(run: RunDirectory, cascade: str, chosen: argparse.Namespace) -> 
     from cascade_driver.campaign.scene import frames_of, scene_of
     from cascade_driver.files import write_file
     from cascade_driver.plot import save_figure
-    from cascade_driver.plot.scenes import can_make_mp4, cascade_figure, film_bytes
+    from cascade_driver.plot.scenes import cascade_figure, ffmpeg, film_bytes
 
     suffix = chosen.film.suffix if chosen.film else ""
     if chosen.film and suffix not in {".gif", ".mp4"}:
         raise InputError(f"{chosen.film}: a film is written as .gif or .mp4; choose one of these endings")
-    if suffix == ".mp4" and not can_make_mp4():
-        raise InputError(f"{chosen.film}: MP4 needs ffmpeg, which is not there; install it, or write .gif")
+    if suffix == ".mp4":
+        ffmpeg()  # complains before anything is read
     scene, status = scene_of(run, cascade), run.load().potential_status
     if chosen.picture:
         figure = cascade_figure(scene, potential_status=status)

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import importlib
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import matplotlib
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 from matplotlib.animation import FFMpegWriter, PillowWriter
@@ -19,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cascade_driver.campaign.scene import Frame, Scene
+from cascade_driver.errors import InputError
 from cascade_driver.kinds import Array
 from cascade_driver.plot.style import (
     DATA_COLOUR,
@@ -224,13 +228,19 @@ def film_bytes(
 ) -> bytes:
     """Return a film of a cascade as the content of a file: its frames, then the end with its defects, held.
 
-    MP4 needs ffmpeg (`FFMpegWriter.isAvailable`).
+    Raises
+    ------
+    InputError
+        If an MP4 is asked for and there is no `ffmpeg`.
     """
     figure = Figure(figsize=(1.35 * COLUMN_WIDTH_in, 1.5 * COLUMN_WIDTH_in))
     figure.subplots_adjust(left=0.12, right=0.97, bottom=0.16, top=0.93)
     axes = figure.subplots()
     writer = PillowWriter(fps=FRAMES_PER_S) if kind == "gif" else FFMpegWriter(fps=FRAMES_PER_S)
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        matplotlib.rc_context({"animation.ffmpeg_path": ffmpeg()} if kind == "mp4" else {}),
+    ):
         path = Path(folder) / f"film.{kind}"
         with writer.saving(figure, str(path), dpi=FILM_dpi):
             for frame in frames:
@@ -244,9 +254,22 @@ def film_bytes(
         return path.read_bytes()
 
 
-def can_make_mp4() -> bool:
-    """Return whether ffmpeg is there."""
-    return bool(FFMpegWriter.isAvailable())
+def ffmpeg() -> str:
+    """Return the ffmpeg that makes films as MP4: the installed one, or that of imageio-ffmpeg.
+
+    Raises
+    ------
+    InputError
+        If there is neither.
+    """
+    if (found := shutil.which(matplotlib.rcParams["animation.ffmpeg_path"])) is not None:
+        return found
+    try:
+        return str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
+    except (ImportError, RuntimeError):  # not installed; without a binary for this machine
+        raise InputError(
+            "MP4 needs ffmpeg, which is not there: pip install 'cascade-driver[film]', or write .gif"
+        ) from None
 
 
 @styled

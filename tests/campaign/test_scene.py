@@ -3,6 +3,7 @@
 import csv
 import gzip
 import shutil
+import sys
 
 import ase.io
 import numpy as np
@@ -16,6 +17,7 @@ from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.scene import frames_of, scene_of
 from cascade_driver.cli import main
 from cascade_driver.errors import InputError, RecordError
+from cascade_driver.plot.scenes import FRAMES_PER_S
 from cascade_driver.simulation.cascade import STRUCTURE_FILE
 from cascade_driver.simulation.trajectory import TRAJECTORY_FILE
 
@@ -113,6 +115,28 @@ def test_pictures_and_films_are_made_by_show(run, name, tmp_path, capsys):
     capsys.readouterr()
     assert main([*words, "--film", str(tmp_path / "film.avi")]) == 2
     assert ".gif or .mp4" in capsys.readouterr().err
+
+
+def test_a_film_is_also_an_mp4_where_there_is_an_ffmpeg_and_one_line_where_there_is_none(
+    run, name, tmp_path, capsys, monkeypatch
+):
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="needs ffmpeg: pip install imageio-ffmpeg")
+    monkeypatch.setenv("PATH", str(tmp_path))  # no other is found
+    words = ["show", str(run.path), name, "--frames", "2", "--film", str(tmp_path / "film.mp4")]
+    assert main(words) == 0
+    frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "film.mp4"))
+    shown = len(frames_of(scene_of(run, name), run.cascades / name, number=2))
+    assert (frames, round(seconds * FRAMES_PER_S)) == (
+        shown + 2 * FRAMES_PER_S,
+    ) * 2  # the end is held for two seconds
+    capsys.readouterr()
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    (tmp_path / "film.mp4").unlink()
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "cascade-driver[film]" in said
+    assert not (tmp_path / "film.mp4").exists()
 
 
 def test_every_displaced_atom_has_its_arrow_and_the_knock_on_is_black(run, name):
