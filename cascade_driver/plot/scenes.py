@@ -262,7 +262,8 @@ def ffmpeg() -> str:
     InputError
         If there is neither.
     """
-    if (found := shutil.which(matplotlib.rcParams["animation.ffmpeg_path"])) is not None:
+    program: str = matplotlib.rcParams["animation.ffmpeg_path"]
+    if (found := shutil.which(program)) is not None:
         return found
     try:
         return str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
