@@ -28,9 +28,9 @@ def _film() -> JsonSchemaValue:
 
 
 def _potential() -> JsonSchemaValue:
-    from cascade_driver.simulation.potential import PotentialFile
+    from cascade_driver.simulation.potential import PotentialFile, TwoTierFile
 
-    return json_schema_of(PotentialFile)
+    return json_schema_of(PotentialFile | TwoTierFile)
 
 
 def _labels() -> JsonSchemaValue:

@@ -675,9 +675,11 @@ def print_potential(potential: Potential, *, console: Console) -> None:
     console.print(f"origin    {about.origin}")
     console.print(f"license   {about.license}")
     console.print(about.description.strip())
-    console.print("in a bare LAMMPS script, after the box exists:")
-    for command in (f'variable potential_dir index "{potential.folder}"', f'include "{potential.include_path}"'):
-        console.print(f"    {command}", soft_wrap=True)
+    for part in potential.parts or (potential,):
+        use = " to follow" if part is potential.follow else " to quench" if part is potential.quench else ""
+        console.print(f"in a bare LAMMPS script, after the box exists{use and f', {part.name}{use}'}:")
+        for command in (f'variable potential_dir index "{part.folder}"', f'include "{part.include_path}"'):
+            console.print(f"    {command}", soft_wrap=True)
 
 
 def print_foreseen(foreseen: Mapping[str, Foreseen], *, console: Console) -> None:

@@ -41,7 +41,7 @@ from cascade_driver.schema import build, canonical_json, digest, file_sha256, pl
 from cascade_driver.simulation.cascade import Result, write_structure
 from cascade_driver.simulation.crystal import CrystalSpec, resolved
 from cascade_driver.simulation.outcome import Outcome
-from cascade_driver.simulation.potential import Potential, load_potential
+from cascade_driver.simulation.potential import Potential, copy_potential, load_potential
 from cascade_driver.simulation.record import Record, read_record, write_record
 from cascade_driver.simulation.spec import Protocol
 from cascade_driver.simulation.start import BOX_FILE, read_box, read_snapshot, read_stiffness
@@ -269,7 +269,12 @@ class RunDirectory:
 
     def keep(self, potential: Potential) -> Potential:
         """Copy a potential into the run, if it is not there or damaged, and return the copy."""
-        place = self.path / "potentials" / potential.digest / potential.name
+        return self._keep(potential, self.path / "potentials" / potential.digest)
+
+    def _keep(self, potential: Potential, folder: Path) -> Potential:
+        for part in potential.parts:
+            self._keep(part, folder)
+        place = folder / potential.name
         if place.exists():
             with suppress(InputError, PotentialError):
                 if (kept := load_potential(place)).digest == potential.digest:
@@ -277,9 +282,7 @@ class RunDirectory:
             self.set_aside(place)
         place.parent.mkdir(parents=True, exist_ok=True)
         partial = place.with_name(f".{place.name}-{this_place()}-{os.getpid()}-{next(_count)}")
-        for name in ["potential.toml", *potential.about.files]:
-            (partial / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(potential.folder / name, partial / name)
+        copy_potential(potential, partial)
         try:
             partial.rename(place)
         except OSError as error:

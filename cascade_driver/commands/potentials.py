@@ -48,6 +48,15 @@ def _add_potential(verbs: Verbs) -> None:
         "Hold potentials side by side in one crystal: bulk, Frenkel pairs, thresholds, stored energies.",
         _compare_options,
     )
+    combine = add_verb(
+        kinds,
+        "combine",
+        _potential_combine,
+        "Make two potentials one: a fast one moves the atoms, an accurate one says at which energy they rest.",
+    )
+    combine.add_argument("follow", metavar="FOLLOW", help="moves the atoms: a shipped potential or a folder")
+    combine.add_argument("quench", metavar="QUENCH", help="says at which energy they come to rest, likewise")
+    add_out(combine, "DIR", is_folder=True)
     about = "Make a potential folder: a ZBL core joined to any LAMMPS body."
     add_verb(kinds, "join", _potential_join, about, _options_join)
 
@@ -149,6 +158,14 @@ def _potential_compare(chosen: argparse.Namespace) -> int:
     print_potential_comparison(list(compared), comparison_rows(compared), console=console)
     for path in write_comparison(spec, compared, chosen.out):
         print(f"written: {path}")
+    return 0
+
+
+def _potential_combine(chosen: argparse.Namespace) -> int:
+    from cascade_driver.simulation.potential import combine
+
+    made = combine(potential_of(chosen.follow), potential_of(chosen.quench), out=chosen.out)
+    print(f"{made.folder}: written, with its two parts beside it; try `cascade potential check {chosen.out}`")
     return 0
 
 

@@ -193,6 +193,7 @@ def _physics(
     later = flight.later_kicks
     return Physics(
         stored_energy_eV=end.potential_energy_eV - snapshot.reference_energy_eV,
+        stored_energy_follow_eV=_difference(end.follow_energy_eV, snapshot.reference_follow_energy_eV),
         reference_energy_eV=snapshot.reference_energy_eV,
         quenched_energy_eV=end.potential_energy_eV,
         largest_force_eV_A=end.largest_force_eV_A,
@@ -227,6 +228,10 @@ def _physics(
         ),
         earlier_quenches=earlier or None,
     )
+
+
+def _difference(after: float | None, before: float | None) -> float | None:
+    return None if after is None or before is None else after - before
 
 
 def _recorded(kick: MeasuredKick) -> RecordedKick:

@@ -43,11 +43,15 @@ class Minimum:
         Largest force component left.
     positions_A : (n, 3) float
         Unwrapped positions.
+    follow_energy_eV : float, optional
+        Of a potential that is two: the energy of the minimum of the one that moves the atoms, where the descent of
+        the other began.
     """
 
     potential_energy_eV: float
     largest_force_eV_A: float
     positions_A: NDArray[np.float64]
+    follow_energy_eV: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +250,7 @@ class Engine(Protocol):
         """Write positions, velocities and the box, exactly."""
 
     def minimise(self, *, force_tolerance_eV_A: float, max_iterations: int) -> Minimum:
-        """Descend into the nearest local minimum at fixed box."""
+        """Descend into the nearest local minimum at fixed box, of the potential that says where atoms rest."""
 
     def potential_energy_eV(self) -> float:
         """Return the potential energy of the box as it is."""

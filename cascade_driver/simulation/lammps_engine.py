@@ -17,7 +17,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -227,8 +227,7 @@ class LammpsEngine:
         self._do("boundary " + " ".join("p" if p else "s" for p in periodic))
 
     def _finish_box(self, *, held: Sequence[int]) -> None:
-        for command in self.potential.commands:
-            self._do(command, self.potential.folders)
+        self._use(self.potential)
         for kind, symbol in enumerate(self.potential.species, start=1):
             self._do(f"mass {kind} {atomic_masses[atomic_numbers[symbol]]:.17g}")
         self._do(f"neighbor {_SKIN_A} bin")
@@ -248,8 +247,14 @@ class LammpsEngine:
         if math.isfinite(self._time_limit_s):
             self._do(f"timer timeout {max(1, round(self._time_limit_s))} every 50")
         self._n_atoms = int(self._lmp.get_natoms())
-        if any(_POD.match(command) for command in self.potential.commands):
+        told = (*self.potential.commands, *(c for part in self.potential.parts for c in part.commands))
+        if any(_POD.match(command) for command in told):
             self._require_neighbours()
+
+    def _use(self, potential: Potential) -> None:
+        """Let forces come from a potential, in place of another if there is one."""
+        for command in potential.commands:
+            self._do(command, potential.folders)
 
     def _require_neighbours(self) -> None:
         """Refuse atoms without neighbours, at the first of which LAMMPS' POD would crash."""
@@ -284,6 +289,20 @@ class LammpsEngine:
         An energy tolerance would stop up to 3e-4 eV too high. Where a potential's force jumps at its cutoff
         (Tersoff) a line search may find no step downhill; a damped run (FIRE) gets past such a place.
         """
+        minimum = self._descend(force_tolerance_eV_A, max_iterations)
+        if self.potential.quench is None:
+            return minimum
+        self._do("pair_style none")
+        self._use(self.potential.quench)
+        try:
+            return replace(
+                self._descend(force_tolerance_eV_A, max_iterations), follow_energy_eV=minimum.potential_energy_eV
+            )
+        finally:
+            self._do("pair_style none")
+            self._use(self.potential)
+
+    def _descend(self, force_tolerance_eV_A: float, max_iterations: int) -> Minimum:
         first = min(max_iterations, _CONJUGATE_GRADIENT_STEPS)
         self._do("min_style cg")
         self._do(f"minimize 0 {force_tolerance_eV_A:.17g} {first} {10 * first}")

@@ -3,19 +3,27 @@
 A potential is a ZBL core plus any body that LAMMPS can evaluate: one include file that also works in a bare LAMMPS
 script. In it `${potential_dir}` is the folder itself; files that ship with LAMMPS are named as they are. A
 potential may come from anybody: its files are data, see `include`.
+
+A potential may also be two others, by name, in folders beside its own: a fast one that moves the atoms, and an
+accurate one that says at which energy they come to rest. Forces of a cascade are asked for thousands of times,
+energies twice, and a stored energy is the difference of those two.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ase.data import atomic_numbers
 from pydantic import Field, field_validator, model_validator
 
 from cascade_driver.errors import InputError, PotentialError
+from cascade_driver.files import whole_folder
 from cascade_driver.kinds import Status
 from cascade_driver.schema import build, digest, file_sha256, parameters, read_toml
 from cascade_driver.simulation.include import FILE_NAME, understood
@@ -23,6 +31,9 @@ from cascade_driver.text import closest
 from cascade_driver.version import left_out
 
 POTENTIAL_SCHEMA = 1
+
+#: Of a folder beside another, without a way out of it.
+_PLAIN_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$"
 
 #: `quantitative`: stored energies agree with first principles (see its report). `qualitative`: they do
 
@@ -115,6 +126,43 @@ class PotentialFile:
         return files
 
 
+@parameters
+class Part:
+    """One of two potentials that are used as one: a folder beside theirs, with its digest."""
+
+    name: str = Field(pattern=_PLAIN_NAME)
+    digest: str
+
+
+@parameters
+class TwoTierFile:
+    """The content of a `potential.toml` that names two others; what it does not say is that of `follow`.
+
+    Attributes
+    ----------
+    schema_version : int
+        Layout of this file.
+    title, description : str
+        For people.
+    status : str
+        `qualitative` or `quantitative`.
+    crystals : list of str
+        Built-in crystals that the contract tests must hold for.
+    follow : Part
+        Moves the atoms: lattice constants, thermal starts, flights, and the way down of a quench.
+    quench : Part
+        Says where they come to rest from there, and at which energy.
+    """
+
+    schema_version: Literal[1]
+    title: str
+    description: str = ""
+    status: Status
+    crystals: tuple[str, ...] = ()
+    follow: Part
+    quench: Part
+
+
 @dataclass(frozen=True, kw_only=True)
 class Potential:
     """A potential whose files were found and whose checksums hold.
@@ -133,6 +181,8 @@ class Potential:
         What LAMMPS is told once the box exists; folders in it are named as in `folders`.
     is_shipped : bool
         Whether it came by its name, with the package.
+    follow, quench : Potential, optional
+        The two that it is made of, see `TwoTierFile`; `about` and `commands` are those of the first.
     """
 
     name: str
@@ -141,6 +191,23 @@ class Potential:
     digest: str
     commands: tuple[str, ...]
     is_shipped: bool = False
+    follow: Potential | None = None
+    quench: Potential | None = None
+
+    @property
+    def parts(self) -> tuple[Potential, ...]:
+        """The two that it is made of; none if it is one."""
+        return tuple(part for part in (self.follow, self.quench) if part)
+
+    @property
+    def at_rest(self) -> Potential:
+        """What the energies of states at rest are worked out with."""
+        return self.quench or self
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files of its own folder."""
+        return ("potential.toml", *(() if self.parts else self.about.files))
 
     @property
     def species(self) -> tuple[str, ...]:
@@ -150,13 +217,13 @@ class Potential:
     @property
     def include_path(self) -> Path:
         """Absolute path of the LAMMPS include."""
-        return self.folder / self.about.include
+        return self.folders["potential_dir"] / self.about.include
 
     @property
     def folders(self) -> dict[str, Path]:
         """The folders that `commands` name: `${potential_dir}`, and `${distribution}` if they need it."""
         needs = {"distribution": distribution_folder()} if self.about.distribution_files else {}
-        return {"potential_dir": self.folder} | needs
+        return {"potential_dir": (self.follow or self).folder} | needs
 
     @property
     def name_and_place(self) -> str:
@@ -221,29 +288,133 @@ def load_potential(which: str | Path, *, expected_digest: str | None = None) -> 
         digest is another.
     """
     folder = _folder_of(which)
-    about = build(PotentialFile, read_toml(folder / "potential.toml"), origin=f"{folder / 'potential.toml'}")
+    content = read_toml(folder / "potential.toml")
+    make = _of_two if {"follow", "quench"} & set(content) else _one
+    found = make(folder, content, is_shipped=isinstance(which, str))
+    if expected_digest not in (None, found.digest):
+        raise PotentialError(
+            f"{folder}: this potential has the digest {found.digest}, {expected_digest} was planned with; "
+            "put the files back from a copy, or start a new run"
+        )
+    return found
+
+
+def _one(folder: Path, content: Mapping[str, Any], *, is_shipped: bool) -> Potential:
+    about = build(PotentialFile, content, origin=f"{folder / 'potential.toml'}")
     for file, expected in about.files.items():
         _require_checksum(folder / file, expected, remedy="restore the file or update [files]")
     for file, expected in about.distribution_files.items():
         path = distribution_folder() / file
         _require_checksum(path, expected, remedy="install the LAMMPS version named in potential.toml")
-    content = {"species": about.species, "files": about.files, "distribution": about.distribution_files}
-    found = digest(content)
-    if expected_digest not in (None, found):
-        raise PotentialError(
-            f"{folder}: this potential has the digest {found}, {expected_digest} was planned with; "
-            "put the files back from a copy, or start a new run"
-        )
     return Potential(
         name=folder.name,
         folder=folder,
         about=about,
-        digest=found,
+        digest=digest({"species": about.species, "files": about.files, "distribution": about.distribution_files}),
         commands=understood(
             about.include, folder=folder, files=about.files, distribution_files=about.distribution_files
         ),
-        is_shipped=isinstance(which, str),
+        is_shipped=is_shipped,
     )
+
+
+def _of_two(folder: Path, content: Mapping[str, Any], *, is_shipped: bool) -> Potential:
+    about = build(TwoTierFile, content, origin=f"{folder / 'potential.toml'}")
+    follow, quench = (
+        _part(folder.parent / part.name, part, is_shipped=is_shipped) for part in (about.follow, about.quench)
+    )
+    _require_same_species(follow, quench, folder)
+    both = (follow.about, quench.about)
+    return replace(
+        follow,
+        name=folder.name,
+        folder=folder,
+        about=replace(
+            follow.about,
+            title=about.title,
+            description=about.description,
+            status=about.status,
+            crystals=about.crystals,
+            origin="; ".join(dict.fromkeys(one.origin for one in both)),
+            license=", ".join(dict.fromkeys(one.license for one in both)),
+            cutoff_A=max(one.cutoff_A for one in both),
+        ),
+        digest=digest({"follow": follow.digest, "quench": quench.digest}),
+        follow=follow,
+        quench=quench,
+    )
+
+
+def combine(follow: Potential, quench: Potential, *, out: Path) -> Potential:
+    """Make two potentials one: the first moves the atoms, the second says at which energy they rest.
+
+    Writes the folder `out`, and copies of the two beside it where they are not there yet.
+
+    Raises
+    ------
+    InputError
+        If `out` is there, or a folder beside it has the name of one of the two and is another.
+    PotentialError
+        If they are for different elements, or one of them is two already.
+    """
+    _require_same_species(follow, quench, out)
+    if two := next((part for part in (follow, quench) if part.parts), None):
+        raise PotentialError(
+            f"{two.name}: is two potentials already; name one of {', '.join(p.name for p in two.parts)}"
+        )
+    if out.name in (follow.name, quench.name):
+        raise InputError(f"{out}: has the name of one of the two; choose another")
+    if out.exists():
+        raise InputError(f"{out}: exists; give the name of a new folder")
+    for part in (follow, quench):
+        place = out.parent / part.name
+        if not place.exists():
+            with whole_folder(place) as made:
+                copy_potential(part, made)
+        if load_potential(place).digest != part.digest:
+            raise InputError(f"{place}: is another potential than {part.folder}; choose another place for --out")
+    shared = [crystal for crystal in follow.about.crystals if crystal in quench.about.crystals]
+    lines = [
+        f"schema_version = {POTENTIAL_SCHEMA}",
+        f"title = {json.dumps(f'Followed by {follow.name}, weighed by {quench.name}')}",
+        'status = "qualitative"',
+        f"crystals = {json.dumps(shared)}",
+        *(
+            f"{use} = {{ name = {json.dumps(part.name)}, digest = {json.dumps(part.digest)} }}"
+            for use, part in (("follow", follow), ("quench", quench))
+        ),
+    ]
+    with whole_folder(out) as made:
+        made.mkdir()
+        (made / "potential.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        _of_two(out, read_toml(made / "potential.toml"), is_shipped=False)
+    return load_potential(out)
+
+
+def _require_same_species(follow: Potential, quench: Potential, folder: Path) -> None:
+    if follow.species != quench.species:
+        raise PotentialError(
+            f"{folder}: {follow.name} is for {', '.join(follow.species)}, {quench.name} for "
+            f"{', '.join(quench.species)}; two potentials of one must name the same elements in the same order"
+        )
+
+
+def copy_potential(potential: Potential, folder: Path) -> None:
+    """Copy the files of a potential's own folder."""
+    for name in potential.files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(potential.folder / name, folder / name)
+
+
+def _part(folder: Path, part: Part, *, is_shipped: bool) -> Potential:
+    """Return one of two; a part is never two itself."""
+    found = _one(_folder_of(folder), read_toml(folder / "potential.toml"), is_shipped=is_shipped)
+    if found.digest != part.digest:
+        raise PotentialError(
+            f"{folder}: this potential has the digest {found.digest}, {part.digest} is named by the one that is "
+            "made of it; put its files back from a copy"
+        )
+    return found
 
 
 def _folder_of(which: str | Path) -> Path:

@@ -161,6 +161,9 @@ class Physics:
     ----------
     stored_energy_eV : float
         E_s, quenched energy minus reference energy.
+    stored_energy_follow_eV : float, optional
+        Of a potential that is two: E_s of the one that moves the atoms, in its own minima. How far the two differ
+        is how far E_s depends on the potential that weighs the defects.
     reference_energy_eV, quenched_energy_eV : float
         Potential energy of the box, quenched before and after the cascade.
     largest_force_eV_A : float
@@ -195,6 +198,7 @@ class Physics:
     """
 
     stored_energy_eV: float
+    stored_energy_follow_eV: float | None = None
     reference_energy_eV: float
     quenched_energy_eV: float
     largest_force_eV_A: float

@@ -119,6 +119,8 @@ class Snapshot:
         Positions of the state, quenched.
     temperature_K : float
         Mean kinetic temperature of the interval that ended in it, or of the distribution that it was drawn from.
+    reference_follow_energy_eV : float, optional
+        Of a potential that is two, see `Minimum.follow_energy_eV`.
     """
 
     index: int
@@ -127,6 +129,7 @@ class Snapshot:
     reference_energy_eV: float
     reference_positions_A: NDArray[np.float64]
     temperature_K: float
+    reference_follow_energy_eV: float | None = None
 
 
 def relaxed_constituents(protocol: Protocol, make_engine: MakeEngine) -> dict[str, Atoms]:
@@ -334,12 +337,14 @@ def make_snapshot(protocol: Protocol, index: int, folder: Path, make_engine: Mak
         finally:
             engine.close()
         _require_same_crystal(minimum, box, index)
+    followed_eV = minimum.follow_energy_eV
     _save_arrays(
         folder / _name(index, "npz"),
         state_sha256=np.array(file_sha256(state)),
         reference_energy_eV=np.array(minimum.potential_energy_eV),
         reference_positions_A=minimum.positions_A,
         temperature_K=np.array(temperature),
+        **({"reference_follow_energy_eV": np.array(followed_eV)} if followed_eV is not None else {}),
     )
 
 
@@ -404,6 +409,9 @@ def read_snapshot(folder: Path, index: int) -> Snapshot:
         reference_energy_eV=float(data["reference_energy_eV"]),
         reference_positions_A=data["reference_positions_A"],
         temperature_K=float(data["temperature_K"]),
+        reference_follow_energy_eV=float(data["reference_follow_energy_eV"])
+        if "reference_follow_energy_eV" in data
+        else None,
     )
 
 

@@ -218,7 +218,7 @@ def search_cascade(
         If its final structure or what was kept is damaged.
     """
     campaign = run.load()
-    potential = run.potential(campaign)
+    potential = run.potential(campaign).at_rest
     atoms = read_structure(run, cascade)
     if atoms is None:
         raise RecordError(f"{run.cascades / cascade}: its final structure is missing; `cascade run` repairs it")
