@@ -10,6 +10,9 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+#: Of two files of this size that are alike, a wheel carries one.
+_LARGE_bytes = 100_000
+
 
 class DataHook(BuildHookInterface):
     """Adds files to a wheel and a source distribution; nothing in the checkout itself is changed."""
@@ -28,9 +31,17 @@ class DataHook(BuildHookInterface):
             files = [f for kind in self.config["data"] for f in sorted((root / kind).rglob("*")) if f.is_file()]
             names = [file.relative_to(root).as_posix() for file in files]
             left_out = {n for n in names if any(fnmatch(n, pattern) for pattern in self.config["left-out"])}
+            first: dict[bytes, str] = {}
+            same = {}
             for name in names:
-                if name not in left_out:
+                if name in left_out:
+                    continue
+                content = (root / name).read_bytes()
+                if len(content) >= _LARGE_bytes and (other := first.setdefault(content, name)) != name:
+                    same[name] = other
+                else:
                     build_data["force_include"][str(root / name)] = f"cascade_driver/_data/{name}"
+            written[module.KEPT_ONCE_FILE] = "".join(f"{name}\t{other}\n" for name, other in same.items())
             written[module.LEFT_OUT_FILE] = "".join(f"{name}\n" for name in sorted(left_out))
         for name, text in written.items():
             file = Path(self._folder.name) / Path(name).name

@@ -15,6 +15,9 @@ COMMIT_FILE = "_commit.txt"
 #: Data of the sources that a wheel does not carry, one path a line.
 LEFT_OUT_FILE = "_data/left_out.txt"
 
+#: Data that is alike and that a wheel carries once: a path and the one that stands for it, a line each.
+KEPT_ONCE_FILE = "_data/kept_once.txt"
+
 #: Said of a code of which neither git nor a file tells the commit.
 UNKNOWN = "unknown"
 
@@ -85,6 +88,20 @@ def _asked(package: Path) -> str:
         return UNKNOWN
     head = next((line.split()[-1] for line in said if line.startswith("# branch.oid ")), UNKNOWN)
     return head + ("+dirty" if any(not line.startswith("#") for line in said) else "")
+
+
+def kept_once(path: Path) -> Path:
+    """Return where a file of `_data` is: another place if this wheel carries its content once for several."""
+    if path.is_file():
+        return path
+    data = _PACKAGE / Path(LEFT_OUT_FILE).parent
+    try:
+        name = path.resolve().relative_to(data).as_posix()
+        lines = (_PACKAGE / KEPT_ONCE_FILE).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return path
+    places = dict(line.split("\t") for line in lines)
+    return data / places[name] if name in places else path
 
 
 def left_out(path: Path) -> str:

@@ -15,7 +15,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,9 +26,9 @@ from cascade_driver.errors import InputError, PotentialError
 from cascade_driver.files import whole_folder
 from cascade_driver.kinds import Status
 from cascade_driver.schema import build, digest, file_sha256, parameters, read_toml
-from cascade_driver.simulation.include import FILE_NAME, understood
+from cascade_driver.simulation.include import FILE_NAME, FOLDER, understood
 from cascade_driver.text import closest
-from cascade_driver.version import left_out
+from cascade_driver.version import kept_once, left_out
 
 POTENTIAL_SCHEMA = 1
 
@@ -181,6 +181,8 @@ class Potential:
         What LAMMPS is told once the box exists; folders in it are named as in `folders`.
     is_shipped : bool
         Whether it came by its name, with the package.
+    elsewhere : dict of str to pathlib.Path
+        Files of `about.files` that lie with another potential: a wheel carries what is alike once.
     follow, quench : Potential, optional
         The two that it is made of, see `TwoTierFile`; `about` and `commands` are those of the first.
     """
@@ -191,6 +193,7 @@ class Potential:
     digest: str
     commands: tuple[str, ...]
     is_shipped: bool = False
+    elsewhere: Mapping[str, Path] = field(default_factory=dict)
     follow: Potential | None = None
     quench: Potential | None = None
 
@@ -221,8 +224,9 @@ class Potential:
 
     @property
     def folders(self) -> dict[str, Path]:
-        """The folders that `commands` name: `${potential_dir}`, and `${distribution}` if they need it."""
-        needs = {"distribution": distribution_folder()} if self.about.distribution_files else {}
+        """The folders that `commands` name: `${potential_dir}`, and those of other files if they need them."""
+        needs = {_elsewhere(number): path.parent for number, path in enumerate(self.elsewhere.values())}
+        needs |= {"distribution": distribution_folder()} if self.about.distribution_files else {}
         return {"potential_dir": (self.follow or self).folder} | needs
 
     @property
@@ -301,21 +305,40 @@ def load_potential(which: str | Path, *, expected_digest: str | None = None) -> 
 
 def _one(folder: Path, content: Mapping[str, Any], *, is_shipped: bool) -> Potential:
     about = build(PotentialFile, content, origin=f"{folder / 'potential.toml'}")
+    elsewhere = {file: place for file in about.files if (place := kept_once(folder / file)) != folder / file}
     for file, expected in about.files.items():
-        _require_checksum(folder / file, expected, remedy="restore the file or update [files]")
+        _require_checksum(
+            elsewhere.get(file, folder / file), expected, remedy="restore the file or update [files]"
+        )
     for file, expected in about.distribution_files.items():
         path = distribution_folder() / file
         _require_checksum(path, expected, remedy="install the LAMMPS version named in potential.toml")
+    commands = understood(
+        about.include, folder=folder, files=about.files, distribution_files=about.distribution_files
+    )
     return Potential(
         name=folder.name,
         folder=folder,
         about=about,
         digest=digest({"species": about.species, "files": about.files, "distribution": about.distribution_files}),
-        commands=understood(
-            about.include, folder=folder, files=about.files, distribution_files=about.distribution_files
-        ),
+        commands=tuple(_with_elsewhere(command, elsewhere) for command in commands),
         is_shipped=is_shipped,
+        elsewhere=elsewhere,
     )
+
+
+def _with_elsewhere(command: str, elsewhere: Mapping[str, Path]) -> str:
+    for number, file in enumerate(elsewhere):
+        words = (
+            f"${{{_elsewhere(number)}}}/{elsewhere[file].name}" if word == f"{FOLDER}/{file}" else word
+            for word in command.split(" ")
+        )
+        command = " ".join(words)
+    return command
+
+
+def _elsewhere(number: int) -> str:
+    return f"elsewhere_{number}"
 
 
 def _of_two(folder: Path, content: Mapping[str, Any], *, is_shipped: bool) -> Potential:
@@ -403,7 +426,7 @@ def copy_potential(potential: Potential, folder: Path) -> None:
     """Copy the files of a potential's own folder."""
     for name in potential.files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(potential.folder / name, folder / name)
+        shutil.copyfile(potential.elsewhere.get(name, potential.folder / name), folder / name)
 
 
 def _part(folder: Path, part: Part, *, is_shipped: bool) -> Potential:

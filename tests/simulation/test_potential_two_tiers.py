@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 
+from cascade_driver import version
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError, PotentialError
 from cascade_driver.simulation.cascade import run_cascade
 from cascade_driver.simulation.lammps_engine import LammpsEngine
-from cascade_driver.simulation.potential import combine, load_potential
+from cascade_driver.simulation.potential import combine, copy_potential, load_potential
 from cascade_driver.simulation.spec import CascadeSpec, FollowSpec, KnockOn, Protocol, ThermalSpec
 from cascade_driver.simulation.start import make_box, make_snapshot
 
@@ -33,6 +35,14 @@ def engine_of(potential, atoms):
     made = LammpsEngine(potential=potential)
     made.build(atoms)
     return made
+
+
+def energy_eV(potential, atoms):
+    engine = engine_of(potential, atoms)
+    try:
+        return engine.potential_energy_eV()
+    finally:
+        engine.close()
 
 
 def alone(name, atoms):
@@ -171,3 +181,21 @@ def test_a_part_that_was_changed_is_refused(tmp_path):
     (tmp_path / TERSOFF / "potential.lmp").write_text("pair_style none\n")
     with pytest.raises(PotentialError, match=r"potential\.lmp"):
         load_potential(folder)
+
+
+def test_what_a_wheel_carries_once_serves_two(tmp_path, monkeypatch):
+    monkeypatch.setattr(version, "_PACKAGE", tmp_path)
+    data = tmp_path / "_data"
+    for name in ("one", "two"):
+        copy_potential(load_potential(SW), data / "potentials" / name)
+    (data / "potentials/two/core.table").unlink()
+    with pytest.raises(PotentialError, match="is missing"):
+        load_potential(data / "potentials/two")
+    (tmp_path / version.KEPT_ONCE_FILE).write_text("potentials/two/core.table\tpotentials/one/core.table\n")
+    one, two = (load_potential(data / "potentials" / name) for name in ("one", "two"))
+    assert two.digest == one.digest
+    close = Atoms("Si2", positions=[(0, 0, 0), (0, 0, 0.7)], cell=[20, 20, 20], pbc=True)
+    assert energy_eV(two, close) == energy_eV(one, close) > 100  # of the core, which is in the table
+    copy_potential(two, tmp_path / "whole")
+    monkeypatch.undo()
+    assert load_potential(tmp_path / "whole").digest == one.digest
