@@ -154,7 +154,10 @@ class Run:
         """
         wanted = analysis_of(self._directory)
         model = self.fit()
-        return [observe(request, model, detector=wanted.detector) for request in wanted.spectra]
+        return [
+            observe(request, model, detector=wanted.detector, name=f"{number}-{request.kind}")
+            for number, request in enumerate(wanted.spectra, start=1)
+        ]
 
     def report(self) -> Path:
         """Fit, correct, draw and write its report again; return the page.

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from cascade_driver.errors import InputError
 from cascade_driver.files import LARGEST_NUMBER, write_file
+from cascade_driver.histogram_file import SUFFIXES, Histogram, write_histograms
 from cascade_driver.kinds import Status
 from cascade_driver.request import AnySpectrumRequest, SpectrumRequest
 from cascade_driver.schema import build, canonical_json, parameters, plain
@@ -305,8 +306,24 @@ class Spectrum:
         )
 
     def write(self, path: Path | str) -> None:
-        """Write it as CSV, see `write_spectrum`."""
-        write_spectrum(self, path)
+        """Write it as CSV, see `write_spectrum`; or as `.json`, `.h5` or `.root`, see `write_histograms`."""
+        if Path(path).suffix in SUFFIXES:
+            write_histograms(self.histograms(self.energy_kind), Path(path))
+        else:
+            write_spectrum(self, path)
+
+    def histograms(self, name: str) -> dict[str, Histogram]:
+        """Return its counts per kg and day as histograms: of all elements together by a name, and of each."""
+        axes = {f"{self.energy_kind}_energy_eV": self.energy_edges_eV}
+        about = {"unit": "counts per kg of target and day", "notes": "\n".join(self.notes), **self.metadata}
+        made_by = plain(_MadeBy(source=self.source, observation=self.observation))
+        if made_by:
+            about[_MADE_BY] = canonical_json(made_by)
+        counts = {f"{name}_{element}": n for element, n in self.counts_per_kg_day.items() if element != UNRESOLVED}
+        return {
+            name: Histogram(values=self.values(), axes=axes, about=about),
+            **{one: Histogram(values=values, axes=axes) for one, values in counts.items()},
+        }
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the rate, in all and by element, into these axes of matplotlib or into new ones; return them."""

@@ -53,6 +53,7 @@ HOUSE: dict[str, Wing] = {
             "binning",
             "request",
             "table",
+            "histogram_file",
             "spectrum",
         ),
     ),

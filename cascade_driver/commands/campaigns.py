@@ -150,6 +150,12 @@ def _add_export(verbs: Verbs) -> None:
     verb.add_argument(
         "--trajectories", type=new_folder, metavar="FOLDER", help="what `[work] trajectory` kept, for OVITO"
     )
+    verb.add_argument(
+        "--spectra",
+        type=new_file,
+        metavar="FILE",
+        help="what its input asks for, as histograms with the members of their error bands: .json, .h5 or .root",
+    )
     response = verb.add_argument_group("the response, P(observed energy given recoil energy) in bins")
     response.add_argument("--response", type=new_file, metavar="FILE", help=".npz, .h5 or .root")
     response.add_argument(
@@ -561,11 +567,14 @@ def _export(chosen: argparse.Namespace) -> int:
 
     run = RunDirectory(chosen.run.resolve())
     run.load()
-    if not (chosen.table or chosen.ase_db or chosen.structures or chosen.trajectories or chosen.response):
+    asked = (chosen.table, chosen.ase_db, chosen.structures, chosen.trajectories, chosen.response, chosen.spectra)
+    if not any(asked):
         raise InputError(
             "say what to export: --table FILE.csv or .parquet, --ase-db FILE.db, --structures FOLDER, "
-            "--trajectories FOLDER, --response FILE.npz, .h5 or .root"
+            "--trajectories FOLDER, --spectra FILE.json, .h5 or .root, --response FILE.npz, .h5 or .root"
         )
+    if chosen.spectra:
+        _export_spectra(chosen)
     if chosen.response:
         _export_response(chosen)
     for path in chosen.table:
@@ -577,6 +586,20 @@ def _export(chosen: argparse.Namespace) -> int:
     if chosen.trajectories:
         print(f"{chosen.trajectories}: {export_trajectories(run, chosen.trajectories)} trajectories")
     return 0
+
+
+def _export_spectra(chosen: argparse.Namespace) -> None:
+    """Write the spectra that a run's input asks for, all into one file."""
+    from cascade_driver.histogram_file import require_suffix, write_histograms
+    from cascade_driver.session import open_run
+
+    require_suffix(chosen.spectra)  # before what takes seconds
+    pairs = open_run(chosen.run).spectra()
+    if not pairs:
+        raise InputError(f"{chosen.run}: its input asks for no [[spectra]]; add one, or use `cascade correct`")
+    made = {f"{pair.name}/{name}": one for pair in pairs for name, one in pair.histograms().items()}
+    write_histograms(made, chosen.spectra)
+    print(f"{chosen.spectra}: {', '.join(pair.name for pair in pairs)}")
 
 
 def _export_response(chosen: argparse.Namespace) -> None:

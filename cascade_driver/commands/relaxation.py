@@ -165,10 +165,9 @@ def _options_read(read: argparse.ArgumentParser) -> None:
 
 def _background_read(chosen: argparse.Namespace) -> int:
     from cascade_driver.relaxation.film.measured import read_workshop
-    from cascade_driver.spectrum import write_spectrum
 
     found = read_workshop(chosen.file, **keywords(chosen, read_workshop))
-    write_spectrum(found.spectrum(), chosen.out)
+    found.spectrum().write(chosen.out)
     low, *_, high = found.energy_edges_eV
     print(
         f"{chosen.out}: {found.events.sum():.6g} events in {len(found.events)} bins from {low:g} to {high:g} eV, "
@@ -396,7 +395,7 @@ def _background_film(chosen: argparse.Namespace) -> int:
     from cascade_driver.relaxation.film.dynamics import set_free
     from cascade_driver.relaxation.film.energy_map import map_energies
     from cascade_driver.relaxation.film.spectrum import film_spectra, film_table
-    from cascade_driver.spectrum import read_spectrum, write_spectrum
+    from cascade_driver.spectrum import read_spectrum
 
     if chosen.over and not chosen.figure:
         raise InputError("--over draws a figure: say where with --figure STEM")
@@ -413,7 +412,7 @@ def _background_film(chosen: argparse.Namespace) -> int:
     table = film_table(wanted)
     spectra = film_spectra(wanted, table=table)
     detector = spectra[0].in_detector()
-    write_spectrum(detector, chosen.out)
+    detector.write(chosen.out)
     print(f"reading: {background.reading}")
     for one in spectra:
         _print_film(one)

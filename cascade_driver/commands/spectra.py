@@ -37,6 +37,10 @@ _SHIPPED = Path()
 R = TypeVar("R", bound="AnySpectrumRequest")
 
 
+#: Of the file of a spectrum.
+_ENDINGS = "or as histograms: .json, .h5 (both in the schema of UHI), .root"
+
+
 def add_to(verbs: Verbs) -> None:
     """Add the verbs of this module to the command."""
     _add_spectrum(verbs)
@@ -127,7 +131,7 @@ def _options_levels(levels: argparse.ArgumentParser) -> None:
 
 
 def _add_out(verb: argparse.ArgumentParser) -> None:
-    add_out(verb, "FILE.csv")
+    add_out(verb, "FILE.csv", _ENDINGS)
 
 
 def _add_enrichment(verb: argparse.ArgumentParser) -> None:
@@ -190,7 +194,7 @@ def _options_correct(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--model", action="append", default=[], metavar="MODEL", help="a model, if not given before the spectrum"
     )
-    add_out(verb, "OBSERVED.csv")
+    add_out(verb, "OBSERVED.csv", f"{_ENDINGS} with the members of the error band")
     verb.add_argument(
         "--workspace",
         type=new_file,
@@ -323,14 +327,13 @@ def _spectrum_capture(chosen: argparse.Namespace) -> int:
 def _spectrum_recoils(chosen: argparse.Namespace) -> int:
     from cascade_driver.request import Bins
     from cascade_driver.sources.recoil_list import read_recoil_list, spectrum_of_recoils
-    from cascade_driver.spectrum import write_spectrum
 
     spectrum = spectrum_of_recoils(
         read_recoil_list(chosen.file),
         energy_edges_eV=built(chosen, Bins).edges_eV,
         **keywords(chosen, spectrum_of_recoils),
     )
-    write_spectrum(spectrum, chosen.out)
+    spectrum.write(chosen.out)
     print(f"{chosen.out}: {spectrum.total_counts_per_kg_day:.6g} counts per kg and day")
     return 0
 
@@ -339,7 +342,6 @@ def _spectrum_levels(chosen: argparse.Namespace) -> int:
     from cascade_driver.request import CaptureRequest, Recoils
     from cascade_driver.sources.gamma_recoil import GammaTiming
     from cascade_driver.sources.recoil_list import read_level_file, spectrum_of_cascades
-    from cascade_driver.spectrum import write_spectrum
 
     wanted = built(chosen, Recoils)
     timing = given(chosen, CaptureRequest).get("gamma_timing", CaptureRequest.gamma_timing)
@@ -350,7 +352,7 @@ def _spectrum_levels(chosen: argparse.Namespace) -> int:
         timing=GammaTiming(law=timing),
         **keywords(chosen, spectrum_of_cascades),
     )
-    write_spectrum(spectrum, chosen.out)
+    spectrum.write(chosen.out)
     print(f"{chosen.out}: {spectrum.total_counts_per_kg_day:.6g} counts per kg and day")
     return 0
 
@@ -511,11 +513,10 @@ def _draw(chosen: argparse.Namespace) -> int:
 
 def _write_requested(chosen: argparse.Namespace, request: AnySpectrumRequest) -> int:
     from cascade_driver.spectra.observe import expect
-    from cascade_driver.spectrum import write_spectrum
 
     if not chosen.model:
         spectrum = expect(request, detector=_detector(chosen))
-        write_spectrum(spectrum, chosen.out)
+        spectrum.write(chosen.out)
         _print_notes(spectrum.notes)
     else:
         from cascade_driver.models import load_model

@@ -27,6 +27,7 @@ from cascade_driver.analysis.model import SAFE_PROBABILITY_BELOW, SpeciesModel, 
 from cascade_driver.analysis.response import Response, observed_edges
 from cascade_driver.binning import continued_edges
 from cascade_driver.errors import InputError
+from cascade_driver.histogram_file import SUFFIXES, Histogram, write_histograms
 from cascade_driver.kinds import Array, Status
 from cascade_driver.request import (
     AnySpectrumRequest,
@@ -137,9 +138,37 @@ class Observed:
         return f"<p>{html.escape(repr(self)[1:-1])}</p><ul>{notes}</ul>"
 
     def write(self, path: Path | str) -> None:
-        """Write what is observed, in the bins of `expected`, with its bands; see `write_spectrum`."""
+        """Write what is observed, in the bins of `expected`, with its bands; see `write_spectrum`.
+
+        As `.json`, `.h5` or `.root` it is `histograms`, which `write_histograms` writes.
+        """
+        if Path(path).suffix in SUFFIXES:
+            write_histograms(self.histograms(), Path(path))
+            return
         bands, said = (self.bands.limits(), self.bands.said) if self.bands else (None, "")
         write_spectrum(self.observed_in_same_bins, path, bands=bands, bands_said=said)
+
+    def histograms(self) -> dict[str, Histogram]:
+        """Return counts per kg and day in the bins of `expected`, by name.
+
+        `expected` and `observed`, each also by element; of every component of the error, and of their `total`, the
+        sides of its band, `lower_<name>` and `upper_<name>`; and `members_<name>`, the spectra that it is made of,
+        a row each: they tell how bins rise and fall together.
+        """
+        made = {**self.expected.histograms("expected"), **self.observed_in_same_bins.histograms("observed")}
+        if self.bands is None:
+            return made
+        width_keV = self.expected.bin_widths_keV
+        axes = made["observed"].axes
+        for name, sides in self.bands.limits().items():
+            for side, rate in zip(("lower", "upper"), sides, strict=True):
+                made[f"{side}_{name}"] = Histogram(values=rate * width_keV, axes=axes)
+        for name, band in self.bands.components.items():
+            if (members := band.members_per_kg_day_keV) is not None:
+                rows = {"member": np.arange(len(members) + 1.0), **axes}
+                made[f"members_{name}"] = Histogram(values=members * width_keV, axes=rows)
+        about = {**made["observed"].about, "bands": self.bands.said}
+        return made | {"observed": dataclasses.replace(made["observed"], about=about)}
 
     def to_pandas(self) -> DataFrame:
         """Return it as a `pandas.DataFrame`, a row per bin of `expected`: rates per kg, day and keV, ratio, band.

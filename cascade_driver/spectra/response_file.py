@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.analysis.response import observed_edges
 from cascade_driver.errors import InputError
 from cascade_driver.files import whole_file, write_file
+from cascade_driver.histogram_file import library
 from cascade_driver.kinds import Array
 from cascade_driver.spectra.ensemble_content import ensemble_of
 
@@ -114,7 +114,7 @@ def write_response(responses: ResponseSet, path: Path) -> None:
         raise InputError(f"{path}: a response is written as {', '.join(SUFFIXES)}; choose one of these endings")
     about = json.dumps(responses.about)
     if path.suffix == ".root":
-        uproot = _library("uproot", path)
+        uproot = library("uproot", path)
         edges = (responses.recoil_edges_eV, responses.observed_edges_eV)
         with whole_file(path) as partial, uproot.recreate(partial) as file:
             file["about"] = about
@@ -132,7 +132,7 @@ def write_response(responses: ResponseSet, path: Path) -> None:
         np.savez_compressed(stream, **content)
         write_file(path, stream.getvalue())
         return
-    h5py = _library("h5py", path)
+    h5py = library("h5py", path)
     with whole_file(path) as partial, h5py.File(partial, "w") as file:
         file.attrs["about"] = about
         for name, array in arrays.items():
@@ -140,13 +140,3 @@ def write_response(responses: ResponseSet, path: Path) -> None:
             stored.attrs["unit"] = "eV" if name.endswith("_eV") else "1"
             if array.ndim > 1:
                 stored.attrs["axes"] = _AXES[-array.ndim :]
-
-
-def _library(name: str, path: Path) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise InputError(
-            f"{path}: {path.suffix} needs {name}, which is not installed: pip install 'cascade-driver[export]', "
-            "or write .npz"
-        ) from None

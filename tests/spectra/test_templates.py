@@ -1,6 +1,7 @@
 """What other programs take: templates hold the covariance of the members, files what was put into them."""
 
 import json
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from cascade_driver.errors import InputError
 from cascade_driver.models import with_errors
 from cascade_driver.spectra.response_file import response_set, write_response
 from cascade_driver.spectra.templates import MOST_TEMPLATES, nuisance_templates, workspace_of
+from cascade_driver.spectrum import rebin
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +114,58 @@ def test_a_response_file_holds_the_matrix_its_axes_and_its_members(model, tmp_pa
 def test_an_ending_that_no_program_reads_is_refused(model, tmp_path):
     with pytest.raises(InputError, match=r"\.npz, \.h5, \.root"):
         write_response(response_set(model, [50, 60]), tmp_path / "r.mat")
+
+
+def histogram_of(path, name):
+    """Return a histogram of a file as the library reads it that the file is for."""
+    hist = pytest.importorskip("hist", reason="needs hist")
+    match path.suffix:
+        case ".json":
+            uhi = pytest.importorskip("uhi.io.json", reason="needs uhi")
+            content = json.loads(path.read_text(), object_hook=uhi.object_hook)
+            return hist.Hist(content[name])
+        case ".h5":
+            h5py = pytest.importorskip("h5py", reason="needs h5py")
+            uhi = pytest.importorskip("uhi.io.hdf5", reason="needs uhi")
+            with h5py.File(path) as file:
+                return hist.Hist(uhi.read(file[name]))
+        case _:
+            uproot = pytest.importorskip("uproot", reason="needs uproot")
+            with uproot.open(path) as file:
+                return file[name].to_hist()
+
+
+@pytest.mark.parametrize("suffix", [".json", ".h5", ".root"])
+def test_other_programs_read_a_spectrum_in_its_bins_with_the_members_of_its_band(model, tmp_path, suffix):
+    recoils = cd.dark_matter("W", mass_GeV=2, cross_section_cm2=1e-40, energy_eV=(20, 120), bins=25)
+    uneven = rebin(recoils, np.r_[20:60:2, 60:121:12.0])
+    pair = cd.observe(uneven, model, extrapolate=True, other_crystal=True)
+    path = tmp_path / f"seen{suffix}"
+    pair.write(path)
+    seen = histogram_of(path, "observed")
+    np.testing.assert_allclose(seen.axes[0].edges, uneven.energy_edges_eV)
+    rate = pair.observed_in_same_bins.total_rate_per_kg_day_keV
+    np.testing.assert_allclose(seen.values() / np.diff(seen.axes[0].edges) * 1e3, rate, rtol=1e-7)
+    np.testing.assert_allclose(histogram_of(path, "expected").values().sum(), uneven.total_counts_per_kg_day)
+    np.testing.assert_allclose(histogram_of(path, "observed_W").values(), seen.values(), rtol=1e-7)
+    upper = histogram_of(path, "upper_total").values() / np.diff(uneven.energy_edges_eV) * 1e3
+    np.testing.assert_allclose(upper, pair.bands.total.upper_per_kg_day_keV, rtol=1e-7)
+    members = histogram_of(path, "members_statistics").values()
+    # the members know the error of a sum, which the sides of the bands do not
+    away = members.sum(axis=1) - seen.values().sum()
+    names = set(pair.bands.components) - {"statistics"}
+    expected = pair.bands.error_of_counts_per_kg_day(low_eV=20, high_eV=120, without=names)
+    assert np.sqrt(np.mean(away**2)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_file_of_histograms_follows_the_schema_of_uhi(pair, tmp_path):
+    jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema")
+    uhi = pytest.importorskip("uhi", reason="needs uhi")
+    schema = json.loads((resources.files(uhi) / "resources" / "histogram.schema.json").read_text())
+    pair.write(tmp_path / "seen.json")
+    content = json.loads((tmp_path / "seen.json").read_text())
+    assert {"expected", "observed", "lower_total", "members_statistics"} <= content.keys()
+    for histogram in content.values():
+        jsonschema.validate(histogram, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**content["observed"], "axes": [{"type": "variable"}]}, schema)
