@@ -67,6 +67,10 @@ SEARCH_REACH = 6
 #: the tolerance there, in a cell of some tens.
 PLANE_REACH = 30
 LARGEST_PLANE_CELL = 120
+#: A triclinic lattice has three vectors within the tolerance above in hundreds of cells only. Sheared by up to 0.3
+#: degrees, as much as thermal contraction strains a film, it has them in 4 to 160 cells.
+SHEAR_TOLERANCE = 5e-3
+SHEARED_REACH = 8
 #: An orthogonal cell that needs no rotation is preferred to a smaller one that does, up to this ratio of
 #: volumes, which are whole numbers of primitive cells: the cubic cell of an fcc crystal (4) instead of the
 #: tetragonal one turned by 45 degrees (2).
@@ -375,7 +379,8 @@ def orthogonal_cell(atoms: Atoms, *, oriented: bool = True) -> Atoms:
     2. else those along the axes of the standard conventional cell (spglib: c along z, a along x);
     3. else the smallest, then the one with the shortest longest edge.
 
-    A monoclinic lattice has a plane across its unique axis, which is searched farther (`_monoclinic_triples`).
+    A monoclinic lattice has a plane across its unique axis, which is searched farther (`_monoclinic_triples`); a
+    triclinic one is sheared by up to `SHEAR_TOLERANCE` (`_sheared_triples`).
 
     Order and signs are those of the smallest turn from the file or, if it is not `oriented`, from the standard
     cell. What is still equal, by symmetry of the lattice, is decided by the rotation alone.
@@ -390,7 +395,8 @@ def orthogonal_cell(atoms: Atoms, *, oriented: bool = True) -> Atoms:
     Returns
     -------
     ase.Atoms
-        With the rotation into the box in ``info["crystal_to_box"]`` (3x3, determinant +1).
+        With the rotation into the box in ``info["crystal_to_box"]`` (3x3, determinant +1), and in
+        ``info["edges"]`` the lattice vectors that became its edges, rows along those of `atoms`.
 
     Raises
     ------
@@ -400,15 +406,17 @@ def orthogonal_cell(atoms: Atoms, *, oriented: bool = True) -> Atoms:
     lengths = atoms.cell.lengths()
     if _largest_cosine(atoms.cell.array) < 1e-12 and np.allclose(atoms.cell.array, np.diag(lengths), atol=1e-9):
         result = atoms.copy()
-        result.info["crystal_to_box"] = np.eye(3)
+        result.info["crystal_to_box"] = result.info["edges"] = np.eye(3)
         return result
     primitive, standard = _primitive(atoms)
     multiples, rotation = _orthogonal_vectors(primitive.cell.array, standard=standard, oriented=oriented)
+    edges = multiples @ primitive.cell.array @ np.linalg.inv(atoms.cell.array)
     result = make_supercell(primitive, multiples, wrap=True)
     # Removes what the tolerance has let through, and turns the edges into x, y, z.
     result.set_cell(np.diag(result.cell.lengths()), scale_atoms=True)
     result = _in_order(result)
     result.info["crystal_to_box"] = rotation
+    result.info["edges"] = edges
     return result
 
 
@@ -529,7 +537,14 @@ def _cell_of_file(path: Path, _sha256: str) -> tuple[Atoms, Frame | None]:
     rotation = cell.info["crystal_to_box"]
     if oriented and len(cell) == len(atoms) and np.array_equal(cell.cell.array, atoms.cell.array):
         return cell, None
-    return cell, make_frame(atoms.cell.array @ rotation.T, rotation)
+    # Of straight lattices the edges are found from the axes; sheared ones have to be told.
+    edges = cell.info["edges"] if _shear(cell, atoms) > ORTHOGONALITY_TOLERANCE else None
+    return cell, make_frame(atoms.cell.array @ rotation.T, rotation, edges=edges)
+
+
+def _shear(cell: Atoms, atoms: Atoms) -> float:
+    """Return the largest |cos| between the lattice vectors of a crystal that became the edges of a cell."""
+    return _largest_cosine(cell.info["edges"] @ atoms.cell.array)
 
 
 def symmetry_of(atoms: Atoms, *, symprec_A: float = SYMMETRY_PRECISION_A) -> tuple[Any, Any]:
@@ -599,14 +614,14 @@ def _orthogonal_vectors(
     cell: NDArray[np.float64], *, standard: NDArray[np.float64] | None, oriented: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return integers P (3x3) so that the rows of P @ cell are orthogonal, and their rotation to x, y, z."""
-    triples = _orthogonal_triples(cell)
-    if not len(triples):
-        triples = _monoclinic_triples(cell)
-    if not len(triples):
+    for search in (_orthogonal_triples, _monoclinic_triples, _sheared_triples):
+        if len(triples := search(cell)):
+            break
+    else:
         raise InputError(
-            f"no orthogonal supercell within {SEARCH_REACH} lattice vectors of the primitive cell "
-            f"{np.round(Atoms(cell=cell).cell.cellpar(), 3).tolist()}, nor a lattice plane across a "
-            "vector; strain it slightly, or give an orthogonal supercell yourself"
+            f"no orthogonal supercell within {SHEARED_REACH} lattice vectors of the primitive cell "
+            f"{np.round(Atoms(cell=cell).cell.cellpar(), 3).tolist()}, even if it is sheared by "
+            f"{math.degrees(SHEAR_TOLERANCE):.1f} degrees; strain it yourself, or give an orthogonal supercell"
         )
     volume = np.rint(np.abs(np.linalg.det(triples))).astype(np.int64)
     # Every order and sign of three vectors that is right-handed, and the nearest rotation of it to x, y, z.
@@ -656,16 +671,8 @@ _SIGNED_ORDERS = np.array(
 def _orthogonal_triples(cell: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return integers (n, 3, 3), each of them three perpendicular lattice vectors, of nearly the least volume."""
     reduced, reduction = minkowski_reduce(cell)
-    steps = np.arange(-SEARCH_REACH, SEARCH_REACH + 1)
-    n = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
-    # One of +n and -n, and no multiples of shorter vectors.
-    n = n[len(n) // 2 + 1 :]
-    n = n[np.gcd.reduce(n, axis=1) == 1]
-    length = np.linalg.norm(n @ reduced, axis=1)
-    order = np.argsort(length, kind="stable")
-    n, length = n[order], length[order]
-    unit = n @ reduced / length[:, None]
-    perpendicular = np.abs(unit @ unit.T) < ORTHOGONALITY_TOLERANCE
+    n, length, cosine = _lattice_vectors(reduced, reach=SEARCH_REACH)
+    perpendicular = cosine < ORTHOGONALITY_TOLERANCE
 
     # Of volumes that are integers the next above the limit is far away.
     limit = ALIGNED_VOLUME_RATIO * (1 + 1e-2)
@@ -685,6 +692,43 @@ def _orthogonal_triples(cell: NDArray[np.float64]) -> NDArray[np.int64]:
                 smallest = min(smallest, volume)
                 found.append(n[[i, j, k]] @ reduction)
     return np.rint(np.array(found)).astype(np.int64)
+
+
+def _lattice_vectors(
+    reduced: NDArray[np.float64], *, reach: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return integers (n, 3) up to a reach, their lengths in A, and |cos| between them (n, n); rising."""
+    steps = np.arange(-reach, reach + 1)
+    n = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    # One of +n and -n, and no multiples of shorter vectors.
+    n = n[len(n) // 2 + 1 :]
+    n = n[np.gcd.reduce(n, axis=1) == 1]
+    length = np.linalg.norm(n @ reduced, axis=1)
+    order = np.argsort(length, kind="stable")
+    n, length = n[order], length[order]
+    unit = n @ reduced / length[:, None]
+    return n, length, np.abs(unit @ unit.T)
+
+
+def _sheared_triples(cell: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return integers (n, 3, 3), each of them three nearly perpendicular lattice vectors; none if there are none.
+
+    Of those within `SHEAR_TOLERANCE` the best, by the least volume times elongation, as of a box.
+    """
+    reduced, reduction = minkowski_reduce(cell)
+    n, length, cosine = _lattice_vectors(reduced, reach=SHEARED_REACH)
+    perpendicular = cosine < SHEAR_TOLERANCE
+    least, found = math.inf, list[NDArray[np.int64]]()
+    for i in range(len(n)):
+        partners = i + 1 + np.flatnonzero(perpendicular[i, i + 1 :])
+        j, k = (partners[side] for side in np.nonzero(np.triu(perpendicular[np.ix_(partners, partners)], 1)))
+        # Sorted by length: volume times k over i.
+        cost = length[j] * length[k] ** 2
+        for at in np.flatnonzero(cost < min(least, cost.min(initial=math.inf)) * (1 + 1e-6)):
+            if cost[at] < least * (1 - 1e-6):
+                least, found = float(cost[at]), []
+            found.append(n[[i, j[at], k[at]]] @ reduction)
+    return np.rint(np.array(found)).astype(np.int64).reshape(-1, 3, 3)
 
 
 def _monoclinic_triples(cell: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -27,6 +27,8 @@ from cascade_driver.schema import parameters
 _LARGEST_INDEX = 30
 #: A turn that is the rounding of a file.
 _NO_TURN_DEG = 0.01
+#: Edges of a box are along lattice vectors to within this angle, however large their indices.
+_MOST_OFF = 1e-3
 #: Digits of lengths in angstrom and of rotations that are kept: below the rounding of structure files.
 _DIGITS = 6
 
@@ -48,6 +50,7 @@ _EXPECTED = "expected three numbers, or three indices, not all zero, as in '[1 -
 #: A direction as people give it: a Cartesian vector in the frame of the box, or indices of the crystal.
 Direction = Annotated[tuple[float, float, float] | str, BeforeValidator(_known)]
 
+Indices = tuple[int, int, int]
 Rows = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
 
 
@@ -62,10 +65,14 @@ class Frame:
     rotation : three rows of three float
         Proper rotation R from the Cartesian frame of the file to that of the box, x_box = R x_file. The Cartesian
         frame of a CIF is the usual one, a along x and b in the xy plane.
+    edges : three rows of three int, optional
+        Indices of the directions that became the edges of the box, of a lattice that is sheared for it by more
+        than the rounding of its file. `axes_A` are not sheared.
     """
 
     axes_A: Rows
     rotation: Rows
+    edges: tuple[Indices, Indices, Indices] | None = None
 
     @property
     def turn_deg(self) -> float:
@@ -80,9 +87,24 @@ class Frame:
         )
 
 
-def make_frame(axes_A: ArrayLike, rotation: ArrayLike) -> Frame:
-    """Return a frame of matrices (3, 3), rounded so that it is the same on every machine."""
-    return Frame(axes_A=_rows(axes_A), rotation=_rows(rotation))
+def make_frame(axes_A: ArrayLike, rotation: ArrayLike, *, edges: ArrayLike | None = None) -> Frame:
+    """Return a frame of matrices (3, 3), rounded so that it is the same on every machine.
+
+    Parameters
+    ----------
+    axes_A, rotation, edges
+        As of `Frame`; edges of any length.
+    """
+    x, y, z = (None,) * 3 if edges is None else map(_whole, np.asarray(edges, dtype=np.float64))
+    told = None if x is None or y is None or z is None else (x, y, z)
+    return Frame(axes_A=_rows(axes_A), rotation=_rows(rotation), edges=told)
+
+
+def _whole(vector: NDArray[np.float64]) -> Indices:
+    """Return the smallest whole numbers along lattice coordinates, which centrings make twelfths at worst."""
+    found = np.rint(12 * vector).astype(np.int64)
+    u, v, w = (found // np.gcd.reduce(found)).tolist()
+    return u, v, w
 
 
 def direction_in_box(given: str | ArrayLike, *, axes_A: ArrayLike) -> tuple[float, float, float]:
@@ -118,23 +140,29 @@ def frame_said(frame: Frame | None, *, of: str = "file") -> str:
     axes = np.eye(3) if frame is None else np.array(frame.axes_A)
     if frame is None or (np.array_equal(axes, np.diag(axes.diagonal())) and frame.turn_deg < _NO_TURN_DEG):
         return "box: x, y, z along a, b, c of the crystal"
-    edges = ", ".join(f"{name} along {_in_words(axis, axes)}" for name, axis in zip("xyz", np.eye(3), strict=True))
-    off = _shear_deg(axes)
+    along = _edges(frame, axes)
+    edges = ", ".join(f"{name} along {words}" for name, (words, _) in zip("xyz", along, strict=True))
+    off = max(off_deg for _, off_deg in along)
     sheared = f"; sheared by up to {off:.2f} degrees to be orthogonal" if off > _NO_TURN_DEG else ""
     lattice = ", ".join(f"{name} = {_numbers(row)}" for name, row in zip("abc", axes, strict=True))
     turned = f"{_turn_said(frame)} the Cartesian frame of the {of}"
     return f"box: {edges} of the {of}'s cell; {lattice} A; {turned}{sheared}"
 
 
-def _shear_deg(axes_A: NDArray[np.float64]) -> float:
-    """Return by how much the lattice vectors that became the edges of the box were turned to be so."""
-    off = 0.0
-    for edge in np.eye(3):
-        indices = _smallest_indices(edge, axes_A)
-        if indices is not None:
-            along = indices @ axes_A
-            off = max(off, math.degrees(math.acos(min(1.0, float(along @ edge) / float(np.linalg.norm(along))))))
-    return off
+def _edges(frame: Frame, axes_A: NDArray[np.float64]) -> list[tuple[str, float]]:
+    """Return of each edge of the box the direction that it is along, in words, and by how much that was turned."""
+    found = []
+    for edge, told in zip(np.eye(3), frame.edges or (None,) * 3, strict=True):
+        indices = np.array(told) if told is not None else _smallest_indices(edge, axes_A)
+        if indices is None:
+            indices = _smallest_indices(edge, axes_A, off=_MOST_OFF)
+        if indices is None:
+            found.append((_in_words(edge, axes_A), 0.0))
+            continue
+        along = indices @ axes_A
+        off = math.degrees(math.acos(min(1.0, float(along @ edge) / float(np.linalg.norm(along)))))
+        found.append((_bracketed(indices), off))
+    return found
 
 
 def _turn_said(frame: Frame) -> str:
@@ -154,12 +182,19 @@ def _in_words(vector: NDArray[np.float64], axes_A: NDArray[np.float64]) -> str:
     """Return the smallest [uvw] along a vector, or its coordinates on a, b, c if there is none."""
     indices = _smallest_indices(vector, axes_A)
     if indices is not None:
-        return f"[{' '.join(str(i) for i in indices)}]"
+        return _bracketed(indices)
     coordinates = vector @ np.linalg.inv(axes_A)
     return _numbers(coordinates / np.abs(coordinates).max())
 
 
-def _smallest_indices(vector: NDArray[np.float64], axes_A: NDArray[np.float64]) -> NDArray[np.int64] | None:
+def _bracketed(indices: NDArray[np.int64]) -> str:
+    return f"[{' '.join(str(i) for i in indices)}]"
+
+
+def _smallest_indices(
+    vector: NDArray[np.float64], axes_A: NDArray[np.float64], *, off: float | None = None
+) -> NDArray[np.int64] | None:
+    """Return the smallest indices of a direction to within an angle, by default a narrower one for larger ones."""
     coordinates = vector @ np.linalg.inv(axes_A)
     largest = np.abs(coordinates).max()
     for n in range(1, _LARGEST_INDEX + 1):
@@ -167,7 +202,7 @@ def _smallest_indices(vector: NDArray[np.float64], axes_A: NDArray[np.float64]) 
         indices = np.rint(scaled).astype(np.int64)
         along = indices @ axes_A
         # Not quite, where the cell has been strained to be orthogonal; large indices come near to anything.
-        if np.linalg.norm(along - (along @ vector) * vector) < 1e-3 / n * np.linalg.norm(along):
+        if np.linalg.norm(along - (along @ vector) * vector) < (off or 1e-3 / n) * np.linalg.norm(along):
             return np.asarray(indices, dtype=np.int64)
     return None
 

@@ -1,6 +1,7 @@
 """Monoclinic crystals in an orthogonal supercell: the same lattice, its directions, its energies, a cascade."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from ase.build import bulk
 from ase.neighborlist import neighbor_list
 
 from cascade_driver.cli import main
-from cascade_driver.errors import InputError
+from cascade_driver.schema import build, plain
 from cascade_driver.simulation.crystal import (
     CrystalSpec,
     assemble,
@@ -19,6 +20,7 @@ from cascade_driver.simulation.crystal import (
     named_or_file,
     orientation_said,
     orthogonal_cell,
+    resolved,
 )
 from cascade_driver.simulation.crystal_file import density_g_cm3, read_crystal
 from cascade_driver.simulation.frame import direction_in_box
@@ -176,6 +178,30 @@ snapshots = 1
     assert np.degrees(np.arccos(along @ axes[0] / 5.431)) == pytest.approx(87, abs=0.01)
 
 
-def test_a_triclinic_crystal_is_refused_in_one_line(tmp_path):
-    with pytest.raises(InputError, match="nor a lattice plane across a vector; strain it slightly"):
-        baddeleyite(tmp_path, beta=97.3, gamma=94.1, group="P 1")
+def test_a_triclinic_crystal_is_built_in_a_box_whose_shear_is_told(tmp_path):
+    spec = baddeleyite(tmp_path, beta=97.3, gamma=94.1, group="P 1")
+    said = orientation_said(spec)
+    told = re.fullmatch(
+        r"box: x along \[.*\], y along \[.*\], z along \[.*\] of .* sheared by up to (.*) degrees .*", said
+    )
+    assert 0.01 < float(told[1]) < 0.3
+    file, _ = read_crystal(Path(str(spec.file)))
+    cell = constituents(spec)["file"]
+    assert cell.cell.angles() == pytest.approx([90, 90, 90])
+    assert density_g_cm3(cell) == pytest.approx(density_g_cm3(file), rel=1e-4)
+    # Each bond is there, longer or shorter by no more than half of the shear of 5e-3.
+    copies = len(cell) // len(file)
+    before, after = (np.sort(neighbor_list("d", a, {("Zr", "O"): 2.6})) for a in (file, cell))
+    np.testing.assert_allclose(after, np.repeat(before, copies), rtol=2.5e-3)
+    # Where the box is longest a lattice vector of the file leads, to within the shear.
+    axes = axes_in_box_A(spec, {"file": cell})
+    for edge, indices in zip(cell.cell.array, spec.frame.edges, strict=True):
+        along = np.array(indices) @ axes
+        assert along @ edge / np.linalg.norm(along) / np.linalg.norm(edge) > 1 - 5e-3**2
+
+
+def test_the_frame_of_a_sheared_box_is_kept_and_found_again(tmp_path):
+    spec = baddeleyite(tmp_path, beta=97.3, gamma=94.1, group="P 1")
+    again = build(CrystalSpec, plain(spec), origin="plan")
+    assert again == spec
+    assert resolved(again, tmp_path) == spec
