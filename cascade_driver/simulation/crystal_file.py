@@ -570,6 +570,10 @@ def _squeezed(text: str) -> str:
     return re.sub(r"[\s_]", "", text).lower()
 
 
+def _spaced(text: str) -> str:
+    return " ".join(text.replace("_", " ").lower().split())
+
+
 def _names(setting: Any) -> set[str]:
     """Return the Hermann-Mauguin symbols of a setting, squeezed."""
     return {
@@ -607,8 +611,10 @@ def _hall_numbers(tags: Mapping[str, Any]) -> list[int]:
     """Return the settings that a file may mean, by Hall number; none if it names no space group."""
     hall, number = str(_first(tags, _HALL) or ""), _number_or_none(_first(tags, _NUMBER))
     settings = _settings()
-    if exact := [h for h, s in settings.items() if hall and _squeezed(s.hall_symbol) == _squeezed(hall)]:
-        return exact
+    # Blanks tell P 3 2 (no. 149) from P 32 (145), but some programs leave them out.
+    for alike in (_spaced, _squeezed):
+        if exact := [h for h, s in settings.items() if hall and alike(s.hall_symbol) == alike(hall)]:
+            return exact
     symbol, choice = _symbol_and_choice(tags)
     if not symbol and number is None:
         return []
