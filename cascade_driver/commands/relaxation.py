@@ -24,7 +24,7 @@ from cascade_driver.files import is_stream, write_file
 
 if TYPE_CHECKING:
     from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness
-    from cascade_driver.relaxation.debris.systems import Debris, MeanRelease
+    from cascade_driver.relaxation.debris.pairs import Debris, MeanRelease
     from cascade_driver.relaxation.film.dynamics import FreedDislocation
     from cascade_driver.relaxation.film.spectrum import FilmBackground, FilmSpectrum
     from cascade_driver.relaxation.tls.distribution import Temperatures
@@ -249,7 +249,7 @@ def _add_tls(verbs: Verbs) -> None:
     add_verb(kinds, "noise", _tls_noise, about, _options_noise)
     about = "Heat, sound and dielectric constant of a glass of them."
     add_verb(kinds, "properties", _tls_properties, about, _options_properties)
-    about = "Tunnelling systems in the debris of cascades, and their release."
+    about = "Pairs of minima in the debris of cascades, and what they release later."
     add_verb(kinds, "debris", _tls_debris, about, _options_debris)
     about = "Density of states of interacting systems, or what is missing of it."
     add_verb(kinds, "dos", _tls_dos, about, _options_dos)
@@ -368,9 +368,9 @@ def _options_properties(verb: argparse.ArgumentParser) -> None:
 
 
 def _options_debris(debris: argparse.ArgumentParser) -> None:
+    from cascade_driver.relaxation.debris.pairs import DebrisRun, search_run, write_summary
     from cascade_driver.relaxation.debris.path import PathSpec
     from cascade_driver.relaxation.debris.search import SearchSpec
-    from cascade_driver.relaxation.debris.systems import DebrisRun, search_run, write_summary
     from cascade_driver.relaxation.debris.tunnelling import Solid
 
     add_run(debris)
@@ -604,14 +604,14 @@ def _tls_properties(chosen: argparse.Namespace) -> int:
 def _tls_debris(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.plot import debris_figure, save_figure
-    from cascade_driver.relaxation.debris.path import PathSpec
-    from cascade_driver.relaxation.debris.search import SearchSpec
-    from cascade_driver.relaxation.debris.systems import (
+    from cascade_driver.relaxation.debris.pairs import (
         DebrisRun,
         cascades_with_debris,
         search_run,
         write_summary,
     )
+    from cascade_driver.relaxation.debris.path import PathSpec
+    from cascade_driver.relaxation.debris.search import SearchSpec
     from cascade_driver.relaxation.debris.tunnelling import Solid, solid_of
 
     run = RunDirectory(chosen.run)
@@ -642,7 +642,7 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
     figure = debris_figure(debris, means, potential_status=campaign.potential_status)
     save_figure(figure, chosen.out / "debris")
     _print_debris(debris, means)
-    print(f"written: {chosen.out}/summary.json, systems.csv, release.csv and debris.png")
+    print(f"written: {chosen.out}/summary.json, pairs.csv, release.csv and debris.png")
     return 0
 
 
@@ -668,14 +668,24 @@ def _search_progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> None:
+    from cascade_driver.relaxation.debris.pairs import TWO_LEVEL_BELOW_eV, zero_point_shifts
     from cascade_driver.relaxation.debris.search import coverage_of
 
-    elementary = [system for one in debris for system in one.elementary]
+    elementary = [pair for one in debris for pair in one.elementary]
+    converged = [pair for pair in elementary if pair.converged]
     minima = sum(len(one.energies_eV) for one in debris)
     print(
-        f"{len(debris)} cascades: {minima} minima, {len(elementary)} systems, "
-        f"{sum(not s.converged for s in elementary)} of them with a path that did not converge and takes no part"
+        f"{len(debris)} cascades: {minima} minima, {len(elementary)} pairs of neighbours, "
+        f"{len(elementary) - len(converged)} of them with a path that did not converge and takes no part; "
+        f"{sum(pair.is_two_level for pair in converged)} are two-level systems, split by less than "
+        f"{1e3 * TWO_LEVEL_BELOW_eV:g} meV"
     )
+    if shifts := zero_point_shifts(converged):
+        print(
+            f"zero-point energies shift asymmetries by {1e3 * shifts['asymmetry_shift_eV']:.3g} meV (by "
+            f"{1e3 * shifts['unsettled_eV']:.2g} meV the second half of the vibrating atoms), barriers by "
+            f"{1e3 * shifts['barrier_shift_eV']:.3g} meV (of {shifts['saddles']} pairs); root mean squares"
+        )
     times = [n for one in debris for n in one.times]
     print(
         f"saddle searches saw {coverage_of(times):.0%} of the ways out ({len(times)} found {sum(times)} times, "

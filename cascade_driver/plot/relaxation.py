@@ -37,7 +37,7 @@ from cascade_driver.spectrum import Spectrum
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from cascade_driver.relaxation.debris.systems import Debris, MeanRelease
+    from cascade_driver.relaxation.debris.pairs import Debris, MeanRelease
     from cascade_driver.relaxation.film.decay import DecayFit, RateSeries
     from cascade_driver.relaxation.film.dynamics import FreedDislocation, Interface, Release, Trajectory
     from cascade_driver.relaxation.film.energy_map import EnergyMap
@@ -697,22 +697,22 @@ _FEW_POINTS = 20
 
 @styled
 def debris_figure(debris: Sequence[Debris], means: Sequence[MeanRelease], *, potential_status: str) -> Figure:
-    """Return the tunnelling systems in the debris of cascades, and the energy that they give off later.
+    """Return the pairs of minima in the debris of cascades, and the energy that they give off later.
 
-    Left the barrier of each elementary system against its asymmetry, both as seen from the higher minimum; right
+    Left the barrier of each elementary pair against its asymmetry, both from the higher ground level; right
     the mean energy given off until a time, per cascade that stored energy, with its standard error.
     """
     figure = Figure(figsize=(2 * COLUMN_WIDTH_in, 2.6), layout="constrained")
     wells, later = figure.subplots(1, 2)
     dress(wells)
     dress(later)
-    elementary = [system for one in debris for system in one.elementary]
+    elementary = [pair for one in debris for pair in one.elementary]
     wells.set(xscale="log", yscale="log")  # first: the limits of axes without a point are those of their scale
     for converged, face in ((True, DATA_COLOUR), (False, "white")):
-        chosen = [s for s in elementary if s.converged is converged]
+        chosen = [pair for pair in elementary if pair.converged is converged]
         wells.plot(
-            [max(abs(s.asymmetry_eV), _LOWEST_ASYMMETRY_eV) for s in chosen],
-            [max(s.lower_barrier_eV, _LOWEST_ASYMMETRY_eV) for s in chosen],
+            [max(abs(pair.ground_asymmetry_eV), _LOWEST_ASYMMETRY_eV) for pair in chosen],
+            [max(pair.lower_barrier_eV, _LOWEST_ASYMMETRY_eV) for pair in chosen],
             "o",
             markersize=3.5,
             color=DATA_COLOUR,

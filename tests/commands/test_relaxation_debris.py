@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import ase.io
 import numpy as np
 import pytest
 
@@ -11,14 +12,14 @@ from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
 from cascade_driver.errors import RecordError
 from cascade_driver.plot import debris_figure
-from cascade_driver.relaxation.debris.path import PathSpec
-from cascade_driver.relaxation.debris.search import SearchSpec
-from cascade_driver.relaxation.debris.systems import (
+from cascade_driver.relaxation.debris.pairs import (
     DebrisRun,
     read_debris,
     release_of,
     search_cascade,
 )
+from cascade_driver.relaxation.debris.path import PathSpec
+from cascade_driver.relaxation.debris.search import SearchSpec
 from cascade_driver.relaxation.debris.tunnelling import SOLIDS
 from cascade_driver.schema import build
 from cascade_driver.simulation.cascade import STRUCTURE_FILE, run_cascade
@@ -28,6 +29,7 @@ from cascade_driver.simulation.start import make_box, make_snapshot
 
 POTENTIAL = "si-tersoff-zbl"
 SEARCH = ["--bursts", "2", "--burst-temperature-K", "1500", "--images", "3", "--saddle-searches", "1"]
+SEARCH += ["--vibrating-atoms", "12"]
 
 
 def a_finished_run(folder, *, recoil_energy_eV: float) -> RunDirectory:
@@ -96,19 +98,38 @@ def test_command_writes_systems_release_summary_and_figure(searched):
         released = table["released_eV"][table["temperature_K"] == temperature]
         assert released.min() >= -1e-4
         assert released.max() <= summary["metastable_energy_eV_per_cascade"] + 1e-6
-    assert (searched / "systems.csv").read_text().count("\n") == 1 + summary["pairs"]
+    assert (searched / "pairs.csv").read_text().count("\n") == 1 + summary["pairs"]
 
 
-def test_systems_are_those_of_their_paths(searched):
+def test_places_of_pairs_are_frames_with_the_atoms_that_move_marked(searched):
     (one,) = read_debris(searched)
-    assert one.systems, "the burst found no other minimum: choose another direction"
-    for system in one.systems:
-        i, j = system.minima
-        well = system.well
-        assert well.asymmetry_eV == pytest.approx(one.energies_eV[j] - one.energies_eV[i], abs=1e-3)
-        assert system.barrier_eV >= max(0.0, system.asymmetry_eV) - 1e-9
+    frames = ase.io.read(searched / "cascades" / f"{one.cascade}.extxyz.gz", index=":", format="extxyz")
+    assert sum(frame.info["point"] == "one" for frame in frames) == len(one.pairs)
+    known = [pair for pair in one.pairs if pair.ground_barrier_eV is not None]
+    assert sum(frame.info["point"] == "saddle" for frame in frames) >= len(known)
+    for pair in one.pairs:
+        ends = {f.info["point"]: f for f in frames if f.info["pair"].tolist() == list(pair.minima)}
+        moved = np.linalg.norm(ends["other"].positions - ends["one"].positions, axis=1)
+        marked = ends["one"].arrays["moved"] > 0
+        assert np.flatnonzero(marked).tolist() == list(pair.movers)
+        assert moved[marked].min() > 0.05  # what drifts as a whole is not taken off in the frames
+    table = (searched / "pairs.csv").read_text().splitlines()
+    assert table[1].rpartition(",")[2] == " ".join(map(str, one.pairs[0].movers))
+
+
+def test_pairs_are_those_of_their_paths(searched):
+    (one,) = read_debris(searched)
+    assert one.pairs, "the burst found no other minimum: choose another direction"
+    for pair in one.pairs:
+        i, j = pair.minima
+        well = pair.well
+        assert pair.asymmetry_eV == pytest.approx(one.energies_eV[j] - one.energies_eV[i], abs=1e-3)
+        ground = one.ground_energies_eV
+        assert pair.ground_asymmetry_eV == pytest.approx(ground[j] - ground[i], abs=1e-3)
+        assert well.ground_asymmetry_eV == pytest.approx(pair.ground_asymmetry_eV, abs=1e-9)
+        assert pair.barrier_eV >= max(0.0, pair.asymmetry_eV) - 1e-9
         # the mass-weighted length is at least that of the straight way
-        assert well.length_amu12_A > 0.95 * system.largest_displacement_A * np.sqrt(system.moved_mass_amu)
+        assert well.length_amu12_A > 0.95 * pair.largest_displacement_A * np.sqrt(pair.moved_mass_amu)
     cold = release_of(one, solid=SOLIDS["Si"], temperature_K=0.01)
     assert np.all(np.diff(cold.released_eV) >= -1e-9)
     figure = debris_figure([one], [], potential_status="quantitative")
@@ -132,7 +153,7 @@ def test_interrupted_search_goes_on_where_it_stopped(finished, searched, tmp_pat
     debris = DebrisRun(
         run_protocol="",
         search=SearchSpec(bursts=2, burst_temperatures_K=(1500.0,), saddle_searches=1),
-        path=PathSpec(images=3),
+        path=PathSpec(images=3, vibrating_atoms=0),
     )
     (tmp_path / "cascades").mkdir()
     steps = []

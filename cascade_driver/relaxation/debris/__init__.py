@@ -1,8 +1,8 @@
 """What the debris of cascades relaxes into.
 
-In reading order: `tunnelling` (one system between two minima), `saddle` (climbs to the ways out), `search`
-(neighbouring minima), `path` (between two), `release` (energy given off later), `systems` (of all cascades of a
-run, on disk).
+In reading order: `tunnelling` (between two minima), `search` (neighbouring minima), `saddle` (climbs to the ways
+out), `path` (between two), `vibrations` (zero-point energies), `release` (energy given off later), `pairs` (of all
+cascades of a run, on disk).
 """
 
 import lazy_loader

@@ -58,11 +58,15 @@ class PathSpec:
         aluminium among 107 atoms has its barrier 13 meV too high with 0.05, and 5 meV or less with 0.02.
     steps : int
         At most, of each of the two stages: without and with the climbing image.
+    vibrating_atoms : int
+        Those that move most in the debris of a cascade: their vibrations about minima and saddles are counted; 0
+        for none. It takes six forces per atom and point.
     """
 
     images: Annotated[int, Field(ge=3, le=1000)] = 7
     force_tolerance_eV_A: Annotated[float, Field(gt=0)] = 0.02
     steps: Annotated[int, Field(ge=1)] = 300
+    vibrating_atoms: Annotated[int, Field(ge=0, le=10_000)] = 96
 
 
 class LandscapeCalculator(Calculator):
@@ -108,11 +112,13 @@ class Path:
         Whether the band came to rest within the steps allowed.
     intermediate_A : (n, 3) float or None
         A point near another minimum on the way; such a pair is no elementary one.
+    saddle_A : (n, 3) float or None
+        The highest image, if the band came to rest and it is not one of the minima.
     moved_mass_amu : float
         :math:`M = \sum_i m_i |d_i|^2 / \max_i |d_i|^2` of the displacements between the minima: the mass of one
         atom if one moves.
-    moved_atoms : int
-        Those that move more than `MOVED_BEYOND_A`.
+    movers : tuple of int
+        The atoms that move more than `MOVED_BEYOND_A`.
     largest_displacement_A : float
         Of an atom.
     evaluations : int
@@ -123,8 +129,9 @@ class Path:
     coupling: StrainCoupling
     converged: bool
     intermediate_A: NDArray[np.float64] | None
+    saddle_A: NDArray[np.float64] | None
     moved_mass_amu: float
-    moved_atoms: int
+    movers: tuple[int, ...]
     largest_displacement_A: float
     evaluations: int
 
@@ -157,7 +164,7 @@ def find_path(
     positions = np.array([image.get_positions() for image in images])
     energies, forces = _evaluate(landscape, positions)
     well = _double_well(landscape, positions, energies, forces, masses)
-    dip = _dip(energies)
+    dip, top = _dip(energies), int(np.argmax(energies))
     apart = np.linalg.norm(other_A - one_A, axis=1)
     strained = landscape.stress_eV_A3(other_A) - landscape.stress_eV_A3(one_A)
     return Path(
@@ -165,8 +172,9 @@ def find_path(
         coupling=StrainCoupling(tensor_eV=0.5 * landscape.atoms.get_volume() * strained),
         converged=converged,
         intermediate_A=None if dip is None else positions[dip],
+        saddle_A=positions[top] if converged and 0 < top < len(energies) - 1 else None,
         moved_mass_amu=float(np.sum(masses * apart**2) / np.max(apart) ** 2),
-        moved_atoms=int(np.sum(apart > MOVED_BEYOND_A)),
+        movers=tuple(np.flatnonzero(apart > MOVED_BEYOND_A).tolist()),
         largest_displacement_A=float(np.max(apart)),
         evaluations=calculator.evaluations,
     )

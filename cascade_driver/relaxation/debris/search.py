@@ -103,7 +103,7 @@ class Landscape:
     reach_A : float
         Atoms this near to active ones are what these feel: twice the cutoff of a potential of bonds.
     make_engine : callable
-        Makes an engine; three are held.
+        Makes an engine; up to three are held.
     quench : QuenchSpec
         How to minimise.
     """
@@ -119,34 +119,57 @@ class Landscape:
         reach_A: float = 12.0,
     ) -> None:
         self.atoms = atoms
-        self._quench = quench
-        self._still = make_engine()
-        self._still.build(atoms)
-        burning = atoms.copy()
-        held = {int(i) for c in atoms.constraints for i in c.get_indices()}
-        held |= set(range(len(atoms))) - {int(i) for i in active}
-        burning.set_constraint(FixAtoms(indices=sorted(held)))
-        self._hot = make_engine()
-        self._hot.build(burning)
-        self.active = np.asarray(active, dtype=np.int64)
+        self.active = np.asarray(np.sort(active), dtype=np.int64)
         self.centres = self.active if centres is None else centres
-        self._make_engine, self._burning, self._reach_A = make_engine, burning, reach_A
-        self._close_by: Engine | None = None
+        self._make_engine, self._quench, self._reach_A = make_engine, quench, reach_A
+        self._engines: dict[str, Engine] = {}
+
+    def about(self, active: NDArray[np.int64], positions_A: NDArray[np.float64]) -> Landscape:
+        """Return the same box as it is at `positions_A`, with other active atoms."""
+        there = self.atoms.copy()
+        there.set_positions(positions_A)
+        return Landscape(
+            there, active=active, make_engine=self._make_engine, quench=self._quench, reach_A=self._reach_A
+        )
+
+    def _engine(self, name: str, box: Callable[[], Atoms]) -> Engine:
+        """Return an engine that holds a box, made when it is first asked for."""
+        if name not in self._engines:
+            self._engines[name] = self._make_engine()
+            self._engines[name].build(box())
+        return self._engines[name]
+
+    def _burning(self) -> Atoms:
+        """Return the box with all but the active atoms held."""
+        burning: Atoms = self.atoms.copy()
+        held = {int(i) for c in self.atoms.constraints for i in c.get_indices()}
+        held |= set(range(len(self.atoms))) - {int(i) for i in self.active}
+        burning.set_constraint(FixAtoms(indices=sorted(held)))
+        return burning
 
     @cached_property
     def _region(self) -> NDArray[np.int64]:
         return near(self.atoms, self.active, within_A=self._reach_A)
 
+    def _close_by(self) -> Atoms:
+        """Return the active atoms and what they feel."""
+        burning = self._burning()
+        held = burning.constraints[0].get_indices()
+        cut = burning[self._region]
+        cut.set_constraint(FixAtoms(indices=np.flatnonzero(np.isin(self._region, held))))
+        return cut
+
+    @property
+    def _still(self) -> Engine:
+        return self._engine("still", lambda: self.atoms)
+
+    @property
+    def _hot(self) -> Engine:
+        return self._engine("hot", self._burning)
+
     @property
     def _near(self) -> Engine:
-        """The engine of the active atoms and what they feel, made when it is first asked for."""
-        if self._close_by is None:
-            cut = self._burning[self._region]
-            held = self._burning.constraints[0].get_indices()
-            cut.set_constraint(FixAtoms(indices=np.flatnonzero(np.isin(self._region, held))))
-            self._close_by = self._make_engine()
-            self._close_by.build(cut)
-        return self._close_by
+        return self._engine("near", self._close_by)
 
     @property
     def engine_version(self) -> str:
@@ -155,9 +178,8 @@ class Landscape:
 
     def close(self) -> None:
         """Close the engines."""
-        for engine in (self._still, self._hot, self._close_by):
-            if engine is not None:
-                engine.close()
+        for engine in self._engines.values():
+            engine.close()
 
     def energy_and_forces_near(
         self, active_A: NDArray[np.float64], *, around_A: NDArray[np.float64]

@@ -1,14 +1,16 @@
-"""Tunnelling systems in the debris of the cascades of a run: searched, kept, continued, summed up.
+"""Pairs of neighbouring minima in the debris of the cascades of a run: searched, kept, continued, summed up.
 
     DIR/debris.json              what was asked for; a folder holds one search of one run
     DIR/cascades/<id>.npz        a search on its way, or the minima of a finished one
-    DIR/cascades/<id>.json       a finished cascade: its minima and the systems between them
+    DIR/cascades/<id>.json       a finished cascade: its minima and the pairs of them
+    DIR/cascades/<id>.extxyz.gz  both minima of each pair, and the saddle between
     DIR/claims/                  who is at what
-    DIR/systems.csv              all systems
+    DIR/pairs.csv                all pairs
     DIR/release.csv              energy given off later against time, at each temperature
     DIR/summary.json             counts, energies, what was left out
 
-A cascade without stored energy left no debris: it is counted and not searched.
+A cascade without stored energy left no debris: it is counted and not searched. A pair is a two-level system where
+its lowest levels lie closer than `TWO_LEVEL_BELOW_eV`: what cold glasses have, and what few pairs of a debris are.
 """
 
 # ASE annotates only part of what it offers:
@@ -17,14 +19,18 @@ A cascade without stored energy left no debris: it is counted and not searched.
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import itertools
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import ase.io
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -55,6 +61,7 @@ from cascade_driver.relaxation.debris.tunnelling import (
     rates_per_s,
     tunnelling_amplitude_eV,
 )
+from cascade_driver.relaxation.debris.vibrations import ZeroPoint, moving_atoms, vibrations_at, zero_point_of
 from cascade_driver.schema import build, canonical_json, findings, parameters, plain, read_json, seed_from
 from cascade_driver.simulation.engine import EngineAbortError
 from cascade_driver.simulation.lammps_engine import LammpsEngine
@@ -64,7 +71,10 @@ from cascade_driver.simulation.provenance import provenance
 from cascade_driver.units import SECONDS_PER_DAY
 
 DEBRIS_FILE = "debris.json"
-SCHEMA = 2
+SCHEMA = 3
+
+#: Levels closer than this, some 1 K, take part in what cold glasses do: such a pair is a two-level system.
+TWO_LEVEL_BELOW_eV = 1e-4
 
 #: A path that is divided at a minimum on its way gives two; a search takes at most so many times its pairs.
 _MOST_DIVISIONS = 3
@@ -112,7 +122,7 @@ class WellPath:
 
 
 @findings
-class System:
+class Pair:
     """What lies between two minima: the path, and what follows from it.
 
     Attributes
@@ -123,17 +133,19 @@ class System:
         Whether the path has no other minimum on it.
     converged : bool
     asymmetry_eV, barrier_eV : float
-        As seen from the first minimum.
+        Of the potential energy, as seen from the first minimum.
     tunnelling_eV : float or None
         None for a single well.
     action, length_amu12_A, quanta_eV
         As of `DoubleWell`; the action is that of the aligned well.
-    moved_mass_amu, moved_atoms, largest_displacement_A
+    moved_mass_amu, movers, largest_displacement_A
         As of `path.Path`.
     strain_coupling_eV : (3, 3) tuple of float
     path : WellPath
     evaluations : int
         Of forces.
+    zero_point : ZeroPoint or None
+        None where it was not asked for.
     """
 
     minima: tuple[int, int]
@@ -146,22 +158,54 @@ class System:
     length_amu12_A: float
     quanta_eV: tuple[float, float]
     moved_mass_amu: float
-    moved_atoms: int
+    movers: tuple[int, ...]
     largest_displacement_A: float
     strain_coupling_eV: tuple[tuple[float, float, float], ...]
     path: WellPath
     evaluations: int
+    zero_point: ZeroPoint | None = None
+
+    @property
+    def ground_asymmetry_eV(self) -> float:
+        """The asymmetry, zero-point energies counted."""
+        return self.asymmetry_eV + (self.zero_point.asymmetry_eV if self.zero_point else 0.0)
+
+    @property
+    def ground_barrier_eV(self) -> float | None:
+        """The barrier from the ground level of the first minimum, zero-point energies counted; None if unknown."""
+        added = self.zero_point.barrier_eV if self.zero_point else None
+        return None if added is None else self.barrier_eV + added
 
     @property
     def lower_barrier_eV(self) -> float:
-        """The barrier as seen from the higher of both minima."""
-        return min(self.barrier_eV, self.barrier_eV - self.asymmetry_eV)
+        """The barrier as seen from the higher of both minima, zero-point energies counted where they are known."""
+        if self.ground_barrier_eV is None:
+            return min(self.barrier_eV, self.barrier_eV - self.asymmetry_eV)
+        return min(self.ground_barrier_eV, self.ground_barrier_eV - self.ground_asymmetry_eV)
+
+    @property
+    def splitting_eV(self) -> float | None:
+        """Energy between the two lowest levels; None for a single well."""
+        return None if self.tunnelling_eV is None else math.hypot(self.ground_asymmetry_eV, self.tunnelling_eV)
+
+    @property
+    def is_two_level(self) -> bool:
+        """Whether it is an elementary pair whose path converged and whose lowest levels are close."""
+        close = self.splitting_eV is not None and self.splitting_eV < TWO_LEVEL_BELOW_eV
+        return self.elementary and self.converged and close
 
     @property
     def well(self) -> DoubleWell:
-        """The double well of the path."""
+        """The double well of the path, with the zero-point energy of what vibrates across it."""
         kept = {name: np.array(values, dtype=np.float64) for name, values in dataclasses.asdict(self.path).items()}
-        return DoubleWell(**kept, quanta_eV=self.quanta_eV)
+        well = DoubleWell(**kept, quanta_eV=self.quanta_eV)
+        if self.zero_point is None:
+            return well
+        one, other = (0.5 * quantum for quantum in self.quanta_eV)
+        barrier = self.zero_point.barrier_eV
+        return well.raised(
+            top_eV=None if barrier is None else barrier + one, other_eV=self.zero_point.asymmetry_eV + one - other
+        )
 
     def rates_per_s(self, *, solid: Solid, temperature_K: float) -> tuple[float, float]:
         """Return the rates from the first to the second minimum and back, in 1/s; see `tunnelling.rates_per_s`."""
@@ -178,9 +222,10 @@ class Debris:
     cascade : str
         Its id.
     energies_eV : (n,) float
-        Of the minima above the debris, which is the first.
-    systems : tuple of System
-        One per pair.
+        Potential energies of the minima above the debris, which is the first.
+    zero_point_eV : (n,) float
+        What their zero-point energies lie above that of the first; 0 where they were not asked for.
+    pairs : tuple of Pair
     counts : dict
         What became of bursts, climbs and paths.
     times : tuple of int
@@ -189,7 +234,8 @@ class Debris:
 
     cascade: str
     energies_eV: NDArray[np.float64]
-    systems: tuple[System, ...]
+    zero_point_eV: NDArray[np.float64]
+    pairs: tuple[Pair, ...]
     counts: dict[str, int]
     times: tuple[int, ...] = ()
 
@@ -199,9 +245,14 @@ class Debris:
         return coverage_of(self.times)
 
     @property
-    def elementary(self) -> list[System]:
-        """Systems whose path has no other minimum on it."""
-        return [one for one in self.systems if one.elementary]
+    def ground_energies_eV(self) -> NDArray[np.float64]:
+        """Energies of the minima above the debris, zero-point energies counted: they are given off as heat."""
+        return self.energies_eV + self.zero_point_eV
+
+    @property
+    def elementary(self) -> list[Pair]:
+        """Pairs whose path has no other minimum on it."""
+        return [one for one in self.pairs if one.elementary]
 
 
 # -- one cascade --------------------------------------------------------------------------------------------
@@ -239,7 +290,7 @@ def search_cascade(
     landscape = enter()
     state = folder / "cascades" / f"{cascade}.npz"
     try:
-        found, systems = _read_state(state) if state.is_file() else (begin(landscape), [])
+        found, pairs = _read_state(state) if state.is_file() else (begin(landscape), [])
         seed = seed_from(debris.seed, int(cascade[:8], 16))
         spec = debris.search
         while (step := _next_step(found, spec)) is not None:
@@ -249,22 +300,25 @@ def search_cascade(
                 # An engine that gave up is dead; the step is counted as failed.
                 landscape.close()
                 landscape = enter()
-            _write_state(state, found, systems)
+            _write_state(state, found, pairs)
             if observe:
                 most = spec.bursts + spec.saddle_searches + len(found.pairs)
                 observe(cascade, found.bursts + found.searches, most)
-        _find_paths(debris, landscape, found, systems, state=state, observe=observe, cascade=cascade)
+        _find_paths(debris, landscape, found, pairs, state=state, observe=observe, cascade=cascade)
+        zero_point, pairs = _with_zero_points(debris.path, landscape, found, pairs)
     finally:
         landscape.close()
     content = {
         "schema_version": SCHEMA,
         "cascade": cascade,
         "energies_eV": (np.array(found.energies_eV) - found.energies_eV[0]).tolist(),
-        "systems": _as_json(systems),
+        "zero_point_eV": (np.array(zero_point) - zero_point[0]).tolist(),
+        "pairs": _as_json(pairs),
         "counts": {name: getattr(found, name) for name in _COUNTS} | {"active_atoms": len(active)},
         "saddles": [{"minima": list(pair), "times": n} for pair, n in found.times.items()],
         "provenance": plain(provenance(engine=landscape.engine_version)),
     }
+    _write_places(state.with_suffix(".extxyz.gz"), landscape.atoms, found, pairs)
     write_atomically(state.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
 
 
@@ -286,7 +340,7 @@ def _find_paths(
     debris: DebrisRun,
     landscape: Landscape,
     found: Found,
-    systems: list[System],
+    pairs: list[Pair],
     *,
     state: Path,
     observe: Observe | None,
@@ -294,8 +348,8 @@ def _find_paths(
 ) -> None:
     """Find the path of each pair; one with a minimum on its way is divided there."""
     most = _MOST_DIVISIONS * max(len(found.pairs), 3)
-    while len(systems) < min(len(found.pairs), most):
-        one, other = found.pairs[len(systems)]
+    while len(pairs) < min(len(found.pairs), most):
+        one, other = found.pairs[len(pairs)]
         saddle = found.saddles_A.get((one, other))
         ends = (found.positions_A[one], found.positions_A[other])
         path = find_path(landscape, *ends, debris.path, saddle_A=saddle)
@@ -304,18 +358,20 @@ def _find_paths(
             if middle is not None and middle not in (one, other):
                 found.link(one, middle)
                 found.link(middle, other)
-        systems.append(_system_of(one, other, path))
-        _write_state(state, found, systems)
+        if path.saddle_A is not None:
+            found.saddles_A[one, other] = path.saddle_A
+        pairs.append(_pair_of(one, other, path))
+        _write_state(state, found, pairs)
         if observe:
             before = found.bursts + found.searches
-            observe(cascade, before + len(systems), before + min(len(found.pairs), most))
+            observe(cascade, before + len(pairs), before + min(len(found.pairs), most))
 
 
-def _system_of(one: int, other: int, path: MinimumPath) -> System:
-    """Return the system between the minima `one` and `other`."""
+def _pair_of(one: int, other: int, path: MinimumPath) -> Pair:
+    """Return the pair of the minima `one` and `other`."""
     well = path.well
     xx, yy, zz = path.coupling.tensor_eV.tolist()
-    return System(
+    return Pair(
         minima=(one, other),
         elementary=path.intermediate_A is None,
         converged=path.converged,
@@ -326,7 +382,7 @@ def _system_of(one: int, other: int, path: MinimumPath) -> System:
         length_amu12_A=well.length_amu12_A,
         quanta_eV=well.quanta_eV,
         moved_mass_amu=path.moved_mass_amu,
-        moved_atoms=path.moved_atoms,
+        movers=path.movers,
         largest_displacement_A=path.largest_displacement_A,
         strain_coupling_eV=(tuple(xx), tuple(yy), tuple(zz)),
         path=WellPath(
@@ -338,14 +394,64 @@ def _system_of(one: int, other: int, path: MinimumPath) -> System:
     )
 
 
-def _as_json(systems: Sequence[System]) -> list[object]:
-    """Return systems JSON-ready; unlike `plain`, with the null of a single well."""
-    return [dataclasses.asdict(system) for system in systems]
+def _with_zero_points(
+    spec: PathSpec, landscape: Landscape, found: Found, pairs: Sequence[Pair]
+) -> tuple[list[float], list[Pair]]:
+    """Return the zero-point energy of each minimum, and the pairs with theirs.
+
+    All are those of the same atoms: their differences do not depend on how a network is gone through.
+    """
+    if spec.vibrating_atoms == 0:
+        return [0.0] * len(found.energies_eV), list(pairs)
+    saddles = {pair.minima: found.saddles_A[pair.minima] for pair in pairs if _has_saddle(pair, found)}
+    moving = moving_atoms([*found.positions_A, *saddles.values()], most=spec.vibrating_atoms)
+    minima = [vibrations_at(landscape, place, moving) for place in found.positions_A]
+    complete = []
+    for pair in pairs:
+        one, other = (minima[number] for number in pair.minima)
+        saddle = saddles.get(pair.minima)
+        at_saddle = None if saddle is None else vibrations_at(landscape, saddle, moving)
+        raised = dataclasses.replace(pair, zero_point=zero_point_of(one, other, at_saddle))
+        well = raised.well
+        complete.append(
+            dataclasses.replace(
+                raised,
+                action=well.aligned_action,
+                tunnelling_eV=tunnelling_amplitude_eV(well) if well.is_double else None,
+            )
+        )
+    return [one.zero_point_eV[-1] for one in minima], complete
 
 
-def _write_state(path: Path, found: Found, systems: Sequence[System]) -> None:
+def _has_saddle(pair: Pair, found: Found) -> bool:
+    """Whether the path of a pair came to rest with its highest point between the minima."""
+    inside = max(pair.path.energy_eV) > max(0.0, pair.path.energy_eV[-1])
+    return pair.elementary and pair.converged and inside and pair.minima in found.saddles_A
+
+
+def _write_places(path: Path, atoms: Atoms, found: Found, pairs: Sequence[Pair]) -> None:
+    """Write both minima of each pair and the saddle between them, with the flag `moved`, for OVITO."""
+    with whole_file(path, remedy="choose another place with --out") as partial, gzip.open(partial, "wt") as stream:
+        for pair in pairs:
+            one, other = (found.positions_A[number] for number in pair.minima)
+            frames = [("one", one, 0.0), ("other", other, pair.asymmetry_eV)]
+            if _has_saddle(pair, found):
+                frames.insert(1, ("saddle", found.saddles_A[pair.minima], pair.barrier_eV))
+            for point, positions, energy in frames:
+                frame = Atoms(atoms.get_chemical_symbols(), positions=positions, cell=atoms.cell, pbc=atoms.pbc)
+                frame.set_array("moved", np.isin(np.arange(len(atoms)), pair.movers).astype(int))
+                frame.info = {"pair": list(pair.minima), "point": point, "potential_energy_eV": energy}
+                ase.io.write(stream, frame, format="extxyz")
+
+
+def _as_json(pairs: Sequence[Pair]) -> list[object]:
+    """Return pairs JSON-ready; unlike `plain`, with the null of a single well."""
+    return [dataclasses.asdict(pair) for pair in pairs]
+
+
+def _write_state(path: Path, found: Found, pairs: Sequence[Pair]) -> None:
     counts = {name: getattr(found, name) for name in _COUNTS}
-    seen = list(found.times)
+    seen, known = list(found.times), list(found.saddles_A)
     with whole_file(path, remedy="choose another place with --out") as partial:
         np.savez_compressed(
             partial,
@@ -355,26 +461,27 @@ def _write_state(path: Path, found: Found, systems: Sequence[System]) -> None:
             pairs=np.array(found.pairs, dtype=np.int64).reshape(-1, 2),
             seen=np.array(seen, dtype=np.int64).reshape(-1, 2),
             times=np.array([found.times[pair] for pair in seen], dtype=np.int64),
-            saddles_A=np.array([found.saddles_A[pair] for pair in seen]),
-            rest=np.array(json.dumps({"counts": counts, "systems": _as_json(systems)})),
+            known=np.array(known, dtype=np.int64).reshape(-1, 2),
+            saddles_A=np.array([found.saddles_A[pair] for pair in known]),
+            rest=np.array(json.dumps({"counts": counts, "pairs": _as_json(pairs)})),
         )
 
 
-def _read_state(path: Path) -> tuple[Found, list[System]]:
+def _read_state(path: Path) -> tuple[Found, list[Pair]]:
     try:
         with readable(path, what="a search").open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             rest = json.loads(str(data["rest"]))
-            seen = [(int(i), int(j)) for i, j in data["seen"]]
+            seen, known = ([(int(i), int(j)) for i, j in data[name]] for name in ("seen", "known"))
             found = Found(
                 energies_eV=data["energies_eV"].tolist(),
                 positions_A=list(data["positions_A"]),
                 tried=data["tried"].tolist(),
                 pairs=[(int(i), int(j)) for i, j in data["pairs"]],
                 times=dict(zip(seen, data["times"].tolist(), strict=True)),
-                saddles_A=dict(zip(seen, data["saddles_A"], strict=True)),
+                saddles_A=dict(zip(known, data["saddles_A"], strict=True)),
                 **rest["counts"],
             )
-            return found, [build(System, one, origin="system") for one in rest["systems"]]
+            return found, [build(Pair, one, origin="pair") for one in rest["pairs"]]
     except Exception as error:  # zip, zlib, numpy and OS all have their own words for a damaged file
         raise RecordError(f"{path}: damaged ({error}); remove it and search again") from None
 
@@ -516,7 +623,8 @@ def read_debris(folder: Path) -> list[Debris]:
                 Debris(
                     cascade=content["cascade"],
                     energies_eV=np.array(content["energies_eV"], dtype=np.float64),
-                    systems=tuple(build(System, one, origin="system") for one in content["systems"]),
+                    zero_point_eV=np.array(content["zero_point_eV"], dtype=np.float64),
+                    pairs=tuple(build(Pair, one, origin="pair") for one in content["pairs"]),
                     counts=content["counts"],
                     times=tuple(int(one["times"]) for one in content["saddles"]),
                 )
@@ -530,19 +638,19 @@ def read_debris(folder: Path) -> list[Debris]:
 
 
 def release_of(debris: Debris, *, solid: Solid, temperature_K: float) -> Release:
-    """Return the delayed release of one cascade, through all its systems whose path converged.
+    """Return the delayed release of one cascade, through all its pairs whose path converged.
 
     Those with another minimum on their path count, too: where that one lies higher, cold debris can only tunnel
     through both barriers at once.
     """
     n = len(debris.energies_eV)
     rates = np.zeros((n, n))
-    for system in debris.systems:
-        if system.elementary and not system.converged:
+    for pair in debris.pairs:
+        if pair.elementary and not pair.converged:
             continue
-        i, j = system.minima
-        rates[i, j], rates[j, i] = system.rates_per_s(solid=solid, temperature_K=temperature_K)
-    return release(debris.energies_eV, rates, temperature_K=temperature_K)
+        i, j = pair.minima
+        rates[i, j], rates[j, i] = pair.rates_per_s(solid=solid, temperature_K=temperature_K)
+    return release(debris.ground_energies_eV, rates, temperature_K=temperature_K)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -594,7 +702,7 @@ def write_summary(
     usable: int,
     storing: int,
 ) -> tuple[list[Debris], list[MeanRelease]]:
-    """Write `systems.csv`, `release.csv` and `summary.json` of a folder; return what they are made of.
+    """Write `pairs.csv`, `release.csv` and `summary.json` of a folder; return what they are made of.
 
     Parameters
     ----------
@@ -613,11 +721,11 @@ def write_summary(
     """
     debris = read_debris(folder)
     means = [mean_release(debris, solid=solid, temperature_K=T) for T in temperatures_K]
-    write_atomically(folder / "systems.csv", _systems_table(debris))
+    write_atomically(folder / "pairs.csv", _pairs_table(debris))
     write_atomically(folder / "release.csv", _release_table(means))
     content = {
         **_summary(debris, means),
-        "elementary_systems_by_downhill_rate_per_s": {
+        "elementary_pairs_by_downhill_rate_per_s": {
             f"{T:g} K": _rate_census(debris, solid=solid, temperature_K=T) for T in temperatures_K
         },
         "usable_cascades": usable,
@@ -631,27 +739,30 @@ def write_summary(
     return debris, means
 
 
-_SYSTEM_COLUMNS = (
+_PAIR_COLUMNS = (
     "asymmetry_eV",
     "barrier_eV",
+    "ground_asymmetry_eV",
+    "ground_barrier_eV",
     "tunnelling_eV",
     "action",
     "length_amu12_A",
     "moved_mass_amu",
-    "moved_atoms",
     "largest_displacement_A",
 )
 
 
-def _systems_table(debris: Sequence[Debris]) -> str:
-    header = ["cascade", "one", "other", "elementary", "converged", *_SYSTEM_COLUMNS]
-    rows = [",".join(header)]
+def _pairs_table(debris: Sequence[Debris]) -> str:
+    header = ["cascade", "one", "other", "elementary", "converged", *_PAIR_COLUMNS]
+    rows = [",".join([*header, "prefactor_one_Hz", "prefactor_other_Hz", "movers"])]
     for one in debris:
-        for system in one.systems:
-            found = [getattr(system, name) for name in _SYSTEM_COLUMNS]
+        for pair in one.pairs:
+            prefactors = (pair.zero_point.prefactors_Hz if pair.zero_point else None) or (None, None)
+            found = [*(getattr(pair, name) for name in _PAIR_COLUMNS), *prefactors]
             values = ["" if value is None else f"{value:.6g}" for value in found]
-            flags = [str(flag).lower() for flag in (system.elementary, system.converged)]
-            rows.append(",".join([one.cascade, *map(str, system.minima), *flags, *values]))
+            flags = [str(flag).lower() for flag in (pair.elementary, pair.converged)]
+            movers = " ".join(map(str, pair.movers))
+            rows.append(",".join([one.cascade, *map(str, pair.minima), *flags, *values, movers]))
     return "\n".join(rows) + "\n"
 
 
@@ -668,28 +779,52 @@ def _release_table(means: Sequence[MeanRelease]) -> str:
 
 
 def _summary(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> dict[str, object]:
-    elementary = [system for one in debris for system in one.elementary if system.converged]
-    below = [downhill_energy_eV(one.energies_eV, [s.minima for s in one.systems]) for one in debris]
-    tunnelling_eV = [s.tunnelling_eV for s in elementary if s.tunnelling_eV is not None]
+    elementary = [pair for one in debris for pair in one.elementary if pair.converged]
+    below = [downhill_energy_eV(one.ground_energies_eV, [pair.minima for pair in one.pairs]) for one in debris]
+    tunnelling_eV = [pair.tunnelling_eV for pair in elementary if pair.tunnelling_eV is not None]
     return {
         "searched_cascades": len(debris),
         "minima": int(sum(len(one.energies_eV) for one in debris)),
-        "pairs": int(sum(len(one.systems) for one in debris)),
-        "elementary_systems": len(elementary),
-        "unconverged_paths": sum(not s.converged for one in debris for s in one.elementary),
+        "pairs": int(sum(len(one.pairs) for one in debris)),
+        "elementary_pairs": len(elementary),
+        "two_level_systems": sum(pair.is_two_level for pair in elementary),
+        "unconverged_paths": sum(not pair.converged for one in debris for pair in one.elementary),
         "coverage": coverage_of(n for one in debris for n in one.times),
         "coverage_by_cascade": {one.cascade: one.coverage for one in debris},
         "without_barrier": len(elementary) - len(tunnelling_eV),
         "counts": {name: sum(one.counts[name] for one in debris) for name in debris[0].counts},
-        "barrier_eV_quartiles": _quartiles([s.lower_barrier_eV for s in elementary]),
-        "asymmetry_eV_quartiles": _quartiles([abs(s.asymmetry_eV) for s in elementary]),
+        "barrier_eV_quartiles": _quartiles([pair.lower_barrier_eV for pair in elementary]),
+        "asymmetry_eV_quartiles": _quartiles([abs(pair.ground_asymmetry_eV) for pair in elementary]),
         "tunnelling_eV_quartiles": _quartiles(tunnelling_eV),
         "asymmetries_below_eV": {
-            f"{limit:g}": sum(abs(s.asymmetry_eV) < limit for s in elementary) for limit in (0.1, 0.01, 1e-3, 1e-4)
+            f"{limit:g}": sum(abs(pair.ground_asymmetry_eV) < limit for pair in elementary)
+            for limit in (0.1, 0.01, 1e-3, 1e-4)
         },
+        "zero_point": zero_point_shifts(elementary),
         "metastable_energy_eV_per_cascade": float(np.mean(below)),
         "release": [_milestones(mean) for mean in means],
     }
+
+
+def zero_point_shifts(pairs: Sequence[Pair]) -> dict[str, float] | None:
+    """Return by how much zero-point energies shift asymmetries and barriers, root mean square, and how settled.
+
+    `unsettled_eV` is what the second half of the vibrating atoms changed of the asymmetries.
+    """
+    counted = [pair.zero_point for pair in pairs if pair.zero_point is not None]
+    if not counted:
+        return None
+    saddles = [one.barrier_eV for one in counted if one.barrier_eV is not None]
+    return {
+        "asymmetry_shift_eV": _root_mean_square([one.asymmetry_eV for one in counted]),
+        "unsettled_eV": _root_mean_square([one.unsettled_eV for one in counted]),
+        "barrier_shift_eV": _root_mean_square(saddles),
+        "saddles": len(saddles),
+    }
+
+
+def _root_mean_square(values: Sequence[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(values)))) if values else 0.0
 
 
 #: Bounds of a census of rates: frozen for ever, within 12 days, after the pulse, within it, as good as at once.
@@ -697,12 +832,12 @@ _RATE_BOUNDS_per_s = (1e-6, 1.0, 1e3, 1e9)
 
 
 def _rate_census(debris: Sequence[Debris], *, solid: Solid, temperature_K: float) -> dict[str, int]:
-    """Return how many elementary systems go down at which rates."""
+    """Return how many elementary pairs go down at which rates."""
     rates = [
-        max(system.rates_per_s(solid=solid, temperature_K=temperature_K))
+        max(pair.rates_per_s(solid=solid, temperature_K=temperature_K))
         for one in debris
-        for system in one.elementary
-        if system.converged
+        for pair in one.elementary
+        if pair.converged
     ]
     bounds = [0.0, *_RATE_BOUNDS_per_s, np.inf]
     counts, _ = np.histogram(rates, bins=bounds)
