@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 from ase import Atoms
-from hypothesis import given
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -277,3 +278,114 @@ def test_errors_of_large_forces_may_be_larger():
     )
     size = np.linalg.norm(one.frame.forces_eV_per_A, axis=1)
     np.testing.assert_allclose(1 / one.force_weight, 0.1 + 0.5 * size)
+
+
+# -- what a fit must not know -------------------------------------------------------------------------------------
+
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def noisy(seed: int, *, count: int = 5) -> list[LabelledFrame]:
+    rng = np.random.default_rng(seed)
+    return [labelled(a_box(rng, atoms=int(rng.integers(3, 7))), noise=0.1, rng=rng) for _ in range(count)]
+
+
+def coefficients(frames: list[LabelledFrame], *, weights: Weights | None = None, **how) -> np.ndarray:
+    """Return the fit to frames, scaled by what makes its coefficients alike."""
+    seen = [observe(frame, FORM, core=nothing, weights=weights or Weights()) for frame in frames]
+    return solve(accumulate(seen, size=SIZE), penalties=[], strengths={}, **how).coefficients
+
+
+def assert_same_fit(one: np.ndarray, other: np.ndarray) -> None:
+    np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+
+
+@settings(max_examples=20)
+@given(seeds)
+def test_the_order_of_atoms_and_the_place_of_a_frame_do_not_matter(seed):
+    frames, rng = noisy(seed), np.random.default_rng(seed)
+    changed = []
+    for frame in frames:
+        order = rng.permutation(len(frame.atoms))
+        atoms = frame.atoms[order]
+        atoms.positions += rng.uniform(-5, 5, 3)
+        changed.append(dataclasses.replace(frame, atoms=atoms, forces_eV_per_A=frame.forces_eV_per_A[order]))
+    assert_same_fit(coefficients(changed), coefficients(frames))
+
+
+@settings(max_examples=20)
+@given(seeds)
+def test_a_fit_knows_no_direction_of_space(seed):
+    frames, rng = noisy(seed), np.random.default_rng(seed)
+    turned = []
+    for frame in frames:
+        turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+        atoms = frame.atoms.copy()
+        atoms.set_positions(atoms.positions @ turn.T)
+        atoms.set_cell(atoms.cell.array @ turn.T)
+        stress = voigt_6_to_full_3x3_stress(frame.stress_eV_per_A3)
+        turned.append(
+            dataclasses.replace(
+                frame,
+                atoms=atoms,
+                forces_eV_per_A=frame.forces_eV_per_A @ turn.T,
+                # Components of a stress have one weight each, so that off-diagonal ones count half of what they
+                # should: a turned frame weighs another way. Labels that agree with each other do not see it.
+                stress_eV_per_A3=full_3x3_to_voigt_6_stress(turn @ stress @ turn.T),
+            )
+        )
+    no_stress = Weights(stress_eV_A3=1e6)
+    assert_same_fit(coefficients(turned, weights=no_stress), coefficients(frames, weights=no_stress))
+
+
+@settings(max_examples=20)
+@given(seeds, st.integers(2, 4))
+def test_copies_of_a_frame_are_a_frame_of_more_weight(seed, copies):
+    first, *others = noisy(seed)
+    named = dataclasses.replace(first, group="many")
+    factor = float(np.sqrt(copies))
+    weights = Weights(groups={"many": GroupWeight(energy=factor, forces=factor, stress=factor)})
+    assert_same_fit(coefficients([first] * copies + others), coefficients([named, *others], weights=weights))
+
+
+@settings(max_examples=20)
+@given(seeds, st.floats(0.01, 100))
+def test_errors_that_are_all_put_up_with_alike_leave_the_fit_and_scale_its_spread(seed, factor):
+    frames, usual = noisy(seed), Weights(force_share=0.0)
+    wider = Weights(
+        force_share=0.0,
+        force_floor_eV_A=factor * usual.force_floor_eV_A,
+        energy_eV_per_atom=factor * usual.energy_eV_per_atom,
+        stress_eV_A3=factor * usual.stress_eV_A3,
+    )
+    found = []
+    for weights in (usual, wider):
+        seen = [observe(frame, FORM, core=nothing, weights=weights) for frame in frames]
+        found.append(solve(accumulate(seen, size=SIZE), penalties=[], strengths={}))
+    assert_same_fit(found[1].coefficients, found[0].coefficients)
+    assert found[1].scale * factor == pytest.approx(found[0].scale, rel=1e-6)
+    # What a prediction is uncertain by is in eV, whatever error was called tolerable.
+    rows = FORM.rows(frames[0].atoms).energy[:, None]
+    np.testing.assert_allclose(found[1].spread(rows), found[0].spread(rows), rtol=1e-5)
+
+
+@settings(max_examples=20)
+@given(seeds, st.floats(-3, 3))
+def test_a_fit_is_linear_in_its_labels(seed, share):
+    """With force_share = 0, so that weights do not depend on the labels."""
+    weights = Weights(force_share=0.0)
+    frames = noisy(seed)
+    rng = np.random.default_rng(seed + 1)
+    others = [labelled(f.atoms, coefficients=rng.normal(size=SIZE), noise=0.2, rng=rng) for f in frames]
+    both = [
+        dataclasses.replace(
+            one,
+            energy_eV=one.energy_eV + share * two.energy_eV,
+            forces_eV_per_A=one.forces_eV_per_A + share * two.forces_eV_per_A,
+            stress_eV_per_A3=one.stress_eV_per_A3 + share * two.stress_eV_per_A3,
+        )
+        for one, two in zip(frames, others, strict=True)
+    ]
+    one, two, sum_of_both = (coefficients(some, weights=weights) for some in (frames, others, both))
+    np.testing.assert_allclose(sum_of_both, one + share * two, rtol=1e-6, atol=1e-6)
