@@ -67,6 +67,8 @@ class Conclusion:
         Why there is no model, or a spectrum was not corrected; empty if all is there.
     was_asked_for : bool
         Whether the input asks for what is missing then.
+    finished, planned : int
+        Cascades.
     """
 
     table: CascadeTable
@@ -74,6 +76,8 @@ class Conclusion:
     notes: tuple[str, ...] = ()
     failure: str = ""
     was_asked_for: bool = False
+    finished: int = 0
+    planned: int = 0
 
 
 def conclude_import(folder: Path) -> Conclusion:
@@ -151,6 +155,8 @@ def conclude(directory: RunDirectory, *, allow_failures: bool = False) -> Conclu
         notes=model.notes if model else (),
         failure=f"no model could be fitted: {problem}" if problem else "; ".join(uncorrected),
         was_asked_for=bool(wanted.analysis or wanted.spectra),
+        finished=len(content.table),
+        planned=content.n_planned or 0,
     )
 
 
@@ -215,6 +221,7 @@ def _report_content(
         potential_name=protocol.potential_name,
         potential_digest=protocol.potential_digest,
         planned={(e.species, e.recoil_energy_eV): e.planned for e in status.energies},
+        work=status.said_of_work,
         damaged=status.damaged,
         model=model,
         model_problem=problem,

@@ -97,6 +97,8 @@ class ReportContent:
         Its status is that of the table.
     planned : mapping
         Planned cascades by (species, recoil energy in eV); without it nobody can tell what is missing.
+    work : str
+        Who is at work on what is missing, and how long it takes: a sentence.
     damaged : mapping
         Cascades whose record cannot be read: id to what is wrong.
     model : StoredEnergyModel, optional
@@ -131,6 +133,7 @@ class ReportContent:
     potential_name: str = ""
     potential_digest: str = ""
     planned: Mapping[tuple[str, float], int] = field(default_factory=dict)
+    work: str = ""
     damaged: Mapping[str, str] = field(default_factory=dict)
     model: StoredEnergyModel | None = None
     model_problem: str = ""
@@ -366,7 +369,7 @@ def _attention(content: ReportContent, groups: Sequence[GroupOutcomes]) -> list[
         missing = content.n_planned - finished
         said.append(
             f"The campaign is not finished: {missing} of {content.n_planned} planned cascades are missing, and "
-            "all numbers are those of the finished ones."
+            "all numbers are those of the finished ones." + (f" {content.work}" if content.work else "")
         )
     if finished == 0:
         said.append("No cascade has finished yet.")

@@ -26,7 +26,7 @@ from cascade_driver.campaign.plan import start_said
 from cascade_driver.schema import flattened, plain
 from cascade_driver.simulation.lammps_build import ENVIRONMENT, INSTALLED
 from cascade_driver.simulation.outcome import Outcome, STORED_ENERGY_FLOOR_eV
-from cascade_driver.text import visible
+from cascade_driver.text import duration, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -233,20 +233,6 @@ def _time_left(progress: WorkProgress) -> str:
     # Those in progress are half done on average.
     left = max(0.5, progress.total - progress.done - slots / 2)
     return f"about {duration(each * left / slots)} left"
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people say it: 45 s, 5 min 20 s, 3 h 12 min, 4 d 2 h."""
-    if not math.isfinite(seconds):
-        return "unknown"
-    s = round(seconds)
-    if s < 60:
-        return f"{s} s"
-    if s < 3600:
-        return f"{s // 60} min {s % 60} s"
-    if s < 48 * 3600:
-        return f"{s // 3600} h {s % 3600 // 60} min"
-    return f"{s // 86400} d {s % 86400 // 3600} h"
 
 
 def print_energies(table: CascadeTable, *, console: Console) -> None:

@@ -80,6 +80,20 @@ def _twin(error: UnicodeError) -> tuple[str, int]:
     return "".join(twins), error.end
 
 
+def duration(seconds: float) -> str:
+    """Return a time as people say it: 45 s, 5 min 20 s, 3 h 12 min, 4 d 2 h."""
+    if not math.isfinite(seconds):
+        return "unknown"
+    s = round(seconds)
+    if s < 60:
+        return f"{s} s"
+    if s < 3600:
+        return f"{s // 60} min {s % 60} s"
+    if s < 48 * 3600:
+        return f"{s // 3600} h {s % 3600 // 60} min"
+    return f"{s // 86400} d {s % 86400 // 3600} h"
+
+
 def value_with_error(value: float, error: float | None) -> str:
     """Return a value with its standard error, both cut at the second digit of the error.
 

@@ -19,6 +19,7 @@ from cascade_driver.campaign.plan import PlannedCascade, solid_angle_shares, sta
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.simulation.crystal import orientation_said
 from cascade_driver.simulation.outcome import Outcome, STORED_ENERGY_FLOOR_eV
+from cascade_driver.text import duration
 
 #: A species and its recoil energy in eV.
 _Recoil = tuple[str, float]
@@ -123,6 +124,17 @@ class RunStatus:
     hours_left: float
     other: int
     superseded: int
+
+    @property
+    def said_of_work(self) -> str:
+        """Who is at work on what is missing, and how long it takes, in words; nothing if nothing is missing."""
+        if self.finished == self.planned:
+            return ""
+        if not self.in_progress:
+            return "Nobody is at work on it: `cascade run` goes on."
+        tasks = "1 task is" if self.in_progress == 1 else f"{self.in_progress} tasks are"
+        left = "" if math.isnan(self.hours_left) else f", about {duration(3600 * self.hours_left)} are left"
+        return f"{tasks} in progress{left}; `cascade report` makes this page again."
 
     def as_json(self) -> Mapping[str, object]:
         """Return JSON-ready content; what cannot be told is null."""

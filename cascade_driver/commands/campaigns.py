@@ -501,6 +501,8 @@ def _conclude(path: Path, *, allow_failures: bool) -> int:
     console = make_console()
     conclusion = conclude(RunDirectory(path), allow_failures=allow_failures)
     print_energies(conclusion.table, console=console)
+    if conclusion.finished < conclusion.planned:
+        console.print(f"note: {conclusion.finished} of {conclusion.planned} cascades are finished")
     for note in conclusion.notes:
         console.print(f"note: {note}")
     console.print("written:")

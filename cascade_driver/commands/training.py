@@ -319,7 +319,7 @@ def _add_allow_calculator(verb: argparse.ArgumentParser) -> None:
 
 
 def _label(chosen: argparse.Namespace) -> int:
-    from cascade_driver.terminal import duration
+    from cascade_driver.text import duration
     from cascade_driver.training.label_queue import LabelQueue
 
     queue = LabelQueue(chosen.queue)
@@ -346,7 +346,7 @@ def _status(chosen: argparse.Namespace) -> int:
     import dataclasses
     import json
 
-    from cascade_driver.terminal import duration
+    from cascade_driver.text import duration
     from cascade_driver.training.label_queue import LabelQueue
 
     queue = LabelQueue(chosen.queue)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import re
 import shutil
 import zlib
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from fake_engine import LawfulEngine, a_campaign, a_run, work_of
 from cascade_driver.advice import advise_run
 from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.analysis.published import CaWO4Assumptions, assumption_replicas, cawo4_published
+from cascade_driver.campaign.claims import Claims
 from cascade_driver.campaign.executors import Serial
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
@@ -135,6 +137,29 @@ def test_good_cascades_that_allow_no_fit_are_tabled_reported_and_say_what_to_run
     path.write_text(path.read_text().replace("[analysis]\n", "").split("[[spectra]]")[0])
     assert main(["report", str(run)]) == 0
     assert "no model could be fitted" in capsys.readouterr().err
+
+
+def test_a_report_on_a_run_that_goes_on_says_how_far_it_is_and_changes_with_it(runs, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(runs["first"], run)
+    directory = RunDirectory(run)
+    directory.save(a_campaign(energies=ENERGIES, directions=6, snapshots=4))
+    missing = {planned.id for planned in directory.load().cascades()} - directory.finished()
+    assert len(missing) == 48
+
+    def said() -> str:
+        assert main(["report", str(run)]) == 0
+        assert "note: 144 of 192 cascades are finished" in capsys.readouterr().out
+        return (run / "report.html").read_text()
+
+    somebody = Claims(directory.claims).take(min(missing))
+    assert somebody is not None
+    html = said()
+    assert "48 of 192 planned cascades are missing" in html
+    assert re.search(r"1 task is in progress, about .* are left; `cascade report` makes this page again", html)
+    assert "144 of 192 cascades" in " ".join(html.split())
+    somebody.release()
+    assert "Nobody is at work on it: `cascade run` goes on." in said()
 
 
 def test_a_spectrum_that_cannot_be_corrected_does_not_take_the_others_along(runs, tmp_path, capsys):
