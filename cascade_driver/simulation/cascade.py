@@ -46,7 +46,7 @@ from cascade_driver.simulation.record import (
     Track,
     numbers,
 )
-from cascade_driver.simulation.spec import CascadeSpec, KnockOn, LaterKick
+from cascade_driver.simulation.spec import CascadeSpec, FollowSpec, KnockOn, LaterKick
 from cascade_driver.simulation.start import Box, Snapshot, quench, read_box, read_snapshot
 from cascade_driver.units import FS_PER_PS
 
@@ -90,10 +90,13 @@ def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], En
     engine = make_engine()
     try:
         engine.read(snapshot.state, periodic=box.periodic, held=box.held.tolist())
-        flight = _kick_and_follow(engine, spec, pka, snapshot, box)
+        with _Copies(spec, starts, snapshot, box, make_engine) as copies:
+            flight = _kick_and_follow(engine, spec, pka, snapshot, box, is_over=copies.are_settled)
         end = quench(engine, spec.protocol, starts)
         # After the end's own quench, which they must not touch.
-        earlier = tuple(_quenched(engine, look, spec, starts, snapshot) for look in flight.looks)
+        earlier = copies.quenched or tuple(
+            _quenched(engine, look, spec, starts, snapshot) for look in flight.looks
+        )
     except EngineAbortError as abort:
         return Result(
             record=_record(spec, abort.outcome, None, clock=clock, engine=engine, message=str(abort)),
@@ -115,7 +118,54 @@ def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], En
     return Result(record=record, structure=_structure(box, census, snapshot, record))
 
 
-def _kick_and_follow(engine: Engine, spec: CascadeSpec, pka: int, snapshot: Snapshot, box: Box) -> Flight:
+class _Copies:
+    """Copies of a moving box, quenched by an engine of their own, which say when the flight may end.
+
+    The flight is not touched: it is the same with them and without, as far as it goes.
+    """
+
+    def __init__(
+        self, spec: CascadeSpec, starts: Path, snapshot: Snapshot, box: Box, make_engine: Callable[[], Engine]
+    ) -> None:
+        self._spec, self._starts, self._snapshot, self._box = spec, starts, snapshot, box
+        self._make_engine = make_engine
+        self._engine: Engine | None = None
+        self.quenched: tuple[EarlierQuench, ...] = ()
+
+    def __enter__(self) -> _Copies:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._engine is not None:
+            self._engine.close()
+
+    @property
+    def are_settled(self) -> Callable[[Look], bool] | None:
+        """Whether a flight may end at a look; None if it may not end early."""
+        return self._is_over if self._spec.protocol.follow.settled else None
+
+    def _is_over(self, look: Look) -> bool:
+        settled = self._spec.protocol.follow.settled
+        assert settled is not None
+        if self._engine is None:
+            self._engine = self._make_engine()
+            box = self._box
+            self._engine.read(self._snapshot.state, periodic=box.periodic, held=box.held.tolist())
+        self.quenched += (_quenched(self._engine, look, self._spec, self._starts, self._snapshot),)
+        return settled.is_settled(
+            [copy.time_ps for copy in self.quenched], [copy.stored_energy_eV for copy in self.quenched]
+        )
+
+
+def _kick_and_follow(
+    engine: Engine,
+    spec: CascadeSpec,
+    pka: int,
+    snapshot: Snapshot,
+    box: Box,
+    *,
+    is_over: Callable[[Look], bool] | None,
+) -> Flight:
     follow, knock_on, thermal = spec.protocol.follow, spec.knock_on, spec.protocol.thermal
 
     def velocity(kick: KnockOn | LaterKick) -> NDArray[np.float64]:
@@ -142,8 +192,13 @@ def _kick_and_follow(engine: Engine, spec: CascadeSpec, pka: int, snapshot: Snap
         velocity_A_ps=velocity(knock_on),
         rules=replace(rules, duration_ps=last_kick_ps + follow.duration_ps),
         later_kicks=later,
-        look_at_ps=[last_kick_ps + time_ps for time_ps in follow.also_quench_at_ps or ()],
+        look_at_ps=[last_kick_ps + time_ps for time_ps in _look_times_ps(follow)],
+        is_over=is_over,
     )
+
+
+def _look_times_ps(follow: FollowSpec) -> tuple[float, ...]:
+    return follow.settled.times_ps(follow.duration_ps) if follow.settled else follow.also_quench_at_ps or ()
 
 
 def _quenched(engine: Engine, look: Look, spec: CascadeSpec, starts: Path, snapshot: Snapshot) -> EarlierQuench:

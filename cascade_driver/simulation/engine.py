@@ -292,12 +292,13 @@ class Engine(Protocol):
         rules: FlightRules,
         later_kicks: Sequence[VelocityKick] = (),
         look_at_ps: Sequence[float] = (),
+        is_over: Callable[[Look], bool] | None = None,
     ) -> Flight:
         """Replace the velocity of atom `pka` and follow what happens.
 
         Each of `later_kicks`, in the order of time, adds to the velocity that the atom has when its time has come:
         a step ends exactly there. Positions are kept at the times `look_at_ps`, which come in order and after all
-        kicks.
+        kicks; the flight ends at the first of which `is_over` is true.
         """
 
     def state(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

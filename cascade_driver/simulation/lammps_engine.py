@@ -423,6 +423,7 @@ class LammpsEngine:
         rules: FlightRules,
         later_kicks: Sequence[VelocityKick] = (),
         look_at_ps: Sequence[float] = (),
+        is_over: Callable[[Look], bool] | None = None,
     ) -> Flight:
         """Kick and follow; see `Engine.follow`."""
         self._do("run 0 post no")
@@ -439,10 +440,15 @@ class LammpsEngine:
         self._do(adaptive)
         # Evaluating a variable makes LAMMPS tally energy and virial at that step, a third of the cost of a step.
         looks: list[Look] = []
+        end_ps = rules.duration_ps
         for time_ps in look_at_ps:
             self._fly_until(f"v_now >= {time_ps:.17g}", every=_STEPS_BETWEEN_LOOKS)
             looks.append(Look(time_ps=self._thermo("time"), positions_A=self.state()[0]))
-        self._fly_until(f"v_now >= {rules.duration_ps:.17g}", every=_STEPS_BETWEEN_LOOKS)
+            if is_over is not None and looks[-1].time_ps >= time_ps and is_over(looks[-1]):
+                end_ps = time_ps
+                break
+        else:
+            self._fly_until(f"v_now >= {end_ps:.17g}", every=_STEPS_BETWEEN_LOOKS)
         energy_end = self._conserved_eV(rules)
         if not math.isfinite(energy_end):
             raise EngineAbortError(Outcome.NON_FINITE_ENERGY, f"total energy {energy_end} eV during the cascade")
@@ -455,8 +461,7 @@ class LammpsEngine:
             temperature_start_K=temperature_start,
             temperature_end_K=self._thermo("c_mobile_temperature"),
             energy_drift_eV=energy_end - energy_start - sum(kick.work_eV for kick in kicks),
-            finished=bool(watched[-1, 0] >= rules.duration_ps - rules.max_timestep_ps)
-            and len(kicks) == len(later_kicks),
+            finished=bool(watched[-1, 0] >= end_ps - rules.max_timestep_ps) and len(kicks) == len(later_kicks),
             later_kicks=tuple(kicks),
             looks=tuple(looks),
             electronic_loss_eV=self._electronic_loss_eV() if rules.stopping else None,

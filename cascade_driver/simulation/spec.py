@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
@@ -147,6 +147,49 @@ class BorderThermostat:
 
 
 @parameters
+class SettledStop:
+    """When a flight may end before `duration_ps`: the table `settled` of `[follow]`.
+
+    A copy of the box is quenched now and then. Once what it stores has not changed for a while, no pair recombines
+    any more, and the flight is over. A fit to the potential energy of the moving box, as of a cold crystal, would
+    see the heat of its atoms: 1 eV in 1500 of them at 133 K.
+
+    Attributes
+    ----------
+    every_ps : float
+        Time from one copy to the next.
+    within_eV : float
+        Stored energies that differ by less are the same.
+    for_ps : float
+        So long they must have been the same.
+    """
+
+    every_ps: float = Field(default=0.5, gt=0)
+    within_eV: float = Field(default=0.05, gt=0)
+    for_ps: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _looks_twice(self) -> SettledStop:
+        if self.for_ps < self.every_ps:
+            raise ValueError(f"`for_ps` = {self.for_ps:g} is shorter than `every_ps` = {self.every_ps:g}")
+        return self
+
+    def times_ps(self, duration_ps: float) -> tuple[float, ...]:
+        """Return when copies are quenched in a flight of at most `duration_ps`."""
+        return tuple(self.every_ps * number for number in range(1, math.ceil(duration_ps / self.every_ps)))
+
+    def is_settled(self, time_ps: Sequence[float], stored_energy_eV: Sequence[float]) -> bool:
+        """Return whether copies at these times say that nothing changes any more."""
+        first = time_ps[-1] - self.for_ps
+        # A flight looks a few steps late, each time by another number of them.
+        late = [
+            stored for at, stored in zip(time_ps, stored_energy_eV, strict=True) if at >= first - self.every_ps / 2
+        ]
+        is_long = time_ps[0] <= first + self.every_ps / 2
+        return is_long and max(late) - min(late) <= self.within_eV
+
+
+@parameters
 class FollowSpec:
     """How a cascade is followed: the section `[follow]`.
 
@@ -170,6 +213,8 @@ class FollowSpec:
         Times, counted as `duration_ps`, at which a copy of the box is quenched too; the flight goes on as if it
         were not. What is stored at each, cascade by cascade, tells whether `duration_ps` is long enough:
         `cascade compare RUN`.
+    settled : SettledStop, optional
+        The flight ends once what is stored does not change any more; `duration_ps` is the longest then.
     electronic_stopping : ElectronicStopping, optional
         What electrons take from fast atoms; by default nothing.
     """
@@ -181,6 +226,7 @@ class FollowSpec:
     energy_drift_tolerance_eV: float = Field(default=0.5, gt=0)
     small_box: Literal[True] | None = None
     also_quench_at_ps: tuple[float, ...] | None = None
+    settled: SettledStop | None = None
     electronic_stopping: ElectronicStopping | None = None
 
     @model_validator(mode="after")
@@ -190,6 +236,17 @@ class FollowSpec:
             raise ValueError(
                 f"`also_quench_at_ps` is {list(times[1:-1])}; expected rising times between 0 and `duration_ps`, "
                 f"{self.duration_ps:g}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _copies_have_one_reason(self) -> FollowSpec:
+        if self.settled and self.also_quench_at_ps:
+            raise ValueError("`settled` chooses when copies are quenched: leave out `also_quench_at_ps`")
+        if self.settled and self.settled.for_ps + self.settled.every_ps > self.duration_ps:
+            raise ValueError(
+                f"`settled` sees nothing in `duration_ps` = {self.duration_ps:g}: make that longer than "
+                f"{self.settled.for_ps + self.settled.every_ps:g} ps, its `for_ps` and `every_ps` together"
             )
         return self
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from cascade_driver.errors import InputError, RecordError
-from cascade_driver.schema import canonical_json, file_sha256, plain
+from cascade_driver.schema import build, canonical_json, file_sha256, plain
 from cascade_driver.simulation.cascade import STRUCTURE_FILE, write_structure
 from cascade_driver.simulation.engine import EngineAbortError, Flight, Minimum
 from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.record import Defects
-from cascade_driver.simulation.spec import BorderThermostat, FollowSpec, QuenchSpec
+from cascade_driver.simulation.spec import BorderThermostat, FollowSpec, QuenchSpec, SettledStop
 from cascade_driver.simulation.start import read_box, read_snapshot
 
 #: A kick so weak that nothing can be displaced: the lowest threshold of CaWO4 and Si is above 10 eV.
@@ -337,3 +337,60 @@ def test_the_end_is_the_same_with_and_without_earlier_quenches(silicon, with_ear
 def test_times_of_earlier_quenches_that_make_no_sense_are_refused(times):
     with pytest.raises(InputError, match="rising times between 0 and `duration_ps`"):
         FollowSpec(duration_ps=0.3, also_quench_at_ps=times)
+
+
+SETTLED = {"every_ps": 0.1, "within_eV": 0.05, "for_ps": 0.2}
+
+
+@pytest.mark.parametrize("recoil_energy_eV", [12.0, 60.0])
+def test_a_flight_that_has_settled_ends_there_and_is_the_same_until_then(silicon, recoil_energy_eV):
+    kick = {"species": "Si", "recoil_energy_eV": recoil_energy_eV, "direction": (0.48, 0.64, 0.6)}
+    ended = silicon.run(silicon.spec(**kick, follow={"duration_ps": 2.0, "settled": SETTLED})).record
+    physics = ended.physics
+    assert ended.outcome is Outcome.COMPLETED
+    assert 0.29 < physics.followed_ps < 1.95
+    *_, before, one, last = (copy.stored_energy_eV for copy in physics.earlier_quenches)
+    assert max(before, one, last) - min(before, one, last) <= 0.05
+    assert last == pytest.approx(physics.stored_energy_eV, abs=1e-6)
+    # The copies leave the flight alone.
+    alone = silicon.run(silicon.spec(**kick, follow={"duration_ps": 0.3})).record.physics
+    assert alone.least_distance_A == physics.least_distance_A
+
+
+def test_a_flight_that_never_settles_goes_on_to_its_longest_time(silicon):
+    kick = {"species": "Si", "recoil_energy_eV": 60.0, "direction": (0.48, 0.64, 0.6)}
+    hard = {"every_ps": 0.1, "within_eV": 1e-13, "for_ps": 0.3}
+    physics = silicon.run(silicon.spec(**kick, follow={"duration_ps": 0.5, "settled": hard})).record.physics
+    assert physics.followed_ps == pytest.approx(0.5, abs=0.02)
+    assert len(physics.earlier_quenches) == 4
+
+
+@pytest.mark.parametrize(
+    ("times", "stored", "is_over"),
+    [
+        ((0.5,), (0.0,), False),
+        ((0.5, 1.0), (0.0, 0.0), False),
+        ((0.5, 1.0, 1.5), (0.0, 0.0, 0.0), True),
+        ((0.51, 1.0, 1.49), (7.1, 7.12, 7.11), True),  # looks come some steps late
+        ((0.5, 1.0, 1.5), (7.1, 7.12, 7.2), False),
+        ((0.5, 1.0, 1.5), (7.2, 7.1, 7.1), False),
+        ((0.5, 1.0, 1.5, 2.0), (7.2, 7.1, 7.1, 7.1), True),
+        ((0.5, 1.0, 1.5, 2.0), (7.1, 7.1, 7.1, 0.0), False),
+    ],
+)
+def test_settled_is_what_stays_for_the_whole_time(times, stored, is_over):
+    assert SettledStop(every_ps=0.5, within_eV=0.05, for_ps=1.0).is_settled(times, stored) is is_over
+
+
+@pytest.mark.parametrize(
+    ("follow", "said"),
+    [
+        ({"settled": {}, "also_quench_at_ps": (1.0,)}, "leave out `also_quench_at_ps`"),
+        ({"settled": {"for_ps": 2.0}, "duration_ps": 2.0}, "make that longer than 2.5 ps"),
+        ({"settled": {"for_ps": 0.1}}, "shorter than `every_ps`"),
+        ({"settled": {"every_ps": 0.0}}, "every_ps"),
+    ],
+)
+def test_a_stop_that_makes_no_sense_is_refused(follow, said):
+    with pytest.raises(InputError, match=said):
+        build(FollowSpec, follow, origin="here")
