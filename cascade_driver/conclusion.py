@@ -210,7 +210,7 @@ def _report_content(
         "protocol": protocol.digest,
     }
     if box is not None and protocol.crystal.film is not None:
-        facts |= _film_facts(protocol.crystal.film, box)
+        facts |= _film_facts(protocol.crystal.film, box) | _stored_facts(contents)
     formulas = crystal_formulas(protocol.crystal)
     if len(table) and len(formulas) == 1:  # a film has no one target
         facts |= said_beside(table, formula=formulas[0])
@@ -246,6 +246,16 @@ def _film_facts(film: FilmSpec, box: Box) -> dict[str, str]:
         layers = zip(box.stress.height_A, box.stress.stress_MPa, strict=True)
         facts["stress in the plane by height"] = "; ".join(f"{z:.1f} Å {s:+.0f} MPa" for z, s in layers)
     return facts
+
+
+def _stored_facts(contents: RunContents) -> dict[str, str]:
+    """Return in which part of a film its cascades keep their energy, on the mean of those that tell it."""
+    found = []
+    for part in ("substrate", "interface", "film"):
+        values = _numbers_of(contents, f"stored_in_{part}_eV")
+        if np.isfinite(values).any():
+            found.append(f"{part} {np.nanmean(values):.2f} eV")
+    return {"stored, by where its atoms started (mean)": ", ".join(found)} if found else {}
 
 
 def _command(directory: RunDirectory, potential: str, digest: str) -> str:
@@ -293,11 +303,14 @@ def _citation(directory: RunDirectory, campaign: Campaign | None = None) -> tupl
 
 def _defects(contents: RunContents) -> dict[str, NDArray[np.float64]]:
     """Return what was left in the cascades of the table: numbers of defects, nan where nobody counted."""
+    names = ("vacancies", "interstitials", "antisites", "clusters", "displaced_atoms")
+    return {name: _numbers_of(contents, name) for name in names}
+
+
+def _numbers_of(contents: RunContents, name: str) -> NDArray[np.float64]:
+    """Return a number of all cascades of the table, nan where a record has none."""
     rows = [contents.rows[p.id] for p in contents.planned if p.id in contents.rows]
-    return {
-        name: np.array([as_number(row.numbers[NUMBERS.index(name)]) for row in rows], dtype=np.float64)
-        for name in ("vacancies", "interstitials", "antisites", "clusters", "displaced_atoms")
-    }
+    return np.array([as_number(row.numbers[NUMBERS.index(name)]) for row in rows], dtype=np.float64)
 
 
 def _engine_of(directory: RunDirectory, table: CascadeTable) -> str:

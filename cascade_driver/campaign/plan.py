@@ -25,7 +25,7 @@ from cascade_driver.simulation.crystal import (
     require_bonds,
     require_room,
 )
-from cascade_driver.simulation.film_box import REGION_BULK, REGION_FILM
+from cascade_driver.simulation.film_box import REGION_BULK, REGION_FILM, REGION_INTERFACE
 from cascade_driver.simulation.kick_sequence import ThenSpec, draw_later_kicks, most_recoil_energy_eV
 from cascade_driver.simulation.knock_on import DirectionsSpec, choose_atom, directions, site_rotations
 from cascade_driver.simulation.potential import Potential
@@ -38,7 +38,7 @@ _DIGITS = 9
 #: Branch of the campaign's random numbers; 0 heats the crystal, 1 draws directions.
 _LATER_KICKS = 2
 
-REGIONS = {"film": REGION_FILM, "substrate": REGION_BULK}
+REGIONS = {"film": REGION_FILM, "substrate": REGION_BULK, "interface": REGION_INTERFACE}
 
 
 @parameters
@@ -56,7 +56,7 @@ class RecoilsSpec:
     snapshots : int
         Thermal starting states per energy and direction.
     region : str, optional
-        `film` or `substrate`, for a species that is in both.
+        Of a film: `film`, `substrate`, or `interface`, the atom of the species nearest to it.
     then : list of ThenSpec
         Kicks that the same atom gets later: tables `[[recoils.then]]`.
     """
@@ -65,7 +65,7 @@ class RecoilsSpec:
     recoil_energies_eV: tuple[float, ...] = Field(min_length=1)
     directions: DirectionsSpec
     snapshots: int = Field(default=10, ge=1, le=1000)
-    region: Literal["film", "substrate"] | None = None
+    region: Literal["film", "interface", "substrate"] | None = None
     then: tuple[ThenSpec, ...] = ()
 
     @field_validator("recoil_energies_eV")

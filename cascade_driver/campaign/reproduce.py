@@ -93,7 +93,9 @@ def reproduce(
         shutil.rmtree(folder, ignore_errors=True)
         raise
     one, other = _values(record), _values(result.record)
-    names = list(dict.fromkeys([*one, *other]))
+    # Where a film keeps the energy older versions did not say.
+    told = record.physics is not None and record.physics.stored_in is not None
+    names = [name for name in dict.fromkeys([*one, *other]) if told or not name.startswith("stored_in.")]
     return Reproduction(
         record=record,
         again=result.record,

@@ -31,7 +31,7 @@ from cascade_driver.simulation.engine import (
     VelocityKick,
     flight_rules,
 )
-from cascade_driver.simulation.film_box import film_planes
+from cascade_driver.simulation.film_box import StoredIn, film_planes, stored_in
 from cascade_driver.simulation.knock_on import choose_atom, kick_velocity
 from cascade_driver.simulation.outcome import Outcome, outcome_of_stored_energy
 from cascade_driver.simulation.provenance import provenance
@@ -54,6 +54,8 @@ STRUCTURE_FILE = "final.extxyz.gz"
 
 #: Points of the knock-on's track that a record keeps: enough to draw it, about 10 kB.
 _TRACK_POINTS = 128
+#: Energies of atoms must add up to that of the box within this; else the potential has none.
+_SUM_WITHIN_eV = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,7 @@ def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], En
         earlier = copies.quenched or tuple(
             _quenched(engine, look, spec, starts, snapshot) for look in flight.looks
         )
+        kept = _stored_in(engine, spec, box, snapshot, end)
     except EngineAbortError as abort:
         return Result(
             record=_record(spec, abort.outcome, None, clock=clock, engine=engine, message=str(abort)),
@@ -112,7 +115,10 @@ def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], En
         periodic=box.periodic,
         film=film_planes(snapshot.reference_positions_A, box.region),
     )
-    physics = _physics(spec, pka=pka, snapshot=snapshot, flight=flight, end=end, census=census, earlier=earlier)
+    physics = replace(
+        _physics(spec, pka=pka, snapshot=snapshot, flight=flight, end=end, census=census, earlier=earlier),
+        stored_in=kept,
+    )
     outcome = _outcome(spec, flight, end, physics, box)
     record = _record(spec, outcome, physics, clock=clock, engine=engine)
     return Result(record=record, structure=_structure(box, census, snapshot, record))
@@ -199,6 +205,21 @@ def _kick_and_follow(
 
 def _look_times_ps(follow: FollowSpec) -> tuple[float, ...]:
     return follow.settled.times_ps(follow.duration_ps) if follow.settled else follow.also_quench_at_ps or ()
+
+
+def _stored_in(engine: Engine, spec: CascadeSpec, box: Box, snapshot: Snapshot, end: Minimum) -> StoredIn | None:
+    """Return where a film keeps the stored energy; None of a bulk crystal, or where atoms have no energies."""
+    film = spec.protocol.crystal.film
+    if film is None:
+        return None
+    energies = []
+    for positions_A in (snapshot.reference_positions_A, end.positions_A):
+        engine.set_positions(positions_A)
+        energies.append(engine.atom_energies_eV())
+    stored_eV = energies[1] - energies[0]
+    if abs(stored_eV.sum() - (end.potential_energy_eV - snapshot.reference_energy_eV)) > _SUM_WITHIN_eV:
+        return None
+    return stored_in(stored_eV, spec=film, positions_A=snapshot.reference_positions_A, region=box.region)
 
 
 def _quenched(engine: Engine, look: Look, spec: CascadeSpec, starts: Path, snapshot: Snapshot) -> EarlierQuench:

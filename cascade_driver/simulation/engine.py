@@ -264,6 +264,12 @@ class Engine(Protocol):
     def virials_eV(self) -> NDArray[np.float64]:
         """Return stress times volume of each atom (n, 3) along x, y, z, without kinetic part, tension positive."""
 
+    def atom_energies_eV(self) -> NDArray[np.float64]:
+        """Return what each atom adds to the potential energy of the box as it is (n,), as the potential shares it.
+
+        Of a potential that is two: of the one that says where atoms rest.
+        """
+
     def set_position(self, index: int, position_A: NDArray[np.float64]) -> None:
         """Move one atom."""
 

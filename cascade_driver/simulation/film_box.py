@@ -25,6 +25,7 @@ potential at hand is measured, layer by layer, when the box is made.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,13 +37,16 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from cascade_driver.errors import InputError
-from cascade_driver.schema import parameters
+from cascade_driver.schema import findings, parameters
 from cascade_driver.simulation.crystal_file import into_period, require_no_overlap
 from cascade_driver.units import MPA_PER_GPA, GPA_PER_eV_A3
 
 #: Values of the array `region` of an assembled box.
 REGION_BULK = 0
 REGION_FILM = 1
+
+#: No value of the array: where recoils may start, at the atoms nearest the interface.
+REGION_INTERFACE = 2
 
 #: Unit cells of aluminium on unit cells of silicon, per lateral axis: 4 x 4.05 = 16.20 A on 3 x 5.431 = 16.29 A, a
 #: misfit of 0.6 %, whichever plane.
@@ -353,6 +357,23 @@ def layer_stress(
         Of the box, in the plane.
     """
     heights, regions, stresses = [], [], []
+    for one, atoms, layer, edges in _layers(spec, positions_A, region):
+        cells = len(edges) - 1
+        in_plane_eV = np.bincount(layer, virials_eV[atoms, :2].mean(axis=1), minlength=cells)
+        free = np.setdiff1d(np.arange(cells), layer[np.isin(atoms, held)])
+        volume_A3 = area_A2 * np.diff(edges)
+        stresses.append((in_plane_eV / volume_A3)[free] * GPA_PER_eV_A3 * MPA_PER_GPA)
+        heights.append(((edges[1:] + edges[:-1]) / 2)[free])
+        regions.append(np.full(len(free), one))
+    return LayerStress(
+        height_A=np.concatenate(heights), region=np.concatenate(regions), stress_MPa=np.concatenate(stresses)
+    )
+
+
+def _layers(
+    spec: FilmSpec, positions_A: NDArray[np.float64], region: NDArray[np.int64]
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
+    """Yield of substrate and film: region, atoms, the layer of each, edges of the layers; one layer per repeat."""
     # Planes per repeat: beyond the outermost one a region has half the distance to the next.
     for one, cells, planes in (
         (REGION_BULK, spec.substrate_cells, 4),
@@ -362,15 +383,64 @@ def layer_stress(
         z = positions_A[atoms, 2]
         beyond_A = (z.max() - z.min()) / (cells * planes - 1) / 2
         edges = np.linspace(z.min() - beyond_A, z.max() + beyond_A, cells + 1)
-        layer = np.clip(np.searchsorted(edges, z, side="right") - 1, 0, cells - 1)
-        in_plane_eV = np.bincount(layer, virials_eV[atoms, :2].mean(axis=1), minlength=cells)
-        free = np.setdiff1d(np.arange(cells), layer[np.isin(atoms, held)])
-        volume_A3 = area_A2 * np.diff(edges)
-        stresses.append((in_plane_eV / volume_A3)[free] * GPA_PER_eV_A3 * MPA_PER_GPA)
-        heights.append(((edges[1:] + edges[:-1]) / 2)[free])
-        regions.append(np.full(len(free), one))
-    return LayerStress(
-        height_A=np.concatenate(heights), region=np.concatenate(regions), stress_MPa=np.concatenate(stresses)
+        yield one, atoms, np.clip(np.searchsorted(edges, z, side="right") - 1, 0, cells - 1), edges
+
+
+@findings
+class StoredIn:
+    """Where a film keeps what a cascade stores: energies of the atoms after it less those before, summed.
+
+    A potential shares energies of bonds among atoms in its own way: what stands in one layer means something to
+    within its neighbours, the sum is the stored energy. An atom counts where it started.
+
+    Attributes
+    ----------
+    substrate_eV, interface_eV, film_eV : float
+        The interface is the highest layer of the substrate and the lowest of the film; the others are without.
+    height_A : (k,) float
+        Middle of each layer, one per repeat along the normal, from the lowest of the substrate up.
+    layer_eV : (k,) float
+        Stored in each.
+    """
+
+    substrate_eV: float
+    interface_eV: float
+    film_eV: float
+    height_A: tuple[float, ...]
+    layer_eV: tuple[float, ...]
+
+
+def stored_in(
+    stored_eV: NDArray[np.float64],
+    *,
+    spec: FilmSpec,
+    positions_A: NDArray[np.float64],
+    region: NDArray[np.int64],
+) -> StoredIn:
+    """Return where a film keeps what each of its atoms stores.
+
+    Parameters
+    ----------
+    stored_eV : (n,) float
+        Energy of each atom after less before.
+    spec : FilmSpec
+    positions_A : (n, 3) float
+        Before.
+    region : (n,) int
+    """
+    heights: list[float] = []
+    layers: list[NDArray[np.float64]] = []
+    for _, atoms, layer, edges in _layers(spec, positions_A, region):
+        stored = np.bincount(layer, stored_eV[atoms], minlength=len(edges) - 1)
+        layers.append(stored.astype(np.float64))
+        heights += ((edges[1:] + edges[:-1]) / 2).tolist()
+    substrate, film = layers
+    return StoredIn(
+        substrate_eV=float(substrate[:-1].sum()),
+        interface_eV=float(substrate[-1] + film[0]),
+        film_eV=float(film[1:].sum()),
+        height_A=tuple(round(height, 3) for height in heights),
+        layer_eV=tuple(np.concatenate(layers).tolist()),
     )
 
 

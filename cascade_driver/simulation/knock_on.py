@@ -27,6 +27,7 @@ from scipy.spatial import KDTree, SphericalVoronoi
 from cascade_driver.errors import InputError
 from cascade_driver.schema import build, parameters
 from cascade_driver.simulation.crystal import SYMMETRY_PRECISION_A, held_atoms, symmetry_of
+from cascade_driver.simulation.film_box import REGION_INTERFACE, film_planes
 from cascade_driver.simulation.frame import Direction, direction_in_box
 from cascade_driver.text import closest
 
@@ -141,7 +142,8 @@ def choose_atom(atoms: Atoms, species: str, *, region: int | None = None) -> int
     species : str
         Chemical symbol.
     region : int, optional
-        Value of the array `region` to choose from, e.g. `crystal.REGION_FILM`.
+        Value of the array `region` to choose from, e.g. `crystal.REGION_FILM`; of `REGION_INTERFACE` the centre
+        lies in the interface of a film.
 
     Raises
     ------
@@ -149,7 +151,8 @@ def choose_atom(atoms: Atoms, species: str, *, region: int | None = None) -> int
         If there is no free atom of that species there.
     """
     symbols = np.array(atoms.get_chemical_symbols())
-    inside = np.ones(len(atoms), dtype=bool) if region is None else atoms.get_array("region") == region
+    everywhere = region is None or region == REGION_INTERFACE
+    inside = np.ones(len(atoms), dtype=bool) if everywhere else atoms.get_array("region") == region
     free = inside.copy()
     free[held_atoms(atoms)] = False
     candidates = np.flatnonzero(free & (symbols == species))
@@ -161,6 +164,11 @@ def choose_atom(atoms: Atoms, species: str, *, region: int | None = None) -> int
     positions_A = atoms.positions
     extent_A = positions_A[inside]
     middle_A = (extent_A.min(axis=0) + extent_A.max(axis=0)) / 2
+    if region == REGION_INTERFACE:
+        planes = film_planes(positions_A, atoms.get_array("region"))
+        if planes is None:
+            raise InputError("the box has no interface; `region` belongs to the film Al/Si")
+        middle_A[2] = planes.interface_A
     offset_A = positions_A[candidates] - np.where(atoms.pbc, lengths_A / 2, middle_A)
     period_A = np.where(atoms.pbc, lengths_A, np.inf)
     offset_A -= np.where(atoms.pbc, np.round(offset_A / period_A), 0.0) * lengths_A

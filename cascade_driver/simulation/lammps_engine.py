@@ -292,12 +292,21 @@ class LammpsEngine:
         minimum = self._descend(force_tolerance_eV_A, max_iterations)
         if self.potential.quench is None:
             return minimum
-        self._do("pair_style none")
-        self._use(self.potential.quench)
-        try:
+        with self._resting():
             return replace(
                 self._descend(force_tolerance_eV_A, max_iterations), follow_energy_eV=minimum.potential_energy_eV
             )
+
+    @contextlib.contextmanager
+    def _resting(self) -> Iterator[None]:
+        """Let the potential act that says where atoms rest, where there are two."""
+        if self.potential.quench is None:
+            yield
+            return
+        self._do("pair_style none")
+        self._use(self.potential.quench)
+        try:
+            yield
         finally:
             self._do("pair_style none")
             self._use(self.potential)
@@ -347,14 +356,24 @@ class LammpsEngine:
 
     def virials_eV(self) -> NDArray[np.float64]:
         """Return what each atom adds to the stress of the box; see `Engine.virials_eV`."""
-        self._do("compute virial all stress/atom NULL virial")
+        return self._of_atoms("stress/atom NULL virial", columns=3) / _BAR_PER_eV_A3
+
+    def atom_energies_eV(self) -> NDArray[np.float64]:
+        """Return what each atom adds to the potential energy; see `Engine.atom_energies_eV`."""
+        with self._resting():
+            return self._of_atoms("pe/atom", columns=1)[:, 0]
+
+    def _of_atoms(self, style: str, *, columns: int) -> NDArray[np.float64]:
+        """Return what a compute says of each atom (n, columns), in the order of the atoms."""
+        self._do(f"compute of_atoms all {style}")
         # A fix that averages over the one step has it evaluated then.
-        self._do("fix ask all ave/atom 1 1 1 c_virial[1] c_virial[2] c_virial[3]")
+        names = "c_of_atoms" if columns == 1 else " ".join(f"c_of_atoms[{k + 1}]" for k in range(columns))
+        self._do(f"fix ask all ave/atom 1 1 1 {names}")
         self._do("run 0 post no")
-        found = np.array(self._lmp.gather("f_ask", 1, 3), dtype=np.float64).reshape(-1, 3)
+        found = np.array(self._lmp.gather("f_ask", 1, columns), dtype=np.float64).reshape(-1, columns)
         self._do("unfix ask")
-        self._do("uncompute virial")
-        return found / _BAR_PER_eV_A3
+        self._do("uncompute of_atoms")
+        return found
 
     def set_position(self, index: int, position_A: NDArray[np.float64]) -> None:
         """Move one atom."""

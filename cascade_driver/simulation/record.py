@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, JsonValue, PlainSerializer, WithJsonSchema
 from cascade_driver.errors import InputError, RecordError, SchemaError
 from cascade_driver.files import text_of
 from cascade_driver.schema import build, digest, file_sha256, findings, plain
+from cascade_driver.simulation.film_box import StoredIn
 from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.provenance import Provenance
 from cascade_driver.simulation.spec import CascadeSpec
@@ -195,6 +196,8 @@ class Physics:
     pka : KnockOnPath
     earlier_quenches : tuple of EarlierQuench, optional
         In the order of time, where the protocol asks for them.
+    stored_in : StoredIn, optional
+        Where a film keeps the stored energy; None where the potential shares it among atoms in no way.
     """
 
     stored_energy_eV: float
@@ -218,6 +221,7 @@ class Physics:
     displaced_atoms: Counts
     pka: KnockOnPath
     earlier_quenches: tuple[EarlierQuench, ...] | None = None
+    stored_in: StoredIn | None = None
 
 
 @findings

@@ -62,7 +62,7 @@ class ThresholdSpec:
     site : int, optional
         Which of the sites of that species that no symmetry joins, from 1 in the order of the cell.
     region : str, optional
-        `film` or `substrate`, for a species that is in both.
+        Of a film: `film`, `substrate`, or `interface`, the atom of the species nearest to it.
     directions : DirectionsSpec
         Along which, e.g. `{ scheme = "symmetry", count = 32 }`.
     precision_eV, precision_share : float
@@ -76,7 +76,7 @@ class ThresholdSpec:
 
     species: str
     site: int | None = Field(default=None, ge=1)
-    region: Literal["film", "substrate"] | None = None
+    region: Literal["film", "interface", "substrate"] | None = None
     directions: DirectionsSpec
     precision_eV: float = Field(default=1.0, gt=0)
     precision_share: float = Field(default=0.05, gt=0, lt=1)

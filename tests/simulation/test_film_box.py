@@ -1,10 +1,14 @@
 """Aluminium on silicon: planes, strains and stresses of a film, its interface, and what is an adatom."""
 
+import csv
+import json
+
 import numpy as np
 import pytest
 from ase.build import bulk
 from ase.neighborlist import neighbor_list
 
+from cascade_driver.campaign.plan import REGIONS
 from cascade_driver.cli import main
 from cascade_driver.errors import InputError
 from cascade_driver.schema import build
@@ -217,3 +221,110 @@ def test_a_plan_tells_the_strain(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "(111) Al on (111) Si, strained +0.35 % in its plane, the silicon of the box -0.22 %" in said
     assert "+400 MPa" in said
+
+
+SMALL = """
+[crystal]
+name = "Al/Si"
+repeats = [1, 1, 1]
+film = { film_cells = 4, substrate_cells = 3 }
+[potential]
+name = "alsi-meam-zbl"
+[thermal]
+temperature_K = 20
+equilibration_ps = 0.05
+snapshot_interval_ps = 0.02
+[follow]
+duration_ps = 0.15
+max_displacement_A = 0.05
+max_timestep_fs = 2
+small_box = true
+[quench]
+force_tolerance_eV_A = 2e-2
+max_iterations = 60
+largest_force_eV_A = 5.0
+"""
+AIMED = """
+[[recoils]]
+species = "{species}"
+region = "{region}"
+recoil_energies_eV = [20]
+directions = {{ scheme = "list", vectors = [[0.3, 0.2, -1]] }}
+snapshots = 1
+"""
+AIMS = [("Al", "interface"), ("Si", "interface"), ("Si", "substrate")]
+
+
+@pytest.fixture(scope="module")
+def aimed(tmp_path_factory):
+    """The run of a film of 470 atoms with recoils at its interface and below, records by species and region."""
+    folder = tmp_path_factory.mktemp("aimed")
+    (folder / "film.toml").write_text(SMALL + "".join(AIMED.format(species=s, region=r) for s, r in AIMS))
+    assert main(["run", str(folder / "film.toml"), "--out", str(folder / "run"), "--workers", "1"]) == 0
+    records = [json.loads(path.read_text()) for path in folder.glob("run/cascades/*/record.json")]
+    names = {number: name for name, number in REGIONS.items()}
+    kicks = [record["spec"]["knock_on"] for record in records]
+    return folder / "run", {(k["species"], names[k["region"]]): r for k, r in zip(kicks, records, strict=True)}
+
+
+def test_recoils_start_in_the_part_of_a_film_that_is_aimed_at(aimed):
+    run, records = aimed
+    (starts,) = (run / "starts").iterdir()
+    box = read_box(starts)
+    planes = film_planes(box.positions_A, box.region)
+    depth = {
+        aim: planes.interface_A - box.positions_A[r["physics"]["pka"]["index"], 2] for aim, r in records.items()
+    }
+    assert set(depth) == set(AIMS)
+    # The nearest layers of both are 1.2 to 2 A from the plane between them, the middles several layers.
+    assert -3 < depth["Al", "interface"] < 0 < depth["Si", "interface"] < 3
+    assert depth["Si", "substrate"] > 4
+    assert not set(box.held) & {r["physics"]["pka"]["index"] for r in records.values()}
+
+
+def test_what_the_layers_of_a_film_store_is_what_it_stores(aimed):
+    _, records = aimed
+    for record in records.values():
+        kept, stored_eV = record["physics"]["stored_in"], record["physics"]["stored_energy_eV"]
+        assert sum(kept["layer_eV"]) == pytest.approx(stored_eV, abs=1e-4)
+        parts = [kept[f"{part}_eV"] for part in ("substrate", "interface", "film")]
+        assert sum(parts) == pytest.approx(stored_eV, abs=1e-4)
+        assert len(kept["layer_eV"]) == len(kept["height_A"]) == 7
+        assert kept["height_A"] == sorted(kept["height_A"])
+    # Each keeps most of it where it was: the highest layer of the film knows of none.
+    kept = {aim: r["physics"]["stored_in"] for aim, r in records.items()}
+    for aim, part in (("Si", "substrate"), "substrate_eV"), (("Si", "interface"), "interface_eV"):
+        assert kept[aim][part] > 0.8 * sum(kept[aim]["layer_eV"]) > 1
+        assert abs(kept[aim]["layer_eV"][-1]) < 0.02
+
+
+def test_energies_of_atoms_add_up_and_those_far_from_a_vacancy_do_not_change():
+    engine = LammpsEngine(potential=load_potential("alsi-meam-zbl"))
+    try:
+        crystal = bulk("Al", a=4.05, cubic=True).repeat(4)
+        engine.build(crystal)
+        whole = engine.atom_energies_eV()
+        assert whole.sum() == pytest.approx(engine.potential_energy_eV(), abs=1e-8)
+        assert np.ptp(whole) < 1e-8
+        moved = crystal.positions.copy()
+        moved[0] += (0.4, 0.3, 0.2)
+        engine.set_positions(moved)
+        change = engine.atom_energies_eV() - whole
+        assert change.sum() == pytest.approx(engine.potential_energy_eV() - whole.sum(), abs=1e-8)
+        far = crystal.get_distances(0, range(len(crystal)), mic=True) > 7.0
+        assert far.any()
+        # MEAM sees two cutoffs far by its screening and no farther.
+        assert np.abs(change[~far]).max() > 0.05
+    finally:
+        engine.close()
+
+
+def test_the_table_and_the_report_of_a_film_tell_where_energy_is_kept(aimed, tmp_path):
+    run, records = aimed
+    assert main(["export", str(run), "--table", str(tmp_path / "x.csv")]) == 0
+    with (tmp_path / "x.csv").open() as lines:
+        rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    found = sorted(float(row["stored_in_film_eV"]) for row in rows)
+    assert found == pytest.approx(sorted(r["physics"]["stored_in"]["film_eV"] for r in records.values()))
+    assert main(["report", str(run)]) == 0
+    assert "by where its atoms started" in (run / "report.html").read_text()
