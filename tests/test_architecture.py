@@ -246,7 +246,7 @@ HOUSE: dict[str, Wing] = {
     "relaxation.debris": Wing(
         "what the defects of cascades relax into",
         imports=("simulation", "campaign"),
-        rooms=("tunnelling", "search", "saddle", "path", "vibrations", "release", "pairs"),
+        rooms=("tunnelling", "search", "saddle", "path", "vibrations", "release", "pairs", "glass"),
     ),
     "plot": Wing(
         "figures",

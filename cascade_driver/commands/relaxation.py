@@ -251,6 +251,8 @@ def _add_tls(verbs: Verbs) -> None:
     add_verb(kinds, "properties", _tls_properties, about, _options_properties)
     about = "Pairs of minima in the debris of cascades, and what they release later."
     add_verb(kinds, "debris", _tls_debris, about, _options_debris)
+    about = "From the pairs of debris to a glass of two-level systems, and what it gives off within a year."
+    add_verb(kinds, "glass", _tls_glass, about, _options_glass)
     about = "Density of states of interacting systems, or what is missing of it."
     add_verb(kinds, "dos", _tls_dos, about, _options_dos)
 
@@ -259,7 +261,8 @@ def _options_damping(damping: argparse.ArgumentParser) -> None:
     from cascade_driver.relaxation.tls.damping import DampingTemperatures, Resonator, TunnellingSystems
 
     add_options(damping, Resonator)
-    add_options(damping, TunnellingSystems)
+    add_options(damping, TunnellingSystems, may_be_missing=True)
+    _add_debris_glass(damping, "strength and strain coupling, longitudinal")
     _add_temperatures(damping, DampingTemperatures)
 
 
@@ -361,10 +364,65 @@ def _options_properties(verb: argparse.ArgumentParser) -> None:
     )
 
     verb.add_argument("--glass", type=Path, metavar="DIR", help="density of states that `cascade tls dos` counted")
+    _add_debris_glass(verb, "the flat density that times 1 K is its strength, longitudinal")
     add_options(verb, PowerLawDensity, names={"prefactor": "--prefactor-per-K"})
     add_options(verb, RelaxingSystems, only=["coupling_K", "frequency_Hz"])
     add_keywords(verb, relaxation_constant_per_s_K3, "crossover_K")
     _add_temperatures(verb, PropertyTemperatures)
+
+
+def _add_debris_glass(verb: argparse.ArgumentParser, what: str) -> None:
+    verb.add_argument(
+        "--debris-glass",
+        type=Path,
+        metavar="GLASS.json",
+        help=f"of `cascade tls glass`, gives {what}; options go first",
+    )
+
+
+def _options_glass(glass: argparse.ArgumentParser) -> None:
+    from cascade_driver.relaxation.debris.glass import PairWindow, afterglow
+
+    glass.add_argument("debris", type=Path, nargs="+", metavar="DEBRIS", help="folders of `cascade tls debris`")
+    add_options(glass, PairWindow)
+    add_keywords(glass, afterglow, "temperature_K", "irradiation_s")
+    add_out(glass, "GLASS.json", "GLASS.csv and a figure are put beside it")
+
+
+def _tls_glass(chosen: argparse.Namespace) -> int:
+    import json
+
+    from cascade_driver.plot import debris_glass_figure, save_figure
+    from cascade_driver.relaxation.debris.glass import PairWindow, afterglow, glass_of, read_folders
+    from cascade_driver.schema import plain
+
+    debris, solid = read_folders(chosen.debris)
+    window = built(chosen, PairWindow)
+    found = glass_of(debris, solid=solid, window=window)
+    late = afterglow(debris, solid=solid, **keywords(chosen, afterglow))
+    content = {"glass": plain(found), "window": plain(window), "solid": plain(solid)}
+    write_file(chosen.out, json.dumps(content, indent=1) + "\n")
+    if not is_stream(chosen.out):
+        write_file(chosen.out.with_suffix(".csv"), late.as_csv())
+        save_figure(debris_glass_figure(debris, window, late), chosen.out.with_suffix(""))
+    print(
+        f"{found.cascades} cascades, {found.pairs} pairs in the window, {found.two_level_systems} of them two-"
+        f"level systems; {found.coverage:.0%} of the ways out were seen: lower bounds\n"
+        f"P_0 {found.density_per_J_m3.told} /J/m3 of debris\n"
+        f"gamma {found.longitudinal_coupling_eV.told} eV along, {found.transverse_coupling_eV.told} eV across\n"
+        f"C = P_0 gamma^2/(rho v^2) {found.longitudinal_strength.told} along, "
+        f"{found.transverse_strength.told} across"
+    )
+    print("  after   given off since 1 ms, eV   events since 1 ms   after the irradiation: events/s   heat, eV/s")
+    for name, seconds in (("1 s", 1.0), ("1 h", 3.6e3), ("1 day", 8.64e4), ("1 year", 3.16e7)):
+        k = int(abs(late.time_s - seconds).argmin())
+        released, events = (values[k] - values[0] for values in (late.released_eV, late.events))
+        print(
+            f"{name:>7s}   {released:24.3g}   {events:17.3g}   {late.events_per_s[k]:31.3g}   "
+            f"{late.heat_eV_per_s[k]:10.3g}"
+        )
+    print(f"per cascade that stores energy, at {late.temperature_K:g} K; written: {chosen.out}")
+    return 0
 
 
 def _options_debris(debris: argparse.ArgumentParser) -> None:
@@ -489,7 +547,17 @@ def _tls_damping(chosen: argparse.Namespace) -> int:
         damping_table,
     )
 
-    resonator, systems = built(chosen, Resonator), built(chosen, TunnellingSystems)
+    resonator = built(chosen, Resonator)
+    of_debris = {}
+    if chosen.debris_glass:
+        from cascade_driver.relaxation.debris.glass import read_glass
+
+        glass = read_glass(chosen.debris_glass)
+        of_debris = {
+            "strength": glass.longitudinal_strength.value,
+            "strain_coupling_eV": glass.longitudinal_coupling_eV.value,
+        }
+    systems = built(chosen, TunnellingSystems, **(of_debris | given(chosen, TunnellingSystems)))
     temperature = built(chosen, DampingTemperatures).each_K
     write_file(
         chosen.out,
@@ -581,7 +649,12 @@ def _tls_properties(chosen: argparse.Namespace) -> int:
     rate = relaxation_constant_per_s_K3(
         frequency_Hz=frequency_Hz, **keywords(chosen, relaxation_constant_per_s_K3)
     )
-    law = built(chosen, PowerLawDensity)
+    of_debris = {}
+    if chosen.debris_glass:
+        from cascade_driver.relaxation.debris.glass import read_glass
+
+        of_debris = {"prefactor": read_glass(chosen.debris_glass).longitudinal_strength.value, "exponent": 0.0}
+    law = built(chosen, PowerLawDensity, **(of_debris | given(chosen, PowerLawDensity)))
     found, standard = beside_standard_model(
         built(chosen, PropertyTemperatures),
         law=law,

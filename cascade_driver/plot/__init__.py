@@ -16,6 +16,7 @@ from cascade_driver.plot.maps import (
 )
 from cascade_driver.plot.relaxation import (
     debris_figure,
+    debris_glass_figure,
     film_decay_figure,
     film_dynamics_figures,
     film_fit_figure,
@@ -56,6 +57,7 @@ __all__ = [
     "calibration_figure",
     "cascade_figure",
     "debris_figure",
+    "debris_glass_figure",
     "defect_probability_figure",
     "defects_figure",
     "direction_figure",

@@ -33,10 +33,12 @@ from cascade_driver.relaxation.tls.density import (
 )
 from cascade_driver.relaxation.tls.properties import GlassProperties
 from cascade_driver.spectrum import Spectrum
+from cascade_driver.units import SECONDS_PER_DAY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from cascade_driver.relaxation.debris.glass import Afterglow, PairWindow
     from cascade_driver.relaxation.debris.pairs import Debris, MeanRelease
     from cascade_driver.relaxation.film.decay import DecayFit, RateSeries
     from cascade_driver.relaxation.film.dynamics import FreedDislocation, Interface, Release, Trajectory
@@ -739,3 +741,51 @@ def debris_figure(debris: Sequence[Debris], means: Sequence[MeanRelease], *, pot
 
 #: Asymmetries below what quenched energies agree to are drawn here.
 _LOWEST_ASYMMETRY_eV = 1e-4
+
+
+@styled
+def debris_glass_figure(debris: Sequence[Debris], window: PairWindow, late: Afterglow) -> Figure:
+    """Return the pairs in the plane of asymmetry and tunnelling amplitude, and the heat after an irradiation.
+
+    Grey is the window in which pairs are counted, dotted where levels are 0.1 meV apart.
+    """
+    from cascade_driver.relaxation.debris.pairs import TWO_LEVEL_BELOW_eV
+
+    figure = Figure(figsize=(2 * COLUMN_WIDTH_in, 2.6), layout="constrained")
+    plane, heat = figure.subplots(1, 2)
+    dress(plane)
+    dress(heat)
+    pairs = [pair for one in debris for pair in one.elementary if pair.converged and pair.tunnelling_eV]
+    plane.set(xscale="log", yscale="log")
+    low, high = window.tunnelling_eV
+    plane.fill_between(
+        [_LOWEST_ASYMMETRY_eV / 2, window.asymmetry_below_eV],
+        low,
+        high,
+        color=QUIET_COLOUR,
+        alpha=0.15,
+        linewidth=0,
+    )
+    plane.axvline(TWO_LEVEL_BELOW_eV, color=QUIET_COLOUR, linestyle=":", linewidth=1.0)
+    plane.plot(
+        [max(abs(pair.ground_asymmetry_eV), _LOWEST_ASYMMETRY_eV) for pair in pairs],
+        [pair.tunnelling_eV for pair in pairs],
+        "o",
+        markersize=3.5,
+        color=DATA_COLOUR,
+    )
+    plane.set_xlabel("asymmetry (eV)")
+    plane.set_ylabel("tunnelling amplitude (eV)")
+    shown = np.where(late.heat_eV_per_s > 0, late.heat_eV_per_s, np.nan)
+    heat.plot(late.time_s, shown, color=MODEL_COLOUR)
+    heat.set_xscale("log")
+    heat.set_xlim(late.time_s[0], late.time_s[-1])
+    top = late.heat_eV_per_s.max()
+    if top > 0:
+        heat.set_yscale("log")
+        heat.set_ylim(max(float(np.nanmin(shown)), 1e-12 * top) / 2, 2 * top)
+    heat.set_xlabel("time after the irradiation (s)")
+    heat.set_ylabel("heat (eV/s per cascade)")
+    title = f"irradiated for {late.irradiation_s / SECONDS_PER_DAY:.3g} d, {late.temperature_K:g} K"
+    heat.set_title(title, loc="left", fontsize=6.5, color=QUIET_COLOUR)
+    return finished(figure)

@@ -136,6 +136,33 @@ def test_pairs_are_those_of_their_paths(searched):
     assert len(figure.axes) == 2
 
 
+def test_debris_makes_a_glass_that_damping_and_properties_take(searched, tmp_path, capsys):
+    glass = tmp_path / "glass.json"
+    wide = ["--asymmetry-below-eV", "20", "--tunnelling-eV", "1e-300", "1"]
+    assert main(["tls", "glass", str(searched), "--out", str(glass), *wide]) == 0
+    found = json.loads(glass.read_text())["glass"]
+    assert found["cascades"] == 1
+    assert found["longitudinal_strength"]["value"] > 0
+    late = np.genfromtxt(glass.with_suffix(".csv"), delimiter=",", names=True)
+    assert np.all(np.diff(late["released_eV"]) >= -1e-6)  # of six digits
+    assert glass.with_suffix(".png").is_file()
+    damping, beam = tmp_path / "damping.csv", ["--mode-frequency-Hz", "17.5e6", "--thickness-nm", "130"]
+    command = ["tls", "damping", *beam, "--width-nm", "300", "--out", str(damping), "--debris-glass", str(glass)]
+    assert main(command) == 0
+    # Its strength is that of the glass: the plateau is pi^2 f C / (2 pi).
+    hot = np.genfromtxt(damping, delimiter=",", names=True)["superconducting_damping_Hz"]
+    assert main([*command, "--strength", str(2 * found["longitudinal_strength"]["value"])]) == 0
+    twice = np.genfromtxt(damping, delimiter=",", names=True)["superconducting_damping_Hz"]
+    np.testing.assert_allclose(twice, 2 * hot, rtol=1e-6)
+    properties = tmp_path / "properties.csv"
+    assert main(["tls", "properties", "--debris-glass", str(glass), "--out", str(properties)]) == 0
+    assert "thermal conductivity ~ T^2.000" in capsys.readouterr().out
+    assert main(["tls", "damping", *beam, "--width-nm", "300", "--out", str(damping)]) == 2
+    assert "`--strength` is missing" in capsys.readouterr().err
+    assert main(["tls", "glass", str(tmp_path), "--out", str(glass)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_same_command_searches_nothing_twice_and_another_search_is_refused(finished, searched, capsys):
     stamps = {p: p.stat().st_mtime_ns for p in (searched / "cascades").iterdir()}
     command = ["tls", "debris", str(finished.path), "--out", str(searched), "--cascades", "1"]

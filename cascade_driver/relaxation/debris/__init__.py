@@ -2,7 +2,7 @@
 
 In reading order: `tunnelling` (between two minima), `search` (neighbouring minima), `saddle` (climbs to the ways
 out), `path` (between two), `vibrations` (zero-point energies), `release` (energy given off later), `pairs` (of all
-cascades of a run, on disk).
+cascades of a run, on disk), `glass` (what many of them make).
 """
 
 import lazy_loader

@@ -228,6 +228,8 @@ class Debris:
     pairs : tuple of Pair
     counts : dict
         What became of bursts, climbs and paths.
+    volume_A3 : float
+        Of the active atoms.
     times : tuple of int
         How often climbs found each of the pairs that they found.
     """
@@ -237,6 +239,7 @@ class Debris:
     zero_point_eV: NDArray[np.float64]
     pairs: tuple[Pair, ...]
     counts: dict[str, int]
+    volume_A3: float
     times: tuple[int, ...] = ()
 
     @property
@@ -315,6 +318,7 @@ def search_cascade(
         "zero_point_eV": (np.array(zero_point) - zero_point[0]).tolist(),
         "pairs": _as_json(pairs),
         "counts": {name: getattr(found, name) for name in _COUNTS} | {"active_atoms": len(active)},
+        "volume_A3": float(atoms.get_volume() * len(active) / len(atoms)),
         "saddles": [{"minima": list(pair), "times": n} for pair, n in found.times.items()],
         "provenance": plain(provenance(engine=landscape.engine_version)),
     }
@@ -626,6 +630,7 @@ def read_debris(folder: Path) -> list[Debris]:
                     zero_point_eV=np.array(content["zero_point_eV"], dtype=np.float64),
                     pairs=tuple(build(Pair, one, origin="pair") for one in content["pairs"]),
                     counts=content["counts"],
+                    volume_A3=float(content["volume_A3"]),
                     times=tuple(int(one["times"]) for one in content["saddles"]),
                 )
             )
@@ -850,7 +855,7 @@ def _quartiles(values: Sequence[float]) -> list[float] | None:
 
 
 #: Times at which a summary states the release: the pulse of a cryogenic detector is over after some ms.
-_MILESTONES_s = (1e-6, 1e-3, 1.0, 3600.0, SECONDS_PER_DAY, 1e6)
+_MILESTONES_s = (1e-6, 1e-3, 1.0, 3600.0, SECONDS_PER_DAY, 1e6, 365 * SECONDS_PER_DAY)
 
 
 def _milestones(mean: MeanRelease) -> dict[str, object]:

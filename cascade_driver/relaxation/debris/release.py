@@ -2,7 +2,7 @@ r"""What the debris of a cascade gives off later: a network of minima and the ra
 
     dp_j/dt = sum_i (k_ij p_i - k_ji p_j),    E(t) = sum_i p_i(t) E_i,    p(0) = the debris as it was quenched
 
-Rates of one network span thirty orders of magnitude, and times from a vibration to a week. The transition matrix
+Rates of one network span thirty orders of magnitude, and times from a vibration to years. The transition matrix
 is therefore squared from a time so short that nothing happens: P(2t) = P(t)^2. All its elements are positive, so
 that no digit is lost, and its diagonal is what the conservation of probability leaves.
 """
@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from cascade_driver.errors import InputError
 from cascade_driver.units import BOLTZMANN_eV_PER_K
 
-#: Powers of two of a second at which a network is looked at: 1 ps to 12 days.
-FIRST_POWER, LAST_POWER = -40, 20
+#: Powers of two of a second at which a network is looked at: 1 ps to two years.
+FIRST_POWER, LAST_POWER = -40, 26
 
 #: The shortest step is at most this over the fastest rate: the error of the first-order step.
 _SHORT = 1e-9

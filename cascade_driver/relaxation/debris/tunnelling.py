@@ -415,7 +415,8 @@ class StrainCoupling:
     def transverse_squared_eV2(self) -> float:
         r"""Mean over directions of :math:`|D n|^2 - (n D n)^2`: both transverse polarisations together."""
         D = self.tensor_eV
-        return float((3 * np.trace(D @ D) - np.trace(D) ** 2) / 15)
+        # An isotropic coupling has none, but for rounding.
+        return max(0.0, float((3 * np.trace(D @ D) - np.trace(D) ** 2) / 15))
 
 
 def one_phonon_rate_per_s(
