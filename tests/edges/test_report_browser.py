@@ -185,8 +185,15 @@ def test_by_night_the_page_is_dark_and_its_text_light(chromium, page):
         assert (ink > 200, paper < 60) == (dark, dark)
 
 
-def test_on_paper_there_is_no_navigation(chromium, page):
-    shown = opened(chromium, page, width=1280, height=900)
+def test_on_paper_there_is_no_navigation_the_letters_are_those_of_print_and_all_fits(chromium, page):
+    sheet_px = round(180 / 25.4 * 96)  # A4 within its margins
+    shown = opened(chromium, page, width=sheet_px, height=1000)
     shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert shown.execute_script("return getComputedStyle(document.querySelector('nav')).display") == "none"
+    beyond = "return [...document.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > arguments[0] + 1).map(e => e.outerHTML.slice(0, 90))"  # noqa: E501
+    assert shown.execute_script(beyond, sheet_px) == []
+    size = "return [...document.querySelectorAll(arguments[0])].map(e => parseFloat(getComputedStyle(e).fontSize))"
+    for text in (".said", ".attention", "figcaption", "td", "p"):
+        sizes_pt = np.array(shown.execute_script(size, text)) * 0.75
+        assert 7 < sizes_pt.min() <= sizes_pt.max() < 11, text
     shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
