@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from cascade_driver.analysis.comparison import smallest_p
+from cascade_driver.analysis.comparison import equal_within, smallest_p
 from cascade_driver.analysis.defect_probability import defect_points
 from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.outcomes import usable_cascades
@@ -779,6 +779,14 @@ def print_comparison(comparison: RunComparison, *, console: Console) -> None:
     console.print(
         f"smallest p of {number} tests {smallest:.2g}: by chance with a probability of {by_chance:.2g} at most"
     )
+    margins = [
+        f"{d.species} {d.recoil_energy_eV:g} eV {d.equal_within:.0%}" for d in differences if d.equal_within > 0
+    ]
+    if margins:
+        console.print(
+            f"mean stored energies are equal within: {', '.join(margins)} (two one-sided tests, 95 %)",
+            soft_wrap=True,
+        )
     if any(d.paired for d in differences):
         common = "direction and thermal start" if comparison.share_starts else "direction, not the thermal start"
         console.print(f"pairs have in common their {common}")
@@ -797,7 +805,8 @@ def print_comparison(comparison: RunComparison, *, console: Console) -> None:
         low, high = one.energy_edges_eV[0], one.energy_edges_eV[-1]
         console.print(
             f"{one.title}, observed from {low:g} to {high:g} eV: counts change by "
-            f"{one.counts_ratio - 1:+.1%} ± {one.counts_ratio_error:.1%}, bins by {one.rms:.1%} (rms; "
+            f"{one.counts_ratio - 1:+.1%} ± {one.counts_ratio_error:.1%}, are equal within "
+            f"{equal_within(one.counts_ratio, one.counts_ratio_error):.1%}, bins by {one.rms:.1%} (rms; "
             f"by chance {one.rms_by_chance:.1%}), p = {one.p_value:.2g}"
             + (", cascades resampled in pairs" if one.is_paired else ""),
             soft_wrap=True,

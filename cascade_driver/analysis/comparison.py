@@ -23,6 +23,10 @@ from cascade_driver.simulation.outcome import CascadeTable
 _SAME_DIRECTION_DIGITS = 4
 
 
+#: Stored energies from which on the error of their mean is known well enough to prove equality by it.
+ENOUGH_EVENTS = 10
+
+
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
     """A number and its standard error."""
@@ -36,6 +40,19 @@ class Estimate:
         if self.error > 0:
             return self.value / self.error
         return 0.0 if self.value == 0 else float(np.copysign(np.inf, self.value))
+
+
+def equal_within(ratio: float, error: float) -> float:
+    r"""Return the smallest margin x within which a ratio is shown to equal 1, at 95 % confidence.
+
+    Two one-sided tests, of a ratio below 1 - x and of one above 1 + x, each at 5 %:
+
+    .. math:: x = |r - 1| + 1.645\, \sigma_r
+
+    That nothing differs significantly is no proof that it is equal; this is (Schuirmann 1987,
+    doi:10.1007/BF01068419).
+    """
+    return abs(ratio - 1) + float(stats.norm.ppf(0.95)) * error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +118,13 @@ class Difference:
     stored_ratio: Estimate
     kolmogorov_smirnov_p: float
     paired: PairedDifference | None
+
+    @property
+    def equal_within(self) -> float:
+        """The margin of `equal_within` of the stored ratio; nan where fewer than `ENOUGH_EVENTS` stored energy."""
+        if min(self.n_defects) < ENOUGH_EVENTS:
+            return float("nan")
+        return equal_within(self.stored_ratio.value, self.stored_ratio.error)
 
 
 def compare(first: CascadeTable, second: CascadeTable, *, allow_failures: bool = False) -> tuple[Difference, ...]:

@@ -49,6 +49,24 @@ def test_equal_campaigns_differ_by_one_error_as_often_as_gaussian_numbers_do():
             )
 
 
+def test_campaigns_at_the_margin_are_called_equal_within_it_no_more_than_one_time_in_twenty():
+    rng = np.random.default_rng(17)
+    margin, n = 0.15, 300
+    first = np.where(rng.random(64) < 0.7, rng.normal(8.0, 2.0, 64).clip(1, 20), 0.0)
+    proved = looks = 0
+    for _ in range(n):
+        one, two = (first[rng.integers(64, size=64)] for _ in range(2))  # of one law, whatever it is
+        (found,) = compare(campaign(rng, stored=one), campaign(rng, stored=two * (1 + margin)))
+        proved += found.equal_within <= margin
+        looks += abs(found.stored_ratio.value - 1) <= margin
+    assert proved <= 0.05 * n + 4 * np.sqrt(0.05 * 0.95 * n)
+    assert looks > 0.35 * n  # negative control: without the error, half of them would be
+    (same,) = compare(campaign(rng, stored=first), campaign(rng, stored=first))
+    assert same.equal_within < 0.3
+    (few,) = compare(campaign(rng, stored=first), campaign(rng, stored=np.r_[first[:9], np.zeros(55)]))
+    assert np.isnan(few.equal_within)
+
+
 @pytest.mark.parametrize(
     ("change", "name"), [({"p": 0.3}, "fisher_p"), ({"mean_eV": 11.0}, "kolmogorov_smirnov_p")]
 )
