@@ -186,6 +186,8 @@ COMMANDS: tuple[str, ...] = (
     "--out GLASS",
     "tls properties --prefactor-per-K 0.0135 --exponent 0.127 --cutoff-K 100 --coupling-K 1 --frequency-Hz 9e4 "
     "--crossover-K 0.1 --temperature-K 0.01 2 --points 3 --out x.csv",
+    "tls scales --strong-coupling-eV 10 --weak-coupling-eV 0.2 --dipole-D 3 --distance-nm 3 --density-kg-m3 2200 "
+    "--speed-m-s 3800",
     "tls debris RUN --out DEBRIS --cascades 1 --bursts 1 --saddle-searches 1 --images 3 --path-steps 2 --density-kg-m3 2329",
     "potential list",
     "potential show POTENTIAL",

@@ -253,6 +253,8 @@ def _add_tls(verbs: Verbs) -> None:
     add_verb(kinds, "debris", _tls_debris, about, _options_debris)
     about = "From the pairs of debris to a glass of two-level systems, and what it gives off within a year."
     add_verb(kinds, "glass", _tls_glass, about, _options_glass)
+    about = "Random field and interaction of systems from a material."
+    add_verb(kinds, "scales", _tls_scales, about, _options_scales)
     about = "Density of states of interacting systems, or what is missing of it."
     add_verb(kinds, "dos", _tls_dos, about, _options_dos)
 
@@ -353,6 +355,27 @@ def _options_dos(dos: argparse.ArgumentParser) -> None:
     add_keywords(dos, make_realisations, "realisations", "workers")
     add_options(dos, GlassRun)
     add_out(dos, "DIR", is_folder=True)
+
+
+def _options_scales(scales: argparse.ArgumentParser) -> None:
+    from cascade_driver.relaxation.tls.scales import GlassMaterial
+
+    add_options(scales, GlassMaterial)
+
+
+def _tls_scales(chosen: argparse.Namespace) -> int:
+    from cascade_driver.relaxation.tls.scales import GlassMaterial
+
+    found = built(chosen, GlassMaterial)
+    elastic, electric = found.elastic_interaction_K, found.electric_interaction_K
+    print(
+        f"strong defects {found.glass_transition_K:.4g} K, of the order of the glass transition\n"
+        f"h_0 {found.random_field_K:.4g} K\n"
+        f"J_0 {elastic:.4g} K elastic, {electric:.4g} K electric: J_0/h_0 "
+        f"{max(elastic, electric) / found.random_field_K:.3g}\n"
+        f"cascade tls dos --random-field-K {found.random_field_K:.3g} --interaction-K {max(elastic, electric):.3g}"
+    )
+    return 0
 
 
 def _options_properties(verb: argparse.ArgumentParser) -> None:

@@ -52,6 +52,9 @@ _ASIDE_A = 0.15
 #: Nearly at rest, and the surroundings held, a minimum is told from others by this.
 _SAME_eV, _SAME_A = 0.02, 0.3
 
+#: A saddle, with the force that is left there, is told from others by this.
+_SAME_SADDLE_A = 0.1
+
 #: The seeds of bursts end before those of climbs begin.
 _SEEDS_OF_CLIMBS = 1_000_000
 
@@ -93,6 +96,10 @@ def one_saddle_search(landscape: Landscape, found: Found, spec: SearchSpec, *, s
             found.lost += 1
             return
         saddle, mode, floor = climbed
+        known = _pair_at(landscape, found, saddle, parent)
+        if known is not None:  # quenches on both sides would cost more than the climb did
+            found.times[known] += 1
+            return
         aside = _ASIDE_A / np.max(np.linalg.norm(mode, axis=1)) * mode
         sides = [landscape.minimum_near(saddle + sign * aside) for sign in (1, -1)]
         back = [_is_back(landscape, side, found.positions_A[parent], floor) for side in sides]
@@ -110,6 +117,17 @@ def one_saddle_search(landscape: Landscape, found: Found, spec: SearchSpec, *, s
     found.link(*pair)
     found.times[pair] = found.times.get(pair, 0) + 1
     found.saddles_A.setdefault(pair, saddle)
+
+
+def _pair_at(
+    landscape: Landscape, found: Found, saddle_A: NDArray[np.float64], parent: int
+) -> tuple[int, int] | None:
+    """Return the pair with a minimum whose saddle this is, None of a new saddle."""
+    for pair in found.times:
+        is_here = is_same_place(landscape.atoms, found.saddles_A[pair], saddle_A, within_A=_SAME_SADDLE_A)
+        if parent in pair and is_here:
+            return pair
+    return None
 
 
 def _is_back(landscape: Landscape, side: Minimum, parent_A: NDArray[np.float64], parent_energy_eV: float) -> bool:

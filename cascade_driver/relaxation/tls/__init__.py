@@ -1,8 +1,8 @@
 """Tunnelling two-level systems.
 
 In reading order: `distribution` (standard model), `damping` of a resonator and `damping_fit`, shift and noise of
-its `frequency`; interacting systems: `glass` (annealed), `density` of states, `realisations` (many, on disk),
-`properties` (heat, sound, dielectric).
+its `frequency`; interacting systems: `scales` of a material, `glass` (annealed), `density` of states,
+`realisations` (many, on disk), `properties` (heat, sound, dielectric).
 """
 
 import lazy_loader

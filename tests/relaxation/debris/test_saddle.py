@@ -60,6 +60,34 @@ def test_searches_find_the_hops_of_a_vacancy_over_their_barrier():
     assert hopped.max() == pytest.approx(4.05 / np.sqrt(2), rel=0.1)
 
 
+def test_a_saddle_that_is_known_is_counted_without_a_quench():
+    atoms = bulk("Al", cubic=True, a=4.05).repeat(3)
+    hole = atoms.positions[0].copy()
+    del atoms[0]
+    apart = np.linalg.norm(atoms.get_positions() - hole, axis=1)
+    landscape = landscape_of(atoms, np.arange(len(atoms)), np.argsort(apart)[:3])
+    found = begin(landscape)
+    while not found.times and found.searches < 40:
+        one_saddle_search(landscape, found, SPEC, seed=1)
+    ((pair, times),) = found.times.items()
+    found.searches -= 1  # the climb that found it, once more
+    found.tried = [0, 100]
+
+    def refuse(_positions):
+        raise AssertionError("a known saddle was quenched")
+
+    landscape.minimum = landscape.minimum_near = refuse
+    one_saddle_search(landscape, found, SPEC, seed=1)
+    assert found.times == {pair: times + 1}
+    # Negative control: from a minimum that it is not a saddle of, it is quenched.
+    found.searches -= 1
+    found.times = {(1, 2): 1}
+    found.saddles_A[1, 2] = found.saddles_A[pair]
+    with pytest.raises(AssertionError, match="was quenched"):
+        one_saddle_search(landscape, found, SPEC, seed=1)
+    landscape.close()
+
+
 def test_negative_control_a_perfect_crystal_has_no_way_out():
     atoms = bulk("Al", cubic=True, a=4.05).repeat(2)
     landscape = landscape_of(atoms, np.arange(32), [0])
