@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
@@ -36,8 +37,6 @@ from cascade_driver.spectrum import Spectrum
 from cascade_driver.units import SECONDS_PER_DAY
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from cascade_driver.relaxation.debris.glass import Afterglow, PairWindow
     from cascade_driver.relaxation.debris.pairs import Debris, MeanRelease
     from cascade_driver.relaxation.film.decay import DecayFit, RateSeries
@@ -62,6 +61,7 @@ from cascade_driver.plot.style import (
     dressed_axes,
     finished,
     legend,
+    new_axes,
     styled,
 )
 
@@ -206,10 +206,18 @@ def film_decay_figure(series: RateSeries, fit: DecayFit) -> Figure:
     series : RateSeries
     fit : DecayFit
     """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.6), layout="constrained")
+    draw_film_decay(series, fit, ax=figure.subplots())
+    return finished(figure)
+
+
+@styled
+def draw_film_decay(series: RateSeries, fit: DecayFit, *, ax: Axes | None = None) -> Axes:
+    """Draw what `film_decay_figure` shows into axes or into new ones; return them."""
     from cascade_driver.relaxation.film.decay import power_law
 
-    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.6), layout="constrained")
-    axes = dressed_axes(figure)
+    axes = ax or new_axes()
+    dress(axes)
     axes.errorbar(
         series.time_days,
         series.rate,
@@ -235,7 +243,7 @@ def film_decay_figure(series: RateSeries, fit: DecayFit) -> Figure:
     axes.set_xlabel("time since the cooldown (days)")
     axes.set_ylabel("rate")
     legend(axes)
-    return finished(figure)
+    return axes
 
 
 @styled
@@ -294,12 +302,20 @@ def film_overlay_figure(film: Spectrum, others: Sequence[tuple[str, Spectrum]]) 
     InputError
         If all rates are zero.
     """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.9), layout="constrained")
+    draw_film_overlay(film, others, ax=figure.subplots())
+    return finished(figure)
+
+
+@styled
+def draw_film_overlay(film: Spectrum, others: Sequence[tuple[str, Spectrum]], *, ax: Axes | None = None) -> Axes:
+    """Draw what `film_overlay_figure` shows into axes or into new ones; return them."""
     drawn = [("film", film), *others]
     tops = [float(one.total_rate_per_kg_day_keV.max()) for _, one in drawn]
     if max(tops) <= 0:
         raise InputError("every spectrum is zero in its range: choose a range with some rate")
-    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.9), layout="constrained")
-    axes = dressed_axes(figure)
+    axes = ax or new_axes()
+    dress(axes)
     for number, (name, one) in enumerate(drawn):
         rate = one.total_rate_per_kg_day_keV
         colour = PAIR_COLOURS[(1 - number if number < 2 else number) % len(PAIR_COLOURS)]
@@ -318,7 +334,7 @@ def film_overlay_figure(film: Spectrum, others: Sequence[tuple[str, Spectrum]]) 
     axes.set_xlabel("observed energy (eV)")
     axes.set_ylabel(RATE_LABEL)
     legend(axes)
-    return finished(figure)
+    return axes
 
 
 def _is_complete(spectrum: Spectrum) -> NDArray[np.bool_]:
@@ -433,11 +449,21 @@ def film_phonons_figure(path: Trajectory, *, stress_MPa: float, interface: Inter
         The resolved shear stress it was released at.
     interface : Interface
     """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.5), layout="constrained")
+    draw_film_phonons(path, stress_MPa=stress_MPa, interface=interface, ax=figure.subplots())
+    return finished(figure)
+
+
+@styled
+def draw_film_phonons(
+    path: Trajectory, *, stress_MPa: float, interface: Interface, ax: Axes | None = None
+) -> Axes:
+    """Draw what `film_phonons_figure` shows into axes or into new ones; return them."""
     edges = np.linspace(0, 1.02 * float(path.phonon_energy_meV.max()), 61)
     crystal, film = _radiated_by_phonon_energy(path, edges)
     width = edges[1] - edges[0]
-    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.5), layout="constrained")
-    axes = dressed_axes(figure)
+    axes = ax or new_axes()
+    dress(axes)
     for values, colour, name in (
         (crystal, PAIR_COLOURS[2], "into the crystal"),
         (film, PAIR_COLOURS[1], "into the film"),
@@ -455,7 +481,7 @@ def film_phonons_figure(path: Trajectory, *, stress_MPa: float, interface: Inter
     title = _release_title(float(path.distance_nm[0]), stress_MPa, interface)
     axes.set_title(title, loc="left", fontsize=6.5, color=QUIET_COLOUR)
     legend(axes)
-    return finished(figure)
+    return axes
 
 
 @styled
@@ -519,7 +545,24 @@ def tls_damping_figure(
     normal state (Fig. 3 of Maillet et al. 2023, doi:10.1103/PhysRevB.107.064104).
     """
     figure = Figure(figsize=(COLUMN_WIDTH_in, 2.6), layout="constrained")
-    axes = dressed_axes(figure)
+    draw_tls_damping(
+        systems=systems, resonator=resonator, temperature_K=temperature_K, data=data, ax=figure.subplots()
+    )
+    return finished(figure)
+
+
+@styled
+def draw_tls_damping(
+    *,
+    systems: TunnellingSystems,
+    resonator: Resonator,
+    temperature_K: NDArray[np.float64],
+    data: DampingData | None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw what `tls_damping_figure` shows into axes or into new ones; return them."""
+    axes = ax or new_axes()
+    dress(axes)
     lowest = math.inf
     states: tuple[MetalState, ...] = (
         ("normal", "superconducting") if systems.charged_fraction else ("superconducting",)
@@ -552,7 +595,7 @@ def tls_damping_figure(
     axes.set_xlabel("temperature (K)")
     axes.set_ylabel(r"damping $\Gamma/2\pi$ (Hz)")
     legend(axes)
-    return finished(figure)
+    return axes
 
 
 @styled
@@ -562,7 +605,15 @@ def frequency_shift_figure(data: ShiftData, fit: ShiftFit) -> Figure:
     Dashed the logarithm alone, where the cube counts.
     """
     figure = Figure(figsize=(COLUMN_WIDTH_in, 2.6), layout="constrained")
-    axes = dressed_axes(figure)
+    draw_frequency_shift(data, fit, ax=figure.subplots())
+    return finished(figure)
+
+
+@styled
+def draw_frequency_shift(data: ShiftData, fit: ShiftFit, *, ax: Axes | None = None) -> Axes:
+    """Draw what `frequency_shift_figure` shows into axes or into new ones; return them."""
+    axes = ax or new_axes()
+    dress(axes)
     axes.errorbar(
         data.temperature_K,
         1e6 * data.shift,
@@ -583,7 +634,7 @@ def frequency_shift_figure(data: ShiftData, fit: ShiftFit) -> Figure:
     axes.set_xlabel("temperature (K)")
     axes.set_ylabel(r"$\delta\omega_0/\omega_0$ (10$^{-6}$)")
     legend(axes)
-    return finished(figure)
+    return axes
 
 
 @styled

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -22,8 +23,10 @@ from cascade_driver.plot.style import (
     MODEL_COLOUR,
     QUIET_COLOUR,
     COLUMN_WIDTH_in,
+    dress,
     finished,
     mark,
+    new_axes,
     styled,
 )
 from cascade_driver.thresholds.summary import GroupThresholds
@@ -52,13 +55,18 @@ def threshold_map(one: GroupThresholds, *, potential_status: Status = "qualitati
     Polar axis up, azimuth 0 at the centre, as in `direction_figure`.
     """
     figure = Figure(figsize=(COLUMN_WIDTH_in, 2.5), layout="constrained")
-    axes = mollweide(figure)
-    azimuth, elevation, _ = sphere_grid()
-    _paint(figure, axes, one, azimuth=azimuth, elevation=elevation, across=elevation)
-    vectors, threshold = _orbits(one)
-    _scatter(axes, one, *on_map(vectors), threshold)
-    mark(axes, potential_status, above_pt=4)
+    mark(draw_threshold_map(one, ax=mollweide(figure)), potential_status, above_pt=4)
     return finished(figure)
+
+
+@styled
+def draw_threshold_map(one: GroupThresholds, *, ax: Axes) -> Axes:
+    """Draw what `threshold_map` shows into axes of `mollweide`; return them."""
+    azimuth, elevation, _ = sphere_grid()
+    _paint(ax, one, azimuth=azimuth, elevation=elevation, across=elevation)
+    vectors, threshold = _orbits(one)
+    _scatter(ax, one, *on_map(vectors), threshold)
+    return ax
 
 
 @styled
@@ -68,27 +76,40 @@ def polar_map(one: GroupThresholds, *, potential_status: Status = "qualitative")
     The hemisphere of -z is not shown.
     """
     figure = Figure(figsize=(COLUMN_WIDTH_in, 3.2), layout="constrained")
-    axes = figure.add_subplot(projection="polar")
+    mark(draw_polar_map(one, ax=figure.add_subplot(projection="polar")), potential_status, above_pt=8)
+    return finished(figure)
+
+
+@styled
+def draw_polar_map(one: GroupThresholds, *, ax: Any) -> Any:
+    """Draw what `polar_map` shows into polar axes; return them."""
     azimuth = np.radians(np.arange(0, 360 + _STEP_deg, _STEP_deg))
     polar = np.radians(np.arange(0, 90 + _STEP_deg, _STEP_deg))
-    _paint(figure, axes, one, azimuth=azimuth, elevation=np.pi / 2 - polar, across=_equal_area(polar))
+    _paint(ax, one, azimuth=azimuth, elevation=np.pi / 2 - polar, across=_equal_area(polar))
     vectors, threshold = _orbits(one)
     vectors, threshold = vectors[vectors[:, 2] >= 0], threshold[vectors[:, 2] >= 0]
     polar_angles = np.arccos(np.clip(vectors[:, 2], -1, 1))
-    _scatter(axes, one, np.arctan2(vectors[:, 1], vectors[:, 0]), _equal_area(polar_angles), threshold)
-    axes.set_yticks(_equal_area(np.radians([30, 60, 90])), ["30°", "60°", "90°"])
-    axes.set_ylim(0, 1)
-    axes.tick_params(labelsize=6, labelcolor=QUIET_COLOUR)
-    axes.grid(color=FILL_COLOUR, linewidth=0.4)
-    mark(axes, potential_status, above_pt=8)
-    return finished(figure)
+    _scatter(ax, one, np.arctan2(vectors[:, 1], vectors[:, 0]), _equal_area(polar_angles), threshold)
+    ax.set_yticks(_equal_area(np.radians([30, 60, 90])), ["30°", "60°", "90°"])
+    ax.set_ylim(0, 1)
+    ax.tick_params(labelsize=6, labelcolor=QUIET_COLOUR)
+    ax.grid(color=FILL_COLOUR, linewidth=0.4)
+    return ax
 
 
 @styled
 def probability_figure(one: GroupThresholds, *, potential_status: Status = "qualitative") -> Figure:
     """Return the share of the solid angle and of the thermal starts that is displaced, against recoil energy."""
     figure = Figure(figsize=(COLUMN_WIDTH_in, 2.4), layout="constrained")
-    axes = figure.add_subplot()
+    mark(draw_displaced_share(one, ax=figure.subplots()), potential_status)
+    return finished(figure)
+
+
+@styled
+def draw_displaced_share(one: GroupThresholds, ax: Axes | None = None) -> Axes:
+    """Draw what `probability_figure` shows into axes or into new ones; return them."""
+    axes = ax or new_axes()
+    dress(axes)
     low, middle, high = one.probability.T
     axes.fill_between(one.energies_eV, low, high, color=MODEL_COLOUR, alpha=BAND_ALPHA, linewidth=0)
     axes.plot(one.energies_eV, middle, color=MODEL_COLOUR, label="displaced share")
@@ -111,8 +132,7 @@ def probability_figure(one: GroupThresholds, *, potential_status: Status = "qual
         xlim=(0, min(one.group.wanted.highest_eV, 2.5 * one.mean_eV.value)),
     )
     axes.legend(loc="lower right")
-    mark(axes, potential_status)
-    return finished(figure)
+    return axes
 
 
 def _equal_area(polar: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -156,7 +176,6 @@ def _scatter(
 
 
 def _paint(
-    figure: Figure,
     axes: Any,
     one: GroupThresholds,
     *,
@@ -172,5 +191,5 @@ def _paint(
     else:
         values = np.full(around.shape, np.nan)
     painted = axes.pcolormesh(azimuth, across, values, rasterized=True, cmap=_COLOURS, norm=_scale(one))
-    bar = figure.colorbar(painted, ax=axes, orientation="horizontal", shrink=0.7, aspect=30, pad=0.04)
+    bar = axes.figure.colorbar(painted, ax=axes, orientation="horizontal", shrink=0.7, aspect=30, pad=0.04)
     bar.set_label(f"threshold displacement energy of {one.group.name} (eV)")

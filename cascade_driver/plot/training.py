@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cascade_driver.plot.style import (
@@ -16,8 +17,9 @@ from cascade_driver.plot.style import (
     QUIET_COLOUR,
     COLUMN_WIDTH_in,
     as_drawn,
-    dressed_axes,
+    dress,
     finished,
+    new_axes,
     styled,
 )
 
@@ -36,7 +38,15 @@ def energy_parity_figure(groups: Mapping[str, Parity]) -> Figure:
         By the name of the group.
     """
     figure = Figure(figsize=(COLUMN_WIDTH_in, COLUMN_WIDTH_in), layout="constrained")
-    axes = dressed_axes(figure)
+    draw_energy_parity(groups, ax=figure.subplots())
+    return finished(figure)
+
+
+@styled
+def draw_energy_parity(groups: Mapping[str, Parity], ax: Axes | None = None) -> Axes:
+    """Draw what `energy_parity_figure` shows into axes or into new ones; return them."""
+    axes = ax or new_axes()
+    dress(axes)
     lowest, highest = math.inf, -math.inf
     markers = "os^Dv<>ph*"
     for number, (group, values) in enumerate(sorted(groups.items())):
@@ -56,14 +66,22 @@ def energy_parity_figure(groups: Mapping[str, Parity]) -> Figure:
     axes.set_xlabel("labelled energy of the box (eV)")
     axes.set_ylabel("predicted energy of the box (eV)")
     axes.legend(fontsize=6)
-    return finished(figure)
+    return axes
 
 
 @styled
 def frenkel_pair_figure(curves: FrenkelCurves) -> Figure:
     """Return the energies of close Frenkel pairs by species, small and large box, beside printed ones."""
     figure = Figure(figsize=(COLUMN_WIDTH_in, 2.4), layout="constrained")
-    axes = dressed_axes(figure)
+    draw_frenkel_pair(curves, ax=figure.subplots())
+    return finished(figure)
+
+
+@styled
+def draw_frenkel_pair(curves: FrenkelCurves, ax: Axes | None = None) -> Axes:
+    """Draw what `frenkel_pair_figure` shows into axes or into new ones; return them."""
+    axes = ax or new_axes()
+    dress(axes)
     ticks, names = [], []
     for number, species in enumerate(curves.pairs_eV):
         for offset, rows, colour, name in (
@@ -85,20 +103,28 @@ def frenkel_pair_figure(curves: FrenkelCurves) -> Figure:
     axes.set_xlim(-0.5, len(names) - 0.5)
     axes.set_ylabel("energy of the close pair (eV)")
     axes.legend(fontsize=6)
-    return finished(figure)
+    return axes
 
 
 @styled
 def phonon_figure(curves: PhononCurves) -> Figure:
     """Return the density of vibrational states with the frequencies at Gamma."""
     figure = Figure(figsize=(COLUMN_WIDTH_in, 2.2), layout="constrained")
-    axes = dressed_axes(figure)
+    draw_phonon(curves, ax=figure.subplots())
+    return finished(figure)
+
+
+@styled
+def draw_phonon(curves: PhononCurves, ax: Axes | None = None) -> Axes:
+    """Draw what `phonon_figure` shows into axes or into new ones; return them."""
+    axes = ax or new_axes()
+    dress(axes)
     axes.fill_between(curves.frequency_THz, curves.density_per_THz, color=QUIET_COLOUR, alpha=0.4, lw=0)
     axes.vlines(curves.gamma_THz, 0, 0.05 * max(curves.density_per_THz), color=MODEL_COLOUR, lw=0.8)
     axes.set_xlabel("frequency (THz); marks: at Γ")
     axes.set_ylabel("density of states (1/THz)")
     axes.set_ylim(0, None)
-    return finished(figure)
+    return axes
 
 
 @styled
