@@ -34,6 +34,9 @@ from cascade_driver.thresholds.summary import GroupThresholds
 #: Steps of a map in degrees.
 _STEP_deg = 3.0
 
+#: Of the colours, in terms of the highest threshold.
+LEAST_SPAN = 0.05
+
 #: Of thresholds.
 _COLOURS = "viridis"
 
@@ -122,7 +125,7 @@ def draw_displaced_share(one: GroupThresholds, ax: Axes | None = None) -> Axes:
         where="post",
         color=DATA_COLOUR,
         linewidth=0.9,
-        label=f"thresholds of {len(threshold)} directions, cumulative",
+        label=f"thresholds of {len(threshold)} direction{'s' * (len(threshold) > 1)}, cumulative",
     )
     axes.axvline(one.mean_eV.value, color=QUIET_COLOUR, linewidth=0.7, linestyle=":")
     axes.set(
@@ -151,7 +154,9 @@ def _orbits(one: GroupThresholds) -> tuple[NDArray[np.float64], NDArray[np.float
 def _scale(one: GroupThresholds) -> Normalize:
     threshold = np.array([row.threshold_eV.value for row in one.directions])
     low, high = np.quantile(threshold, [0.02, 0.98])
-    return Normalize(vmin=float(low), vmax=float(max(high, low + 1e-6)))
+    # Of equal thresholds the colours span a little about them: an axis of 1e-6 eV cannot be labelled.
+    lacks = max(LEAST_SPAN * float(high) - float(high - low), 0.0) / 2
+    return Normalize(vmin=float(low) - lacks, vmax=float(high) + lacks)
 
 
 def _scatter(

@@ -1,4 +1,4 @@
-"""Panels of potentials in the making: drawn into the axes that are given, as the whole figure has them."""
+"""Panels of training and of thresholds: drawn into the axes that are given, as the whole figure has them."""
 
 from types import SimpleNamespace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from cascade_driver.plot import training
+from cascade_driver.plot import thresholds, training
 
 PARITY = {"perfect": SimpleNamespace(label_eV=[-1.0, 2.0], predicted_eV=[-0.9, 2.1])}
 PAIRS = SimpleNamespace(pairs_eV={"W": [(7.5, 7.1)]}, printed_eV={"W": [(7.05, 7.3)]})
@@ -29,3 +29,11 @@ def test_a_panel_is_drawn_into_the_axes_that_are_given_and_is_that_of_the_figure
     assert len(given.lines) + len(given.collections) == len(alone.lines) + len(alone.collections) > 0
     for one, other in zip(given.lines, alone.lines, strict=True):
         np.testing.assert_array_equal(one.get_xydata(), other.get_xydata())
+
+
+@pytest.mark.parametrize("thresholds_eV", [[19.27473], [19.27473, 19.27473], [12.0, 30.0]])
+def test_the_colours_of_thresholds_span_what_an_axis_can_be_labelled_with(thresholds_eV):
+    rows = [SimpleNamespace(threshold_eV=SimpleNamespace(value=value)) for value in thresholds_eV]
+    scale = thresholds._scale(SimpleNamespace(directions=rows))
+    assert scale.vmax - scale.vmin >= 0.05 * max(thresholds_eV) * (1 - 1e-9)
+    assert scale.vmin <= np.median(thresholds_eV) <= scale.vmax
