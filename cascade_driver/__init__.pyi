@@ -33,6 +33,7 @@ from .session import calculator as calculator
 from .session import check_potential as check_potential
 from .session import crystal as crystal
 from .session import load_potential as load_potential
+from .session import observe as observe
 from .session import open_run as open_run
 from .session import plan as plan
 from .session import run as run
@@ -49,7 +50,6 @@ from .sources.requested import solar as solar
 from .spectra.detector import Detector as Detector
 from .spectra.line_fit import fit_spectrum_lines as fit_spectrum_lines
 from .spectra.observe import Observed as Observed
-from .spectra.observe import observe as observe
 from .spectrum import Spectrum as Spectrum
 from .spectrum import read_spectrum as read_spectrum
 from .threshold_run import threshold as threshold

@@ -131,6 +131,14 @@ class NeutrinoRequest(Recoils):
         return self
 
 
+def _one(content: Any) -> Any:
+    return (content,) if isinstance(content, int | float) else content
+
+
+#: A number alone is one of them.
+_OneOrMore = Annotated[tuple[float, ...], BeforeValidator(_one)]
+
+
 @parameters
 class ReactorRequest(NeutrinoRequest):
     """Recoils by the antineutrinos of reactors: `kind = "cevns"`, and `source = "reactor"` or none.
@@ -150,8 +158,8 @@ class ReactorRequest(NeutrinoRequest):
     """
 
     source: Literal["reactor"] = "reactor"
-    power_GW: tuple[float, ...] = Field(min_length=1)
-    distance_m: tuple[float, ...] = Field(min_length=1)
+    power_GW: _OneOrMore = Field(min_length=1)
+    distance_m: _OneOrMore = Field(min_length=1)
     fission_fractions: dict[str, float] | None = None
     low_energy_flux: Literal["kopeikin", "vogel_engel", "flat", "extrapolate"] = "kopeikin"
     u238_captures_per_fission: float | None = Field(default=None, ge=0, le=2)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
@@ -24,7 +24,9 @@ from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.status import RunStatus, run_status
 from cascade_driver.campaign.supervise import Progress
 from cascade_driver.conclusion import conclude
-from cascade_driver.models import analysis_of, analysis_section, fitted_with_errors
+from cascade_driver.errors import InputError
+from cascade_driver.models import analysis_of, analysis_section, fitted_with_errors, load_model
+from cascade_driver.request import AnySpectrumRequest
 from cascade_driver.schema import build
 from cascade_driver.simulation.cascade import Result
 from cascade_driver.simulation.cascade import run_cascade as run_one
@@ -37,7 +39,10 @@ from cascade_driver.simulation.protocols import with_protocol
 from cascade_driver.simulation.record import Record
 from cascade_driver.simulation.spec import FollowSpec, Protocol, QuenchSpec, ThermalSpec, thermal_of
 from cascade_driver.simulation.start import make_box, make_snapshot, relaxed_constituents
-from cascade_driver.spectra.observe import Observed, observe
+from cascade_driver.spectra.detector import Detector
+from cascade_driver.spectra.observe import Observed
+from cascade_driver.spectra.observe import observe as observe_with
+from cascade_driver.spectrum import Spectrum, read_spectrum
 from cascade_driver.validation.calculator import calculator as calculator_of
 from cascade_driver.validation.contract import ContractResult, check_apart, contract_crystals
 from cascade_driver.workflow import attended_run, plan_run, work_on
@@ -155,7 +160,7 @@ class Run:
         wanted = analysis_of(self._directory)
         model = self.fit()
         return [
-            observe(request, model, detector=wanted.detector, name=f"{number}-{request.kind}")
+            observe_with(request, model, detector=wanted.detector, name=f"{number}-{request.kind}")
             for number, request in enumerate(wanted.spectra, start=1)
         ]
 
@@ -348,6 +353,50 @@ def run_cascade(
         for index in range(snapshot + 1):
             make_snapshot(shared, index, place, make_engine)
         return run_one(campaign.spec(planned), starts=place, make_engine=make_engine)
+
+
+def observe(
+    source: AnySpectrumRequest | Spectrum | Path | str,
+    model: StoredEnergyModel | Path | str,
+    *,
+    detector: Detector | None = None,
+    **how: Any,
+) -> Observed:
+    """Return what a detector sees of a source of recoils, beside what it would see if none stored energy.
+
+    Parameters
+    ----------
+    source : Spectrum, str, pathlib.Path or a request
+        Of recoils: what `dark_matter`, `reactor`, `solar`, `monoenergetic` and `capture` make; a path is that of a
+        file, which `read_spectrum` reads.
+    model : StoredEnergyModel, str or pathlib.Path
+        A model, or what `load_model` makes one of: `cawo4-published`, a run directory, a model file.
+    detector : Detector, optional
+    **how
+        `edges_eV`, `bands`, `fallback_species`, `extrapolate`, `other_crystal`, `name`, `title`, as in
+        `cascade_driver.spectra.observe`.
+
+    Raises
+    ------
+    InputError
+        If one of them is something else, or the source cannot be observed with the model.
+    """
+    if isinstance(source, str | Path):
+        source = read_spectrum(source)
+    if isinstance(model, str | Path):
+        model = load_model(model)
+    for given, kinds, what in (
+        (
+            source,
+            (Spectrum, *get_args(AnySpectrumRequest)),
+            "a spectrum, what cd.dark_matter(...) makes, or a path",
+        ),
+        (model, StoredEnergyModel, "a model, as of cd.load_model(...), a path or a name"),
+        (detector, (Detector, type(None)), "cd.Detector(resolution_eV=..., threshold_eV=...)"),
+    ):
+        if not isinstance(given, kinds):
+            raise InputError(f"found {given!r} of type {type(given).__name__}, expected {what}")
+    return observe_with(source, model, detector=detector, **how)
 
 
 def load_potential(given: Path | str) -> Potential:

@@ -53,6 +53,12 @@ _ENERGY_KIND, _MADE_BY, _BANDS, _NOTE = "energy", "made by", "bands", "note"
 _CENTRES = ("energy", "energy_center", "energy_centre", "center", "centre", "e", "E")
 _UNITS_eV = {"eV": 1.0, "keV": EV_PER_KEV}
 
+#: The comment that says which middles of their bins the energies of a file are, and what it may say.
+_CENTRES_ARE, _MIDDLES = "centres", ("geometric", "arithmetic")
+#: Middles that differ by less than this share of a bin are one.
+_SAME_MIDDLE = 0.01
+
+
 #: Bin centres are printed with few digits: steps between them that differ by this share are equal.
 _STEP_TOLERANCE = 1e-3
 
@@ -222,6 +228,11 @@ class Spectrum:
 
     def __post_init__(self) -> None:
         edges = check_edges(self.energy_edges_eV)
+        if not isinstance(self.rate_per_kg_day_keV, Mapping):
+            raise InputError(
+                f"rate_per_kg_day_keV is of type {type(self.rate_per_kg_day_keV).__name__}, expected rates by "
+                "element, {'W': [...]}, or the total, {'': [...]}"
+            )
         if self.energy_kind not in ("recoil", "observed"):
             raise InputError(f"energy_kind is {self.energy_kind!r}, expected 'recoil' or 'observed'.")
         if not self.rate_per_kg_day_keV:
@@ -531,7 +542,8 @@ def read_spectrum(path: Path | str) -> Spectrum:
     """Return the spectrum that a text file holds, as `write_spectrum` or another program wrote it.
 
     The columns are `energy_low_eV` and `energy_high_eV`, or one of bin centres, `energy_eV`, which then lie at
-    equal steps or ratios; and `rate_<element>` for one or more elements, or `rate`; with both, `rate` must be
+    equal steps, or at equal ratios with a comment `# centres: geometric` or `# centres: arithmetic`; and
+    `rate_<element>` for one or more elements, or `rate`; with both, `rate` must be
     their sum to 0.1 %. Energies named in keV (`energy_low_keV`) become eV. Rates are per kg of target, day and
     keV, averaged over the bin; negative ones, as after a background was subtracted, are taken with a note. Bins
     touch and increase. Columns of error bands (`rate_lower_<name>`, `rate_upper_<name>`) are passed over. See
@@ -551,9 +563,9 @@ def read_spectrum(path: Path | str) -> Spectrum:
     """
     path = Path(path)
     table = read_table(path, example=_EXAMPLE, check_names=_check_names)
-    edges = _edges_of(path, table)
     rates = _check_rates(path, table.numbers, table.columns)
     comments, notes = _comments(table.comments)
+    edges = _edges_of(path, table, centres=comments.pop(_CENTRES_ARE, ""))
     kind = comments.pop(_ENERGY_KIND, "recoil")
     if kind not in ("recoil", "observed"):
         raise InputError(
@@ -647,20 +659,29 @@ def _check_names(where: str, names: list[str]) -> list[str]:
     return names
 
 
-def _edges_of(path: Path, table: Table) -> NDArray[np.float64]:
-    """Return the (n + 1,) edges in eV that the columns of energy tell."""
+def _edges_of(path: Path, table: Table, *, centres: str) -> NDArray[np.float64]:
+    """Return the (n + 1,) edges in eV that the columns of energy tell; `centres` says which middles they are."""
+    if centres not in ("", *_MIDDLES):
+        raise InputError(
+            f"{path}: the comment '# {_CENTRES_ARE}: {centres}' is not understood, "
+            f"expected {' or '.join(_MIDDLES)}"
+        )
     for unit, scale in _UNITS_eV.items():
         low, high = (table.columns.get(f"energy_{side}_{unit}") for side in ("low", "high"))
         if low is not None and high is not None:
             return _join_bins(path, table.numbers, low * scale, high * scale)
         for name in _CENTRES:
-            if (centres := table.columns.get(f"{name}_{unit}")) is not None:
-                return _around(table.where, centres * scale)
+            if (energies := table.columns.get(f"{name}_{unit}")) is not None:
+                return _around(table.where, energies * scale, centres=centres)
     raise InputError(f"{table.where}: no column of energy, expected {_LOW} and {_HIGH}")
 
 
-def _around(where: str, centres_eV: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the edges of bins of equal width, or of equal ratio, around their centres."""
+def _around(where: str, centres_eV: NDArray[np.float64], *, centres: str) -> NDArray[np.float64]:
+    """Return the edges of bins of equal width, or of equal ratio, around their centres.
+
+    Bins of equal ratio r have centres of equal ratio whichever middle was meant; the arithmetic ones lie higher by
+    (1 + r)/(2 sqrt(r)). Where that is more than a hundredth of a bin, the file must say.
+    """
     if len(centres_eV) > 1 and np.all(np.diff(centres_eV) > 0):
         n = len(centres_eV)
         step = (centres_eV[-1] - centres_eV[0]) / (n - 1)
@@ -671,7 +692,16 @@ def _around(where: str, centres_eV: NDArray[np.float64]) -> NDArray[np.float64]:
         if centres_eV[0] > 0:
             step = np.log(centres_eV[-1] / centres_eV[0]) / (n - 1)
             if np.all(np.abs(np.diff(np.log(centres_eV)) - step) <= _STEP_TOLERANCE * step):
-                return check_edges(centres_eV[0] * np.exp(step * (np.arange(n + 1) - 0.5)), name=where)
+                edges = centres_eV[0] * np.exp(step * (np.arange(n + 1) - 0.5))
+                higher = math.cosh(step / 2)
+                if not centres and higher - 1 > _SAME_MIDDLE * 2 * math.sinh(step / 2):
+                    raise InputError(
+                        f"{where}: bin centres at equal ratios are those of bins from {edges[0]:.6g} to "
+                        f"{edges[-1]:.6g} eV if they are geometric middles, from {edges[0] / higher:.6g} to "
+                        f"{edges[-1] / higher:.6g} eV if arithmetic ones; give the columns {_LOW} and {_HIGH}, or "
+                        f"say which by a line '# {_CENTRES_ARE}: {_MIDDLES[0]}' (or {_MIDDLES[1]})"
+                    )
+                return check_edges(edges / (higher if centres == _MIDDLES[1] else 1.0), name=where)
     raise InputError(
         f"{where}: bin centres at other than equal steps or ratios do not tell the bins; give the columns {_LOW} "
         f"and {_HIGH}"

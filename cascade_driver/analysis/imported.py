@@ -172,6 +172,13 @@ def _table(path: Path) -> Records:
     read = read_table(path, example=_EXAMPLE, check_names=check)
     columns = {unit[name][0]: column * unit[name][1] for name, column in read.columns.items()}
     if "polar" in columns:
+        off = (columns["polar"] < 0) | (columns["polar"] > math.pi * (1 + 1e-6))
+        if off.any():
+            row = int(np.argmax(off))
+            raise InputError(
+                f"{path}, line {read.numbers[row]}: polar angle {math.degrees(columns['polar'][row]):g} degrees, "
+                "expected one from 0 to 180: is it the azimuth, or in another unit?"
+            )
         direction = _unit_vectors(columns["polar"], columns["azimuth"])
     else:
         direction = np.stack([columns[name] for name in _VECTOR], axis=1)

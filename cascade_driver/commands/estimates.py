@@ -82,9 +82,10 @@ def _pairs(chosen: argparse.Namespace) -> int:
     title = f"{spec.recoil or spec.target} in {spec.target}, E_d = {found.displacement_eV:.3g} eV"
     print_columns(columns, title=title, console=console)
     if found.arc_dpa is None:
-        console.print(
-            "note: no arc-dpa: no constants were published for it; NRT counts pairs before they recombine"
+        reason = (
+            "its constants hold for recoils of the metal itself" if spec.recoil else "no constants were published"
         )
+        console.print(f"note: no arc-dpa, which needs constants: {reason}; NRT counts pairs before they recombine")
     if chosen.out is not None:
         rows = zip(*columns.values(), strict=True)
         lines = [",".join(columns), *(",".join(f"{value:.6g}" for value in row) for row in rows)]

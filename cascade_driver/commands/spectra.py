@@ -88,7 +88,6 @@ def _options_cevns(cevns: argparse.ArgumentParser) -> None:
             cevns.add_argument_group(title),
             sources[name],
             without=fields_of(NeutrinoRequest),
-            names={"neutrino_flux_per_cm2_s": "--neutrino-flux-cm2-s"},
             may_be_missing=True,
         )
     _add_observation(cevns)

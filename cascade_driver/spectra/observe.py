@@ -311,7 +311,14 @@ def observe(
         threshold_eV=threshold,
         borrowed={element: species for element, species in used.items() if element != species},
     )
-    notes += recoil.notes + said + lacking + after.notes + _extrapolation(law, used, counted)
+    notes += (
+        recoil.notes
+        + said
+        + lacking
+        + (_below(made) if request is None else ())
+        + after.notes
+        + _extrapolation(law, used, counted)
+    )
     notes += _of_one_response(counted, responses, used, range_eV=made.range_eV)
     if bands:
         found = _bands(recoil, ensemble_of(law), law, detector=detector, edges_eV=wanted)
@@ -563,9 +570,22 @@ def _completeness(
         high = min(high, end - reach_eV)
         notes = (
             f"complete below {max(high, 0.0):.4g} eV alone: above it recoils of more than {end:.4g} eV are missing"
-            + ("; are the energies of the spectrum keV?" if high <= low else ""),
+            + ("; are the energies of the spectrum keV?" if top <= reach_eV else ""),
         )
     return ((low, high) if low < high else None), notes
+
+
+def _below(made: Observed) -> tuple[str, ...]:
+    """Return how much comes to lie below the first bin of a spectrum that ends where its bins end."""
+    low, edges = float(made.expected.energy_edges_eV[0]), made.observed.energy_edges_eV
+    counts = made.observed.total_rate_per_kg_day_keV * made.observed.bin_widths_keV
+    below, whole = float(counts[edges[1:] <= low * (1 + 1e-9)].sum()), float(counts.sum())
+    if below <= ENDED * whole:
+        return ()
+    return (
+        f"{below:.4g} of {whole:.4g} counts per kg and day come to lie below {low:g} eV, where the first bin "
+        "begins, and are in no bin: give a spectrum that begins lower to see them",
+    )
 
 
 def _most_stored_eV(model: SpeciesModel, recoil_energy_eV: float) -> float:

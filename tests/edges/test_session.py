@@ -242,3 +242,42 @@ def test_a_crystal_and_a_potential_are_ases(tmp_path):
     folder = cd.load_potential("si-tersoff-zbl").folder
     assert cd.load_potential(str(folder)).digest == cd.load_potential("si-tersoff-zbl").digest
     assert len(cd.crystal("CaWO4", minimum_atoms=1500)) >= 1500
+
+
+def test_observe_takes_files_and_names_as_the_command_does(tmp_path):
+    recoils = cd.dark_matter("CaWO4", mass_GeV=2, cross_section_cm2=1e-40, energy_eV=(1, 150), bins=149)
+    wanted = cd.observe(recoils, cd.load_model("cawo4-published"))
+    recoils.write(tmp_path / "dm.csv")
+    for given in (tmp_path / "dm.csv", str(tmp_path / "dm.csv")):
+        seen = cd.observe(given, "cawo4-published")
+        assert seen.observed.rate_per_kg_day_keV.keys() == wanted.observed.rate_per_kg_day_keV.keys()
+        np.testing.assert_allclose(
+            seen.observed.total_rate_per_kg_day_keV, wanted.observed.total_rate_per_kg_day_keV, rtol=1e-9
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((3, "cawo4-published", {}), "expected a spectrum"),
+        (("spectrum", 3, {}), "expected a model"),
+        (("spectrum", "cawo4-published", {"detector": 3}), "expected cd.Detector"),
+    ],
+)
+def test_observe_says_what_it_expected(arguments, said):
+    source, model, how = arguments
+    if source == "spectrum":
+        source = cd.Spectrum(energy_edges_eV=[50, 60], rate_per_kg_day_keV={"W": [1.0]})
+    with pytest.raises(cd.InputError, match=said):
+        cd.observe(source, model, **how)
+
+
+def test_rates_without_their_element_are_refused():
+    with pytest.raises(cd.InputError, match="expected rates by element"):
+        cd.Spectrum(energy_edges_eV=[50, 60], rate_per_kg_day_keV=[1.0])
+
+
+def test_one_core_needs_no_list():
+    one = cd.reactor("CaWO4", power_GW=4, distance_m=20, energy_eV=(1, 100), bins=9)
+    several = cd.reactor("CaWO4", power_GW=[4], distance_m=[20], energy_eV=(1, 100), bins=9)
+    assert one.counts_per_kg_day["W"].tolist() == several.counts_per_kg_day["W"].tolist()

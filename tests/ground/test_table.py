@@ -44,11 +44,26 @@ def test_what_numpy_writes_is_read(delimiter, tmp_path):
     assert read_spectrum(tmp_path / "s.csv").rate_per_kg_day_keV["W"].tolist() == WANTED[1]
 
 
-def test_centres_of_equal_ratio_make_bins_of_equal_ratio(tmp_path):
+MIDDLES = {"geometric": lambda low, high: np.sqrt(low * high), "arithmetic": lambda low, high: (low + high) / 2}
+
+
+@pytest.mark.parametrize("middle", MIDDLES)
+def test_centres_of_equal_ratio_make_bins_of_equal_ratio(middle, tmp_path):
     edges = np.geomspace(1.0, 100.0, 9)
-    rows = "\n".join(f"{c:.6g},1" for c in np.sqrt(edges[1:] * edges[:-1]))
-    (tmp_path / "s.csv").write_text(f"energy_eV,rate\n{rows}\n")
+    rows = "\n".join(f"{c:.6g},1" for c in MIDDLES[middle](edges[:-1], edges[1:]))
+    (tmp_path / "s.csv").write_text(f"# centres: {middle}\nenergy_eV,rate\n{rows}\n")
     assert read_spectrum(tmp_path / "s.csv").energy_edges_eV == pytest.approx(edges, rel=1e-4)
+    # Which middles they are nobody can tell, and both readings are named.
+    (tmp_path / "s.csv").write_text(f"energy_eV,rate\n{rows}\n")
+    with pytest.raises(InputError, match=r"from (1|0.99999\d) to (100|99.99\d*) eV.*# centres: geometric"):
+        read_spectrum(tmp_path / "s.csv")
+
+
+def test_of_narrow_bins_both_middles_are_one(tmp_path):
+    edges = np.geomspace(1.0, 100.0, 200)
+    rows = "\n".join(f"{c:.8g},1" for c in MIDDLES["arithmetic"](edges[:-1], edges[1:]))
+    (tmp_path / "s.csv").write_text(f"energy_eV,rate\n{rows}\n")
+    assert read_spectrum(tmp_path / "s.csv").energy_edges_eV == pytest.approx(edges, rel=3e-4)
 
 
 def test_bins_below_zero_are_taken_with_a_note(tmp_path):
@@ -70,6 +85,7 @@ def test_bins_below_zero_are_taken_with_a_note(tmp_path):
             "energy_low_eV,energy_high_eV,rate\n0,0,10,0,1,5\n",
             ["line 2", "found 6 cells, expected 3", "decimal point"],
         ),
+        ("# centres: harmonic\nenergy_eV,rate\n1,1\n2,1\n", ["geometric or arithmetic"]),
         ("# my spectrum\n0,10,1\n", ["found numbers", "names of the columns"]),
         ("0 10 1\n", ["found numbers", "names of the columns"]),
     ],

@@ -232,7 +232,16 @@ def test_sun_and_single_energies_are_sources_on_the_command_line(tmp_path):
     members = source_members_of(solar, n_members=4000)
     relative = members["W"].std(axis=0) / solar.counts_per_kg_day["W"]
     assert relative[:20] == pytest.approx(0.12, rel=0.06)
-    words = ["--source", "mono", "--neutrino-energy-MeV", "5", "--neutrino-flux-cm2-s", "1e10", "--target", "Al"]
+    words = [
+        "--source",
+        "mono",
+        "--neutrino-energy-MeV",
+        "5",
+        "--neutrino-flux-per-cm2-s",
+        "1e10",
+        "--target",
+        "Al",
+    ]
     assert main([*CEVNS, *words, "--out", str(out)]) == 0
     aluminium = parse_target("Al").isotopes[0]
     one = read_spectrum(out)
@@ -246,7 +255,7 @@ def test_sun_and_single_energies_are_sources_on_the_command_line(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--source", "mono", "--neutrino-energy-MeV", "5"], "`--neutrino-flux-cm2-s` is missing"),
+        (["--source", "mono", "--neutrino-energy-MeV", "5"], "`--neutrino-flux-per-cm2-s` is missing"),
         (["--source", "solar", "--power-GW", "3"], "--power-GW belongs to --source reactor"),
         (["--source", "solar", "--solar-sources", "Be8"], "solar sources Be8: choose among pp"),
         (["--source", "solar", "--solar-sources", "B8", "B8"], "solar source B8 is named 2 times"),

@@ -352,3 +352,21 @@ def test_all_of_a_detector_acts_on_rate_and_band_alike():
     )
     assert half.observed.total_counts_per_kg_day == pytest.approx(0.5 * plain.observed.total_counts_per_kg_day)
     assert half.bands.total.upper_per_kg_day_keV == pytest.approx(0.5 * plain.bands.total.upper_per_kg_day_keV)
+
+
+def test_counts_that_lie_below_the_first_bin_are_told():
+    """A line at 100 eV whose recoils nearly all store some 9 eV, in a file of two bins."""
+    line = Spectrum(energy_edges_eV=[100, 101, 102], rate_per_kg_day_keV={"W": [1000.0, 1000.0]})
+    seen = observe(line, cawo4_published())
+    widths = seen.expected.bin_widths_keV
+    left = float((seen.observed_in_same_bins.total_rate_per_kg_day_keV * widths).sum())
+    (note,) = (note for note in seen.notes if "below 100 eV" in note)
+    below, whole = float(note.split()[0]), float(note.split()[2])
+    assert whole == pytest.approx(2.0, rel=1e-3)
+    assert below == pytest.approx(2.0 - left, rel=1e-3)
+    assert below > 1.9
+    assert not any("keV?" in note for note in seen.notes)
+    # From 0 on nothing is lost, and nothing said.
+    edges = [0.0, 50, 100, 101, 102]
+    whole = Spectrum(energy_edges_eV=edges, rate_per_kg_day_keV={"W": [0.0, 0.0, 1000.0, 1000.0]})
+    assert not any("first bin" in note for note in observe(whole, cawo4_published()).notes)

@@ -187,7 +187,8 @@ def read_workshop(
     told = float(beside[0, 0]) if beside is not None else None
     exposure = exposure_kg_day if exposure_kg_day is not None else None if told == 1 else told
     if exposure is None:
-        raise InputError(f"{path}: the exposure is not known; give it with --exposure-kg-day.")
+        said = f" ({path.stem}_exposure.txt says 1, as beside rates)" if told == 1 else ""
+        raise InputError(f"{path}: the exposure is not known{said}; give it with --exposure-kg-day.")
     called = name or path.stem
     if rows.shape[1] == 1:
         low, high = energy_eV or (0.0, float(rows.max()) * scale)
