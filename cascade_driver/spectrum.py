@@ -640,6 +640,8 @@ def _check_names(where: str, names: list[str]) -> list[str]:
         # more letters than any element's symbol and a slip: `rate_per_keV` is no `rate_V`
         is_total = element != name and len(element) > 3
         meant = f" Did you mean {_TOTAL}, per kg, day and keV?" if is_total else _did_you_mean(name, known)
+        if f"{name}_eV" in energies:
+            meant = f" Name its unit: {name}_eV or {name}_keV."
         raise InputError(
             f"{where}: the column {name!r} is unknown, expected {_LOW}, {_HIGH} (or {_CENTRES[0]}_eV, of bin "
             f"centres), {_TOTAL}_<element> or {_TOTAL}.{meant}"

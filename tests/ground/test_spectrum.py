@@ -249,3 +249,11 @@ def test_impossible_spectrum_is_refused(arguments: dict[str, object], words: str
 def test_bad_edges_are_refused(values: list[float], words: str) -> None:
     with pytest.raises(InputError, match=words):
         check_edges(values, floor_eV=0.0)
+
+
+@pytest.mark.parametrize("name", ["E", "energy", "energy_low"])
+def test_an_energy_without_its_unit_is_asked_for_it(tmp_path, name):
+    path = tmp_path / "s.csv"
+    path.write_text(f"{name},rate\n10,1\n12,2\n")
+    with pytest.raises(InputError, match=f"Name its unit: {name}_eV or {name}_keV"):
+        read_spectrum(path)
