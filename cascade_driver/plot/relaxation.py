@@ -250,7 +250,8 @@ def draw_film_decay(series: RateSeries, fit: DecayFit, *, ax: Axes | None = None
 def film_map_figure(found: EnergyMap, *, interface: Interface) -> Figure:
     """Return above-gap energy and crystal's share over pinning distance and stress, as Fig. 5 of Romani.
 
-    Right of the dotted line the outermost part of the dislocation gets faster than sound.
+    Right of the dotted line the outermost part of the dislocation gets faster than sound. Blank is what begins
+    beyond the table of the film, whose dislocations lie closer: a wider `--spacing-nm` reaches further.
 
     Parameters
     ----------
@@ -262,14 +263,15 @@ def film_map_figure(found: EnergyMap, *, interface: Interface) -> Figure:
     InputError
         If no dislocation radiates.
     """
-    if not found.crystal_eV.max() > 0:
+    energy = np.ma.masked_invalid(found.crystal_eV)
+    if not energy.max() > 0:
         raise InputError("a map without any energy: choose larger distances or stresses")
     figure = Figure(figsize=(COLUMN_WIDTH_in, 4.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
     h, tau = found.pinning_distance_nm, found.stress_MPa
-    decades = [1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600, 3200, 6400]
-    levels = [one for one in decades if one < found.crystal_eV.max()] or [0.5 * found.crystal_eV.max()]
-    drawn = upper.contour(h, tau, found.crystal_eV, levels=levels, colors=[MODEL_COLOUR], linewidths=0.9)
+    decades = [1.0, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1600, 3200, 6400]
+    levels = [one for one in decades if one < energy.max()] or [0.5 * float(energy.max())]
+    drawn = upper.contour(h, tau, energy, levels=levels, colors=[MODEL_COLOUR], linewidths=0.9)
     upper.clabel(drawn, fmt="%g eV", fontsize=6)
     share = np.ma.masked_invalid(found.crystal_share)
     shares = lower.contour(h, tau, share, levels=np.arange(0.8, 1.0, 0.02), colors=[MODEL_COLOUR], linewidths=0.9)

@@ -20,7 +20,7 @@ class EnergyMap:
     pinning_distance_nm : (n,) float
     stress_MPa : (m,) float
     crystal_eV, film_eV : (m, n) float
-        Into the crystal and back into the film.
+        Into the crystal and back into the film; nan where dislocations begin beyond the table.
     is_supersonic : (m, n) bool
         Whether the outermost part gets faster than sound.
     """
@@ -43,9 +43,9 @@ class EnergyMap:
         share = self.crystal_share
         for i, stress in enumerate(self.stress_MPa):
             for j, h in enumerate(self.pinning_distance_nm):
-                told = "" if np.isnan(share[i, j]) else f"{share[i, j]:.5g}"
-                numbers = f"{h:.6g},{stress:.6g},{self.crystal_eV[i, j]:.6g},{self.film_eV[i, j]:.6g}"
-                lines.append(f"{numbers},{told},{int(self.is_supersonic[i, j])}")
+                found = (self.crystal_eV[i, j], self.film_eV[i, j], share[i, j])
+                told = ",".join("" if np.isnan(one) else f"{one:.6g}" for one in found)
+                lines.append(f"{h:.6g},{stress:.6g},{told},{int(self.is_supersonic[i, j])}")
         return "\n".join(lines) + "\n"
 
 
@@ -79,10 +79,11 @@ def map_energies(
     if not (np.all(h > 0) and np.all(tau > 0)):
         raise InputError(f"distances from {h.min():g} nm and stresses from {tau.min():g} MPa, expected above 0.")
     distances, stresses = np.broadcast_arrays(h[None, :], tau[:, None])
+    beyond = ~table.reaches(distances, stresses)
     return EnergyMap(
         pinning_distance_nm=h,
         stress_MPa=tau,
-        crystal_eV=table.energy_eV(distances, stresses),
-        film_eV=table.energy_eV(distances, stresses, into="film"),
+        crystal_eV=np.where(beyond, np.nan, table.energy_eV(distances, stresses)),
+        film_eV=np.where(beyond, np.nan, table.energy_eV(distances, stresses, into="film")),
         is_supersonic=table.is_supersonic(distances, stresses),
     )

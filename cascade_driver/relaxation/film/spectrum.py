@@ -168,6 +168,15 @@ class EnergyTable:
         energy[inside] = np.maximum(mean, 0.0) * reach * length / h
         return energy
 
+    def reaches(self, h_nm: ArrayLike, stress_MPa: ArrayLike) -> NDArray[np.bool_]:
+        """Return which dislocations begin within the table; none is needed where nothing is emitted."""
+        h, stress = np.broadcast_arrays(np.asarray(h_nm, dtype=float), np.asarray(stress_MPa, dtype=float))
+        inside = stress >= self.stress_MPa[0]
+        found = np.ones(h.shape, dtype=np.bool_)
+        extent = _extent_nm(stress[inside], film=self.film, interface=self.interface)
+        found[inside] = h[inside] <= self._first(stress[inside]) + extent
+        return found
+
     def is_supersonic(self, h_nm: ArrayLike, stress_MPa: ArrayLike) -> NDArray[np.bool_]:
         """Return of which dislocations the outermost part gets faster than sound."""
         return self._is_beyond(self.supersonic_start_nm, h_nm, stress_MPa)

@@ -90,6 +90,19 @@ def test_map_has_the_contours_of_figure_5():
     assert lines[0] == "pinning_distance_nm,stress_MPa,crystal_eV,film_eV,crystal_share,supersonic"
 
 
+def test_map_is_blank_beyond_the_table_and_further_out_more_is_radiated_within():
+    table, far = published_table(), np.geomspace(50, 5000, 60)
+    found = map_energies(table, pinning_distance_nm=far, stress_MPa=[25, 41])
+    for row, stress in zip(found.crystal_eV, found.stress_MPa, strict=True):
+        known = np.isfinite(row)
+        assert known[0]
+        assert not known[-1]
+        assert np.all(np.diff(row[known]) >= 0)
+        # Negative control: the table's own answer there is that of its last start, spread over the distance.
+        assert np.any(np.diff(table.rows.energy_eV(far, stress)) < 0)
+    assert found.as_csv().splitlines()[60].endswith(",,,,1")
+
+
 def test_steps_become_the_integral_as_they_get_fine():
     film = Film(dislocation_spacing_nm=60, lowest_start_nm=10.0, steps=Steps(stress_MPa=5.0, start_nm=0.1))
     fine = tabulate(film=film, interface=Interface(), start_nodes=13)
