@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,8 @@ def _compare(chosen: argparse.Namespace) -> int:
 
 def _plain(comparison: RunComparison) -> dict[str, Any]:
     content = dataclasses.asdict(comparison)
+    for told, one in zip(content["differences"], comparison.differences, strict=True):
+        told["equal_within"] = one.equal_within if math.isfinite(one.equal_within) else None
     for spectrum in content["spectra"]:
         spectrum |= {name: value.tolist() for name, value in spectrum.items() if hasattr(value, "tolist")}
     return content
