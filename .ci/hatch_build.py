@@ -33,7 +33,7 @@ class DataHook(BuildHookInterface):
             left_out = {n for n in names if any(fnmatch(n, pattern) for pattern in self.config["left-out"])}
             first: dict[bytes, str] = {}
             same = {}
-            for name in names:
+            for name in reversed(names):
                 if name in left_out:
                     continue
                 content = (root / name).read_bytes()

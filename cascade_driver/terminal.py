@@ -666,8 +666,12 @@ def print_potential(potential: Potential, *, console: Console) -> None:
         console.print(f"in a bare LAMMPS script, after the box exists{use and f', {part.name}{use}'}:")
         for command in (f'variable potential_dir index "{part.folder}"', f'include "{part.include_path}"'):
             console.print(f"    {command}", soft_wrap=True)
-        for name, place in part.elsewhere.items():
-            console.print(f"    # with a copy of {place} as {part.folder / name}", soft_wrap=True)
+        if part.elsewhere:
+            console.print(
+                f"    # of a copy, this folder lacks {', '.join(part.elsewhere)}: "
+                f"cascade potential copy {part.name} --out {part.name}",
+                soft_wrap=True,
+            )
 
 
 def print_foreseen(foreseen: Mapping[str, Foreseen], *, console: Console) -> None:

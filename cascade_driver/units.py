@@ -52,6 +52,8 @@ MPA_PER_GPA: float = 1e3
 
 GPA_PER_eV_A3: float = constants.e * 1e30 / 1e9
 
+A3_PER_M3: float = 1e30
+
 eV_NM3_PER_GPA: float = 1e3 / GPA_PER_eV_A3
 
 HBAR_eV_s: float = constants.hbar / constants.e

@@ -48,6 +48,11 @@ def _add_potential(verbs: Verbs) -> None:
         "Hold potentials side by side in one crystal: bulk, Frenkel pairs, thresholds, stored energies.",
         _compare_options,
     )
+    copy = add_verb(
+        kinds, "copy", _potential_copy, "Copy a potential to a folder of its own, for bare LAMMPS or to change it."
+    )
+    copy.add_argument("name", metavar="NAME", help="a shipped potential, or the path of a folder")
+    add_out(copy, "DIR", is_folder=True)
     combine = add_verb(
         kinds,
         "combine",
@@ -158,6 +163,13 @@ def _potential_compare(chosen: argparse.Namespace) -> int:
     print_potential_comparison(list(compared), comparison_rows(compared), console=console)
     for path in write_comparison(spec, compared, chosen.out):
         print(f"written: {path}")
+    return 0
+
+
+def _potential_copy(chosen: argparse.Namespace) -> int:
+    from cascade_driver.simulation.potential import copy
+
+    print(f"{copy(potential_of(chosen.name), out=chosen.out).folder}: written")
     return 0
 
 

@@ -387,15 +387,7 @@ def combine(follow: Potential, quench: Potential, *, out: Path) -> Potential:
         )
     if out.name in (follow.name, quench.name):
         raise InputError(f"{out}: has the name of one of the two; choose another")
-    if out.exists():
-        raise InputError(f"{out}: exists; give the name of a new folder")
-    for part in (follow, quench):
-        place = out.parent / part.name
-        if not place.exists():
-            with whole_folder(place) as made:
-                copy_potential(part, made)
-        if load_potential(place).digest != part.digest:
-            raise InputError(f"{place}: is another potential than {part.folder}; choose another place for --out")
+    _put_beside(out, follow, quench)
     shared = [crystal for crystal in follow.about.crystals if crystal in quench.about.crystals]
     lines = [
         f"schema_version = {POTENTIAL_SCHEMA}",
@@ -412,6 +404,34 @@ def combine(follow: Potential, quench: Potential, *, out: Path) -> Potential:
         (made / "potential.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
         _of_two(out, read_toml(made / "potential.toml"), is_shipped=False)
     return load_potential(out)
+
+
+def copy(potential: Potential, *, out: Path) -> Potential:
+    """Copy a potential to a folder of its own, whole, for bare LAMMPS or to change it; return the copy.
+
+    One that is two has copies of the two beside it.
+
+    Raises
+    ------
+    InputError
+        If `out` is there, or a folder beside it has the name of one of the two and is another.
+    """
+    _put_beside(out, *potential.parts)
+    with whole_folder(out) as made:
+        copy_potential(potential, made)
+    return load_potential(out)
+
+
+def _put_beside(out: Path, *parts: Potential) -> None:
+    if out.exists():
+        raise InputError(f"{out}: exists; give the name of a new folder")
+    for part in parts:
+        place = out.parent / part.name
+        if not place.exists():
+            with whole_folder(place) as made:
+                copy_potential(part, made)
+        if load_potential(place).digest != part.digest:
+            raise InputError(f"{place}: is another potential than {part.folder}; choose another place for --out")
 
 
 def _require_same_species(follow: Potential, quench: Potential, folder: Path) -> None:

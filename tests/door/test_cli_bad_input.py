@@ -1,14 +1,13 @@
 """Bad input: one clear line on stderr, exit code 2, nothing half-written."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 from complaints import GOOD, SPECTRA, complaint, run_complaint
 
 from cascade_driver.cli import main
-from cascade_driver.simulation.potential import data_folder
+from cascade_driver.simulation.potential import copy, load_potential
 
 FILM = """
 [crystal]
@@ -218,7 +217,7 @@ def test_an_input_that_is_no_text_is_refused(capsys, tmp_path):
 @pytest.fixture
 def own_potential(tmp_path) -> Path:
     """A copy of a shipped potential, to be spoiled."""
-    return Path(shutil.copytree(data_folder("potentials") / "cawo4-pbe-spline", tmp_path / "mine"))
+    return copy(load_potential("cawo4-pbe-spline"), out=tmp_path / "mine").folder
 
 
 OWN = GOOD.replace('name = "cawo4-pbe-spline"', 'folder = "mine"')

@@ -486,7 +486,10 @@ def test_a_bad_spectrum_is_named_with_row_and_remedy_and_code_2(tmp_path, capsys
     ("header", "words"),
     [
         ("energy_low_eV,energy_high_eV,rate_Wo", ["line 1", "'rate_Wo' is unknown", "Did you mean rate_W"]),
-        ("energy_low,energy_high_eV,rate", ["line 1", "'energy_low' is unknown", "Did you mean energy_low_eV?"]),
+        (
+            "energy_low,energy_high_eV,rate",
+            ["line 1", "'energy_low' is unknown", "energy_low_eV or energy_low_keV"],
+        ),
         ("energy_low_eV,energy_high_eV", ["line 1", "missing: rate"]),
         ("energy_low_eV,energy_high_eV,rate_lower_total", ["line 1", "missing: rate"]),
     ],

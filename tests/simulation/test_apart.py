@@ -2,7 +2,6 @@
 
 import math
 import os
-import shutil
 
 import pytest
 from work_apart import complain, count, evaluate, leave
@@ -10,7 +9,7 @@ from work_apart import complain, count, evaluate, leave
 from cascade_driver.errors import CascadeError
 from cascade_driver.schema import file_sha256
 from cascade_driver.simulation.apart import ProcessEndedError, apart
-from cascade_driver.simulation.potential import load_potential
+from cascade_driver.simulation.potential import copy, load_potential
 
 
 def test_what_is_done_apart_is_told_and_returned():
@@ -38,7 +37,7 @@ def test_a_process_that_ends_is_one_line(how, words):
 def test_a_file_that_takes_lammps_down_is_one_line(tmp_path):
     # LAMMPS makes a string from a null pointer where a file for `uf3` ends early.
     folder = tmp_path / "torn"
-    shutil.copytree(load_potential("cawo4-pbe-spline").folder, folder)
+    copy(load_potential("cawo4-pbe-spline"), out=folder)
     assert math.isfinite(apart(evaluate, folder))
     torn, about = folder / "cawo4-pbe-spline.uf3", folder / "potential.toml"
     before = file_sha256(torn)

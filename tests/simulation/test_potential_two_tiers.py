@@ -7,6 +7,7 @@ from ase.build import bulk
 
 from cascade_driver import version
 from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.cli import main
 from cascade_driver.errors import InputError, PotentialError
 from cascade_driver.simulation.cascade import run_cascade
 from cascade_driver.simulation.lammps_engine import LammpsEngine
@@ -199,3 +200,11 @@ def test_what_a_wheel_carries_once_serves_two(tmp_path, monkeypatch):
     copy_potential(two, tmp_path / "whole")
     monkeypatch.undo()
     assert load_potential(tmp_path / "whole").digest == one.digest
+
+
+def test_a_copy_of_two_has_both_beside_it(two, tmp_path, capsys):
+    assert main(["potential", "copy", str(two.folder), "--out", str(tmp_path / "p" / "mine")]) == 0
+    assert {folder.name for folder in (tmp_path / "p").iterdir()} == {"mine", SW, TERSOFF}
+    assert load_potential(tmp_path / "p" / "mine").digest == two.digest
+    assert main(["potential", "copy", SW, "--out", str(tmp_path / "p" / "mine")]) == 2
+    assert "exists" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from cascade_driver.schema import file_sha256
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import (
     Potential,
+    copy,
     distribution_folder,
     load_potential,
     shipped_potentials,
@@ -68,7 +69,7 @@ def test_bare_lammps_script_gives_the_energy_of_the_driver(name, tmp_path):
     program = Path(sys.executable).parent / "lmp"
     if not program.is_file():
         pytest.skip("no `lmp` executable beside this Python")
-    potential = load_potential(name)
+    potential = copy(load_potential(name), out=tmp_path / "potential" / "whole")
     atoms = bulk("Al", "fcc", a=4.6, cubic=True) * (3, 3, 3)
     atoms.set_chemical_symbols([potential.species[i % len(potential.species)] for i in range(len(atoms))])
     engine = LammpsEngine(potential=potential)
@@ -85,7 +86,16 @@ def test_bare_lammps_script_gives_the_energy_of_the_driver(name, tmp_path):
         'print "energy $(pe:%.12f)"',
     ]
     (tmp_path / "in.lmp").write_text("\n".join(script) + "\n")
-    command = [str(program), "-log", "none", "-var", "potential_dir", str(potential.folder), "-in", "in.lmp"]
+    command = [
+        str(program),
+        "-log",
+        "none",
+        "-var",
+        "potential_dir",
+        str(potential.folders["potential_dir"]),
+        "-in",
+        "in.lmp",
+    ]
     environment = {**os.environ, "LAMMPS_POTENTIALS": str(distribution_folder()), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     if "libmpi" in done.stderr:

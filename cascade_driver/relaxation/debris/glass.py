@@ -38,10 +38,7 @@ from cascade_driver.relaxation.debris.pairs import Debris, Pair, mean_release, r
 from cascade_driver.relaxation.debris.search import coverage_of
 from cascade_driver.relaxation.debris.tunnelling import Solid, StrainCoupling
 from cascade_driver.schema import build, findings, parameters, read_json
-from cascade_driver.units import SECONDS_PER_DAY, eV_J
-
-#: Cubic angstrom in a cubic metre.
-_A3_PER_M3 = 1e30
+from cascade_driver.units import A3_PER_M3, SECONDS_PER_DAY, eV_J
 
 #: From where on a release is late: the pulse of a detector is over.
 _AFTER_THE_PULSE_s = 1e-3
@@ -176,7 +173,7 @@ def glass_of(debris: Sequence[Debris], *, solid: Solid, window: PairWindow | Non
         )
     volume = float(sum(one.volume_A3 for one in debris))
     low, high = window.tunnelling_eV
-    per_J_m3 = _A3_PER_M3 / eV_J / (volume * window.asymmetry_below_eV * np.log(high / low))
+    per_J_m3 = A3_PER_M3 / eV_J / (volume * window.asymmetry_below_eV * np.log(high / low))
     number = _sum_of([[1.0] * len(some) for some in each])
     couplings = [[StrainCoupling(tensor_eV=np.array(pair.strain_coupling_eV)) for pair in some] for some in each]
     along = [[one.longitudinal_squared_eV2 for one in some] for some in couplings]
