@@ -35,9 +35,8 @@ from cascade_driver.schema import parameters
 from cascade_driver.simulation.outcome import CascadeTable
 
 #: b, c and the E_d in eV that belong to them, of the efficiency of arc-dpa: Nordlund et al., Nat. Commun. 9, 1084
-#: (2018), doi:10.1038/s41467-018-03415-5, table of the fits (errors 0.02 to 0.12 of b, 0.005 to 0.02 of c).
-#: All E_d, and b and c of Fe, Cu and W, agree with what other codes copy from there; b and c of Ni, Pd and Pt were
-#: compared with nothing.
+#: (2018), doi:10.1038/s41467-018-03415-5, table 1 (errors 0.02 to 0.12 of b, 0.005 to 0.02 of c). The table was
+#: not at hand: b and c are as two other codes or more copy them from there, those of Ni and all E_d as one does.
 ARC_DPA: Mapping[str, tuple[float, float, float]] = MappingProxyType(
     {
         "Fe": (-0.568, 0.286, 40.0),

@@ -63,6 +63,23 @@ def test_counts_have_their_steps_and_slopes():
     assert kinchin_pease([28e3, 1e6], displacement_eV=20, mass_u=28) == pytest.approx([700, 700])
 
 
+#: b and c as other codes have them: irradiapy (github.com/acgc99/irradiapy, materials) for Fe and W, RADASH
+#: (github.com/Jakub-Cizek/Radash, arc_dpa_constants.txt at 9c56bef2) for all but Ni, whose rows are numbered
+#: otherwise than by Z. Ni, and E_d of all, is as a code for neutron spectra has them "of table 1".
+COPIED = {
+    "Fe": (-0.568, 0.286, 40),
+    "Cu": (-0.68, 0.16, 33),
+    "Ni": (-1.01, 0.23, 39),
+    "Pd": (-0.88, 0.15, 41),
+    "Pt": (-1.12, 0.11, 42),
+    "W": (-0.56, 0.12, 70),
+}
+
+
+def test_the_constants_of_arc_dpa_are_those_that_other_codes_copied():
+    assert dict(ARC_DPA) == COPIED
+
+
 def test_arc_dpa_begins_at_one_pair_and_falls_to_its_efficiency():
     for element, (_, c, displacement) in ARC_DPA.items():
         first = 2 * displacement / 0.8

@@ -48,6 +48,29 @@ def test_the_density_is_the_measured_one(name, density):
     assert density_g_cm3(cell_of(name)) == pytest.approx(density, rel=0.01)
 
 
+# Other collections than the sources that `named_crystals.toml` names: xrayutilities (at ac3ce85c,
+# predefined_materials.py) of C to W, xraylib (at f94a3f50, Crystals.dat) of LiF (Wyckoff) and Al2O3 (Ballirano &
+# Caminiti 2001), COD 1011031 of SiC (1918).
+@pytest.mark.parametrize(
+    ("name", "edges_A"),
+    [
+        ("C", (3.5668,)),
+        ("Si", (5.43104,)),
+        ("Ge", (5.65785,)),
+        ("GaAs", (5.65325,)),
+        ("Al", (4.04958,)),
+        ("W", (3.1652,)),
+        ("LiF", (4.0263,)),
+        ("Al2O3", (4.758846, 12.99306)),
+        ("SiC", (4.358,)),
+    ],
+)
+def test_the_edges_are_those_of_another_collection(name, edges_A):
+    a, _, c = named_crystals()[name].cell[:3]
+    # Handbooks differ by 0.04 %: temperature, rounding, the sample.
+    assert (a, c) == pytest.approx((edges_A[0], edges_A[-1]), rel=5e-4)
+
+
 @pytest.mark.parametrize(
     ("name", "pair", "bonds_A"),
     [
