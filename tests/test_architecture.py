@@ -242,6 +242,7 @@ HOUSE: dict[str, Wing] = {
             "density",
             "realisations",
             "properties",
+            "properties_fit",
         ),
     ),
     "relaxation.debris": Wing(

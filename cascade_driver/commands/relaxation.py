@@ -18,16 +18,21 @@ from cascade_driver.commands.options import (
     given,
     keywords,
     kind_of,
+    option_of,
 )
 from cascade_driver.errors import InputError
 from cascade_driver.files import is_stream, write_file
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness
     from cascade_driver.relaxation.debris.pairs import Debris, MeanRelease
     from cascade_driver.relaxation.film.dynamics import FreedDislocation
     from cascade_driver.relaxation.film.spectrum import FilmBackground, FilmSpectrum
+    from cascade_driver.relaxation.tls.damping_fit import DampingFit
     from cascade_driver.relaxation.tls.distribution import Temperatures
+    from cascade_driver.relaxation.tls.properties_fit import PropertyFit
 
 
 def add_to(verbs: Verbs) -> None:
@@ -242,7 +247,8 @@ def _add_tls(verbs: Verbs) -> None:
     kinds = verb.add_subparsers(title="kinds", metavar="KIND")
     about = "Damping of a resonator against temperature."
     add_verb(kinds, "damping", _tls_damping, about, _options_damping)
-    add_verb(kinds, "fit", _tls_fit, "Fit tunnelling systems to measured damping.", _options_fit)
+    about = "Fit tunnelling systems to a measured damping, heat conduction, sound velocity or dielectric constant."
+    add_verb(kinds, "fit", _tls_fit, about, _options_fit)
     about = "Fit the frequency of a resonator against temperature: a logarithm and a cube."
     add_verb(kinds, "shift", _tls_shift, about, _options_shift)
     about = "Noise of a measured frequency: jumps, Allan deviation, exponent of 1/f."
@@ -277,12 +283,24 @@ def _add_temperatures(verb: argparse.ArgumentParser, kind: type[Temperatures]) -
 def _options_fit(fit: argparse.ArgumentParser) -> None:
     from cascade_driver.relaxation.tls.damping import Resonator
     from cascade_driver.relaxation.tls.damping_fit import fit_damping, read_damping
+    from cascade_driver.relaxation.tls.properties_fit import COLUMNS, Probe, read_property
 
-    fit.add_argument("data", type=Path, metavar="DATA.csv", help="temperature_K,damping_Hz,damping_error_Hz,metal")
-    add_options(fit, Resonator)
+    columns = "; ".join(f"{of}: temperature_K,{name}[,{name}_error]" for of, name in COLUMNS.items())
+    fit.add_argument(
+        "data",
+        type=Path,
+        metavar="DATA.csv",
+        help=f"damping: temperature_K,damping_Hz,damping_error_Hz,metal; {columns}",
+    )
+    fit.add_argument("--of", choices=["damping", *COLUMNS], default="damping", help="what was measured")
     add_keywords(fit, fit_damping, "held", names={"held": "--hold"})
-    add_keywords(fit, read_damping, "without_superconducting_K")
     add_out(fit, "FIT.json", "a figure is put beside it")
+    damping = fit.add_argument_group("damping")
+    add_options(damping, Resonator, may_be_missing=True)
+    add_keywords(damping, read_damping, "without_superconducting_K")
+    glass = fit.add_argument_group("conductivity, velocity, dielectric")
+    add_keywords(glass, read_property, "temperature_K")
+    add_options(glass, Probe)
 
 
 def _options_shift(shift: argparse.ArgumentParser) -> None:
@@ -599,23 +617,63 @@ def _tls_damping(chosen: argparse.Namespace) -> int:
 def _tls_fit(chosen: argparse.Namespace) -> int:
     import json
 
+    from cascade_driver.plot import save_figure
+
+    _refuse_options_of_others(chosen)
+    fit, figure = _fit_of_damping(chosen) if chosen.of == "damping" else _fit_of_property(chosen)
+    write_file(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
+    if not is_stream(chosen.out):
+        save_figure(figure, chosen.out.with_suffix(""))
+    print(f"written: {chosen.out}")
+    return 0
+
+
+def _refuse_options_of_others(chosen: argparse.Namespace) -> None:
+    """Refuse what says nothing of what was measured."""
+    from cascade_driver.relaxation.tls.damping import Resonator
+    from cascade_driver.relaxation.tls.damping_fit import read_damping
+    from cascade_driver.relaxation.tls.properties_fit import Probe, read_property
+
+    of_damping = (Resonator, kind_of(chosen, read_damping))
+    of_glass = (Probe, kind_of(chosen, read_property))
+    for kind in of_glass if chosen.of == "damping" else of_damping:
+        for name in given(chosen, kind):
+            raise InputError(f"{option_of(chosen, kind, name)} says nothing of a {chosen.of}; leave it out")
+
+
+def _fit_of_damping(chosen: argparse.Namespace) -> tuple[DampingFit, Figure]:
     import numpy as np
 
-    from cascade_driver.plot import save_figure, tls_damping_figure
+    from cascade_driver.plot import tls_damping_figure
     from cascade_driver.relaxation.tls.damping import Resonator
     from cascade_driver.relaxation.tls.damping_fit import fit_damping, read_damping
 
     data = read_damping(chosen.data, **keywords(chosen, read_damping))
     resonator = built(chosen, Resonator)
     fit = fit_damping(data, resonator=resonator, **keywords(chosen, fit_damping))
-    write_file(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
-    temperature = np.geomspace(0.8 * data.temperature_K.min(), 1.25 * data.temperature_K.max(), 81)
-    figure = tls_damping_figure(systems=fit.systems, resonator=resonator, temperature_K=temperature, data=data)
-    if not is_stream(chosen.out):
-        save_figure(figure, chosen.out.with_suffix(""))
     _print_fit(fit.parameters, fit.goodness, fit.health)
-    print(f"written: {chosen.out}")
-    return 0
+    temperature = np.geomspace(0.8 * data.temperature_K.min(), 1.25 * data.temperature_K.max(), 81)
+    return fit, tls_damping_figure(systems=fit.systems, resonator=resonator, temperature_K=temperature, data=data)
+
+
+def _fit_of_property(chosen: argparse.Namespace) -> tuple[PropertyFit, Figure]:
+    from cascade_driver.plot import property_fit_figure
+    from cascade_driver.relaxation.tls.damping_fit import fit_damping
+    from cascade_driver.relaxation.tls.properties_fit import Probe, fit_property, read_property
+
+    data = read_property(chosen.data, of=chosen.of, **keywords(chosen, read_property))
+    held = keywords(chosen, fit_damping).get("held")
+    with complaints_by_option(chosen, Probe, kind_of(chosen, fit_damping)):
+        fit = fit_property(data, probe=built(chosen, Probe), held=held)
+    shown = dict(fit.parameters)
+    if (constant := fit.relaxation_per_s_K3) is not None:
+        shown["relaxation_per_s_K3"] = constant
+    _print_fit(shown, fit.goodness, fit.health)
+    unit = " of the value" if data.of == "conductivity" else ""
+    said = ", taken as the error of each point" if data.error is None else ""
+    print(f"scatter about the fit {fit.scatter:.3g}{unit}{said}")
+    print(f"standard model, exponent 0: p-value {fit.p_value_of_standard:.3g}")
+    return fit, property_fit_figure(fit)
 
 
 def _tls_dos(chosen: argparse.Namespace) -> int:

@@ -34,6 +34,7 @@ from cascade_driver.relaxation.tls.density import (
 )
 from cascade_driver.relaxation.tls.properties import GlassProperties
 from cascade_driver.spectrum import Spectrum
+from cascade_driver.text import value_with_error
 from cascade_driver.units import SECONDS_PER_DAY
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from cascade_driver.relaxation.film.spectrum import FilmSpectrum
     from cascade_driver.relaxation.film.spectrum_fit import FilmFit
     from cascade_driver.relaxation.tls.frequency import FrequencyNoise, ShiftData, ShiftFit
+    from cascade_driver.relaxation.tls.properties_fit import PropertyFit
 from cascade_driver.plot.spectra import RATE_LABEL
 from cascade_driver.plot.style import (
     BAND_ALPHA,
@@ -744,6 +746,63 @@ def glass_properties_figure(drawn: Sequence[tuple[str, GlassProperties]]) -> Fig
         axes.set_xlabel("temperature (K)")
     legend(panels[0])
     return finished(figure)
+
+
+@styled
+def property_fit_figure(fit: PropertyFit) -> Figure:
+    """Return a measured property with its fit, dashed that of the standard model, as Fig. 4 to 6 of Churkin 2021.
+
+    A conductivity is drawn over T^2, which the standard model has flat.
+
+    Parameters
+    ----------
+    fit : PropertyFit
+    """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.6), layout="constrained")
+    draw_property_fit(fit, ax=figure.subplots())
+    return finished(figure)
+
+
+@styled
+def draw_property_fit(fit: PropertyFit, *, ax: Axes | None = None) -> Axes:
+    """Draw what `property_fit_figure` shows into axes or into new ones; return them."""
+    axes, data = ax or new_axes(), fit.data
+    dress(axes)
+
+    def shown(T: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(values / T**2 if data.of == "conductivity" else 1e6 * values)
+
+    axes.errorbar(
+        data.temperature_K,
+        shown(data.temperature_K, data.value),
+        yerr=None if data.error is None else shown(data.temperature_K, data.error),
+        fmt="o",
+        markersize=2.5,
+        linewidth=0.7,
+        color=DATA_COLOUR,
+        label="measured",
+    )
+    T = np.geomspace(data.temperature_K.min(), data.temperature_K.max(), 201)
+    mu = fit.parameters["exponent"]
+    said = value_with_error(mu.value, mu.error) if mu.error else f"{mu.value:.3g}"
+    axes.plot(
+        T,
+        shown(T, fit.value(T, standard=True)),
+        color=QUIET_COLOUR,
+        linestyle="--",
+        label=r"standard model, $\mu$ = 0",
+    )
+    axes.plot(T, shown(T, fit.value(T)), color=MODEL_COLOUR, label=f"$\\mu$ = {said}")
+    axes.set_xscale("log")
+    axes.set_xlabel("temperature (K)")
+    labels = {
+        "conductivity": r"$\kappa / T^2$ (W m$^{-1}$ K$^{-3}$)",
+        "velocity": r"$\delta v/v$ (10$^{-6}$)",
+        "dielectric": r"$\delta\epsilon/\epsilon$ (10$^{-6}$)",
+    }
+    axes.set_ylabel(labels[data.of])
+    legend(axes)
+    return axes
 
 
 #: Fewer temperatures than this are drawn as points.

@@ -2,7 +2,7 @@
 
 In reading order: `distribution` (standard model), `damping` of a resonator and `damping_fit`, shift and noise of
 its `frequency`; interacting systems: `scales` of a material, `glass` (annealed), `density` of states,
-`realisations` (many, on disk), `properties` (heat, sound, dielectric).
+`realisations` (many, on disk), `properties` (heat, sound, dielectric) and `properties_fit` to measured ones.
 """
 
 import lazy_loader

@@ -26,6 +26,8 @@ from .properties import RelaxingSystems as RelaxingSystems
 from .properties import beside_standard_model as beside_standard_model
 from .properties import glass_properties as glass_properties
 from .properties import interaction_ratio as interaction_ratio
+from .properties_fit import fit_property as fit_property
+from .properties_fit import read_property as read_property
 from .realisations import GlassRun as GlassRun
 from .realisations import make_realisations as make_realisations
 from .realisations import summarise as summarise

@@ -178,7 +178,7 @@ def fit_damping(data: DampingData, *, resonator: Resonator, held: Mapping[str, f
         Without points in the normal state, charged fraction and electron coupling are held at 0.
     resonator : Resonator
     held : mapping of str to float, optional
-        Parameters of `TunnellingSystems` that are given instead of fitted.
+        Parameters that are given instead of fitted; of a damping those of `TunnellingSystems`.
 
     Raises
     ------

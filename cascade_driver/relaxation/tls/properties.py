@@ -17,6 +17,8 @@ After A. Churkin et al. 2021 ("the paper"), Eq. 4 to 8, A1 and A2. Energies and 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal
@@ -228,6 +230,56 @@ def sound_velocity_shift(
     return resonant_shift(temperature_K, density=density, systems=systems) + relaxation_shift(
         temperature_K, density=density, systems=systems, variable=variable
     )
+
+
+def power_law_velocity(temperature_K: ArrayLike, *, exponent: float, crossover_K: float) -> NDArray[np.float64]:
+    r"""Return :math:`\delta v / v` over the tunnelling strength at 1 K for the density of Eq. 3, (...) float.
+
+    .. math::
+        \frac{\delta v}{v} = C \left[ c\, \frac{T^\mu - 1}{\mu} - T^\mu \int_0^\infty
+        \frac{(1 + x^2)^{\mu/2}\, \mathrm{Re}\, R(a)}{2 \cosh^2(x/2)}\, dx \right] + \mathrm{constant},
+        \quad c = \int_0^\infty x^\mu w'(x)\, dx, \quad w = (1 + x^{-2})^{\mu/2} \tanh\frac{x}{2}, \quad
+        a = \left(\frac{T_0}{T}\right)^3 \frac{\tanh(x/2)}{x^3}
+
+    Eq. 7 and 8 with E = x T, Eq. 7 by parts, T in kelvin: without a cutoff, for mu below 2. What
+    `sound_velocity_shift` has for any density, but for a constant; a hundred times faster, for fits.
+
+    Parameters
+    ----------
+    temperature_K : (...) float
+    exponent : float
+        mu, above -1 and below 2.
+    crossover_K : float
+        T_0.
+
+    Raises
+    ------
+    InputError
+        If a temperature is not above 0.
+    """
+    temperature = positive_array(temperature_K, name="temperature_K")
+    x, weights = _reduced_energies()
+    shape = (1 + x**2) ** (exponent / 2)
+    # x^mu w' = (1 + x^2)^(mu/2) [1 / (2 cosh^2) - mu tanh / (x (1 + x^2))]; beyond the nodes next to nothing
+    rise = shape * (0.5 / np.cosh(x / 2) ** 2 - exponent * np.tanh(x / 2) / (x * (1 + x**2)))
+    slowness = (crossover_K / temperature[..., None]) ** 3 * np.tanh(x / 2) / x**3
+    relaxed = np.sum(weights * shape * relaxation_response(slowness).real / (2 * np.cosh(x / 2) ** 2), axis=-1)
+    log = np.log(temperature)
+    resonant = np.expm1(exponent * log) / exponent if exponent else log
+    return np.asarray(float(weights @ rise) * resonant - temperature**exponent * relaxed)
+
+
+@functools.cache
+def _reduced_energies() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return nodes and weights of E / T from 1e-7 to 300, six in each third of a decade."""
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    edges = np.linspace(math.log(1e-7), math.log(300.0), 30)
+    half = np.diff(edges)[:, None] / 2
+    x = np.exp(edges[:-1, None] + half * (nodes + 1))
+    found = x.ravel(), (half * weights * x).ravel()
+    for one in found:
+        one.flags.writeable = False  # the cache hands out the same arrays
+    return found
 
 
 def dielectric_shift(
