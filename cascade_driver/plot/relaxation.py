@@ -20,7 +20,7 @@ from cascade_driver.relaxation.tls.damping import (
     MetalState,
     Resonator,
     TunnellingSystems,
-    low_temperature_slope_per_s_K,
+    low_temperature_damping_per_s,
     mode_damping_Hz,
     phonon_rate_constant_per_eV_s,
     plateau_per_s,
@@ -588,10 +588,17 @@ def draw_tls_damping(
                 markerfacecolor=colour if metal == "normal" else "white",
                 linewidth=0.8,
             )
-    constant = phonon_rate_constant_per_eV_s(strain_coupling_eV=systems.strain_coupling_eV, resonator=resonator)
-    slope = low_temperature_slope_per_s_K(strength=systems.strength, rate_constant_per_eV_s=constant)
+    cold = low_temperature_damping_per_s(
+        temperature_K,
+        strength=systems.strength,
+        rate_constant_per_eV_s=float(
+            phonon_rate_constant_per_eV_s(strain_coupling_eV=systems.strain_coupling_eV, resonator=resonator)
+        ),
+        exponent=resonator.phonon_exponent,
+        energy_eV=resonator.beam_energy_eV,
+    )
     plateau = plateau_per_s(strength=systems.strength, mode_frequency_Hz=resonator.mode_frequency_Hz)
-    for limit_per_s, label in ((slope * temperature_K, "limits"), (np.full_like(temperature_K, plateau), None)):
+    for limit_per_s, label in ((cold, "limits"), (np.full_like(temperature_K, plateau), None)):
         damping = limit_per_s / (2 * np.pi)
         axes.plot(temperature_K, damping, label=label, color=QUIET_COLOUR, linestyle="--", linewidth=0.8, zorder=0)
     axes.set(xscale="log", yscale="log", ylim=(0.7 * lowest, 1.6 * plateau / (2 * np.pi)))

@@ -13,18 +13,23 @@ How the printed equations are read:
 - The damping that the paper plots is :math:`\Gamma / 2\pi` in Hz.
 - `strength` (C) is an input. The printed expression with the printed constants gives 3.0e-5, not 4.3e-5, see
   `strength_from_material`; and the frequency shift has a C of its own, 2.1e-5.
+- Eq. 3 is a bath in one dimension. For thicker beams, or the T^(3/2) that the paper fits to a goalpost with an
+  expression that it does not print (inset of Fig. 3), see `Resonator.phonon_exponent`.
 - The crossover temperatures are where the two limits of the damping meet, see `crossover_temperature_K`.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
-from scipy import constants
+from scipy import constants, special
+from scipy.optimize import brentq
 
 from cascade_driver.errors import InputError
 from cascade_driver.relaxation.tls.distribution import (
@@ -61,6 +66,9 @@ class Resonator:
         Mass density rho; by default of SiN.
     sound_speed_m_s : float
         Of longitudinal waves, c_l; by default of SiN.
+    phonon_exponent : float
+        p of the bath: relaxation grows as energy^p, damping as T^p; 1 of a beam, 3 of a solid, 1.5 of a goalpost.
+        See `phonon_rate_constant_per_eV_s`.
     """
 
     mode_frequency_Hz: Positive
@@ -68,6 +76,13 @@ class Resonator:
     width_nm: Positive
     density_kg_m3: Positive = 2900.0
     sound_speed_m_s: Positive = 6000.0
+    phonon_exponent: Annotated[float, Field(gt=0, le=5)] = 1.0
+
+    @property
+    def beam_energy_eV(self) -> float:
+        r"""Where beam and solid relax systems alike, :math:`\epsilon_1 = \hbar c_l \sqrt{2\pi / e w}`."""
+        section_m2 = self.thickness_nm * self.width_nm * NM_M**2
+        return float(HBAR_eV_s * self.sound_speed_m_s * np.sqrt(2 * np.pi / section_m2))
 
 
 @parameters
@@ -103,13 +118,30 @@ class DampingTemperatures(Temperatures):
     points: int = Field(default=61, ge=1)
 
 
-def phonon_rate_constant_per_eV_s(*, strain_coupling_eV: float, resonator: Resonator) -> float:
-    r"""Return the prefactor of the relaxation rate by phonons, in 1/(eV s).
+#: A of `relaxation_rate_per_s`, in 1/(eV s), or what gives it at some energies in eV.
+RateConstant = float | Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
-    .. math:: A_\mathrm{ph} = \frac{\gamma^2}{\hbar^2 \rho\, e\, w\, c_l^3}
 
-    (Eq. 3 of the paper): a bath of longitudinal phonons in one dimension, for wavelengths above the
-    cross-section.
+def phonon_rate_constant_per_eV_s(
+    *, strain_coupling_eV: float, resonator: Resonator, energy_eV: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    r"""Return the prefactor of the relaxation rate by phonons, in 1/(eV s), (...) float.
+
+    .. math::
+        A_\mathrm{ph} = \frac{\gamma^2}{\hbar^2 \rho\, e\, w\, c_l^3}
+        \left(\frac{\epsilon}{\epsilon_1}\right)^{p - 1}, \qquad \epsilon_1 = \hbar c_l \sqrt{2\pi / e w}
+
+    p = 1 is Eq. 3 of the paper: a bath of longitudinal phonons in one dimension, for wavelengths above the
+    cross-section. p = 3 is :math:`\gamma^2 \epsilon^2 / 2\pi \hbar^4 \rho c_l^5`, longitudinal phonons of a solid
+    (J. Jackle, Z. Physik 257, 212 (1972)); where transverse ones count, gamma is an effective one. Between them
+    it is a law without a derivation, which agrees with both at :math:`\epsilon_1`.
+
+    Parameters
+    ----------
+    strain_coupling_eV : float
+    resonator : Resonator
+    energy_eV : (...) float, optional
+        Of the systems; by default :math:`\epsilon_1`.
     """
     power_W = (
         resonator.density_kg_m3
@@ -118,7 +150,11 @@ def phonon_rate_constant_per_eV_s(*, strain_coupling_eV: float, resonator: Reson
         * NM_M**2
         * resonator.sound_speed_m_s**3
     )
-    return strain_coupling_eV**2 / HBAR_eV_s**2 / (power_W / eV_J)
+    constant = strain_coupling_eV**2 / HBAR_eV_s**2 / (power_W / eV_J)
+    if energy_eV is None or resonator.phonon_exponent == 1:
+        return np.asarray(constant)
+    ratio = np.asarray(energy_eV, dtype=np.float64) / resonator.beam_energy_eV
+    return np.asarray(constant * ratio ** (resonator.phonon_exponent - 1))
 
 
 def electron_rate_constant_per_eV_s(*, electron_coupling: float) -> float:
@@ -153,7 +189,7 @@ def relaxation_rate_per_s(
 
 
 def damping_rate_per_s(
-    temperature_K: ArrayLike, *, strength: float, rate_constant_per_eV_s: float, mode_frequency_Hz: float
+    temperature_K: ArrayLike, *, strength: float, rate_constant_per_eV_s: RateConstant, mode_frequency_Hz: float
 ) -> NDArray[np.float64]:
     r"""Return the damping by systems that all relax by one bath, :math:`\Gamma[\tau]` in 1/s, (...) float.
 
@@ -171,8 +207,9 @@ def damping_rate_per_s(
     temperature_K : (...) float
     strength : float
         C.
-    rate_constant_per_eV_s : float
-        A of `relaxation_rate_per_s`; 0 for systems that do not relax, whose damping is 0.
+    rate_constant_per_eV_s : float or callable
+        A of `relaxation_rate_per_s`, or what gives it at some energies in eV; 0 for systems that do not relax, whose
+        damping is 0.
     mode_frequency_Hz : float
         omega / 2 pi.
 
@@ -184,11 +221,12 @@ def damping_rate_per_s(
     temperature = positive_array(temperature_K, name="temperature_K")
     omega = 2 * np.pi * float(positive_array(mode_frequency_Hz, name="mode_frequency_Hz"))
     positive_array(strength, name="strength")
-    if rate_constant_per_eV_s == 0:
-        return np.zeros_like(temperature)
-    positive_array(rate_constant_per_eV_s, name="rate_constant_per_eV_s")
     u, weights = reduced_energies()
-    fastest = rate_constant_per_eV_s * BOLTZMANN_eV_PER_K * temperature[..., None] * u / np.tanh(u / 2)
+    energy = BOLTZMANN_eV_PER_K * temperature[..., None] * u
+    constant = rate_constant_per_eV_s(energy) if callable(rate_constant_per_eV_s) else rate_constant_per_eV_s
+    if np.all(np.asarray(constant) == 0):
+        return np.zeros_like(temperature)
+    fastest = positive_array(constant, name="rate_constant_per_eV_s") * energy / np.tanh(u / 2)
     return np.asarray(strength * omega * np.sum(relaxation_response(omega / fastest).imag * weights, axis=-1))
 
 
@@ -210,10 +248,14 @@ def mode_damping_per_s(
     InputError
         If a temperature is not above 0, or the state of the metal is neither of the two.
     """
-    phonons = phonon_rate_constant_per_eV_s(strain_coupling_eV=systems.strain_coupling_eV, resonator=resonator)
     electrons = electron_rate_constant_per_eV_s(electron_coupling=systems.electron_coupling)
 
-    def damping(rate_constant: float) -> NDArray[np.float64]:
+    def phonons(energy_eV: NDArray[np.float64]) -> NDArray[np.float64]:
+        return phonon_rate_constant_per_eV_s(
+            strain_coupling_eV=systems.strain_coupling_eV, resonator=resonator, energy_eV=energy_eV
+        )
+
+    def damping(rate_constant: RateConstant) -> NDArray[np.float64]:
         return damping_rate_per_s(
             temperature_K,
             strength=systems.strength,
@@ -226,7 +268,7 @@ def mode_damping_per_s(
     if metal != "normal":
         raise InputError(f"state of the metal `{metal}`; it is superconducting or normal")
     share = systems.charged_fraction
-    return np.asarray((1 - share) * damping(phonons) + share * damping(phonons + electrons))
+    return np.asarray((1 - share) * damping(phonons) + share * damping(lambda E: phonons(E) + electrons))
 
 
 def mode_damping_Hz(
@@ -258,24 +300,57 @@ def plateau_per_s(*, strength: float, mode_frequency_Hz: float) -> float:
     return np.pi**2 * mode_frequency_Hz * strength
 
 
-def low_temperature_slope_per_s_K(*, strength: float, rate_constant_per_eV_s: float) -> float:
-    r"""Return the damping over the temperature at low temperature, in 1/(s K).
+def low_temperature_damping_per_s(
+    temperature_K: ArrayLike,
+    *,
+    strength: float,
+    rate_constant_per_eV_s: float,
+    exponent: float = 1.0,
+    energy_eV: float = 1.0,
+) -> NDArray[np.float64]:
+    r"""Return the limit of the damping at low temperature, in 1/s, (...) float.
 
-    .. math:: \Gamma / T = \frac{\pi^2}{6}\, C A k_B
+    .. math::
+        \Gamma = \frac{4}{3} \left(1 - 2^{-p - 1}\right) \Gamma(p + 1) \zeta(p + 1)\,
+        C A\, k_B T \left(\frac{k_B T}{\epsilon_1}\right)^{p - 1}
 
-    The limit :math:`\omega\tau \gg 1` of Eq. 2 with a rate of Eq. 3 or 4 (:math:`\int_0^\infty 2u / \sinh u\, du =
-    \pi^2/2`, :math:`\int_0^1 v^2 dv = 1/3`); it does not depend on the frequency.
+    The limit :math:`\omega\tau \gg 1` of Eq. 2 with a rate of `phonon_rate_constant_per_eV_s`, of which
+    :math:`\int_0^\infty 2u^p / \sinh u\, du` and :math:`\int_0^1 v^2 dv = 1/3` remain; it does not depend on the
+    frequency. For p = 1, Eq. 3 and 4, it is :math:`\pi^2 C A k_B T / 6`.
+
+    Parameters
+    ----------
+    temperature_K : (...) float
+    strength : float
+        C.
+    rate_constant_per_eV_s : float
+        A, at the energy.
+    exponent : float
+        p.
+    energy_eV : float
+        :math:`\epsilon_1`; for p = 1 it does not count.
     """
-    return np.pi**2 / 6 * strength * rate_constant_per_eV_s * BOLTZMANN_eV_PER_K
+    kT = BOLTZMANN_eV_PER_K * positive_array(temperature_K, name="temperature_K")
+    p = exponent
+    shape = 4 / 3 * (1 - 2.0 ** (-p - 1)) * special.gamma(p + 1) * special.zeta(p + 1)
+    return np.asarray(shape * strength * rate_constant_per_eV_s * kT * (kT / energy_eV) ** (p - 1))
 
 
-def crossover_temperature_K(*, rate_constant_per_eV_s: float, mode_frequency_Hz: float) -> float:
-    r"""Return the temperature at which plateau and low-temperature slope meet, in K.
+def crossover_temperature_K(
+    *, rate_constant_per_eV_s: float, mode_frequency_Hz: float, exponent: float = 1.0, energy_eV: float = 1.0
+) -> float:
+    r"""Return the temperature at which plateau and low-temperature limit meet, in K.
 
-    .. math:: T^* = \frac{3 \omega}{\pi A k_B}
+    .. math:: T^* = \frac{3 \omega}{\pi A k_B} \quad (p = 1)
 
     The paper says :math:`\omega\tau \sim 1` and prints about 1 K for phonons and about 0.9 mK for electrons; this
     reading gives 0.84 K and 0.91 mK, :math:`\omega = A k_B T` gives 0.88 K and 0.95 mK.
+
+    Parameters
+    ----------
+    rate_constant_per_eV_s, mode_frequency_Hz : float
+    exponent, energy_eV : float
+        As of `low_temperature_damping_per_s`.
 
     Raises
     ------
@@ -284,7 +359,11 @@ def crossover_temperature_K(*, rate_constant_per_eV_s: float, mode_frequency_Hz:
     """
     rate = float(positive_array(rate_constant_per_eV_s, name="rate_constant_per_eV_s"))
     frequency = float(positive_array(mode_frequency_Hz, name="mode_frequency_Hz"))
-    return 6 * frequency / (rate * BOLTZMANN_eV_PER_K)
+    at_1_K = low_temperature_damping_per_s(
+        1.0, strength=1.0, rate_constant_per_eV_s=rate, exponent=exponent, energy_eV=energy_eV
+    )
+    plateau = plateau_per_s(strength=1.0, mode_frequency_Hz=frequency)
+    return float((plateau / float(at_1_K)) ** (1 / exponent))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,17 +383,29 @@ class Crossovers:
 
 
 def crossovers(*, systems: TunnellingSystems, resonator: Resonator) -> Crossovers:
-    """Return the crossover temperatures of both kinds of systems, by `crossover_temperature_K`."""
-    phonons = phonon_rate_constant_per_eV_s(strain_coupling_eV=systems.strain_coupling_eV, resonator=resonator)
-    electrons = electron_rate_constant_per_eV_s(electron_coupling=systems.electron_coupling)
-    frequency = resonator.mode_frequency_Hz
-    charged = systems.charged_fraction > 0 and electrons > 0
-    return Crossovers(
-        phonon_K=crossover_temperature_K(rate_constant_per_eV_s=phonons, mode_frequency_Hz=frequency),
-        electron_K=crossover_temperature_K(rate_constant_per_eV_s=phonons + electrons, mode_frequency_Hz=frequency)
-        if charged
-        else None,
+    """Return the crossover temperatures of both kinds of systems, by `crossover_temperature_K`.
+
+    Of charged systems it is where the sum of both low-temperature limits meets the plateau.
+    """
+    phonons = float(
+        phonon_rate_constant_per_eV_s(strain_coupling_eV=systems.strain_coupling_eV, resonator=resonator)
     )
+    electrons = electron_rate_constant_per_eV_s(electron_coupling=systems.electron_coupling)
+    frequency, p = resonator.mode_frequency_Hz, resonator.phonon_exponent
+    phonon_K = crossover_temperature_K(
+        rate_constant_per_eV_s=phonons, mode_frequency_Hz=frequency, exponent=p, energy_eV=resonator.beam_energy_eV
+    )
+    electron_K = None
+    if systems.charged_fraction > 0 and electrons > 0:
+        alone_K = crossover_temperature_K(rate_constant_per_eV_s=electrons, mode_frequency_Hz=frequency)
+
+        def excess(log_T: float) -> float:
+            T = math.exp(log_T)
+            return float((T / phonon_K) ** p + T / alone_K - 1)
+
+        highest = min(phonon_K, alone_K)
+        electron_K = math.exp(brentq(excess, math.log(highest / 4), math.log(highest)))
+    return Crossovers(phonon_K=phonon_K, electron_K=electron_K)
 
 
 # -- frequency, and what stands behind the parameters -------------------------------------------------------

@@ -1,10 +1,12 @@
 """Damping by tunnelling systems: Maillet et al. 2023, doi:10.1103/PhysRevB.107.064104."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import integrate
+from scipy import constants, integrate
 
 from cascade_driver.errors import InputError
 from cascade_driver.relaxation.tls import damping as tls
@@ -24,7 +26,7 @@ BEAM = tls.Resonator(
 FITTED = tls.TunnellingSystems(
     strength=4.3e-5, strain_coupling_eV=9.8, charged_fraction=0.17, electron_coupling=0.07
 )
-PHONONS = tls.phonon_rate_constant_per_eV_s(strain_coupling_eV=9.8, resonator=BEAM)
+PHONONS = float(tls.phonon_rate_constant_per_eV_s(strain_coupling_eV=9.8, resonator=BEAM))
 ELECTRONS = tls.electron_rate_constant_per_eV_s(electron_coupling=0.07)
 
 
@@ -95,12 +97,51 @@ def test_response_is_the_average_over_the_distribution(a):
 def test_plateau_and_slope_are_the_closed_forms():
     options = {"strength": 4.3e-5, "rate_constant_per_eV_s": PHONONS, "mode_frequency_Hz": 17.5e6}
     cold = tls.damping_rate_per_s(1e-5, **options)
-    slope = tls.low_temperature_slope_per_s_K(strength=4.3e-5, rate_constant_per_eV_s=PHONONS)
+    slope = tls.low_temperature_damping_per_s(1.0, strength=4.3e-5, rate_constant_per_eV_s=PHONONS)
     assert float(cold) / 1e-5 == pytest.approx(slope, rel=1e-8)  # next order is (T/T*)^2
     hot = tls.damping_rate_per_s(1e7, **options)
     assert float(hot) == pytest.approx(tls.plateau_per_s(strength=4.3e-5, mode_frequency_Hz=17.5e6), rel=1e-5)
     crossing = tls.crossover_temperature_K(rate_constant_per_eV_s=PHONONS, mode_frequency_Hz=17.5e6)
     assert crossing * slope == pytest.approx(tls.plateau_per_s(strength=4.3e-5, mode_frequency_Hz=17.5e6))
+
+
+@pytest.mark.parametrize("p", [1.5, 3.0])
+def test_damping_grows_as_the_bath_does_and_ends_in_the_same_plateau(p):
+    # inset of Fig. 3: T^(3/2) in the superconducting state of a goalpost, 17 MHz taken for its mode
+    goalpost = dataclasses.replace(BEAM, thickness_nm=100, width_nm=250, phonon_exponent=p)
+    systems = tls.TunnellingSystems(
+        strength=4.3e-5, strain_coupling_eV=9.8, charged_fraction=0.12, electron_coupling=0.11
+    )
+    T = np.array([1e-3, 2e-3])
+    cold = tls.mode_damping_per_s(T, systems=systems, resonator=goalpost, metal="superconducting")
+    assert np.log2(cold[1] / cold[0]) == pytest.approx(p, abs=1e-3)
+    limit = tls.low_temperature_damping_per_s(
+        T,
+        strength=4.3e-5,
+        rate_constant_per_eV_s=float(
+            tls.phonon_rate_constant_per_eV_s(strain_coupling_eV=9.8, resonator=goalpost)
+        ),
+        exponent=p,
+        energy_eV=goalpost.beam_energy_eV,
+    )
+    np.testing.assert_allclose(cold, limit, rtol=1e-3)
+    plateau = tls.plateau_per_s(strength=4.3e-5, mode_frequency_Hz=17.5e6)
+    hot = tls.mode_damping_per_s(1e4, systems=systems, resonator=goalpost, metal="superconducting")
+    assert float(hot) == pytest.approx(plateau, rel=1e-3)
+    found = tls.crossovers(systems=systems, resonator=goalpost)
+    assert found.electron_K < found.phonon_K
+    slope = np.log(limit[1] / limit[0]) / np.log(2)
+    at_crossing = np.log(limit[0]) + slope * np.log(found.phonon_K / T[0])
+    assert at_crossing == pytest.approx(np.log(plateau), abs=1e-6)
+
+
+def test_systems_in_a_solid_relax_by_the_formula_of_jackle():
+    # Z. Physik 257, 212 (1972): gamma^2 Delta_0^2 epsilon / (2 pi rho hbar^4 v^5), longitudinal
+    solid, E = dataclasses.replace(BEAM, phonon_exponent=3), 1e-4
+    found = float(tls.phonon_rate_constant_per_eV_s(strain_coupling_eV=1.0, resonator=solid, energy_eV=E))
+    eV, hbar = constants.e, constants.hbar
+    expected = eV**2 * (E * eV) ** 2 / (2 * np.pi * 2900 * hbar**4 * 6000**5)  # 1/(J s)
+    assert found == pytest.approx(expected * eV, rel=1e-9)
 
 
 def test_negative_control_without_the_thermal_factor_there_is_no_plateau():
