@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from cascade_driver.analysis.comparison import Difference, are_pairs, compare
 from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.campaign.contents import RunContents, contents_of, earlier_tables
+from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.config import AnalysisSpec, RunInput, analysis_with
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.kinds import Status
 from cascade_driver.models import analysis_of, fitted_run, with_errors
 from cascade_driver.request import AnySpectrumRequest
 from cascade_driver.simulation.outcome import CascadeTable
@@ -30,6 +32,8 @@ class RunComparison:
     share_starts : bool
         Whether both flew from the same thermal starts: pairs then have all but the change in common. Otherwise
         pairs have their direction in common, and the number of their start.
+    potential_status : str
+        "quantitative" if the potentials of both are.
     differences : tuple of Difference
     spectra : tuple of SpectrumDifference
     notes : tuple of str
@@ -39,6 +43,7 @@ class RunComparison:
     first: str
     second: str
     share_starts: bool
+    potential_status: Status
     differences: tuple[Difference, ...]
     spectra: tuple[SpectrumDifference, ...]
     notes: tuple[str, ...]
@@ -99,6 +104,7 @@ def compare_runs(
             first=first.name,
             second=second.name,
             share_starts=first.start_id == second.start_id,
+            potential_status=_weaker(first.contents.campaign, second.contents.campaign),
             differences=compare(first.table, second.table, allow_failures=allow_failures),
             spectra=found,
             notes=notes,
@@ -108,6 +114,11 @@ def compare_runs(
 def _side(name: str, run: RunDirectory) -> _Side:
     contents = contents_of(run)
     return _Side(name=name, run=run, contents=contents, table=contents.table())
+
+
+def _weaker(*campaigns: Campaign) -> Status:
+    stands = {campaign.potential_status for campaign in campaigns}
+    return "quantitative" if stands == {"quantitative"} else "qualitative"
 
 
 def _spectra(

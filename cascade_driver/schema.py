@@ -336,6 +336,15 @@ def plain(value: Any) -> Any:
     return _adapter(type(value)).dump_python(value, mode="json", exclude_none=True)
 
 
+def without_nan(content: Any) -> Any:
+    """Return JSON-ready content with null in place of numbers that are none, for which JSON has no word."""
+    if isinstance(content, Mapping):
+        return {name: without_nan(one) for name, one in content.items()}
+    if isinstance(content, tuple | list):
+        return [without_nan(one) for one in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
 def flattened(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return JSON-ready content as single values by dotted name; lists stay whole."""
     values: dict[str, Any] = {}

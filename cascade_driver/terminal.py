@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from cascade_driver.analysis.comparison import equal_within, smallest_p
+from cascade_driver.analysis.comparison import are_the_same, equal_within, verdict
 from cascade_driver.analysis.defect_probability import defect_points
 from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.outcomes import usable_cascades
@@ -26,12 +26,12 @@ from cascade_driver.campaign.plan import start_said
 from cascade_driver.schema import flattened, plain
 from cascade_driver.simulation.lammps_build import ENVIRONMENT, INSTALLED
 from cascade_driver.simulation.outcome import Outcome, STORED_ENERGY_FLOOR_eV
-from cascade_driver.text import duration, visible
+from cascade_driver.text import duration, value_with_error, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from cascade_driver.analysis.comparison import Difference, Estimate
+    from cascade_driver.analysis.comparison import Estimate
     from cascade_driver.analysis.model import StoredEnergyModel
     from cascade_driver.campaign.listing import ListedCascade
     from cascade_driver.campaign.reproduce import Reproduction
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from cascade_driver.simulation.potential import Potential
     from cascade_driver.simulation.record import Record
     from cascade_driver.simulation.spec import ThermalSpec
+    from cascade_driver.spectra.difference import SpectrumDifference
     from cascade_driver.spectra.observe import Observed
     from cascade_driver.spectra.planning import CampaignAdvice
     from cascade_driver.threshold_run import PlannedSearch, SearchStatus
@@ -756,84 +757,87 @@ def print_comparison(comparison: RunComparison, *, console: Console) -> None:
     """Print what two campaigns store, side by side, and what that does to spectra."""
     differences = comparison.differences
     shown = Table(title=visible(f"{comparison.second} against {comparison.first}"), title_justify="left")
-    for heading in (
-        "E_R (eV)",
-        "cascades",
-        "with defects",
-        "p_d",
-        "mean E_s (eV)",
-        "of non-zero (eV)",
-        "ratio of means",
-    ):
-        shown.add_column(heading, justify="right")
-    shown.add_column("p-values")
+    for heading in ("recoil (eV)", "run", "cascades", "storing", "p_d", "mean E_s (eV)", "mean E_s > 0 (eV)"):
+        shown.add_column(heading, justify="left" if heading == "run" else "right")
     for d in differences:
-        shown.add_row(
-            f"{d.species} {d.recoil_energy_eV:g}",
-            f"{d.n_cascades[0]}, {d.n_cascades[1]}",
-            f"{d.n_defects[0]}, {d.n_defects[1]}",
-            _side_by_side(d.defect_probability),
-            _side_by_side(d.mean_stored_eV),
-            _side_by_side(d.mean_of_nonzero_eV),
-            _with_error(d.stored_ratio),
-            _p_values(d),
-        )
+        for k, name in enumerate((comparison.first, comparison.second)):
+            estimates = (d.defect_probability[k], d.mean_stored_eV[k], d.mean_of_nonzero_eV[k])
+            shown.add_row(
+                "" if k else f"{d.species} {d.recoil_energy_eV:g}",
+                visible(name),
+                str(d.n_cascades[k]),
+                str(d.n_defects[k]),
+                *map(_with_error, estimates),
+                end_section=bool(k),
+            )
     console.print(shown)
-    number, smallest, by_chance = smallest_p(differences)
-    console.print(
-        f"smallest p of {number} tests {smallest:.2g}: by chance with a probability of {by_chance:.2g} at most"
-    )
+    if not are_the_same(differences):
+        _print_changes(comparison, console=console)
+    console.print(headed("verdict", f": {verdict(differences)}"), soft_wrap=True)
     margins = [
         f"{d.species} {d.recoil_energy_eV:g} eV {d.equal_within:.0%}" for d in differences if d.equal_within > 0
     ]
-    if margins:
+    if margins and not are_the_same(differences):
         console.print(
             f"mean stored energies are equal within: {', '.join(margins)} (two one-sided tests, 95 %)",
             soft_wrap=True,
         )
-    if any(d.paired for d in differences):
-        common = "direction and thermal start" if comparison.share_starts else "direction, not the thermal start"
-        console.print(f"pairs have in common their {common}")
-    for d in differences:
-        if d.paired is None:
-            continue
-        pairs = d.paired
-        console.print(
-            f"{d.species} {d.recoil_energy_eV:g} eV, {pairs.n_pairs} pairs: second minus first "
-            f"{_with_error(pairs.stored_energy_eV)} eV; energy is stored in the first alone "
-            f"{pairs.only_first} times, in the second alone {pairs.only_second} times "
-            f"(McNemar p {pairs.mcnemar_p:.2g})",
-            soft_wrap=True,
-        )
     for one in comparison.spectra:
         low, high = one.energy_edges_eV[0], one.energy_edges_eV[-1]
-        console.print(
-            f"{one.title}, observed from {low:g} to {high:g} eV: counts change by "
-            f"{one.counts_ratio - 1:+.1%} ± {one.counts_ratio_error:.1%}, are equal within "
-            f"{equal_within(one.counts_ratio, one.counts_ratio_error):.1%}, bins by {one.rms:.1%} (rms; "
-            f"by chance {one.rms_by_chance:.1%}), p = {one.p_value:.2g}"
-            + (", cascades resampled in pairs" if one.is_paired else ""),
-            soft_wrap=True,
-        )
+        console.print(f"{one.title}, observed from {low:g} to {high:g} eV: {_spectrum_said(one)}", soft_wrap=True)
     for note in comparison.notes:
         console.print(f"note: {note}", soft_wrap=True)
 
 
-def _p_values(difference: Difference) -> str:
-    known = {"Fisher": difference.fisher_p, "KS": difference.kolmogorov_smirnov_p}
-    return ", ".join(f"{name} {p:.2g}" for name, p in known.items() if math.isfinite(p))
+def _print_changes(comparison: RunComparison, *, console: Console) -> None:
+    """Print what the second campaign changes, and what tests say of it."""
+    differences = comparison.differences
+    shown = Table(title="what changes, second minus first", title_justify="left")
+    paired = any(d.paired for d in differences)
+    headings = ["recoil (eV)", "p_d", "p Fisher", "E_s, ratio", "p KS"]
+    for heading in [*headings, *(("pairs", "E_s (eV)", "1st, 2nd alone", "p McNemar") if paired else ())]:
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for d in differences:
+        row = [f"{d.species} {d.recoil_energy_eV:g}", _with_error(d.probability_difference), _p(d.fisher_p)]
+        row += [_with_error(d.stored_ratio), _p(d.kolmogorov_smirnov_p)]
+        if (pairs := d.paired) is not None:
+            alone = f"{pairs.only_first}, {pairs.only_second}"
+            row += [str(pairs.n_pairs), _with_error(pairs.stored_energy_eV), alone, _p(pairs.mcnemar_p)]
+        shown.add_row(*row)
+    console.print(shown)
+    said = "p: how probable so large a change is by chance, of how many store energy (Fisher's exact test"
+    said += ", McNemar's of pairs" if paired else ""
+    said += ") and of how much those do (KS, Kolmogorov-Smirnov)"
+    if not all(len(d.p_values) == 2 + bool(d.paired) for d in differences):
+        said += "; -: too few to tell"
+    console.print(said, soft_wrap=True)
+    if paired:
+        common = "direction and thermal start" if comparison.share_starts else "direction, not the thermal start"
+        console.print(f"pairs have in common their {common}")
 
 
-def _side_by_side(both: tuple[Estimate, Estimate]) -> str:
-    return f"{_with_error(both[0])}, {_with_error(both[1])}"
+def _spectrum_said(one: SpectrumDifference) -> str:
+    """Return what the difference of two campaigns does to a spectrum."""
+    if one.rms == 0 and one.rms_by_chance == 0:
+        return "the same"
+    if math.isnan(one.p_value):
+        return "too few cascades: chance alone changes bins by more than their rate"
+    return (
+        f"counts change by {one.counts_ratio - 1:+.1%} ± {one.counts_ratio_error:.1%}, are equal within "
+        f"{equal_within(one.counts_ratio, one.counts_ratio_error):.1%}; bins change by {one.rms:.1%} (root mean "
+        f"square), by chance alone {one.rms_by_chance:.1%} (p = {one.p_value:.2g})"
+        + ("; cascades resampled in pairs" if one.is_paired else "")
+    )
+
+
+def _p(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2g}"
 
 
 def _with_error(estimate: Estimate) -> str:
     if not math.isfinite(estimate.value):
         return "-"
-    if not math.isfinite(estimate.error):
-        return f"{estimate.value:.2f}"
-    return f"{estimate.value:.2f} ± {estimate.error:.2f}"
+    return value_with_error(estimate.value + 0.0, estimate.error)
 
 
 def print_relaxations(found: Sequence[Relaxation], *, console: Console) -> None:

@@ -269,6 +269,7 @@ HOUSE: dict[str, Wing] = {
             "kicks",
             "potentials",
             "stored_energy",
+            "comparison",
             "maps",
             "thresholds",
             "scenes",

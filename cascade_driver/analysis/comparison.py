@@ -8,7 +8,10 @@ the flights are; cascades are chaotic, and pairs need not help.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +20,7 @@ from scipy import stats
 from cascade_driver.analysis.outcomes import UsableCascades, effective_number, usable_cascades
 from cascade_driver.errors import InputError
 from cascade_driver.kinds import Array
-from cascade_driver.simulation.outcome import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable, STORED_ENERGY_FLOOR_eV
 
 #: Two directions that agree to this are one (cosine of 1e-4 rad).
 _SAME_DIRECTION_DIGITS = 4
@@ -25,6 +28,9 @@ _SAME_DIRECTION_DIGITS = 4
 
 #: Stored energies from which on the error of their mean is known well enough to prove equality by it.
 ENOUGH_EVENTS = 10
+
+#: A p-value below which a difference is called one.
+SIGNIFICANT_P = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +72,12 @@ class PairedDifference:
     only_first, only_second : int
         Pairs of which only one stored energy.
     mcnemar_p : float
-        Exact two-sided probability of so uneven a split (McNemar 1947, doi:10.1007/BF02295996).
+        Exact two-sided probability of so uneven a split (McNemar 1947, doi:10.1007/BF02295996); nan where even the
+        most uneven one of so few pairs is no less probable than `SIGNIFICANT_P`.
     stored_energy_eV : Estimate
         Mean difference of the stored energies, those without any counted as 0, with the error of that mean.
+    largest_eV : float
+        Largest difference of a pair, without its sign.
     """
 
     n_pairs: int
@@ -76,6 +85,7 @@ class PairedDifference:
     only_second: int
     mcnemar_p: float
     stored_energy_eV: Estimate
+    largest_eV: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +103,8 @@ class Difference:
     probability_difference : Estimate
         Second minus first.
     fisher_p : float
-        Exact two-sided probability of so different counts, were the defect probability one (unweighted).
+        Exact two-sided probability of so different counts, were the defect probability one (unweighted); nan
+        where even all against none of so few cascades is no less probable than `SIGNIFICANT_P`.
     mean_stored_eV : (Estimate, Estimate)
         Over all cascades, those that stored nothing included: what the mean shift of a spectrum is.
     mean_of_nonzero_eV : (Estimate, Estimate)
@@ -101,9 +112,12 @@ class Difference:
     stored_ratio : Estimate
         Second over first of the means over all cascades; nan where the first stored nothing.
     kolmogorov_smirnov_p : float
-        Two-sample test of the stored energies that are not zero; nan if either campaign has none.
+        Two-sample test of the stored energies that are not zero; nan where even all of one above all of the other
+        is no less probable than `SIGNIFICANT_P`.
     paired : PairedDifference or None
         None without common directions.
+    samples : (Sample, Sample)
+        The cascades themselves.
     """
 
     species: str
@@ -118,6 +132,27 @@ class Difference:
     stored_ratio: Estimate
     kolmogorov_smirnov_p: float
     paired: PairedDifference | None
+    samples: tuple[Sample, Sample]
+
+    @property
+    def name(self) -> str:
+        """Whose it is: species and recoil energy."""
+        return f"{self.species} {self.recoil_energy_eV:g} eV"
+
+    @property
+    def stored_difference_eV(self) -> Estimate:
+        """Second minus first of the mean stored energies: of pairs, if every cascade is in one."""
+        if self.paired is not None and self.paired.n_pairs == max(self.n_cascades):
+            return self.paired.stored_energy_eV
+        return _minus(self.mean_stored_eV[1], self.mean_stored_eV[0])
+
+    @property
+    def p_values(self) -> dict[str, float]:
+        """What its tests say, by their names; without those that so few cascades cannot answer."""
+        found = {"Fisher": self.fisher_p, "Kolmogorov-Smirnov": self.kolmogorov_smirnov_p}
+        if self.paired is not None:
+            found["McNemar"] = self.paired.mcnemar_p
+        return {name: p for name, p in found.items() if np.isfinite(p)}
 
     @property
     def equal_within(self) -> float:
@@ -222,7 +257,11 @@ def _difference(one: Sample, two: Sample, paired: PairedDifference | None) -> Di
     probabilities, means = (one.probability, two.probability), (one.mean(nonzero=False), two.mean(nonzero=False))
     counts = [[int(s.stores.sum()), int((~s.stores).sum())] for s in (one, two)]
     nonzero = [s.stored_eV[s.stores] for s in (one, two)]
-    both = all(len(values) for values in nonzero)
+    fisher_p = smirnov_p = float("nan")
+    if _can_tell(one.stores, two.stores):
+        fisher_p = float(stats.fisher_exact(np.array(counts)).pvalue)
+    if _can_tell(nonzero[0], nonzero[1]):
+        smirnov_p = float(stats.ks_2samp(nonzero[0], nonzero[1]).pvalue)
     return Difference(
         species=one.species,
         recoil_energy_eV=one.recoil_energy_eV,
@@ -230,13 +269,21 @@ def _difference(one: Sample, two: Sample, paired: PairedDifference | None) -> Di
         n_defects=(counts[0][0], counts[1][0]),
         defect_probability=probabilities,
         probability_difference=_minus(probabilities[1], probabilities[0]),
-        fisher_p=float(stats.fisher_exact(np.array(counts)).pvalue),
+        fisher_p=fisher_p,
         mean_stored_eV=means,
         mean_of_nonzero_eV=(one.mean(nonzero=True), two.mean(nonzero=True)),
         stored_ratio=_ratio(means[1], means[0]),
-        kolmogorov_smirnov_p=float(stats.ks_2samp(nonzero[0], nonzero[1]).pvalue) if both else float("nan"),
+        kolmogorov_smirnov_p=smirnov_p,
         paired=paired,
+        samples=(one, two),
     )
+
+
+def _can_tell(one: NDArray[Any], two: NDArray[Any]) -> bool:
+    """Return whether a test of two samples can be significant: that all of one lie apart from all of the other
+    has a probability of 2 in the number of ways to deal them out.
+    """
+    return SIGNIFICANT_P * math.comb(len(one) + len(two), len(one)) >= 2
 
 
 def _minus(one: Estimate, two: Estimate) -> Estimate:
@@ -250,14 +297,40 @@ def _ratio(one: Estimate, two: Estimate) -> Estimate:
     return Estimate(value=ratio, error=float(np.hypot(one.error, ratio * two.error) / two.value))
 
 
-def smallest_p(differences: tuple[Difference, ...]) -> tuple[int, float, float]:
-    """Return how many tests there are, their smallest p, and how probable that is where nothing differs.
+def are_the_same(differences: Sequence[Difference]) -> bool:
+    """Return whether campaigns are one, cascade by cascade, and some cascade stored energy."""
+    pairs = [d.paired for d in differences]
+    return any(sum(d.n_defects) for d in differences) and all(
+        pair is not None and pair.n_pairs == max(d.n_cascades) and pair.largest_eV <= STORED_ENERGY_FLOOR_eV
+        for pair, d in zip(pairs, differences, strict=True)
+    )
 
-    By Bonferroni's inequality: at most their number times it.
+
+def verdict(differences: Sequence[Difference]) -> str:
+    """Return whether campaigns are told apart, in a sentence.
+
+    By the smallest p-value of all tests, and by Bonferroni's inequality: where nothing differs, one of n is so
+    small with a probability of at most n times it.
     """
-    found = [p for d in differences for p in (d.fisher_p, d.kolmogorov_smirnov_p) if np.isfinite(p)]
-    found += [d.paired.mcnemar_p for d in differences if d.paired is not None]
-    return len(found), min(found), min(1.0, len(found) * min(found))
+    if are_the_same(differences):
+        n = sum(d.paired.n_pairs for d in differences if d.paired is not None)
+        return f"the same: all {n} pairs of cascades store the same energy"
+    found = [(p, f"{d.name}, {test}") for d in differences for test, p in d.p_values.items()]
+    if not found:
+        return (
+            f"too few cascades to tell them apart: whatever they stored, no test could reach p = {SIGNIFICANT_P:g}"
+        )
+    smallest, of = min(found)
+    by_chance = len(found) * smallest
+    if len(found) == 1:
+        smallness = f"p = {smallest:.2g} of the only test ({of})"
+    else:
+        smallness = f"the smallest p of {len(found)} tests is {smallest:.2g} ({of})"
+        if by_chance < 1:
+            smallness += f", which chance alone gives with a probability of {by_chance:.2g} at most"
+    if by_chance < SIGNIFICANT_P:
+        return f"they differ: {smallness}"
+    return f"no difference is shown, which does not prove them equal: {smallness}"
 
 
 # -- pairs --------------------------------------------------------------------------------------------------
@@ -304,10 +377,13 @@ def _paired(
     one, two = (np.array([energies[key] for key in common]) for energies in stored)
     only_first, only_second = int(((one > 0) & (two == 0)).sum()), int(((one == 0) & (two > 0)).sum())
     unlike = only_first + only_second
+    tells = 2 * 0.5 ** len(common) <= SIGNIFICANT_P
+    p = float(stats.binomtest(only_first, unlike).pvalue) if unlike else 1.0
     return PairedDifference(
         n_pairs=len(common),
         only_first=only_first,
         only_second=only_second,
-        mcnemar_p=float(stats.binomtest(only_first, unlike).pvalue) if unlike else 1.0,
+        mcnemar_p=p if tells else float("nan"),
         stored_energy_eV=_weighted_mean(two - one, np.ones(len(common))),
+        largest_eV=float(np.abs(two - one).max()),
     )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -17,6 +15,7 @@ from cascade_driver.campaign.flown import flown_ps
 from cascade_driver.campaign.index import Row, number
 from cascade_driver.campaign.plan import PlannedCascade, solid_angle_shares, start_said
 from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.schema import without_nan
 from cascade_driver.simulation.crystal import orientation_said
 from cascade_driver.simulation.outcome import Outcome, STORED_ENERGY_FLOOR_eV
 from cascade_driver.text import duration
@@ -138,19 +137,7 @@ class RunStatus:
 
     def as_json(self) -> Mapping[str, object]:
         """Return JSON-ready content; what cannot be told is null."""
-        return json.loads(json.dumps(_without_nan(self)))  # type: ignore[no-any-return]
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, RunStatus | EnergyStatus):
-        return {name: _without_nan(getattr(value, name)) for name in value.__dataclass_fields__}
-    if isinstance(value, tuple | list):
-        return [_without_nan(v) for v in value]
-    if isinstance(value, dict):
-        return {k: _without_nan(v) for k, v in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+        return without_nan(asdict(self))  # type: ignore[no-any-return]
 
 
 def run_status(run: RunDirectory, contents: RunContents | None = None) -> RunStatus:

@@ -187,6 +187,12 @@ def new_file(text: str) -> Path:
     return place
 
 
+def new_figure(text: str) -> Path:
+    """Return where a figure can be written, without the ending that its files get."""
+    place = new_file(text)
+    return place.with_suffix("") if place.suffix in {".png", ".pdf"} else place
+
+
 def new_folder(text: str) -> Path:
     """Return the path of a folder that is there or can be made."""
     place = any_path(text)

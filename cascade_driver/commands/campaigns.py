@@ -21,6 +21,7 @@ from cascade_driver.commands.arguments import (
     add_verb,
     any_path,
     count,
+    new_figure,
     new_file,
     new_folder,
     words,
@@ -189,7 +190,7 @@ def _add_show(verbs: Verbs) -> None:
     verb = add_verb(verbs, "show", _show, "Show one cascade of a run.")
     add_cascade(verb)
     add_json(verb, "the whole record")
-    verb.add_argument("--picture", type=new_file, metavar="STEM", help="draw it: STEM.png and STEM.pdf")
+    verb.add_argument("--picture", type=new_figure, metavar="STEM", help="draw it: STEM.png and STEM.pdf")
     verb.add_argument(
         "--film", type=new_file, metavar="FILE", help="its film, .gif or (with ffmpeg) .mp4, if one was kept"
     )
@@ -206,7 +207,9 @@ def _add_defects(verbs: Verbs) -> None:
     add_run(verb)
     verb.add_argument("id", nargs="?", help="of one cascade alone, its defects one by one")
     add_out(verb, "FILE.csv", "a row per defect, with its position", required=False)
-    verb.add_argument("--figure", type=new_file, metavar="STEM", help="distances and pockets: STEM.png, STEM.pdf")
+    verb.add_argument(
+        "--figure", type=new_figure, metavar="STEM", help="distances and pockets: STEM.png, STEM.pdf"
+    )
 
 
 def _add_reproduce(verbs: Verbs) -> None:
@@ -659,7 +662,7 @@ def _show_scene(run: RunDirectory, cascade: str, chosen: argparse.Namespace) -> 
     scene, status = scene_of(run, cascade), run.load().potential_status
     if chosen.picture:
         figure = cascade_figure(scene, potential_status=status)
-        for file in save_figure(figure, _stem(chosen.picture)):
+        for file in save_figure(figure, chosen.picture):
             print(file)
     if chosen.film:
         frames = frames_of(scene, chosen.film_of or run.cascades / cascade, number=chosen.frames)
@@ -667,11 +670,6 @@ def _show_scene(run: RunDirectory, cascade: str, chosen: argparse.Namespace) -> 
         write_file(chosen.film, film)
         print(f"{chosen.film}: {len(frames)} frames")
     return 0
-
-
-def _stem(path: Path) -> Path:
-    """Return where a figure goes, without the ending that its files get."""
-    return path.with_suffix("") if path.suffix in {".png", ".pdf"} else path
 
 
 def _defects(chosen: argparse.Namespace) -> int:
@@ -688,10 +686,8 @@ def _defects(chosen: argparse.Namespace) -> int:
     if chosen.out:
         print(f"{chosen.out}: {write_defects(scenes, chosen.out)} defects of {len(scenes)} cascades")
     if chosen.figure:
-        for file in save_figure(
-            defects_figure(scenes, potential_status=campaign.potential_status), _stem(chosen.figure)
-        ):
-            print(file)
+        figure = defects_figure(scenes, potential_status=campaign.potential_status)
+        print(*save_figure(figure, chosen.figure), sep="\n")
     return 0
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cascade_driver.commands.arguments import Verbs, add_out, add_run, add_verb, new_file, no_kind
+from cascade_driver.commands.arguments import Verbs, add_out, add_run, add_verb, new_figure, new_file, no_kind
 from cascade_driver.commands.options import (
     add_keywords,
     add_options,
@@ -214,7 +214,7 @@ def _options_film(film: argparse.ArgumentParser) -> None:
     interface = ["metal", "substrate_shear_modulus_GPa"]
     add_options(film, Interface, only=interface, names=_FILM_NAMES, metal={"choices": list(METALS)})
     add_out(film, "FILM.csv")
-    film.add_argument("--figure", type=new_file, metavar="STEM", help="rates per area: STEM.png and STEM.pdf")
+    film.add_argument("--figure", type=new_figure, metavar="STEM", help="rates per area: STEM.png and STEM.pdf")
     film.add_argument(
         "--measured",
         type=Path,

@@ -6,6 +6,12 @@ A function `*_figure` returns a whole `matplotlib.figure.Figure`, fit for one co
 
 # First, before any other room imports matplotlib.
 from cascade_driver.plot import backend as backend
+from cascade_driver.plot.comparison import (
+    comparison_figure,
+    draw_change,
+    draw_compared,
+    draw_compared_distribution,
+)
 from cascade_driver.plot.kicks import second_kick_figure
 from cascade_driver.plot.maps import (
     direction_figure,
@@ -63,12 +69,16 @@ __all__ = [
     "CaptionedFigure",
     "calibration_figure",
     "cascade_figure",
+    "comparison_figure",
     "debris_figure",
     "debris_glass_figure",
     "defect_probability_figure",
     "defects_figure",
     "direction_figure",
     "draw_cascade",
+    "draw_change",
+    "draw_compared",
+    "draw_compared_distribution",
     "draw_defect_probability",
     "draw_direction_map",
     "draw_film_decay",

@@ -11,7 +11,10 @@ from cascade_driver.kinds import Array
 from cascade_driver.spectra.observe import Observed
 
 #: Of the interval of each bin.
-_QUANTILES = (0.15865, 0.84135)
+_QUANTILES = (0.15865, 0.5, 0.84135)
+
+#: Of the rate of a bin: what is less in a replica is nothing.
+_LEAST_SHARE = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +34,11 @@ class SpectrumDifference:
     rms : float
         Root mean square of ratio - 1.
     rms_by_chance : float
-        That of the deviations of the replicas from the ratio: what is found of equal campaigns of these sizes.
+        That of half the width of the central 68 % of each bin: what is found of equal campaigns of these sizes.
     p_value : float
         Probability of so large a :math:`\sum_i (r_i - 1)^2 / \sigma_i^2` where nothing differs but by chance; bins
-        correlate as they do in the replicas.
+        correlate as they do in the replicas. nan where chance alone makes as much as the whole rate of a bin:
+        too few cascades.
     is_paired : bool
         Whether both campaigns have the same cascades, resampled together: what they share does not count as error.
     """
@@ -83,24 +87,30 @@ def spectrum_difference(first: Observed, second: Observed, *, paired: bool) -> S
         two = two[np.random.default_rng(0).permutation(n)]
     width = np.diff(edges)[inside]
     ratio = nominal[1][inside] / nominal[0][inside]
-    replicas = two / np.maximum(one, 1e-12 * nominal[0][inside])
-    sigma = np.maximum(replicas.std(axis=0), 1e-9)
-    scatter = replicas - replicas.mean(axis=0)
-    found, by_chance = (np.square(x / sigma).sum(axis=-1) for x in (ratio - 1, scatter))
-    lower, upper = np.quantile(scatter + ratio, _QUANTILES, axis=0)
+    replicas = two / np.maximum(one, _LEAST_SHARE * nominal[0][inside])
+    # By ranks: of few cascades some replicas lose a bin altogether, and a mean of ratios its meaning.
+    lower, middle, upper = np.quantile(replicas, _QUANTILES, axis=0)
+    sigma = np.maximum((upper - lower) / 2, 1e-9)
+    found, by_chance = (np.square(x / sigma).sum(axis=-1) for x in (ratio - 1, replicas - middle))
+    rms_by_chance = float(np.sqrt(np.mean(((upper - lower) / 2) ** 2)))
+    counts_low, _, counts_high = np.quantile(_counts_ratio(one, two, width), _QUANTILES)
     return SpectrumDifference(
         title=first.title,
         energy_edges_eV=np.append(edges[:-1][inside], edges[1:][inside][-1]),
         ratio=ratio,
-        lower=lower,
-        upper=upper,
-        counts_ratio=float(nominal[1][inside] @ width / (nominal[0][inside] @ width)),
-        counts_ratio_error=float((two @ width / (one @ width)).std()),
+        lower=lower - middle + ratio,
+        upper=upper - middle + ratio,
+        counts_ratio=float(_counts_ratio(nominal[0][inside], nominal[1][inside], width)),
+        counts_ratio_error=float(counts_high - counts_low) / 2,
         rms=float(np.sqrt(np.mean((ratio - 1) ** 2))),
-        rms_by_chance=float(np.sqrt(np.mean(scatter**2))),
-        p_value=float((1 + np.sum(by_chance >= found)) / (n + 1)),
+        rms_by_chance=rms_by_chance,
+        p_value=float((1 + np.sum(by_chance >= found)) / (n + 1)) if rms_by_chance < 1 else float("nan"),
         is_paired=paired,
     )
+
+
+def _counts_ratio(one: Array, two: Array, width: Array) -> Array:
+    return np.asarray(two @ width / np.maximum(one @ width, 1e-300))
 
 
 def _members(seen: Observed) -> Array:

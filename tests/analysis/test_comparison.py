@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cascade_driver.analysis.comparison import compare
+from cascade_driver.analysis.comparison import SIGNIFICANT_P, compare, verdict
 from cascade_driver.errors import InputError
 from cascade_driver.simulation.outcome import CascadeTable
 
@@ -103,6 +103,32 @@ def test_pairs_that_all_change_one_way_are_no_chance():
     assert found.paired.mcnemar_p == pytest.approx(2 * 0.5**8)
     assert found.defect_probability[1].value == 0
     assert found.defect_probability[1].error > 0.05
+
+
+def test_the_verdict_calls_a_difference_what_chance_gives_one_time_in_twenty_at_most():
+    """Of 200 pairs of one law no more than 5 % (and 4 errors) are said to differ; of two laws nearly all are."""
+    rng = np.random.default_rng(23)
+    said = [verdict(compare(campaign(rng), campaign(rng))) for _ in range(200)]
+    assert sum(one.startswith("they differ") for one in said) <= 200 * SIGNIFICANT_P + 4 * np.sqrt(
+        200 * 0.05 * 0.95
+    )
+    assert sum(one.startswith("no difference is shown") for one in said) > 150
+    unlike = [verdict(compare(campaign(rng), campaign(rng, p=0.3))) for _ in range(20)]
+    assert sum(one.startswith("they differ") for one in unlike) >= 18
+
+
+def test_a_campaign_is_the_same_as_itself_and_too_few_cascades_give_no_number():
+    one = campaign(np.random.default_rng(2))
+    assert verdict(compare(one, one)) == "the same: all 64 pairs of cascades store the same energy"
+    # Three against three that part as far as they can: 2 of 20 ways to deal them out are no rarer than 1 in 20.
+    few = [campaign(None, n_directions=3, n_snapshots=1, stored=np.full(3, stored)) for stored in (0.0, 5.0)]
+    (found,) = compare(*few)
+    assert not found.p_values
+    assert "too few cascades" in verdict((found,))
+    enough = [campaign(None, n_directions=4, n_snapshots=1, stored=np.full(4, stored)) for stored in (0.0, 5.0)]
+    (found,) = compare(*enough)
+    assert found.p_values == {"Fisher": pytest.approx(2 / 70)}
+    assert verdict((found,)) == "they differ: p = 0.029 of the only test (W 81 eV, Fisher)"
 
 
 def test_few_cascades_are_known_worse_than_many():

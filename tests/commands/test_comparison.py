@@ -41,7 +41,11 @@ def runs(tmp_path_factory):
 
 def differences(capsys, *arguments):
     assert main(["compare", "--json", *map(str, arguments)]) == 0
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [json.loads(line, parse_constant=refused) for line in capsys.readouterr().out.splitlines()]
+
+
+def refused(constant):
+    raise AssertionError(f"{constant} is no JSON")
 
 
 def test_one_run_is_held_against_what_it_held_earlier(runs, capsys):
@@ -67,6 +71,7 @@ def test_earlier_quenches_change_nothing_of_a_campaign(runs, capsys):
     capsys.readouterr()
     (one,) = differences(capsys, runs / "plain", runs / "watched")
     assert one["differences"][0]["paired"]["stored_energy_eV"]["value"] == pytest.approx(0, abs=1e-6)
+    assert one["verdict"].startswith("the same")
 
 
 def test_one_run_without_earlier_quenches_says_how_to_get_them(runs, capsys):
@@ -87,7 +92,10 @@ def test_pairs_are_of_one_start_where_the_starts_are_one(runs, capsys):
     (one,) = differences(capsys, runs / "plain", runs / "other")
     assert not one["share_starts"]
     assert one["differences"][0]["paired"]["n_pairs"] == 2
-    assert main(["compare", str(runs / "plain"), str(runs / "other")]) == 0
+    figure = runs / "figures" / "two.png"
+    assert main(["compare", str(runs / "plain"), str(runs / "other"), "--figure", str(figure)]) == 0
     said = capsys.readouterr().out
     assert "pairs have in common their direction, not the thermal start" in said
-    assert "smallest p of" in said
+    assert "verdict: too few cascades to tell them apart" in said
+    assert "%" not in said  # of two cascades against two there is no chance to tell
+    assert [path.name for path in sorted(figure.parent.iterdir())] == ["two.pdf", "two.png"]

@@ -14,6 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import StepPatch
 
 from cascade_driver import plot
+from cascade_driver.analysis.comparison import compare
 from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.errors import FitError, InputError
@@ -283,6 +284,8 @@ def test_what_is_written_beside_stored_energies_covers_none_of_them(table, model
 
 def test_a_panel_is_drawn_into_the_axes_that_are_given(table, model):
     figure = matplotlib.figure.Figure()
+    both = compare(table, table)
+    two = {"names": ("one", "two")}
     for number, draw in enumerate(
         (
             lambda ax: plot.draw_defect_probability(table, model, "W", ax=ax),
@@ -290,15 +293,39 @@ def test_a_panel_is_drawn_into_the_axes_that_are_given(table, model):
             lambda ax: plot.draw_ratio(pair(), ax=ax),
             lambda ax: plot.draw_observed(pair(), ax=ax),
             lambda ax: plot.draw_spectrum(pair().expected, ax=ax),
+            lambda ax: plot.draw_compared(both, "W", quantity="stored energy", **two, ax=ax),
+            lambda ax: plot.draw_change(both, "W", quantity="defect probability", ax=ax),
+            lambda ax: plot.draw_compared_distribution(both[-1], **two, ax=ax),
         ),
         start=1,
     ):
-        axes = figure.add_subplot(1, 6, number)
+        axes = figure.add_subplot(1, 9, number)
         assert draw(axes) is axes
         assert axes.has_data()
         assert axes.get_ylabel()
     with pytest.raises(InputError, match="no W recoil of 5 eV stored energy"):
         plot.draw_stored_energies(table, model, "W", recoil_energy_eV=5.0)
+
+
+def test_campaigns_side_by_side_show_both_the_change_and_its_error(table):
+    shifted = np.where(table.stored_energy_eV > 0, table.stored_energy_eV + 2.0, 0.0)
+    found = compare(table, dataclasses.replace(table, stored_energy_eV=shifted))
+    figure = plot.comparison_figure(found, "W", names=("one", "$two"))
+    assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["one", r"\$two"]
+    probability, mean, no_change, change = (
+        [axes.containers[k].lines[0].get_ydata() for k in range(len(axes.containers))]
+        for axes in (figure.axes[0], figure.axes[2], figure.axes[1], figure.axes[3])
+    )
+    np.testing.assert_array_equal(*probability)
+    np.testing.assert_array_equal(no_change[0], 0)
+    # Pairs: each cascade with defects stores 2 eV more.
+    np.testing.assert_allclose(change[0], [2 * d.n_defects[0] / d.n_cascades[0] for d in found])
+    assert np.all(mean[1] >= mean[0])
+    for axes in figure.axes[4:]:
+        share = [line.get_ydata() for line in axes.lines]
+        assert all(one[0] == 0 and one[-1] == 1 and np.all(np.diff(one) >= 0) for one in share)
+    with pytest.raises(InputError, match="no recoils of O are compared; there are W"):
+        plot.comparison_figure(found, "O", names=("one", "two"))
 
 
 def test_the_legend_of_a_defect_probability_covers_nothing(table, model):

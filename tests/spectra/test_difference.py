@@ -80,6 +80,21 @@ def test_a_campaign_does_not_differ_from_itself():
     assert difference.p_value == 1
 
 
+def test_where_resampled_campaigns_lose_a_bin_chance_is_no_number():
+    """Four of ten replicas of the first campaign see nothing between 40 and 52 eV."""
+    seen = seen_by(simulate(np.random.default_rng(9), n_directions=8, n_snapshots=4))
+    band = seen.bands.components["statistics"]
+    members = band.members_per_kg_day_keV.copy()
+    members[::5, 5:8] = members[1::5, 5:8] = 0.0
+    components = seen.bands.components | {"statistics": dataclasses.replace(band, members_per_kg_day_keV=members)}
+    few = dataclasses.replace(seen, bands=dataclasses.replace(seen.bands, components=components))
+    assert 0 < spectrum_difference(seen, seen, paired=False).p_value <= 1
+    difference = spectrum_difference(few, seen, paired=False)
+    assert difference.rms_by_chance > 1
+    assert np.isnan(difference.p_value)
+    assert difference.counts_ratio_error < 1  # all bins together are known
+
+
 def test_what_has_no_statistical_error_is_not_compared():
     table = simulate(np.random.default_rng(8), n_directions=8, n_snapshots=4)
     bare = observe(RECOILS, fit_stored_energy_model(table), bands=False, extrapolate=True)
