@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cascade_driver.commands.arguments import DIRECTION, Verbs, add_out, add_run, add_verb, new_file, no_kind
+from cascade_driver.commands.arguments import (
+    DIRECTION,
+    Verbs,
+    add_out,
+    add_run,
+    add_verb,
+    new_figure,
+    new_file,
+    no_kind,
+)
 from cascade_driver.commands.capture import add_line_options, list_lines
 from cascade_driver.commands.options import (
     add_keywords,
@@ -201,6 +210,9 @@ def _options_correct(verb: argparse.ArgumentParser) -> None:
         help="the spectrum with its errors as correlated shapes, for pyhf",
     )
     verb.add_argument(
+        "--hs3", type=new_file, metavar="FILE.json", help="the same in the HS3 standard, for ROOT and pyhs3"
+    )
+    verb.add_argument(
         "--exposure-kg-day", type=float, dest="exposure_kg_day", metavar="X", help="makes counts of rates in it"
     )
     _add_detection(verb)
@@ -248,7 +260,7 @@ def _options_lines(verb: argparse.ArgumentParser) -> None:
     listed.add_argument("--target", metavar="FORMULA", help="e.g. CaWO4, TeO2, LiF, or CaWO4[W183=0.9]")
     add_line_options(listed)
     add_out(verb, "FILE", "the fit as .json; listed lines with their sources as .csv", required=False)
-    verb.add_argument("--figure", type=new_file, metavar="STEM", help="draw the fit: STEM.png and STEM.pdf")
+    verb.add_argument("--figure", type=new_figure, metavar="STEM", help="draw the fit: STEM.png and STEM.pdf")
 
 
 def _add_draw(verbs: Verbs) -> None:
@@ -269,7 +281,7 @@ def _options_draw(verb: argparse.ArgumentParser) -> None:
     calibration = verb.add_argument_group("counts per day of one pair in a crystal instead")
     of_it = ["mass_g", "lines_eV", "logarithmic_counts"]
     add_keywords(calibration, calibration_figure, *of_it, names=names, may_be_missing=True)
-    add_out(verb, "FIGURE", "FIGURE.png and FIGURE.pdf")
+    verb.add_argument("--out", type=new_figure, required=True, metavar="FIGURE", help="FIGURE.png and FIGURE.pdf")
 
 
 def _add_modulation(verbs: Verbs) -> None:
@@ -425,11 +437,7 @@ def _keep_lines(
         figure = line_fit_figure(
             fit, is_measured=is_measured, potential_status=about.status if about else "quantitative"
         )
-        suffixes = {".png", ".pdf"}
-        for file in save_figure(
-            figure, chosen.figure.with_suffix("") if chosen.figure.suffix in suffixes else chosen.figure
-        ):
-            print(file)
+        print(*save_figure(figure, chosen.figure), sep="\n")
     return 0
 
 
@@ -481,6 +489,8 @@ def _draw(chosen: argparse.Namespace) -> int:
         raise InputError(f"{len(files)} files given, expected pairs: EXPECTED.csv OBSERVED.csv")
     if chosen.titles and len(chosen.titles) != len(files) // 2:
         raise InputError(f"{len(chosen.titles)} titles for {len(files) // 2} pairs of files, expected one each")
+    twice = [file for k, file in enumerate(files) if file.exists() and any(map(file.samefile, files[:k]))]
+    _print_notes([f"{file} is given twice: one of its curves hides the other" for file in dict.fromkeys(twice)])
     titles = chosen.titles or [""] * (len(files) // 2)
     pairs = [
         observed_of_files(expected, observed, title=title)
@@ -503,10 +513,7 @@ def _draw(chosen: argparse.Namespace) -> int:
         )
     else:
         figure = spectra_figure(pairs, potential_status=status, **drawn)
-    suffixes = {".png", ".pdf"}
-    stem = chosen.out.with_suffix("") if chosen.out.suffix in suffixes else chosen.out
-    for file in save_figure(figure, stem):
-        print(file)
+    print(*save_figure(figure, chosen.out), sep="\n")
     return 0
 
 
@@ -585,8 +592,8 @@ def _correct(chosen: argparse.Namespace) -> int:
 
     names: list[str] = [*chosen.model, *chosen.files]
     models, file = names[:-1], names[-1]
-    if bool(chosen.workspace) != (chosen.exposure_kg_day is not None):
-        raise InputError("--workspace and --exposure-kg-day go together: give both or none")
+    if bool(chosen.workspace or chosen.hs3) != (chosen.exposure_kg_day is not None):
+        raise InputError("--exposure-kg-day goes together with --workspace or --hs3: give both or none")
     if not models:
         raise InputError(
             f"1 files or names given ({file}), expected a model and a spectrum: cascade correct MODEL SPECTRUM.csv"
@@ -609,9 +616,15 @@ def _correct(chosen: argparse.Namespace) -> int:
     low, *_, high = observed.energy_edges_eV
     total = float(observed.total_counts_per_kg_day)
     print(f"{chosen.out}: {total:.5g} counts per kg and day observed between {low:g} and {high:g} eV")
-    if chosen.workspace:
-        from cascade_driver.spectra.templates import write_workspace
+    if chosen.workspace or chosen.hs3:
+        from cascade_driver.spectra.templates import count_templates, hs3_of, workspace_of, write_workspace
 
-        write_workspace(pair, chosen.workspace, exposure_kg_day=chosen.exposure_kg_day)
-        print(f"{chosen.workspace}: a workspace of pyhf")
+        templates = count_templates(pair, exposure_kg_day=chosen.exposure_kg_day)
+        for path, content, said in (
+            (chosen.workspace, workspace_of, "a workspace of pyhf"),
+            (chosen.hs3, hs3_of, "a workspace of HS3"),
+        ):
+            if path:
+                write_workspace(content(templates), path)
+                print(f"{path}: {said}")
     return 0

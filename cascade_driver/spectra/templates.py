@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from cascade_driver.kinds import Array
 from cascade_driver.spectra.ensemble import SAME_AS, SpectrumBands
 from cascade_driver.spectra.observe import Observed
 from cascade_driver.units import EV_PER_KEV
+from cascade_driver.version import version
 
 #: Of the variance of a component, summed over the bins, templates hold at least this share.
 VARIANCE_SHARE = 0.99
@@ -56,12 +59,29 @@ def nuisance_templates(bands: SpectrumBands, component: str, *, share: float = V
     return np.asarray(size[:kept, None] * vectors[:kept])
 
 
-def workspace_of(pair: Observed, *, exposure_kg_day: float) -> dict[str, JsonValue]:
-    """Return a spectrum and its errors as a workspace of pyhf (HistFactory JSON, version 1.0.0).
+@dataclass(frozen=True, kw_only=True)
+class CountTemplates:
+    """A spectrum of expected counts and the shapes that its errors give it.
 
-    One channel of the complete bins, expected observed counts as data (Asimov), one sample with a free strength
-    `mu` and, for each independent component of the error, its templates as correlated shapes (`histosys`).
-    Its bins are the complete ones of the spectrum: the schema has no place for their energies.
+    Attributes
+    ----------
+    name : str
+    energy_edges_eV : (n + 1,) float
+        Of the complete bins.
+    counts : (n,) float
+    shapes : mapping of str to ((n,) float, (n,) float)
+        By nuisance parameter, a normal number: the counts where it is 1, and where it is -1. They lie as far above
+        as below, but for those that would be below zero, so that all interpolations are one straight line.
+    """
+
+    name: str
+    energy_edges_eV: Array
+    counts: Array
+    shapes: Mapping[str, tuple[Array, Array]]
+
+
+def count_templates(pair: Observed, *, exposure_kg_day: float) -> CountTemplates:
+    """Return the observed counts of the complete bins, and the shapes of each independent component of the error.
 
     Raises
     ------
@@ -77,39 +97,97 @@ def workspace_of(pair: Observed, *, exposure_kg_day: float) -> dict[str, JsonVal
         raise InputError("no bin of the spectrum is complete: nothing to put into a workspace")
     edges = pair.expected.energy_edges_eV
     scale = (np.diff(edges) / EV_PER_KEV * exposure_kg_day)[kept]
-    nominal = np.maximum(pair.bands.nominal_per_kg_day_keV[kept] * scale, _LEAST_COUNTS)
-    modifiers: list[JsonValue] = [{"name": "mu", "type": "normfactor", "data": None}]
+    counts = np.maximum(pair.bands.nominal_per_kg_day_keV[kept] * scale, _LEAST_COUNTS)
+    shapes = {}
     for component in pair.bands.components:
         if SAME_AS.get(component) in pair.bands.components:
             continue
         for number, template in enumerate(nuisance_templates(pair.bands, component)):
             step = template[kept] * scale
-            modifiers.append(
-                {
-                    "name": f"{component}_{number}",
-                    "type": "histosys",
-                    "data": {
-                        "hi_data": np.maximum(nominal + step, _LEAST_COUNTS).tolist(),
-                        "lo_data": np.maximum(nominal - step, _LEAST_COUNTS).tolist(),
-                    },
-                }
-            )
-    sample: JsonValue = {"name": pair.name, "data": nominal.tolist(), "modifiers": modifiers}
+            high, low = (np.maximum(counts + sign * step, _LEAST_COUNTS) for sign in (1, -1))
+            shapes[f"{component}_{number}"] = (high, low)
+    return CountTemplates(
+        name=pair.name,
+        energy_edges_eV=np.append(edges[:-1][kept], edges[1:][kept][-1]),
+        counts=counts,
+        shapes=shapes,
+    )
+
+
+def workspace_of(templates: CountTemplates) -> dict[str, JsonValue]:
+    """Return a spectrum and its errors as a workspace of pyhf (HistFactory JSON, version 1.0.0).
+
+    One channel, expected observed counts as data (Asimov), one sample with a free strength `mu` and its templates
+    as correlated shapes (`histosys`). The schema has no place for the energies of the bins.
+    """
+    counts = templates.counts.tolist()
+    modifiers: list[JsonValue] = [{"name": "mu", "type": "normfactor", "data": None}]
+    modifiers += [
+        {"name": name, "type": "histosys", "data": {"hi_data": high.tolist(), "lo_data": low.tolist()}}
+        for name, (high, low) in templates.shapes.items()
+    ]
+    sample: JsonValue = {"name": templates.name, "data": counts, "modifiers": modifiers}
     return {
         "version": "1.0.0",
         "channels": [{"name": "observed", "samples": [sample]}],
-        "observations": [{"name": "observed", "data": nominal.tolist()}],
+        "observations": [{"name": "observed", "data": counts}],
         "measurements": [{"name": "strength", "config": {"poi": "mu", "parameters": []}}],
     }
 
 
-def write_workspace(pair: Observed, path: Path, *, exposure_kg_day: float) -> None:
-    """Write `workspace_of` as JSON.
+def hs3_of(templates: CountTemplates) -> dict[str, JsonValue]:
+    """Return the same as `workspace_of` in the HEP Statistics Serialization Standard, version 0.2 (HS3).
+
+    One `histfactory_dist` over the observed energy in eV. The contents of a `histosys` are whole yields, as ROOT
+    and pyhs3 read them, where the example in the text of the standard shows additions.
+    """
+    edges, counts = templates.energy_edges_eV.tolist(), templates.counts.tolist()
+    axes: JsonValue = [{"name": "observed_energy_eV", "min": edges[0], "max": edges[-1], "edges": edges}]
+    modifiers: list[JsonValue] = [{"name": "mu", "type": "normfactor", "parameter": "mu"}]
+    modifiers += [
+        {
+            "name": name,
+            "type": "histosys",
+            "parameter": name,
+            "constraint": "Gauss",
+            "data": {"hi": {"contents": high.tolist()}, "lo": {"contents": low.tolist()}},
+        }
+        for name, (high, low) in templates.shapes.items()
+    ]
+    sample: JsonValue = {
+        "name": templates.name,
+        "data": {"contents": counts, "errors": [0.0] * len(counts)},
+        "modifiers": modifiers,
+    }
+    ranges: list[JsonValue] = [{"name": "mu", "min": 0.0, "max": 10.0}]
+    ranges += [{"name": name, "min": -5.0, "max": 5.0} for name in templates.shapes]
+    starts: list[JsonValue] = [{"name": "mu", "value": 1.0}]
+    starts += [{"name": name, "value": 0.0} for name in templates.shapes]
+    return {
+        "metadata": {"hs3_version": "0.2", "packages": [{"name": "cascade_driver", "version": version()}]},
+        "distributions": [{"name": "observed", "type": "histfactory_dist", "axes": axes, "samples": [sample]}],
+        "data": [{"name": "asimov", "type": "binned", "axes": axes, "contents": counts}],
+        "likelihoods": [{"name": "counts", "distributions": ["observed"], "data": ["asimov"]}],
+        "domains": [{"name": "ranges", "type": "product_domain", "axes": ranges}],
+        "parameter_points": [{"name": "nominal", "parameters": starts}],
+        "analyses": [
+            {
+                "name": "strength",
+                "likelihood": "counts",
+                "parameters_of_interest": ["mu"],
+                "domains": ["ranges"],
+                "init": "nominal",
+            }
+        ],
+    }
+
+
+def write_workspace(content: Mapping[str, JsonValue], path: Path) -> None:
+    """Write what `workspace_of` or `hs3_of` gives as JSON.
 
     Raises
     ------
     InputError
-        As `workspace_of`, or if the file cannot be written.
+        If the file cannot be written.
     """
-    content = workspace_of(pair, exposure_kg_day=exposure_kg_day)
     write_file(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -13,7 +13,13 @@ from cascade_driver.config import AnalysisSpec
 from cascade_driver.errors import InputError
 from cascade_driver.models import with_errors
 from cascade_driver.spectra.response_file import response_set, write_response
-from cascade_driver.spectra.templates import MOST_TEMPLATES, nuisance_templates, workspace_of
+from cascade_driver.spectra.templates import (
+    MOST_TEMPLATES,
+    count_templates,
+    hs3_of,
+    nuisance_templates,
+    workspace_of,
+)
 from cascade_driver.spectrum import rebin
 
 
@@ -47,7 +53,7 @@ def test_templates_hold_the_covariance_of_the_members(pair):
 
 
 def test_a_workspace_has_the_counts_of_the_exposure_and_symmetric_shapes(pair):
-    content = workspace_of(pair, exposure_kg_day=2.0)
+    content = workspace_of(count_templates(pair, exposure_kg_day=2.0))
     (sample,) = content["channels"][0]["samples"]
     rate = pair.observed_in_same_bins.total_rate_per_kg_day_keV[pair.is_complete]
     width_keV = np.diff(pair.expected.energy_edges_eV)[pair.is_complete] / 1e3
@@ -59,16 +65,67 @@ def test_a_workspace_has_the_counts_of_the_exposure_and_symmetric_shapes(pair):
         inside = (high > 1e-8) & (low > 1e-8)
         np.testing.assert_allclose((high + low)[inside], 2 * np.array(sample["data"])[inside])
     with pytest.raises(InputError, match="exposure"):
-        workspace_of(pair, exposure_kg_day=0.0)
+        count_templates(pair, exposure_kg_day=0.0)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pyhf's own use of jsonschema
 def test_pyhf_reads_the_workspace_and_finds_the_strength_that_was_put_in(pair):
     pyhf = pytest.importorskip("pyhf", reason="needs pyhf")
-    content = workspace_of(pair, exposure_kg_day=50.0)
-    workspace = pyhf.Workspace(content)
+    workspace = pyhf.Workspace(workspace_of(count_templates(pair, exposure_kg_day=50.0)))
     fitted = pyhf.infer.mle.fit(workspace.data(workspace.model()), workspace.model())
     assert fitted[workspace.model().config.poi_index] == pytest.approx(1.0, abs=0.02)
+
+
+def yields(distribution, parameters):
+    """The counts of a `histfactory_dist` by the formula of the standard, interpolation `lin`."""
+    total = 0.0
+    for sample in distribution["samples"]:
+        nominal = np.array(sample["data"]["contents"])
+        added, factor = np.zeros_like(nominal), 1.0
+        for modifier in sample["modifiers"]:
+            x = parameters[modifier["parameter"]]
+            if modifier["type"] == "normfactor":
+                factor *= x
+            else:
+                assert (modifier["type"], modifier["constraint"]) == ("histosys", "Gauss")
+                high, low = (np.array(modifier["data"][side]["contents"]) for side in ("hi", "lo"))
+                added += x * (high - nominal if x >= 0 else nominal - low)
+        total = total + (nominal + added) * factor
+    return total
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_workspace_of_hs3_expects_what_that_of_pyhf_does_at_any_parameters(pair):
+    """Keys by the chapters of the standard (2.1 to 2.8); pyhs3 0.4.2 read it and gave these counts, too."""
+    pyhf = pytest.importorskip("pyhf", reason="needs pyhf")
+    templates = count_templates(pair, exposure_kg_day=50.0)
+    content = hs3_of(templates)
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    named = {part: {one["name"]: one for one in content[part]} for part in content if part != "metadata"}
+    analysis = named["analyses"]["strength"]
+    likelihood = named["likelihoods"][analysis["likelihood"]]
+    (distribution,), (data,) = (
+        [named[part][name] for name in likelihood[part]] for part in ("distributions", "data")
+    )
+    (axis,) = distribution["axes"]
+    assert data["axes"] == [axis]
+    assert (axis["min"], axis["max"]) == (axis["edges"][0], axis["edges"][-1])
+    np.testing.assert_array_equal(axis["edges"], templates.energy_edges_eV)
+    (domain,) = (named["domains"][name] for name in analysis["domains"])
+    starts = {one["name"]: one["value"] for one in named["parameter_points"][analysis["init"]]["parameters"]}
+    assert starts.keys() == {one["name"] for one in domain["axes"]}
+    assert set(analysis["parameters_of_interest"]) == {"mu"}
+    np.testing.assert_allclose(yields(distribution, starts), data["contents"])
+    model = pyhf.Workspace(workspace_of(templates)).model()
+    assert set(model.config.par_names) == starts.keys()
+    rng = np.random.default_rng(4)
+    for _ in range(5):
+        # within one error: there every interpolation is the straight line
+        drawn = {name: abs(rng.normal()) if name == "mu" else rng.uniform(-0.5, 0.5) for name in starts}
+        expected = model.expected_actualdata([drawn[name] for name in model.config.par_names])
+        inside = [(min(high.min(), low.min()) > 1e-8) for high, low in templates.shapes.values()]
+        assert all(inside)
+        np.testing.assert_allclose(yields(distribution, drawn), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".h5", ".root"])
