@@ -405,10 +405,14 @@ def print_search(status: SearchStatus, *, console: Console) -> None:
     console.print(headed(status.title, f"  potential {status.potential} ({status.potential_status})"))
     console.print(
         f"{status.finished} of {status.directions} directions finished, {status.in_progress} tasks in progress"
+        + (f", {status.attempts_under_way} attempts made of the others" if status.attempts_under_way else "")
         + ("" if status.starts else "; the starting states are not made yet")
     )
     if status.cpu_s_left:
-        console.print(f"about {duration(status.cpu_s_left)} of CPU time left")
+        at_work = "nobody is at work: `cascade threshold` goes on"
+        if status.wall_s_left:
+            at_work = f"with {status.in_progress} at work about {duration(status.wall_s_left)}"
+        console.print(f"about {duration(status.cpu_s_left)} of CPU time left, {at_work}")
     shown = Table()
     for heading in ("atom", "directions", "attempts", "met image", "failures", "CPU s", "mean E_d / eV"):
         shown.add_column(heading, justify="right")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from cascade_driver.campaign.executors import require_executor
 from cascade_driver.campaign.rundir import RunDirectory, disk_error
 from cascade_driver.campaign.supervise import Progress
 from cascade_driver.campaign.tasks import do_tasks, processes_for, share_tasks
+from cascade_driver.campaign.work_log import work_log
 from cascade_driver.config import ThresholdInput, find_input, read_threshold_input
 from cascade_driver.errors import InputError
 from cascade_driver.files import text_of, write_atomically
@@ -33,11 +35,13 @@ from cascade_driver.thresholds.plan import (
     make_plan,
     save_plan,
 )
-from cascade_driver.thresholds.search import STARTS, ThresholdTasks, posterior_of
+from cascade_driver.thresholds.search import STARTS, ThresholdTasks, place_of, posterior_of
 from cascade_driver.thresholds.summary import GroupThresholds, definition_said, summarise, write_summary
 from cascade_driver.validation.builds import require_contract
 from cascade_driver.validation.checked import doubt
 from cascade_driver.workflow import dask_of, protocol_of
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,8 +185,32 @@ def work_on_search(
     name = require_executor(executor or settings.executor)
     allow_failed_contract = allow_failed_contract or settings.allow_failed_contract
     require_contract(planned.potential, planned.wanted.engine, allow_failed=allow_failed_contract, tell=tell)
-    tasks, total = planned.tasks, planned.plan.size
     workers = processes_for(workers, settings.workers)
+    try:
+        with work_log(planned.directory.logs):
+            return _watched(
+                planned,
+                observe,
+                name=name,
+                workers=workers,
+                until_s=until_s,
+                allow_failed_contract=allow_failed_contract,
+            )
+    except OSError as error:
+        raise disk_error(planned.directory.path, error) from None
+
+
+def _watched(
+    planned: PlannedSearch,
+    observe: Callable[[Progress], None],
+    *,
+    name: str,
+    workers: int,
+    until_s: float | None,
+    allow_failed_contract: bool,
+) -> Progress:
+    """Do what is missing by one of the executors; tell and log what is done."""
+    tasks, total = planned.tasks, planned.plan.size
     if name == "dask":
         place = SharedPlace(
             path=planned.directory.path,
@@ -192,16 +220,20 @@ def work_on_search(
             workers=workers,
             allow_failed_contract=allow_failed_contract,
         )
-        return dask_of(settings).fly(place, observe)
-    progress = Progress(total=total, done=tasks.done())
-    began = time.monotonic()
+        return dask_of(planned.wanted.work).fly(place, observe)
+    progress = Progress(total=total, done=tasks.done(), running=[""] * workers)
+    began = flown_since = time.monotonic()
+    _log.info("begun: %d of %d directions are finished", progress.done, total)
 
     def finished(name: str) -> None:
-        if name != STARTS:
+        nonlocal flown_since
+        _note(tasks, name)
+        if name == STARTS:
+            flown_since = time.monotonic()  # what they took says nothing of the directions
+        else:
             progress.done_here += 1
         progress.done = tasks.done()
-        progress.busy_s = (time.monotonic() - began) * workers
-        progress.running = [""] * workers
+        progress.busy_s = (time.monotonic() - flown_since) * workers
         observe(progress)
 
     if until_s is not None:
@@ -209,7 +241,35 @@ def work_on_search(
     else:
         share_tasks(tasks, workers=1 if name == "serial" else workers, observe=finished)
     progress.done = tasks.done()
+    _log.info("ended: %d directions finished here, %d in all", progress.done_here, progress.done)
     return progress
+
+
+def _note(tasks: ThresholdTasks, name: str) -> None:
+    """Log what a task has found: a line per direction, warnings of the engine, and as `debug` each attempt."""
+    if name == STARTS:
+        _log.info("starts: made")
+        return
+    group, index = place_of(name)
+    if (found := tasks.direction(group, index)) is None:
+        return
+    for failure in found.failures:
+        _log.warning("%s: the engine gave up: %s", name, failure)
+    for one in found.attempts:
+        said = "displaced" if one.displaced else "not displaced"
+        _log.debug("%s: %.4g eV, %s, %.1f CPU s", name, one.recoil_energy_eV, said, one.cpu_s)
+    posterior = posterior_of(found, tasks.plan.groups[group])
+    low, high = posterior.interval_eV()
+    _log.info(
+        "%s: %s, threshold %.3g eV (68 %%: %.3g to %.3g) after %d attempts, %.1f CPU s",
+        name,
+        tasks.plan.groups[group].name,
+        posterior.quantile_eV(0.5),
+        low,
+        high,
+        len(found.attempts),
+        found.cpu_s,
+    )
 
 
 def said_of_plan(planned: PlannedSearch) -> list[str]:
@@ -273,10 +333,12 @@ class SearchStatus:
     directions, finished : int
     in_progress : int
         Tasks that somebody is at.
+    attempts_under_way : int
+        Made along directions that are not finished.
     starts : bool
         Whether the thermal starting states are made.
-    cpu_s_left : float, optional
-        CPU time for what is missing, where some are finished.
+    cpu_s_left, wall_s_left : float, optional
+        CPU time for what is missing, where some are finished; and how long that takes those who are at work.
     groups : tuple of AtomProgress
     """
 
@@ -286,8 +348,10 @@ class SearchStatus:
     directions: int
     finished: int
     in_progress: int
+    attempts_under_way: int
     starts: bool
     cpu_s_left: float | None
+    wall_s_left: float | None
     groups: tuple[AtomProgress, ...]
 
 
@@ -297,15 +361,24 @@ def search_status(planned: PlannedSearch) -> SearchStatus:
     groups = tuple(_progress_of(tasks, g, group) for g, group in enumerate(plan.groups))
     finished = sum(one.finished for one in groups)
     cpu_s = sum(one.cpu_s for one in groups)
+    in_progress = len(Claims(planned.directory.claims).living())
+    under_way = tasks.under_way()
+    left_s = None
+    if finished:
+        each_s = cpu_s / finished
+        # One under way has at least a little before it, whatever it took so far.
+        left_s = each_s * (plan.size - finished) - sum(min(one.cpu_s, 0.9 * each_s) for one in under_way)
     return SearchStatus(
         title=plan.title,
         potential=plan.protocol.potential_name,
         potential_status=plan.potential_status,
         directions=plan.size,
         finished=finished,
-        in_progress=len(Claims(planned.directory.claims).living()),
+        in_progress=in_progress,
+        attempts_under_way=sum(len(one.attempts) for one in under_way),
         starts=tasks.is_done(STARTS),
-        cpu_s_left=round(cpu_s / finished * (plan.size - finished), 1) if finished else None,
+        cpu_s_left=None if left_s is None else round(left_s, 1),
+        wall_s_left=round(left_s / in_progress, 1) if left_s and in_progress else None,
         groups=groups,
     )
 
@@ -321,7 +394,7 @@ def _progress_of(tasks: ThresholdTasks, number: int, group: ThresholdGroup) -> A
         attempts=len(attempts),
         failures=sum(len(one.failures) for one in found),
         met_image=sum(a.met_image for a in attempts),
-        cpu_s=round(sum(a.cpu_s for a in attempts), 1),
+        cpu_s=round(sum(one.cpu_s for one in found), 1),
         mean_of_finished_eV=None if mean_eV is None else round(mean_eV, 2),
     )
 

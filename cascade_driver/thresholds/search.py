@@ -92,10 +92,21 @@ class FinishedDirection:
     failures: tuple[str, ...]
     provenance: Provenance
 
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of its attempts."""
+        return sum(one.cpu_s for one in self.attempts)
+
 
 def name_of(group: int, index: int) -> str:
     """Return the name of a direction's task and file."""
     return f"{group}-{index:05d}"
+
+
+def place_of(name: str) -> tuple[int, int]:
+    """Return the group and the index of a direction's task."""
+    group, index = (int(word) for word in name.split("-"))
+    return group, index
 
 
 def stage_of(index: int) -> int:
@@ -174,8 +185,7 @@ class ThresholdTasks:
         if name == STARTS:
             self._make_starts()
             return
-        group, index = (int(word) for word in name.split("-"))
-        _Direction(self, group, index).work()
+        _Direction(self, *place_of(name)).work()
 
     def make_engine(self) -> LammpsEngine:
         """Return an engine with the potential that the folder keeps."""
@@ -205,6 +215,20 @@ class ThresholdTasks:
     def partial(self, group: int, index: int) -> Path:
         """Return where the attempts of a direction are kept that is on its way."""
         return self._file(name_of(group, index)).with_suffix(".partial.json")
+
+    def under_way(self) -> list[FinishedDirection]:
+        """Return what was attempted along directions that are not finished."""
+        found = []
+        for place in self.places():
+            path = self.partial(*place)
+            if self.is_done(name_of(*place)) or not path.is_file():
+                continue
+            try:
+                found.append(read_direction(path))
+            except RecordError:
+                if path.is_file():  # else it was finished meanwhile
+                    raise
+        return found
 
     def prior(self, group: int, index: int) -> Prior:
         """Return what the finished stages of a group say of one of its directions."""

@@ -17,7 +17,8 @@ def given(tmp_path):
     return path
 
 
-def test_a_plan_is_worked_on_by_any_worker_and_reported(given, tmp_path, capsys):
+def test_a_plan_is_worked_on_by_any_worker_and_reported(given, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("CASCADE_LOG", "debug")
     out = tmp_path / "out"
     assert main(["threshold", str(given), "--out", str(out), "--plan-only"]) == 0
     assert "Wigner-Seitz" in capsys.readouterr().out
@@ -31,6 +32,23 @@ def test_a_plan_is_worked_on_by_any_worker_and_reported(given, tmp_path, capsys)
     assert main(["status", str(out), "--json"]) == 0
     status = json.loads(capsys.readouterr().out.split("\n", 1)[1])
     assert (status["finished"], status["directions"]) == (1, 1)
+    assert (status["attempts_under_way"], status["cpu_s_left"]) == (0, 0)
+    (log,) = (out / "logs").glob("work-*.log")
+    made = json.loads((out / "directions" / "0-00000.json").read_text())["attempts"]
+    lines = log.read_text().splitlines()
+    assert sum(" DEBUG 0-00000: " in line for line in lines) == len(made)
+    for one in made:
+        assert any(
+            f"{one['recoil_energy_eV']:.4g} eV, {'' if one['displaced'] else 'not '}disp" in x for x in lines
+        )
+    (told,) = (line for line in lines if " INFO 0-00000: Si, threshold " in line)
+    assert f"after {len(made)} attempts" in told
+    # what was begun and left shows how far it is
+    whole, partial = (out / "directions" / f"0-00000{end}.json" for end in ("", ".partial"))
+    whole.rename(partial)
+    assert main(["status", str(out)]) == 0
+    assert f"{len(made)} attempts made of the others" in capsys.readouterr().out
+    partial.rename(whole)
     assert main(["threshold", str(given), "--out", str(out), "--workers", "1"]) == 0
     said = capsys.readouterr().out
     assert "threshold displacement energies" in said
