@@ -7,7 +7,7 @@ import math
 import shlex
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +23,13 @@ from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.campaign.contents import outside_said
 from cascade_driver.campaign.flown import flights_said
 from cascade_driver.campaign.plan import start_said
-from cascade_driver.schema import flattened, plain
+from cascade_driver.schema import plain
 from cascade_driver.simulation.lammps_build import ENVIRONMENT, INSTALLED
 from cascade_driver.simulation.outcome import Outcome, STORED_ENERGY_FLOOR_eV
 from cascade_driver.text import duration, value_with_error, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from cascade_driver.analysis.comparison import Estimate
     from cascade_driver.analysis.model import StoredEnergyModel
@@ -309,13 +309,18 @@ def print_model(model: StoredEnergyModel, *, console: Console) -> None:
                 p = "-" if good.p_value is None else f"{good.p_value:.3g}"
                 console.print(f"goodness: {good.name} p = {p} ({good.method})")
     for note in model.notes:
-        console.print(f"note: {note}")
+        console.print(f"note: {note}", soft_wrap=True)
 
 
 def print_advice(
-    pair: Observed, advice: CampaignAdvice, *, between_eV: tuple[float, float], console: Console
+    pair: Observed,
+    advice: CampaignAdvice,
+    *,
+    between_eV: tuple[float, float],
+    known: Sequence[str] = (),
+    console: Console,
 ) -> None:
-    """Print what limits a corrected spectrum and what more cascades would do."""
+    """Print what limits a corrected spectrum and what more cascades would do, without notes that are `known`."""
     low, high = between_eV
     console.print(headed(pair.title, f", observed between {low:g} and {high:g} eV"))
     if pair.bands is not None:
@@ -326,7 +331,8 @@ def print_advice(
         if dominant and dominant != "statistics":
             console.print(f"  {dominant} dominates: more cascades alone help little")
         for note in pair.bands.notes:
-            console.print(f"  note: {note}")
+            if note not in known:
+                console.print(f"  note: {note}", soft_wrap=True)
     shown = Table(title="to halve the statistical error, to first order", title_justify="left")
     for heading in ("recoil", "E_R / eV", "with 100 more, of now's", "alone, cascades", "in the mix"):
         shown.add_column(heading, justify="right")
@@ -352,7 +358,7 @@ def print_status(status: RunStatus, *, console: Console) -> None:
         + (f", {status.superseded} failures tried again" if status.superseded else ""),
     )
     for note in outside_said(status.other):
-        console.print(f"note: {note}", highlight=False)
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
     for start in status.starting:
         console.print(start)
     if said := flights_said(status.flown_ps, of_ps=status.flight_ps):
@@ -527,24 +533,102 @@ def print_record(record: Record, *, folder: Path, again: str, console: Console) 
     console.print(orientation_said(record.spec.protocol.crystal), soft_wrap=True)
     for line in _later_kicks(record):
         console.print(line)
-    console.print(f"outcome: {record.outcome.value} {record.message}".rstrip())
-    shown = Table(show_header=False)
-    for name, value in (_found(record) | plain(record.cost)).items():
-        shown.add_row(name, f"{value:.6g}" if isinstance(value, float) else str(value))
-    console.print(shown)
+    console.print(f"outcome: {record.outcome.value} {record.message}".rstrip(), soft_wrap=True)
+    if rows := list(_found(record)):
+        shown = Table(show_header=False)
+        for words, value in rows:
+            shown.add_row(words, value)
+        console.print(shown)
     console.print(f"files: {folder}", soft_wrap=True)
     console.print(f"alone: {again}", soft_wrap=True)
 
 
-def _found(record: Record) -> dict[str, str | float]:
-    """Return what a record says of its physics, name by name, without what the lines above it say."""
-    if record.physics is None:
-        return {}
-    content = plain(replace(record.physics, later_kicks=None))
-    del content["pka"]["track"]
-    # What has no defects says so: an empty group would have no line.
-    content["defects"] = {name: of or "none" for name, of in content["defects"].items()}
-    return flattened(content)
+#: What the numbers of a record are, by the names that they have in it; the unit stands at the end of the name.
+RECORD_WORDS = {
+    "stored_energy_eV": "stored energy E_s",
+    "stored_energy_follow_eV": "E_s in the potential that moves the atoms",
+    "reference_energy_eV": "energy of the quenched box before",
+    "quenched_energy_eV": "energy of the quenched box after",
+    "largest_force_eV_A": "largest force after the quench",
+    "start_sha256": "checksum of the thermal start",
+    "given_energy_eV": "kinetic energy after the kick",
+    "recoil_energy_total_eV": "energy of all kicks",
+    "energy_drift_eV": "drift of the total energy",
+    "electronic_loss_eV": "energy given to electrons",
+    "temperature_start_K": "temperature before the kick",
+    "temperature_end_K": "temperature at the end",
+    "temperature_rise_K": "rise of the temperature",
+    "least_distance_A": "least distance of two atoms",
+    "followed_ps": "followed for",
+    "steps": "time steps",
+    "defects.vacancies": "vacancies",
+    "defects.interstitials": "interstitials",
+    "defects.antisites": "antisites",
+    "defects.clusters": "vacancies and interstitials per cluster",
+    "defects.adatoms": "adatoms",
+    "defects.interface_atoms": "atoms at the interface without a site",
+    "displaced_atoms": "displaced atoms",
+    "pka.index": "knock-on, row in the final structure",
+    "pka.species": "knock-on, species",
+    "pka.end_displacement_A": "knock-on, from its site to its end",
+    "pka.largest_displacement_A": "knock-on, farthest from its start",
+    "pka.path_length_A": "knock-on, length of its way",
+    "stored_in.substrate_eV": "E_s in the substrate",
+    "stored_in.interface_eV": "E_s at the interface",
+    "stored_in.film_eV": "E_s in the film",
+    "attempts": "attempts",
+    "cpu_s": "CPU time",
+    "wall_s": "wall time",
+    "peak_memory_MiB": "peak memory",
+}
+
+#: Parts of a record that the lines about them tell, or its file alone.
+_TOLD_ELSEWHERE = ("later_kicks", "earlier_quenches", "pka.track.", "stored_in.height_A", "stored_in.layer_eV")
+
+#: As they end names of numbers, the longest first.
+_UNITS = {"_eV_A": "eV/Å", "_eV": "eV", "_A": "Å", "_K": "K", "_ps": "ps", "_s": "s", "_MiB": "MiB"}
+
+
+def _found(record: Record) -> Iterator[tuple[str, str]]:
+    """Yield what a record says of physics and cost, in words and with units, but what is told elsewhere."""
+    content = _by_name(plain(record.physics)) if record.physics else {}
+    for name, value in (content | plain(record.cost)).items():
+        if name.startswith(_TOLD_ELSEWHERE):
+            continue
+        yield RECORD_WORDS.get(name, name), _with_unit(name, value)
+        if name == "stored_energy_eV":
+            for one in (record.physics and record.physics.earlier_quenches) or ():
+                yield f"E_s after {one.time_ps:g} ps", _with_unit(name, one.stored_energy_eV)
+
+
+def _by_name(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return JSON-ready content by dotted name; counts by species and lists stay whole."""
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        # Counts have symbols for keys, and may be empty; groups have names.
+        if isinstance(value, dict) and any(name[0].islower() for name in value):
+            values |= _by_name(value, f"{prefix}{key}.")
+        else:
+            values[prefix + key] = value
+    return values
+
+
+def _with_unit(name: str, value: Any) -> str:
+    """Return a number of a record, counts by species, or sizes, as people read them."""
+    if isinstance(value, dict):
+        return ", ".join(f"{n} {species}" for species, n in sorted(value.items())) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if not isinstance(value, int | float):
+        return str(value)
+    unit = next((unit for end, unit in _UNITS.items() if name.endswith(end)), "")
+    if name.startswith("stored_"):
+        said = _stored(value)
+    elif name in {"reference_energy_eV", "quenched_energy_eV"}:
+        said = f"{value:.4f}"  # their difference counts
+    else:
+        said = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{said} {unit}".rstrip()
 
 
 def _later_kicks(record: Record) -> list[str]:
@@ -753,7 +837,9 @@ def watched_check(potential: Potential, *, crystals: Sequence[str], console: Con
         remember(potential, results, boxes)
     except OSError as error:
         place = place_of_memory(potential)
-        console.print(f"note: {place} cannot be written ({error.strerror}); nothing remembers this")
+        console.print(
+            f"note: {place} cannot be written ({error.strerror}); nothing remembers this", soft_wrap=True
+        )
     return 1 if failed else 0
 
 

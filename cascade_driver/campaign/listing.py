@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cascade_driver.campaign.contents import contents_of
+from cascade_driver.campaign.flown import flown_ps
 from cascade_driver.campaign.index import number
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError
@@ -143,13 +144,20 @@ def one_finished(run: RunDirectory, name: str) -> str:
     InputError
         If there is none, or several.
     """
-    planned = [cascade.id for cascade in run.load().cascades()]
+    campaign = run.load()
+    planned = [cascade.id for cascade in campaign.cascades()]
     finished = run.finished()
-    if name.isascii() and name.isdigit() and not name.startswith("0") and int(name) <= len(planned):
-        meant = planned[int(name) - 1]
-        if meant not in finished:
-            raise InputError(f"{run.path}: cascade {name} of the plan ({meant}) is not finished; see `cascade ls`")
-        return meant
+    is_number = name.isascii() and name.isdigit() and not name.startswith("0") and int(name) <= len(planned)
+    meant = [planned[int(name) - 1]] if is_number else [one for one in planned if name and one.startswith(name)]
+    if len(meant) == 1 and meant[0] not in finished:
+        place, flown = planned.index(meant[0]) + 1, flown_ps(run.logs, meant[0])
+        of_ps = campaign.protocol.follow.duration_ps
+        far = "" if flown is None else f", it has flown {flown:.2f} of {of_ps:g} ps"
+        raise InputError(
+            f"{run.path}: cascade {place} of the plan ({meant[0]}) is not finished{far}; see `cascade ls`"
+        )
+    if is_number:
+        return meant[0]
     matches = sorted(cascade for cascade in finished if cascade.startswith(name))
     if len(matches) != 1:
         found = "no finished cascade" if not matches else f"{len(matches)} cascades"

@@ -507,7 +507,7 @@ def _conclude(path: Path, *, allow_failures: bool) -> int:
     if conclusion.finished < conclusion.planned:
         console.print(f"note: {conclusion.finished} of {conclusion.planned} cascades are finished")
     for note in conclusion.notes:
-        console.print(f"note: {note}")
+        console.print(f"note: {note}", soft_wrap=True)
     console.print("written:")
     for file in conclusion.files:
         console.print(f"  {file}", soft_wrap=True)
@@ -798,11 +798,12 @@ def _plan(chosen: argparse.Namespace) -> int:
     between = asked.get("between_eV")
     if between and not 0 <= between[0] < between[1]:
         raise InputError(f"--between-eV {between[0]:g} {between[1]:g}: give two rising energies in eV")
-    console = make_console()
+    console, known = make_console(), list[str]()
     for pair, advice in advise_run(
         RunDirectory(chosen.run.resolve()),
         **asked,
         allow_failures=built(chosen, AnalysisSpec).allow_failures,
     ):
-        print_advice(pair, advice, between_eV=between or pair.range_eV, console=console)
+        print_advice(pair, advice, between_eV=between or pair.range_eV, known=known, console=console)
+        known += pair.bands.notes if pair.bands is not None else ()
     return 0

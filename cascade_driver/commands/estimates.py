@@ -85,7 +85,10 @@ def _pairs(chosen: argparse.Namespace) -> int:
         reason = (
             "its constants hold for recoils of the metal itself" if spec.recoil else "no constants were published"
         )
-        console.print(f"note: no arc-dpa, which needs constants: {reason}; NRT counts pairs before they recombine")
+        console.print(
+            f"note: no arc-dpa, which needs constants: {reason}; NRT counts pairs before they recombine",
+            soft_wrap=True,
+        )
     if chosen.out is not None:
         rows = zip(*columns.values(), strict=True)
         lines = [",".join(columns), *(",".join(f"{value:.6g}" for value in row) for row in rows)]

@@ -489,8 +489,6 @@ def _draw(chosen: argparse.Namespace) -> int:
         raise InputError(f"{len(files)} files given, expected pairs: EXPECTED.csv OBSERVED.csv")
     if chosen.titles and len(chosen.titles) != len(files) // 2:
         raise InputError(f"{len(chosen.titles)} titles for {len(files) // 2} pairs of files, expected one each")
-    twice = [file for k, file in enumerate(files) if file.exists() and any(map(file.samefile, files[:k]))]
-    _print_notes([f"{file} is given twice: one of its curves hides the other" for file in dict.fromkeys(twice)])
     titles = chosen.titles or [""] * (len(files) // 2)
     pairs = [
         observed_of_files(expected, observed, title=title)
@@ -513,6 +511,8 @@ def _draw(chosen: argparse.Namespace) -> int:
         )
     else:
         figure = spectra_figure(pairs, potential_status=status, **drawn)
+    twice = [file for k, file in enumerate(files) if file.exists() and any(map(file.samefile, files[:k]))]
+    _print_notes([f"{file} is given twice: one of its curves hides the other" for file in dict.fromkeys(twice)])
     print(*save_figure(figure, chosen.out), sep="\n")
     return 0
 

@@ -339,6 +339,7 @@ def campaign_ensemble(
         if one.defect_probability_fit is not None and one.distribution_fit is not None:
             fit[species] = covariance_replicas(one, n_replicas=n_replicas, rng=rng)
             rising[species] = rising_replicas(one, n_replicas=min(n_replicas, RISING_MEMBERS), rng=rng)
+        left_out: dict[str, str] = {}
         for name, shape, order in SHAPE_ALTERNATIVES:
             if (shape, order) == _kind(one):
                 continue
@@ -346,7 +347,8 @@ def campaign_ensemble(
             if isinstance(other, SpeciesModel):
                 shapes.setdefault(name, {})[species] = central_replica(other)
             else:
-                notes.append(f"{species}, {name}: left out of the shapes, {other}")
+                left_out[name] = other.removeprefix(f"{species}: ")
+        notes += _of_left_out(species, left_out)
         shapes.setdefault(EMPIRICAL, {})[species] = empirical_replicas(cascades)
     return Ensemble(
         nominal={species: central_replica(one) for species, one in model.species.items()},
@@ -418,6 +420,16 @@ def _kind(model: SpeciesModel) -> tuple[str, int]:
     """Return shape and order of the location of a model."""
     law = model.distribution
     return (law.shape, len(law.location_eV) - 1 if isinstance(law, StoredEnergyDistribution) else 0)
+
+
+def _of_left_out(species: str, reasons: Mapping[str, str]) -> list[str]:
+    """Return one note of the shapes of a species that are left out, with the reason of the most demanding."""
+    if not reasons:
+        return []
+    *_, (last, reason) = reasons.items()
+    if len(reasons) == 1:
+        return [f"{species}: {last}, is left out of the shapes: {reason}"]
+    return [f"{species}: {'; '.join(reasons)} are left out of the shapes; the last because {reason}"]
 
 
 def _alternative(cascades: UsableCascades, model: SpeciesModel, *, shape: Shape, order: int) -> SpeciesModel | str:

@@ -1,7 +1,9 @@
 """Every cascade of a plan is listed with what became of it, and found by its number or its id."""
 
+import dataclasses
 import json
 import math
+from typing import get_args, get_origin, get_type_hints
 
 import fake_engine
 import pytest
@@ -11,7 +13,8 @@ from cascade_driver.campaign.executors import Serial
 from cascade_driver.campaign.listing import SORT_KEYS, listed
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
-from cascade_driver.terminal import _stored
+from cascade_driver.simulation.record import Cost, Physics
+from cascade_driver.terminal import _TOLD_ELSEWHERE, RECORD_WORDS, _stored
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,34 @@ def test_a_cascade_is_found_by_its_number_its_id_and_the_beginning_of_it(run, ca
         for name in (str(cascade.number), cascade.id, cascade.id[:12]):
             assert main(["show", str(run.path), name, "--json"]) == 0
             assert json.loads(capsys.readouterr().out)["id"] == cascade.id
+
+
+def numbers_of(kind, prefix=""):
+    """The dotted names of all that a group of fields of a record holds."""
+    for name, hint in get_type_hints(kind).items():
+        kinds = [one for one in (*get_args(hint), hint) if dataclasses.is_dataclass(one)]
+        if kinds and get_origin(hint) is not tuple and not str(hint).startswith("tuple"):
+            yield from numbers_of(kinds[0], f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def test_everything_in_a_record_is_told_in_words():
+    """What a later version adds to a record has its words, too, or a place where it is told."""
+    named = {name for kind in (Physics, Cost) for name in numbers_of(kind)}
+    assert {name for name in named if not name.startswith(_TOLD_ELSEWHERE)} <= RECORD_WORDS.keys()
+    assert {"pka.path_length_A", "stored_in.film_eV"} <= named  # groups are looked into
+
+
+def test_a_cascade_is_shown_in_words_with_units(run, capsys):
+    by_outcome = {c.outcome: c for c in listed(run)}
+    assert main(["show", str(run.path), by_outcome["completed"].id]) == 0
+    said = capsys.readouterr().out
+    assert "stored energy E_s" in said
+    assert " eV" in said
+    assert not any(name in said for name in ("stored_energy_eV", "pka.", "followed_ps"))
+    assert main(["show", str(run.path), by_outcome["lost_atoms"].id]) == 0
+    assert "outcome: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,10 @@ def test_a_pair_on_disk_is_drawn_with_its_band(files, tmp_path, capsys):
     assert main([*words, "--out", str(tmp_path / "figure")]) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / f"figure{s}") for s in (".png", ".pdf")]
     assert (tmp_path / "figure.png").stat().st_size > 10_000
+    assert main(["draw", str(files[0]), str(files[0]), "--out", str(tmp_path / "same.png")]) == 0
+    out, err = capsys.readouterr()
+    assert out.split() == [str(tmp_path / f"same{s}") for s in (".png", ".pdf")]
+    assert "is given twice: one of its curves hides the other" in err
 
 
 def test_the_legend_says_what_is_pale_where_something_is(files):

@@ -583,7 +583,7 @@ def test_a_record_is_shown_with_its_sequence(silicon, tmp_path):
             found = record.physics.later_kicks[0]
             assert "then at 2.5 fs 10 eV along (0.000, 0.000, 1.000): kinetic energy" in text.getvalue()
             assert f"-> {found.kinetic_energy_after_eV:.4g} eV" in text.getvalue()
-            assert "recoil_energy_total_eV" in text.getvalue()
+            assert "energy of all kicks" in text.getvalue()
         else:
             assert "then at" not in text.getvalue()
             assert record.physics.recoil_energy_total_eV is None
