@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from cascade_driver.simulation.crystal import (
     assemble,
     axes_in_box_A,
     constituents,
+    heating_said,
     identity,
     require_bonds,
     require_room,
@@ -171,6 +172,15 @@ class Campaign:
             return sum(1 for _ in self.cascades())
         return sum(len(g.recoil_energies_eV) * len(g.vectors) * g.snapshots for g in self.groups)
 
+    @property
+    def heating_said(self) -> str:
+        """A sentence, if the highest recoil heats a closed box by more than is known not to matter."""
+        protocol = self.protocol
+        if protocol.follow.border is not None or protocol.follow.small_box:
+            return ""
+        box = assemble(protocol.crystal, constituents(protocol.crystal))
+        return heating_said(box, recoil_energy_eV=max(_energies_eV(self.groups)))
+
     @cached_property
     def _joint_weights(self) -> dict[_Aim, dict[tuple[float, float, float], float]]:
         """Weights of the directions of recoils that several groups ask for; what one group asks for has its own.
@@ -315,6 +325,14 @@ def solid_angle_shares(cascades: Sequence[PlannedCascade]) -> NDArray[np.float64
     return np.array([c.direction_weight / number[a] for c, a in zip(cascades, along, strict=True)])
 
 
+def _energies_eV(recoils: Iterable[RecoilsSpec | RecoilGroup]) -> Iterator[float]:
+    """Yield the most energy that each recoil, later kicks included, brings into a box."""
+    for group in recoils:
+        for energy in group.recoil_energies_eV:
+            later = [kick.energy_eV for kick in group.then or ()]
+            yield most_recoil_energy_eV([energy, *later]) if later else energy
+
+
 def _seed(
     campaign_seed: int,
     *,
@@ -365,11 +383,7 @@ def make_campaign(
     axes_A = axes_in_box_A(protocol.crystal, cells)
     box = assemble(protocol.crystal, cells)
     border = protocol.follow.border
-    most = {
-        most_recoil_energy_eV([energy, *(kick.energy_eV for kick in group.then)]) if group.then else energy
-        for group in recoils
-        for energy in group.recoil_energies_eV
-    }
+    most = set(_energies_eV(recoils))
     if protocol.follow.electronic_stopping is not None:
         require_reach(
             protocol.follow.electronic_stopping,

@@ -361,6 +361,8 @@ def _run(chosen: argparse.Namespace) -> int:
             console.print(film_said(film, strain, None), soft_wrap=True)
         if said := sites_said(campaign.protocol.crystal, (group.species for group in campaign.groups)):
             console.print(f"note: {said}", soft_wrap=True)
+        if said := campaign.heating_said:
+            console.print(f"note: {said}", soft_wrap=True)
         if campaign.protocol.thermal.temperature is not None:
             console.print(f"thermal   {thermal_said(campaign.protocol.thermal)}", soft_wrap=True)
         for line in protocol_said(planned.wanted.protocol, plain(campaign.protocol)):

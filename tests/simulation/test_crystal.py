@@ -1,6 +1,7 @@
 """Crystals: literature values, closed forms of geometry, and every complaint."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import ase.io
@@ -22,6 +23,7 @@ from cascade_driver.simulation.crystal import (
     axes_in_box_A,
     constituents,
     heating_K,
+    heating_said,
     held_atoms,
     identity,
     orthogonal_cell,
@@ -635,6 +637,14 @@ class TestRoom:
 
     def test_the_number_of_atoms_that_the_remedy_names_is_enough(self):
         assert heating_K(160, 2476) <= LARGEST_HEATING_K < heating_K(160, 2475)
+
+    def test_a_closed_box_that_gets_hot_is_told_with_the_atoms_that_would_do(self):
+        box = self.cawo4((8, 4, 2))
+        said = heating_said(box, recoil_energy_eV=81)
+        assert "81 eV heat this closed box of 1536 free atoms by 204 K" in said
+        needed = int(re.search(r"(\d+) atoms stay within 105 K", said).group(1))
+        assert heating_K(81, needed) <= 105 < heating_K(81, needed - 1)
+        assert heating_said(box, recoil_energy_eV=39) == ""
 
     def test_heating_of_the_published_box_is_that_of_the_paper(self):
         # Soum-Sidikov et al. 2024: about 8 K after 112 eV; stored energy of about 10 eV taken off.
