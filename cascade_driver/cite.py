@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cascade_driver.analysis.published import CAWO4, CAWO4_POTENTIAL
 from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.config import RunInput
@@ -21,7 +22,7 @@ from cascade_driver.request import (
     SolarRequest,
 )
 from cascade_driver.schema import build, parameters, read_toml
-from cascade_driver.simulation.potential import Potential
+from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.provenance import provenance
 from cascade_driver.version import commit, version
 
@@ -166,12 +167,15 @@ def cite_run(directory: RunDirectory, *, campaign: Campaign | None = None, every
     )
 
 
-def cite_printed() -> Citation:
-    """Return what corrections by printed values rest on."""
-    used = {"always", "target", "published"}
+def cite_named(model: str) -> Citation:
+    """Return what corrections by a model rest on that comes with the package."""
+    used, potential = {"always", "target", "published"}, None
+    if model == CAWO4:
+        potential = load_potential(CAWO4_POTENTIAL)
+        used |= {"campaign", "fit", *_of_potential(potential)}
     return Citation(
         code=(f"cascade_driver {version()}, commit {commit()}",),
-        potential=None,
+        potential=potential,
         references={key: r for key, r in references().items() if used & set(r.used_for)},
     )
 

@@ -10,13 +10,13 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 from cascade_driver.campaign.executors import require_executor
 from cascade_driver.campaign.plan import RecoilsSpec
 from cascade_driver.errors import InputError
+from cascade_driver.files import data_folder
 from cascade_driver.request import SpectrumRequest
 from cascade_driver.schema import build, parameters, plain, read_toml
 from cascade_driver.simulation.crystal import CrystalSpec
 from cascade_driver.simulation.displacement import DisplacedSpec
 from cascade_driver.simulation.frame import Direction
 from cascade_driver.simulation.lammps_build import EngineSpec
-from cascade_driver.simulation.potential import data_folder
 from cascade_driver.simulation.protocols import with_protocol
 from cascade_driver.simulation.spec import FollowSpec, QuenchSpec, ThermalSpec
 from cascade_driver.simulation.trajectory import TrajectorySpec

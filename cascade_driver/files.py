@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from cascade_driver.errors import InputError
 from cascade_driver.text import acting_characters
@@ -273,3 +273,10 @@ def this_place() -> str:
 
 def _reason(error: OSError | ValueError) -> str:
     return str(getattr(error, "strerror", None) or error)
+
+
+def data_folder(kind: Literal["potentials", "inputs"]) -> Path:
+    """Return the folder of shipped `potentials` or `inputs`, in a checkout or in an installed package."""
+    package = Path(__file__).resolve().parent
+    installed = package / "_data" / kind
+    return installed if installed.is_dir() else package.parent / kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from cascade_driver.analysis.published import PUBLISHED_MODELS
+from cascade_driver.analysis.published import NAMED_MODELS
 from cascade_driver.campaign.plan import Campaign
 from cascade_driver.config import AnalysisSpec, RunInput
 from cascade_driver.errors import InputError
@@ -62,7 +62,7 @@ def _foresee_models(analysis: AnalysisSpec, campaign: Campaign, run: Path, *, kn
     if analysis.direction is not None and campaign.protocol.crystal.is_film:
         raise InputError("`analysis.direction`: responses by direction are for bulk crystals; leave it out")
     for name in analysis.potential_runs:
-        if name not in PUBLISHED_MODELS and not (run / name).exists():
+        if name not in NAMED_MODELS and not (run / name).exists():
             raise InputError(
                 f"`analysis.potential_runs`: {name}: no run and no model file, seen from {run}; make it first"
             )

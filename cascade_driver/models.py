@@ -17,11 +17,12 @@ from cascade_driver.analysis.imported import is_import, load_import
 from cascade_driver.analysis.model import StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.analysis.published import (
     ASSUMPTION_ERROR,
+    NAMED_MODELS,
     PUBLISHED_MODELS,
     CaWO4Assumptions,
     assumption_replicas,
     load_stored_energy_model,
-    published_hint,
+    named_hint,
 )
 from cascade_driver.campaign.contents import RunContents, contents_of, outside_said
 from cascade_driver.campaign.rundir import RunDirectory
@@ -317,12 +318,12 @@ def fitted_import(folder: Path, *, analysis: AnalysisSpec | None = None) -> tupl
 
 def names_an_import(given: str) -> bool:
     """Return whether a model is meant to be a folder of imported tables."""
-    return given not in PUBLISHED_MODELS and is_import(Path(given))
+    return given not in NAMED_MODELS and is_import(Path(given))
 
 
 def names_a_run(given: str) -> bool:
-    """Return whether a model is meant to be a run directory; the name of a published one never is."""
-    return given not in PUBLISHED_MODELS and Path(given).is_dir() and not is_import(Path(given))
+    """Return whether a model is meant to be a run directory; the name of one that ships never is."""
+    return given not in NAMED_MODELS and Path(given).is_dir() and not is_import(Path(given))
 
 
 def central_model(given: str, **changes: Any) -> StoredEnergyModel:
@@ -351,9 +352,9 @@ def model_of_file(given: str, *, assumptions: CaWO4Assumptions | None = None) ->
     InputError
         If there is none.
     """
-    if assumptions is None and given not in PUBLISHED_MODELS and not Path(given).exists():
+    if assumptions is None and given not in NAMED_MODELS and not Path(given).exists():
         raise InputError(
-            f"{given}: no such model file or run directory, nor a model of this name; {published_hint(given)}"
+            f"{given}: no such model file or run directory, nor a model of this name; {named_hint(given)}"
         )
     return load_stored_energy_model(given, assumptions=assumptions)
 
@@ -375,7 +376,7 @@ def load_model(
     Parameters
     ----------
     *given : str or pathlib.Path
-        A run directory, a model file or the name of a published model, and further ones. Those that the input of
+        A run directory, a model file, `cawo4` or `cawo4-published`, and further ones. Those that the input of
         the first one names as `potential_runs` count as well.
     assumptions : CaWO4Assumptions, optional
         Of the published model.
@@ -396,7 +397,7 @@ def load_model(
     """
     names = [str(one) for one in given]
     first, *others = names
-    paths = [name if name in PUBLISHED_MODELS else Path(name).resolve() for name in names]
+    paths = [name if name in NAMED_MODELS else Path(name).resolve() for name in names]
     if twice := [name for name, path in zip(names, paths, strict=True) if paths.count(path) > 1]:
         raise InputError(f"{twice[0]}: given twice as a model; each potential counts once")
     if direction is not None and (files := [name for name in names if not names_a_run(name)]):

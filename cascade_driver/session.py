@@ -370,7 +370,7 @@ def observe(
         Of recoils: what `dark_matter`, `reactor`, `solar`, `monoenergetic` and `capture` make; a path is that of a
         file, which `read_spectrum` reads.
     model : StoredEnergyModel, str or pathlib.Path
-        A model, or what `load_model` makes one of: `cawo4-published`, a run directory, a model file.
+        A model, or what `load_model` makes one of: `cawo4`, `cawo4-published`, a run directory, a model file.
     detector : Detector, optional
     **how
         `edges_eV`, `bands`, `fallback_species`, `extrapolate`, `other_crystal`, `name`, `title`, as in

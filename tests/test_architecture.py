@@ -226,7 +226,7 @@ HOUSE: dict[str, Wing] = {
     ),
     "relaxation.film": Wing(
         "what relaxes later, without a recoil: dislocations of a film",
-        imports=("simulation", "analysis"),
+        imports=("analysis",),
         rooms=("dislocation", "dynamics", "measured", "spectrum", "energy_map", "spectrum_fit", "decay"),
     ),
     "relaxation.tls": Wing(

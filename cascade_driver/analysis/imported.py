@@ -275,7 +275,13 @@ def _unit_vectors(polar_rad: Array, azimuth_rad: Array) -> Array:
 
 
 def write_import(
-    files: Mapping[str, Path], *, crystal: str, out: Path, source: str = "", zeros: Zeros | None = None
+    files: Mapping[str, Path],
+    *,
+    crystal: str,
+    out: Path,
+    source: str = "",
+    zeros: Zeros | None = None,
+    notes: Sequence[str] = (),
 ) -> Imported:
     """Write a folder of imported tables, and return what it holds.
 
@@ -291,6 +297,8 @@ def write_import(
         Where they are from.
     zeros : {'missing', 'stored'}, optional
         See `read_stored_energies`.
+    notes : sequence of str
+        What people who use a model of them should know: said with every answer.
 
     Raises
     ------
@@ -309,14 +317,14 @@ def write_import(
             raise InputError(f"{species!r} is no element of {formula}, which has {', '.join(sorted(elements))}")
     if out.exists() and any(out.iterdir()) and not is_import(out):
         raise InputError(f"{out}: there is something else in it; give a new folder")
-    tables, notes, texts = [], [], {}
+    tables, said, texts = [], list(notes), {}
     for species, path in files.items():
         records = read_stored_energies(path, zeros=zeros)
         texts[f"{species}.csv"] = text = _canonical(records)
         digest = hashlib.sha256(text.encode()).hexdigest()
         tables.append(ImportedTable(species=species, file=f"{species}.csv", sha256=digest, origin=path.name))
-        notes += [f"{species}: {note}" for note in records.notes]
-    made = Imported(crystal=formula, tables=tuple(tables), source=source, notes=tuple(notes))
+        said += [f"{species}: {note}" for note in records.notes]
+    made = Imported(crystal=formula, tables=tuple(tables), source=source, notes=tuple(said))
     out.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         write_file(out / name, text)

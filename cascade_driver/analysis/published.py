@@ -1,4 +1,4 @@
-"""Stored-energy models from printed values, for those who have no campaign of their own."""
+"""Stored-energy models by name, for those who have no campaign of their own: ours, and one of printed values."""
 
 from __future__ import annotations
 
@@ -13,13 +13,23 @@ from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
 from cascade_driver.analysis.uncertainty import ParameterReplicas
 from cascade_driver.errors import InputError
+from cascade_driver.files import data_folder
 from cascade_driver.schema import parameters
 from cascade_driver.text import closest
+
+#: Name by which the model of this project's own cascades in CaWO4 is asked for.
+CAWO4 = "cawo4"
+
+#: The potential of these cascades.
+CAWO4_POTENTIAL = "cawo4-pbe-spline"
 
 #: Name by which the model of printed values for CaWO4 is asked for.
 CAWO4_PUBLISHED = "cawo4-published"
 
-#: Names of all of them.
+#: Names of models that come with the package; a file or a run of such a name is asked for by path, as in ./cawo4.
+NAMED_MODELS: tuple[str, ...] = (CAWO4, CAWO4_PUBLISHED)
+
+#: Those of printed values, which have assumptions.
 PUBLISHED_MODELS: tuple[str, ...] = (CAWO4_PUBLISHED,)
 
 #: Recoil energy of tungsten and mean of the non-zero stored energies, both in eV (Soum-Sidikov et al. 2024, Fig. 2
@@ -226,7 +236,7 @@ def load_stored_energy_model(
     Parameters
     ----------
     given : pathlib.Path or str
-        A file of `cascade fit`, or `cawo4-published`.
+        A file of `cascade fit`, `cawo4` or `cawo4-published`.
     assumptions : CaWO4Assumptions, optional
         For the published one.
 
@@ -243,12 +253,19 @@ def load_stored_energy_model(
         raise InputError(
             f"{given}: assumptions are for {CAWO4_PUBLISHED} only; a fitted model has its own numbers"
         )
+    if str(given) in NAMED_MODELS:
+        return StoredEnergyModel.load(shipped_model_folder(str(given)) / "model.json")
     if not Path(given).is_file():
-        raise InputError(f"{given}: no such model file, nor a model of this name; {published_hint(str(given))}")
+        raise InputError(f"{given}: no such model file, nor a model of this name; {named_hint(str(given))}")
     return StoredEnergyModel.load(given)
 
 
-def published_hint(given: str) -> str:
-    """Return which published model was meant by an unknown name, or which there are."""
-    close = closest(given, PUBLISHED_MODELS)
-    return f"did you mean {close}?" if close else f"published ones are {', '.join(PUBLISHED_MODELS)}"
+def shipped_model_folder(name: str) -> Path:
+    """Return the folder of a model that comes with the package: its cascades, as `cascade import` keeps them."""
+    return data_folder("inputs") / "models" / name
+
+
+def named_hint(given: str) -> str:
+    """Return which model that comes with the package was meant by an unknown name, or which there are."""
+    close = closest(given, NAMED_MODELS)
+    return f"did you mean {close}?" if close else f"there are {', '.join(NAMED_MODELS)}"

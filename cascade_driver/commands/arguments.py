@@ -159,15 +159,15 @@ def any_path(text: str) -> Path:
 
 
 def a_run(text: str) -> Path:
-    """Return the path of a run, which a name of printed values is not."""
+    """Return the path of a run, which the name of a model is not."""
     place = any_path(text)
     if not place.exists():
-        from cascade_driver.analysis.published import PUBLISHED_MODELS
+        from cascade_driver.analysis.published import NAMED_MODELS
 
-        if text in PUBLISHED_MODELS:
+        if text in NAMED_MODELS:
             raise argparse.ArgumentTypeError(
-                f"{text} are printed values, without cascades and directions, and no run: `correct`, `lines`, "
-                "`spectrum --model` and `cite` take it"
+                f"{text} is a model that comes with the package, and no run: `correct`, `lines`, `cite` and "
+                "`spectrum --model` take it"
             )
     return place
 

@@ -244,7 +244,7 @@ def _options_import(verb: argparse.ArgumentParser) -> None:
         help="columns recoil_energy_eV, stored_energy_eV (or _keV), direction_x, direction_y, direction_z "
         "(or polar_rad, azimuth_rad, or _deg), and weight if they differ; or a matrix of sebsassi/elosssim",
     )
-    add_keywords(verb, write_import, "crystal", "source", "zeros")
+    add_keywords(verb, write_import, "crystal", "source", "zeros", "notes")
     add_out(verb, "FOLDER", is_folder=True)
     add_options(verb, AnalysisSpec, only=["allow_failures"])
 
@@ -266,7 +266,7 @@ def _options_fit(verb: argparse.ArgumentParser) -> None:
 
     add_run(verb)
     add_out(verb, "MODEL.json", "model file (default: RUN/model.json)", required=False)
-    of_spectra = ("fallback_species", "extrapolate", "other_crystal")
+    of_spectra = ("extrapolate", "other_crystal")
     add_options(verb, AnalysisSpec, without=of_spectra, tell_defaults=False, direction=DIRECTION)
 
 
@@ -303,20 +303,20 @@ def _add_cite(verbs: Verbs) -> None:
         type=Path,
         nargs="?",
         metavar="RUN",
-        help="a run, or the name of printed values (default: all there is)",
+        help="a run, or the name of a model that ships (default: all there is)",
     )
     verb.add_argument("--bibtex", action="store_true", help="as entries of BibTeX")
 
 
 def _cite(chosen: argparse.Namespace) -> int:
-    from cascade_driver.analysis.published import PUBLISHED_MODELS
+    from cascade_driver.analysis.published import NAMED_MODELS
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.cite import cite_all, cite_printed, cite_run
+    from cascade_driver.cite import cite_all, cite_named, cite_run
 
     if chosen.run is None:
         citation = cite_all()
-    elif str(chosen.run) in PUBLISHED_MODELS:
-        citation = cite_printed()
+    elif str(chosen.run) in NAMED_MODELS:
+        citation = cite_named(str(chosen.run))
     else:
         citation = cite_run(RunDirectory(chosen.run.resolve()))
     for text in citation.bibtex if chosen.bibtex else citation.lines:
@@ -326,11 +326,11 @@ def _cite(chosen: argparse.Namespace) -> int:
 
 def _run(chosen: argparse.Namespace) -> int:
     from cascade_driver.config import WorkSpec, find_input
+    from cascade_driver.files import data_folder
     from cascade_driver.schema import plain
     from cascade_driver.simulation.crystal import constituents, orientation_said, sites_said
     from cascade_driver.simulation.film_box import film_said, film_strain
     from cascade_driver.simulation.lammps_build import chosen as chosen_lammps
-    from cascade_driver.simulation.potential import data_folder
     from cascade_driver.simulation.protocols import protocol_said
     from cascade_driver.simulation.spec import thermal_said
     from cascade_driver.terminal import headed, make_console, watched_work

@@ -63,7 +63,7 @@ class _Version(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         del namespace, values, option_string
-        from cascade_driver.simulation.potential import data_folder
+        from cascade_driver.files import data_folder
         from cascade_driver.simulation.provenance import versions_said
 
         print(versions_said())

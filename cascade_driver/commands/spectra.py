@@ -162,8 +162,8 @@ def _add_observation(verb: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="MODEL",
-        help="write what is observed: a run directory, a model file or cawo4-published; more of them are the same "
-        "with other potentials",
+        help="write what is observed: a run directory, a model file, cawo4 or cawo4-published; more of them are "
+        "the same with other potentials",
     )
     _add_detection(seen)
 
@@ -197,7 +197,7 @@ def _options_correct(verb: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE",
         help="MODEL [MODEL ...] SPECTRUM.csv: a run directory, a model file of `cascade fit` or the name "
-        "cawo4-published, and a spectrum; further models are the same with other potentials",
+        "cawo4, cawo4-published, and a spectrum; further models are the same with other potentials",
     )
     verb.add_argument(
         "--model", action="append", default=[], metavar="MODEL", help="a model, if not given before the spectrum"

@@ -23,7 +23,7 @@ from ase.data import atomic_numbers
 from pydantic import Field, field_validator, model_validator
 
 from cascade_driver.errors import InputError, PotentialError
-from cascade_driver.files import whole_folder
+from cascade_driver.files import data_folder, whole_folder
 from cascade_driver.kinds import Status
 from cascade_driver.schema import build, digest, file_sha256, parameters, read_toml
 from cascade_driver.simulation.include import FILE_NAME, FOLDER, understood
@@ -238,13 +238,6 @@ class Potential:
 def element_pairs(species: tuple[str, ...]) -> list[tuple[str, str]]:
     """Return the unordered pairs of `species`, in its order: Ca-Ca, Ca-W, Ca-O, W-W, ..."""
     return [(a, b) for i, a in enumerate(species) for b in species[i:]]
-
-
-def data_folder(kind: Literal["potentials", "inputs"]) -> Path:
-    """Return the folder of shipped `potentials` or `inputs`, in a checkout or in an installed package."""
-    package = Path(__file__).resolve().parent.parent
-    installed = package / "_data" / kind
-    return installed if installed.is_dir() else package.parent / kind
 
 
 def distribution_folder() -> Path:

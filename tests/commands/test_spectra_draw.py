@@ -13,8 +13,8 @@ import pytest
 
 from cascade_driver.cli import main
 from cascade_driver.errors import InputError
+from cascade_driver.files import data_folder
 from cascade_driver.plot import calibration_figure, spectra_figure
-from cascade_driver.simulation.potential import data_folder
 from cascade_driver.spectra.observe import observed_of_files
 from cascade_driver.spectrum import read_bands, read_spectrum
 

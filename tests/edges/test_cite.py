@@ -177,7 +177,7 @@ def test_printed_values_are_cited_by_their_name(capsys, tmp_path, monkeypatch):
 def test_a_name_of_printed_values_is_no_run_and_that_is_said(verb, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main([verb, "cawo4-published"]) == 2
-    assert "are printed values, without cascades and directions, and no run" in capsys.readouterr().err
+    assert "is a model that comes with the package, and no run" in capsys.readouterr().err
     # A folder of that name is one.
     (tmp_path / "cawo4-published").mkdir()
     assert main([verb, "cawo4-published"]) == 2

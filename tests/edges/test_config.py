@@ -6,8 +6,8 @@ import pytest
 
 from cascade_driver.config import PotentialChoice, RunInput, find_input, read_input
 from cascade_driver.errors import InputError
+from cascade_driver.files import data_folder
 from cascade_driver.schema import build, plain
-from cascade_driver.simulation.potential import data_folder
 
 LEAST = {
     "crystal": {"name": "CaWO4", "minimum_atoms": 700},

@@ -12,9 +12,10 @@ import pytest
 from cascade_driver.analysis.published import CAWO4_PUBLISHED
 from cascade_driver.cli import main
 from cascade_driver.errors import InputError, PotentialError
+from cascade_driver.files import data_folder
 from cascade_driver.models import central_model, load_model
 from cascade_driver.schema import file_sha256
-from cascade_driver.simulation.potential import data_folder, load_potential
+from cascade_driver.simulation.potential import load_potential
 
 SHIPPED, OTHER = "cawo4-pbe-spline", "cawo4-pbe-spline-2"
 

@@ -7,8 +7,8 @@ import pytest
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
 from cascade_driver.config import read_input
+from cascade_driver.files import data_folder
 from cascade_driver.simulation.outcome import Outcome
-from cascade_driver.simulation.potential import data_folder
 
 INPUTS = sorted(data_folder("inputs").glob("*.toml"))
 

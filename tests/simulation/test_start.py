@@ -10,7 +10,7 @@ from ase.build import bulk
 from scipy.integrate import quad
 
 from cascade_driver.errors import InputError, RecordError
-from cascade_driver.simulation.potential import data_folder
+from cascade_driver.files import data_folder
 from cascade_driver.simulation.spec import ZERO_POINT_TEMPERATURE_CAWO4_K
 from cascade_driver.simulation.start import has_snapshot, make_box, make_snapshot, read_box, read_snapshot
 

@@ -17,7 +17,7 @@ from ase.io import write
 
 from cascade_driver.cli import main
 from cascade_driver.errors import FitError, InputError
-from cascade_driver.simulation.potential import data_folder
+from cascade_driver.files import data_folder
 from cascade_driver.training.cross_validation import linked_frames
 from cascade_driver.training.extended_xyz import read_frames
 from cascade_driver.training.fit_input import DataFile, HeldBlocks

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cascade_driver.errors import InputError
-from cascade_driver.files import text_of
+from cascade_driver.files import data_folder, text_of
 from cascade_driver.schema import parameters
-from cascade_driver.simulation.potential import data_folder
 from cascade_driver.spectrum import UNRESOLVED, Spectrum, check_edges, read_spectrum
 from cascade_driver.units import EV_PER_KEV, SECONDS_PER_DAY
 
