@@ -40,7 +40,7 @@ AT_THE_TOP = ("ground", "edges", "door")
 #: A new module gets a place here, and thereby a reader knows when to read it.
 HOUSE: dict[str, Wing] = {
     "ground": Wing(
-        "one error tree, the only unit conversions, typed parameters, whole files, a binned spectrum",
+        "one error tree, the only unit conversions, typed parameters, whole files, isotopes, a binned spectrum",
         imports=(),
         rooms=(
             "version",
@@ -49,6 +49,7 @@ HOUSE: dict[str, Wing] = {
             "errors",
             "units",
             "files",
+            "target",
             "schema",
             "binning",
             "request",
@@ -187,7 +188,6 @@ HOUSE: dict[str, Wing] = {
         "what a source gives: dark matter, neutrinos, neutron capture",
         imports=(),
         rooms=(
-            "target",
             "form_factor",
             "quadrature",
             "dark_matter",

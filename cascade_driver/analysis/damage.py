@@ -24,7 +24,6 @@ from types import MappingProxyType
 
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers
-from ase.formula import Formula
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
@@ -33,6 +32,7 @@ from cascade_driver.analysis.threshold import threshold_energies
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.schema import parameters
 from cascade_driver.simulation.outcome import CascadeTable
+from cascade_driver.target import parse_target
 
 #: b, c and the E_d in eV that belong to them, of the efficiency of arc-dpa: Nordlund et al., Nat. Commun. 9, 1084
 #: (2018), doi:10.1038/s41467-018-03415-5, table 1 (errors 0.02 to 0.12 of b, 0.005 to 0.02 of c). The table was
@@ -59,7 +59,7 @@ class DamageSpec:
     Attributes
     ----------
     target : str
-        Chemical formula, e.g. `Si` or `CaWO4`.
+        Chemical formula, e.g. `Si`, `CaWO4` or, enriched, `CaWO4[W183=0.9]`.
     recoil : str, optional
         Species of the recoil; by default that of an elemental target.
     displacement_eV : dict of str to float
@@ -165,21 +165,23 @@ def arc_dpa(damage_energy_eV: ArrayLike, *, element: str, displacement_eV: float
 def mean_atom(formula: str) -> tuple[dict[str, float], float, float]:
     """Return shares of the species by number, and mean atomic number and mass in u.
 
+    Parameters
+    ----------
+    formula : str
+        As `parse_target` takes it.
+
     Raises
     ------
     InputError
-        If it is no formula.
+        As `parse_target`.
     """
-    try:
-        counts = Formula(formula).count()
-    except ValueError:
-        counts = {}
-    if not counts or any(symbol not in atomic_numbers for symbol in counts) or "X" in counts:
-        raise InputError(f"target {formula!r} is no chemical formula; give one like Si, CaWO4 or Al2O3")
-    total = sum(counts.values())
-    shares = {symbol: n / total for symbol, n in counts.items()}
-    z = sum(share * atomic_numbers[symbol] for symbol, share in shares.items())
-    a = sum(share * float(atomic_masses[atomic_numbers[symbol]]) for symbol, share in shares.items())
+    isotopes = parse_target(formula).isotopes
+    atoms = sum(isotope.atoms_per_kg for isotope in isotopes)
+    shares: dict[str, float] = {}
+    for isotope in isotopes:
+        shares[isotope.symbol] = shares.get(isotope.symbol, 0.0) + isotope.atoms_per_kg / atoms
+    z = sum(isotope.atomic_number * isotope.atoms_per_kg for isotope in isotopes) / atoms
+    a = sum(isotope.mass_u * isotope.atoms_per_kg for isotope in isotopes) / atoms
     return shares, z, a
 
 
@@ -213,8 +215,9 @@ def estimate(spec: DamageSpec, *, energies_eV: ArrayLike) -> DamageEstimate:
         raise InputError(f"the displacement energy of {low[0]} is not above 0 eV; correct it")
     recoil = spec.recoil or (next(iter(shares)) if len(shares) == 1 else None)
     if recoil not in atomic_numbers or recoil == "X":
+        wrong = "" if spec.recoil is None else f"`recoil` {spec.recoil!r} is no element: "
         raise InputError(
-            f"recoil {recoil!r}: name the element that recoils in {spec.target}, e.g. {next(iter(shares))}"
+            f"{wrong}name the element that recoils in {spec.target}, e.g. `recoil` {next(iter(shares))}"
         )
     of_recoil = float(atomic_numbers[recoil]), float(atomic_masses[atomic_numbers[recoil]])
     displacement = 1 / sum(share / spec.displacement_eV[symbol] for symbol, share in shares.items())

@@ -76,7 +76,7 @@ def _pairs(chosen: argparse.Namespace) -> int:
 
     with complaints_by_option(chosen, DamageSpec):
         spec = built(chosen, DamageSpec)
-    found = estimate(spec, energies_eV=chosen.energies_eV)
+        found = estimate(spec, energies_eV=chosen.energies_eV)
     columns = damage_columns(found)
     console = make_console()
     title = f"{spec.recoil or spec.target} in {spec.target}, E_d = {found.displacement_eV:.3g} eV"

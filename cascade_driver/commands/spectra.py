@@ -539,7 +539,11 @@ def _write_requested(chosen: argparse.Namespace, request: AnySpectrumRequest) ->
 def _request(chosen: argparse.Namespace, kind: type[R]) -> R:
     """Return what the options ask for."""
     target = given(chosen, kind)["target"]
-    return built(chosen, kind, target=f"{target}[{','.join(chosen.enrich)}]" if chosen.enrich else target)
+    if not chosen.enrich:
+        return built(chosen, kind)
+    if "[" in target:
+        raise InputError(f"--target {target} and --enrich {' '.join(chosen.enrich)} both enrich; use one of them")
+    return built(chosen, kind, target=f"{target}[{','.join(chosen.enrich)}]")
 
 
 def _detector(chosen: argparse.Namespace) -> Detector | None:

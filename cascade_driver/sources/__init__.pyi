@@ -11,6 +11,3 @@ from .recoil_list import spectrum_of_recoils as spectrum_of_recoils
 from .solar import monochromatic_flux as monochromatic_flux
 from .solar import solar_flux as solar_flux
 from .statistical_cascade import resolved_share as resolved_share
-from .target import Isotope as Isotope
-from .target import Target as Target
-from .target import parse_target as parse_target

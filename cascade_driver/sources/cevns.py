@@ -13,8 +13,8 @@ from cascade_driver.errors import InputError
 from cascade_driver.sources.form_factor import HBAR_C_MeV_fm, helm_form_factor
 from cascade_driver.sources.neutrino_flux import NeutrinoFlux
 from cascade_driver.sources.quadrature import integrate_over_bins
-from cascade_driver.sources.target import Isotope, parse_target
 from cascade_driver.spectrum import Spectrum, check_edges
+from cascade_driver.target import Isotope, parse_target
 from cascade_driver.units import CM_PER_FM, SECONDS_PER_DAY, eV_PER_MeV
 
 #: Sine squared of the weak mixing angle at zero momentum transfer: 0.23868(5)(2), Erler & Ferro-Hernandez

@@ -17,8 +17,8 @@ from scipy.special import erf
 from cascade_driver.errors import InputError
 from cascade_driver.sources.form_factor import helm_form_factor, spin_structure_factor
 from cascade_driver.sources.quadrature import integrate_over_bins
-from cascade_driver.sources.target import Isotope, Target, parse_target
 from cascade_driver.spectrum import Spectrum, check_edges
+from cascade_driver.target import Isotope, Target, parse_target
 from cascade_driver.units import CM_PER_KM, SECONDS_PER_DAY, SPEED_OF_LIGHT_KM_S, eV_PER_GeV
 
 #: Velocity of the Sun in the galactic rest frame (towards the centre, along the rotation, to the north pole):

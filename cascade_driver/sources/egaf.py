@@ -13,7 +13,7 @@ import periodictable
 from cascade_driver.errors import InputError
 from cascade_driver.files import text_of, write_file
 from cascade_driver.sources.capture_table import ISOTOPES, LARGEST_SUM, LEVEL_COLUMNS, LEVELS, LINE_COLUMNS, LINES
-from cascade_driver.sources.target import abundances
+from cascade_driver.target import abundances
 from cascade_driver.units import FS_PER_S, AMU_MeV
 
 #: Lines of fewer per capture, and decays of a smaller share of their level, are left out.

@@ -14,7 +14,7 @@ from scipy import constants
 from scipy.stats import qmc
 
 from cascade_driver.errors import InputError
-from cascade_driver.sources.target import DENSITIES_g_cm3, Target
+from cascade_driver.target import DENSITIES_g_cm3, Target
 from cascade_driver.units import AMU_MeV
 
 TimingLaw = Literal["in_flight", "prompt", "slow"]

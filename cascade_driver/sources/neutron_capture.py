@@ -33,8 +33,8 @@ from cascade_driver.sources.statistical_cascade import (
     StatisticalModel,
     statistical_cascades,
 )
-from cascade_driver.sources.target import DENSITIES_g_cm3, Isotope, Target, parse_target
 from cascade_driver.spectrum import Spectrum, check_edges
+from cascade_driver.target import DENSITIES_g_cm3, Isotope, Target, parse_target
 from cascade_driver.units import CM2_PER_BARN, G_PER_KG, SECONDS_PER_DAY
 
 #: What stands for captures without a tabulated primary gamma: cascades of the statistical model, or nothing.

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from cascade_driver.errors import InputError
 from cascade_driver.files import text_of
 from cascade_driver.sources.gamma_recoil import GammaCascade, GammaTiming, momentum_exponents, recoil_cumulative
-from cascade_driver.sources.target import parse_target
 from cascade_driver.spectrum import UNRESOLVED, Spectrum, check_edges
+from cascade_driver.target import parse_target
 from cascade_driver.units import AMU_MeV
 
 _ENERGY_COLUMNS = ("energy_eV", "recoil_energy_eV")

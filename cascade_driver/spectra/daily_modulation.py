@@ -19,10 +19,10 @@ from cascade_driver.errors import InputError
 from cascade_driver.kinds import Array
 from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.sources.dark_matter import HaloModel
-from cascade_driver.sources.target import parse_target
 from cascade_driver.spectra.correction import species_of_elements
 from cascade_driver.spectra.recoil_direction import in_the_wind
 from cascade_driver.spectrum import Spectrum, overlap_counts
+from cascade_driver.target import parse_target
 
 #: Resampled campaigns behind the errors.
 N_REPLICAS = 200

@@ -44,7 +44,6 @@ from cascade_driver.sources.requested import (
     source_members_of,
     table_of,
 )
-from cascade_driver.sources.target import parse_target
 from cascade_driver.spectra.correction import (
     borrowing_notes,
     correct,
@@ -66,6 +65,7 @@ from cascade_driver.spectrum import (
     write_spectrum,
 )
 from cascade_driver.table import data_frame
+from cascade_driver.target import parse_target
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

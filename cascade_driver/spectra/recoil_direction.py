@@ -18,7 +18,7 @@ from cascade_driver.sources.dark_matter import (
     least_speed_km_s,
     mean_inverse_speed_s_km,
 )
-from cascade_driver.sources.target import Isotope
+from cascade_driver.target import Isotope
 from cascade_driver.units import SECONDS_PER_DAY
 
 #: Right ascension and declination of the north galactic pole, and galactic longitude of the north celestial pole,

@@ -10,6 +10,7 @@ from cascade_driver.analysis.damage import (
     damage_energy_eV,
     estimate,
     kinchin_pease,
+    mean_atom,
     nrt,
     said_beside,
 )
@@ -109,6 +110,15 @@ def test_a_compound_of_one_element_is_that_element():
     assert twice.damage_energy_eV.tolist() == pytest.approx(plain.damage_energy_eV.tolist())
 
 
+def test_the_mean_atom_of_an_enriched_target_has_the_masses_of_its_isotopes():
+    """AME2020: W183 has 182.950223 u; of natural tungsten the standard atomic weight is 183.84."""
+    shares, z, natural = mean_atom("CaWO4")
+    same, same_z, light = mean_atom("CaWO4[W183=1]")
+    assert (same, same_z) == (pytest.approx(shares), pytest.approx(z))
+    assert light - natural == pytest.approx((182.950223 - 183.84) / 6, abs=2e-3)
+    assert natural == pytest.approx((40.078 + 183.84 + 4 * 15.999) / 6, abs=2e-3)
+
+
 def test_the_displacement_energy_of_a_compound_is_the_harmonic_mean():
     spec = DamageSpec(target="CaWO4", recoil="W", displacement_eV={"Ca": 24, "W": 60, "O": 28}, pair_eV=6.0)
     found = estimate(spec, energies_eV=[112.0])
@@ -120,7 +130,7 @@ def test_the_displacement_energy_of_a_compound_is_the_harmonic_mean():
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"target": "Xx"}, "no chemical formula"),
+        ({"target": "Xx"}, "'Xx' is not a chemical element"),
         ({"displacement_eV": {"Ge": 20.0}}, "not in Si"),
         ({"target": "SiO2", "recoil": "Si"}, "no displacement energy of O"),
         ({"target": "SiO2", "displacement_eV": {"Si": 20.0, "O": 20.0}}, "name the element that recoils"),

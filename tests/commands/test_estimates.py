@@ -22,7 +22,10 @@ def test_pairs_are_printed_and_written(tmp_path, capsys):
 def test_bad_input_is_one_line(capsys):
     for words, complaint in (
         (["--displacement-eV", "Fe=0"], "not above 0 eV"),
-        (["--target", "Quux"], "no chemical formula"),
+        (["--target", "Quux"], "'Quux' is not a chemical formula"),
+        (["--target", "Fe3C", "--displacement-eV", "Fe=40", "C=20"], "recoils in Fe3C, e.g. `--recoil` Fe"),
+        (["--recoil", "Xx"], "`--recoil` 'Xx' is no element"),
+        (["--target", "Fe[Fe56=2]"], "enrichment 'Fe56=2'"),
         (["--pair-eV", "-1"], "--pair-eV"),
         (["--energies-eV", "0"], "above 0 eV"),
     ):
@@ -30,6 +33,7 @@ def test_bad_input_is_one_line(capsys):
         said = capsys.readouterr().err
         assert complaint in said
         assert said.count("\n") == 1
+        assert "None" not in said
 
 
 def test_the_resolution_limit_is_told_with_its_terms(capsys):

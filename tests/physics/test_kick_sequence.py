@@ -14,7 +14,7 @@ from cascade_driver.simulation.kick_sequence import ThenSpec, draw_later_kicks, 
 from cascade_driver.simulation.knock_on import random_directions
 from cascade_driver.simulation.spec import KnockOn, QuenchSpec
 from cascade_driver.sources.gamma_recoil import slowing_time_fs
-from cascade_driver.sources.target import parse_target
+from cascade_driver.target import parse_target
 
 pytestmark = pytest.mark.physics
 

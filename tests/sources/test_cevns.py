@@ -22,8 +22,8 @@ from cascade_driver.sources.reactor import (
     reactor_flux,
     u238_capture_antineutrinos_per_MeV,
 )
-from cascade_driver.sources.target import parse_target
 from cascade_driver.spectrum import Spectrum, rebin
+from cascade_driver.target import parse_target
 
 CHOOZ: dict[str, Any] = {"power_GW": [4.25, 4.25], "distance_m": [72.0, 102.0]}
 

@@ -13,8 +13,8 @@ from cascade_driver.errors import InputError
 from cascade_driver.sources import dark_matter as dm
 from cascade_driver.sources.dark_matter import HaloModel, dark_matter_spectrum, mean_inverse_speed_s_km
 from cascade_driver.sources.form_factor import helm_form_factor, helm_radius_fm
-from cascade_driver.sources.target import parse_target
 from cascade_driver.spectrum import rebin
+from cascade_driver.target import parse_target
 
 LIGHT = {"mass_GeV": 2.0, "cross_section_cm2": 1e-40}
 

@@ -20,8 +20,8 @@ from cascade_driver.sources.dark_matter import (
 )
 from cascade_driver.sources.form_factor import oscillator_length_fm, spin_structure_factor
 from cascade_driver.sources.requested import dark_matter, requested_spectrum
-from cascade_driver.sources.target import parse_target
 from cascade_driver.spectrum import read_spectrum
+from cascade_driver.target import parse_target
 
 EDGES = np.linspace(0.0, 400.0, 41)
 CASE = {"mass_GeV": 2.0, "cross_section_cm2": 1e-40, "energy_edges_eV": EDGES}

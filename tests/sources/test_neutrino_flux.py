@@ -22,7 +22,7 @@ from cascade_driver.sources.reactor import (
 )
 from cascade_driver.sources.requested import requested_spectrum, source_members_of
 from cascade_driver.sources.solar import SOLAR_FLUXES_per_cm2_s, monochromatic_flux, solar_flux
-from cascade_driver.sources.target import parse_target
+from cascade_driver.target import parse_target
 from cascade_driver.units import SECONDS_PER_DAY
 
 EDGES = np.linspace(5.0, 105.0, 21)
@@ -277,6 +277,10 @@ def test_sun_and_single_energies_are_sources_on_the_command_line(tmp_path):
         (
             ["--power-GW", "3", "--distance-m", "9", "--u238-captures-per-fission", "7"],
             "less than or equal to 2; found 7",
+        ),
+        (
+            ["--source", "solar", "--target", "Si[Si28=0.5]", "--enrich", "Si29=0.2"],
+            "--target Si[Si28=0.5] and --enrich Si29=0.2 both enrich; use one of them",
         ),
         (["--source", "solar", "--enrich", "Si28=2"], "from 0 to 1, such as W183=0.9"),
         (["--source", "solar", "--energy-eV", "0", "10"], "logarithmic bins cannot begin at 0 eV"),

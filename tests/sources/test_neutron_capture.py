@@ -47,9 +47,9 @@ from cascade_driver.sources.neutron_capture import (
     unresolved_shares,
 )
 from cascade_driver.sources.statistical_cascade import statistical_cascades
-from cascade_driver.sources.target import abundances, parse_target
 from cascade_driver.spectra.detector import Detector, apply_detector
 from cascade_driver.spectra.observed_capture import observed_capture_spectrum
+from cascade_driver.target import abundances, parse_target
 
 FLUX = 100.0
 

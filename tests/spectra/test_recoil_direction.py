@@ -9,7 +9,6 @@ import pytest
 from cascade_driver.errors import InputError
 from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.sources.dark_matter import HaloModel, earth_speed_km_s, mean_inverse_speed_s_km
-from cascade_driver.sources.target import parse_target
 from cascade_driver.spectra.recoil_direction import (
     galactic_to_equatorial,
     in_the_wind,
@@ -17,6 +16,7 @@ from cascade_driver.spectra.recoil_direction import (
     radon_transform_s_km,
     recoil_direction_density_per_sr,
 )
+from cascade_driver.target import parse_target
 
 TUNGSTEN = next(i for i in parse_target("W").isotopes if i.mass_number == 184)
 VELOCITY = np.array([30.0, -120.0, 220.0])

@@ -6,13 +6,18 @@ import ase.data
 import pytest
 
 from cascade_driver.errors import InputError
-from cascade_driver.sources.target import parse_target
+from cascade_driver.target import parse_target
+
+
+def mass_fractions(formula: str) -> dict[str, float]:
+    target = parse_target(formula)
+    return {symbol: sum(i.mass_fraction for i in target.isotopes_of(symbol)) for symbol in target.elements}
 
 
 def test_mass_fractions_of_calcium_tungstate_follow_from_atomic_weights() -> None:
     # IUPAC 2021 standard atomic weights, ciaaw.org: Ca 40.078, W 183.84, O 15.999.
     whole = 40.078 + 183.84 + 4 * 15.999
-    fractions = parse_target("CaWO4").mass_fractions
+    fractions = mass_fractions("CaWO4")
     assert fractions == pytest.approx(
         {"Ca": 40.078 / whole, "W": 183.84 / whole, "O": 4 * 15.999 / whole}, rel=1e-4
     )
@@ -38,7 +43,7 @@ def test_mean_isotope_mass_is_the_atomic_weight(symbol: str) -> None:
 
 
 def test_brackets_are_understood() -> None:
-    assert parse_target("(CaO)2SiO2").mass_fractions == pytest.approx(parse_target("Ca2SiO4").mass_fractions)
+    assert mass_fractions("(CaO)2SiO2") == pytest.approx(mass_fractions("Ca2SiO4"))
 
 
 @pytest.mark.parametrize(
@@ -71,9 +76,7 @@ def test_bad_formula_is_refused_with_a_suggestion(formula: str, words: str) -> N
 
 
 def test_a_formula_is_taken_at_its_word_where_it_says_all_its_counts() -> None:
-    assert parse_target("Ca1W1O1").mass_fractions["W"] == pytest.approx(
-        183.84 / (40.078 + 183.84 + 15.999), rel=1e-4
-    )
+    assert mass_fractions("Ca1W1O1")["W"] == pytest.approx(183.84 / (40.078 + 183.84 + 15.999), rel=1e-4)
     assert parse_target("Si").elements == ("Si",)  # SiO2 is another thing
     assert parse_target("CaWO3").elements == ("Ca", "W", "O")
 
