@@ -76,6 +76,16 @@ class FrequencyForm(StrEnum):
     CONSISTENT = "consistent"
 
 
+class Inertia(StrEnum):
+    """How a dislocation withstands acceleration near the speed of sound."""
+
+    #: A6: by its mass at rest, so that some get faster than sound.
+    NEWTONIAN = "newtonian"
+    #: As a screw dislocation in an isotropic solid, whose energy grows as (1 - v^2/c_t^2)^(-1/2): none does. The
+    #: image and the radiation stay those of a slow one. J. D. Eshelby, Proc. Phys. Soc. A 62, 307 (1949).
+    ELASTORELATIVISTIC = "elastorelativistic"
+
+
 class BeyondDomain(StrEnum):
     """What a dislocation does that comes closer than the model reaches. It is flagged in either case."""
 
@@ -116,6 +126,8 @@ class Interface:
         `FrequencyForm`.
     beyond_domain : {'hold', 'stop'}
         `BeyondDomain`.
+    inertia : {'newtonian', 'elastorelativistic'}
+        `Inertia`.
     """
 
     metal: FccMetal = ALUMINIUM
@@ -125,6 +137,7 @@ class Interface:
     image_force: ImageForce = ImageForce.APPENDIX
     frequency_form: FrequencyForm = FrequencyForm.PRINTED
     beyond_domain: BeyondDomain = BeyondDomain.HOLD
+    inertia: Inertia = Inertia.NEWTONIAN
 
     @field_validator("metal", mode="before", json_schema_input_type=FccMetal | Literal["Al", "Cu", "Au"])
     @classmethod
@@ -443,7 +456,7 @@ def first_turning_distance_nm(start_nm: float, *, stress_MPa: float, interface: 
 
 @dataclass(frozen=True)
 class _Piece:
-    """What the solver gave between two changes of the equations: time, Lambda, x, v, radiated, per step."""
+    """What the solver gave between two changes of the equations: time, Lambda, x, u, radiated, per step."""
 
     table: NDArray[np.float64]
     cuts: NDArray[np.float64]
@@ -451,7 +464,10 @@ class _Piece:
 
 
 class _Run:
-    """One trajectory: solved when made, read by its two methods."""
+    """One trajectory: solved when made, read by its two methods.
+
+    Its variable of motion is u, momentum over mass: v, or v (1 - v^2/c_t^2)^(-1/2).
+    """
 
     def __init__(
         self,
@@ -466,6 +482,7 @@ class _Run:
             raise InputError(f"a resolved shear stress of {stress_MPa} MPa, expected a finite number above 0.")
         self.interface = interface
         self.first_pass_only = first_pass_only
+        self.is_relativistic = interface.inertia is Inertia.ELASTORELATIVISTIC
         metal = interface.metal
         self.speed = metal.transverse_speed_km_s
         self.mass_unit = interface.line_energy_eV_per_nm / self.speed**2
@@ -488,6 +505,18 @@ class _Run:
         if self.stored > self.end_below:
             self._solve(max(start, self.edge))
 
+    def _slowing(self, u: float) -> float:
+        """Return u / v."""
+        return math.sqrt(1.0 + (u / self.speed) ** 2) if self.is_relativistic else 1.0
+
+    def _kinetic_eV_per_nm(self, log: float, u: float) -> float:
+        """Return m v^2 / 2, or m c_t^2 (u/v - 1) without its cancellation."""
+        return self.mass_unit * log * u * u / (1.0 + self._slowing(u))
+
+    def _speeds(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return v at each step."""
+        return np.asarray(u / [self._slowing(one) for one in u.tolist()], dtype=np.float64)
+
     def _potential(self, x: float) -> float:
         ratio = x / self.rest
         return self.image * (ratio - 1.0 - math.log(ratio))
@@ -508,8 +537,8 @@ class _Run:
             if self.interface.beyond_domain is BeyondDomain.STOP:
                 return
             time, held = float(piece.table[0, -1]), not held
-            _, _, _, v, radiated = (float(value) for value in piece.table[:, -1])
-            state = (self.edge_nm if held else self.edge, v, radiated)
+            _, _, _, u, radiated = (float(value) for value in piece.table[:, -1])
+            state = (self.edge_nm if held else self.edge, u, radiated)
         raise InputError(
             f"a dislocation crosses the edge of the model more than {_MOST_PASSES} times: the stress is too large."
         )
@@ -532,7 +561,7 @@ class _Run:
                 f"a dislocation under {self.pull:g} eV/nm2 was not followed to its end ({solved.message}): "
                 "parameters too extreme for the model."
             )
-        first, v, radiated = solved.y
+        first, u, radiated = solved.y
         if held:
             log, x = np.full_like(first, self.edge), first
         else:
@@ -546,16 +575,16 @@ class _Run:
         cuts = np.array([state, *at[inner], solved.y[:, -1]])[:, [0, 2]]
         crossed = held and len(solved.t_events[3]) > 0
         ended = crossed or len(solved.t_events[0]) > 0 or (self.first_pass_only and len(solved.t_events[2]) > 0)
-        return _Piece(np.array([solved.t, log, x, v, radiated]), cuts, held), ended
+        return _Piece(np.array([solved.t, log, x, u, radiated]), cuts, held), ended
 
     def _events(self, *, held: bool) -> list[Callable[..., float]]:
         """Roots that end a piece (at rest; over the edge) and roots that cut it (turning point; gap)."""
         radius, constant = self.interface.core_radius_nm, self.interface.frequency_constant
 
         def rest(_t: float, y: NDArray[np.float64]) -> float:
-            log, v = self.edge if held else float(y[0]), float(y[1])
+            log, u = self.edge if held else float(y[0]), float(y[1])
             x = float(y[0]) if held else radius * math.exp(log) * math.sqrt(constant / log)
-            return self._potential(x) + 0.5 * self.mass_unit * log * v * v - self.end_below
+            return self._potential(x) + self._kinetic_eV_per_nm(log, u) - self.end_below
 
         def edge(_t: float, y: NDArray[np.float64]) -> float:
             return float(y[0] - (self.edge_nm if held else self.edge))
@@ -579,17 +608,19 @@ class _Run:
         return [rest, edge, turn, crossing if held else gap]
 
     def _within(self, _t: float, y: NDArray[np.float64]) -> tuple[float, float, float]:
-        log, v, _ = y
+        log, u, _ = y
+        v = u / self._slowing(u)
         growth = math.exp(log)
         x = self.interface.core_radius_nm * growth * math.sqrt(self.interface.frequency_constant / log)
         drag = 0.5 * math.pi * self.mass_unit * self.highest / growth
         # Beyond the edge, where the step ends in which a dislocation leaves, the slope stays that of the edge.
         rate = 2.0 * log * v / (x * max(2.0 * log - 1.0, 2.0 * _EDGE))
         force = self.image / x - self.pull - drag * v
-        return rate, force / (self.mass_unit * log), drag * v * v - 0.5 * self.mass_unit * rate * v * v
+        return rate, force / (self.mass_unit * log), drag * v * v - self._kinetic_eV_per_nm(rate, u)
 
     def _beyond(self, _t: float, y: NDArray[np.float64]) -> tuple[float, float, float]:
-        x, v, _ = y
+        x, u, _ = y
+        v = u / self._slowing(u)
         drag = 0.5 * math.pi * self.mass_unit * self.highest * math.exp(-self.edge)
         force = self.image / x - self.pull - drag * v
         return v, force / (self.mass_unit * self.edge), drag * v * v
@@ -601,16 +632,18 @@ class _Run:
             if self.pieces
             else np.zeros(0)
         )
-        time, log, x, v, radiated = table
+        time, log, x, u, radiated = table
+        v = self._speeds(u)
         omega = self.highest * np.exp(-log)
         drag = 0.5 * math.pi * self.mass_unit * omega
-        growth = np.where(held, 0.0, self.mass_unit * 2.0 * log * v / (x * np.maximum(2.0 * log - 1.0, _EDGE)))
+        growth = np.where(held, 0.0, 2.0 * log * v / (x * np.maximum(2.0 * log - 1.0, _EDGE)))
         return Trajectory(
             time_ps=time,
             distance_nm=x,
             speed_km_s=v,
             phonon_energy_meV=_HBAR_eV_ps * 1e3 * omega,
-            radiated_power_eV_per_nm_ps=drag * v**2 - 0.5 * growth * v**2,
+            radiated_power_eV_per_nm_ps=drag * v**2
+            - [self._kinetic_eV_per_nm(*one) for one in zip(growth.tolist(), u.tolist(), strict=True)],
             radiated_eV_per_nm=radiated,
         )
 
@@ -636,9 +669,9 @@ class _Run:
                 above = self.gap > self.edge if piece.held else 0.5 * (here + there) < self.gap
                 shares[bool(there < here), bool(above)] += float(after - before)
         last = self.pieces[-1].table[:, -1]
-        _, log, x, v, radiated = (float(value) for value in last)
-        remaining = self._potential(x) + 0.5 * self.mass_unit * log * v * v
-        fastest = max(float(np.max(np.abs(piece.table[3]))) for piece in self.pieces)
+        _, log, x, u, radiated = (float(value) for value in last)
+        remaining = self._potential(x) + self._kinetic_eV_per_nm(log, u)
+        fastest = max(float(np.max(np.abs(self._speeds(piece.table[3])))) for piece in self.pieces)
         course = Course.LEFT if self.left else Course.SUPERSONIC if fastest > self.speed else Course.INSIDE
         return Release(
             stored_eV_per_nm=self.stored,

@@ -53,6 +53,9 @@ _REFINEMENT = 8
 _START_NODES = 25
 _STRESS_NODES = 13
 
+#: Stands for no reach at all.
+_SMALLEST_REACH_nm = 1e-6
+
 #: Energies of which the relative interpolation error is stated: smaller ones are below any threshold.
 _STATED_ABOVE_eV = 1.0
 
@@ -392,6 +395,21 @@ def _followed(
     return table, crystal, back
 
 
+def held_below_nm(stress_MPa: ArrayLike, *, film: Film, interface: Interface) -> NDArray[np.float64]:
+    r"""Return how far out a dislocation may be pinned and still be drawn to the interface, one for each stress.
+
+    .. math:: d - \frac{\mu_f b^2}{4\pi \tau b}
+
+    Closer to the free surface of a film of thickness d the image of a screw dislocation pulls more strongly than
+    the stress; infinite without a thickness.
+    """
+    stress = np.asarray(stress_MPa, dtype=np.float64)
+    if film.thickness_nm is None:
+        return np.full_like(stress, np.inf)
+    pull = interface.pull_eV_per_nm2(1.0) * stress
+    return np.asarray(film.thickness_nm - interface.line_energy_eV_per_nm / pull)
+
+
 def _extent_nm(stress_MPa: ArrayLike, *, film: Film, interface: Interface) -> NDArray[np.float64]:
     """Return the range of starts of the table, from the first that counts to the last."""
     return _MEAN_DISTANCES * mean_pinning_distance_nm(stress_MPa, film=film, interface=interface)
@@ -424,7 +442,8 @@ def _lowest_stress_MPa(highest_MPa: float, *, film: Film, interface: Interface) 
         reach = float(_extent_nm(stress, film=film, interface=interface))
         if film.largest_start_nm is not None:
             reach = min(reach, film.largest_start_nm)
-        return math.log(reach / _first_start_nm(stress, film=film, interface=interface))
+        reach = min(reach, float(held_below_nm(stress, film=film, interface=interface)))
+        return math.log(max(reach, _SMALLEST_REACH_nm) / _first_start_nm(stress, film=film, interface=interface))
 
     high = math.log(highest_MPa)
     if room(high) <= 0:
@@ -574,7 +593,7 @@ def sample_events(
     """
     if size < 1:
         raise InputError(f"{size} events asked for, expected at least 1.")
-    same = ("lock_strength", "largest_start_nm", "lowest_start_nm", "steps")
+    same = ("lock_strength", "largest_start_nm", "thickness_nm", "lowest_start_nm", "steps")
     wrong = [name for name in same if getattr(film, name) != getattr(table.film, name)]
     if wrong or film.dislocation_spacing_nm > table.film.dislocation_spacing_nm * (1 + 1e-12):
         raise InputError(
@@ -586,9 +605,10 @@ def sample_events(
     mean = mean_pinning_distance_nm(stress, film=film, interface=table.interface)
     limit = -np.expm1(-(film.largest_start_nm or np.inf) / mean)
     h = -mean * np.log1p(-limit * generator.random(size))
+    is_held = h <= held_below_nm(stress, film=film, interface=table.interface)
     return FilmEvents(
-        energy_eV=table.energy_eV(h, stress),
-        energy_into_film_eV=table.energy_eV(h, stress, into="film"),
+        energy_eV=np.where(is_held, table.energy_eV(h, stress), 0.0),
+        energy_into_film_eV=np.where(is_held, table.energy_eV(h, stress, into="film"), 0.0),
         stress_MPa=stress,
         pinning_distance_nm=h,
         is_supersonic=table.is_supersonic(h, stress),
@@ -769,6 +789,7 @@ class FilmSpectrum:
                 "pair_breaking_energy_meV": repr(wanted.interface.pair_breaking_energy_meV),
                 "image_force": str(wanted.interface.image_force.value),
                 "frequency_form": str(wanted.interface.frequency_form.value),
+                "inertia": str(wanted.interface.inertia.value),
                 "gamma": repr(wanted.tunnelling.gamma(metal)),
                 "simulated_events": repr(self.simulated_events),
                 "seed": repr(wanted.seed),

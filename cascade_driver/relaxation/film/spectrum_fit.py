@@ -36,6 +36,7 @@ from cascade_driver.relaxation.film.measured import Counts, MeasuredFilm
 from cascade_driver.relaxation.film.spectrum import (
     EnergyTable,
     FilmBackground,
+    held_below_nm,
     mean_pinning_distance_nm,
     tabulate,
 )
@@ -184,7 +185,10 @@ def shares_below(
     energy = np.maximum.accumulate(energy, axis=1)
     # Distances are closer to linear in the energy than shares.
     at = np.array([np.interp(energy_eV, e, t, right=t[-1]) for e, t in zip(energy, reach, strict=True)])
-    return np.asarray(weight @ (np.expm1(-at) / np.expm1(-reach[:, -1:])), dtype=np.float64)
+    # What is pinned further out leaves through the free surface and has no energy.
+    held = np.maximum(held_below_nm(tau, film=film, interface=table.interface)[:, None] / mean, 0.0)
+    below = -np.expm1(-np.minimum(at, held)) + np.maximum(np.exp(-held) - np.exp(-reach[:, -1:]), 0.0)
+    return np.asarray(weight @ (below / -np.expm1(-reach[:, -1:])), dtype=np.float64)
 
 
 def table_for(background: FilmBackground, ranges: FitRanges) -> EnergyTable:

@@ -15,6 +15,7 @@ from cascade_driver.relaxation.film.dynamics import (
     Course,
     FrequencyForm,
     ImageForce,
+    Inertia,
     Interface,
     first_turning_distance_nm,
     follow,
@@ -101,6 +102,23 @@ def test_energy_balance_closes(start_nm, stress_MPa, force, form, beyond):
     stored = stored_energy_eV_per_nm(start_nm, stress_MPa=stress_MPa, interface=interface)
     assert result.stored_eV_per_nm == pytest.approx(float(stored), rel=1e-12)
     assert result.crystal_above_gap_eV_per_nm <= result.crystal_eV_per_nm * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(("start_nm", "stress_MPa"), [(50.0, 45.0), (300.0, 60.0), (100.0, 120.0)])
+def test_with_the_inertia_of_a_screw_dislocation_none_is_faster_than_sound(start_nm, stress_MPa):
+    interface = Interface(inertia=Inertia.ELASTORELATIVISTIC)
+    path, result = follow(start_nm, stress_MPa=stress_MPa, interface=interface)
+    assert abs(result.balance_error) < BALANCE
+    assert result.largest_speed_km_s < 3.04
+    assert result.course is not Course.SUPERSONIC
+    whole = np.trapezoid(path.radiated_power_eV_per_nm_ps, path.time_ps)
+    assert whole == pytest.approx(result.stored_eV_per_nm, rel=3e-3)  # of the trapezia
+    # It starts as any other: the first nanometre takes the same time.
+    slow, _ = follow(start_nm, stress_MPa=stress_MPa, interface=Interface())
+    first = [np.interp(1.0, start_nm - one.distance_nm[:20], one.time_ps[:20]) for one in (path, slow)]
+    assert first[0] == pytest.approx(first[1], rel=0.02)
+    if start_nm > 65:  # negative control
+        assert release(start_nm, stress_MPa=stress_MPa, interface=Interface()).largest_speed_km_s > 3.04
 
 
 def test_power_integrates_to_the_stored_energy_and_only_without_clipping():

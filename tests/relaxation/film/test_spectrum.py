@@ -230,6 +230,21 @@ def test_no_event_lies_beyond_the_film():
     assert events.pinning_distance_nm.max() <= 80.0
 
 
+def test_what_is_pinned_where_the_free_surface_pulls_more_strongly_has_no_energy():
+    thin = Film(dislocation_spacing_nm=100, thickness_nm=120.0)
+    table = dataclasses.replace(coarse_table(), film=thin)
+    events = sample_events(table, film=thin, size=20_000, generator=np.random.default_rng(1))
+    whole = Film(dislocation_spacing_nm=100)
+    others = sample_events(
+        dataclasses.replace(table, film=whole), film=whole, size=20_000, generator=np.random.default_rng(1)
+    )
+    # mu b / (4 pi s) is the stress that the image of a free surface exerts at a distance s: 25 GPa, 0.286 nm
+    depth = 120.0 - events.pinning_distance_nm
+    is_held = 25e3 * 0.286 / (4 * np.pi * np.maximum(depth, 1e-9)) < events.stress_MPa
+    np.testing.assert_array_equal(events.energy_eV, np.where(is_held, others.energy_eV, 0.0))
+    assert np.sum(others.energy_eV[~is_held] > 1.0) > 0  # negative control: they would have had some
+
+
 def test_share_of_non_zero_events_agrees_with_quadrature():
     # Pr(h > first(tau)) = exp(-first/mean), over s = sin(theta); the cut of 1e-6 eV is that of no energy at all.
     table = coarse_table()

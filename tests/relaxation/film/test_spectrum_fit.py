@@ -57,10 +57,11 @@ def drawn(seed: int) -> tuple[tuple[MeasuredFilm, Counts], ...]:
     return tuple(found)
 
 
-@pytest.mark.parametrize("sampling", ["weight", "program"])
-def test_the_integral_agrees_with_a_sample(sampling):
-    film = Film(dislocation_spacing_nm=60.0, stress_sampling=sampling)
-    of_film = dataclasses.replace(table(), film=dataclasses.replace(table().film, stress_sampling=sampling))
+@pytest.mark.parametrize(("sampling", "thickness_nm"), [("weight", None), ("program", None), ("weight", 100.0)])
+def test_the_integral_agrees_with_a_sample(sampling, thickness_nm):
+    film = Film(dislocation_spacing_nm=60.0, stress_sampling=sampling, thickness_nm=thickness_nm)
+    same = {"stress_sampling": sampling, "thickness_nm": thickness_nm}
+    of_film = dataclasses.replace(table(), film=dataclasses.replace(table().film, **same))
     events = sample_events(of_film, film=film, size=200_000, generator=np.random.default_rng(1))
     energies = np.array([1.0, 10.0, 40.0, 100.0])
     found = shares_below(of_film, energies, spacing_nm=60.0, stress_MPa=120.0)
