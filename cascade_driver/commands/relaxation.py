@@ -207,11 +207,11 @@ def _options_film(film: argparse.ArgumentParser) -> None:
     add_options(
         film,
         Film,
-        only=["dislocation_spacing_nm", "bulk_stress_MPa"],
+        only=["dislocation_spacing_nm", "bulk_stress_MPa", "thickness_nm"],
         names=_FILM_NAMES,
         dislocation_spacing_nm={"type": float, "nargs": "+", "metavar": "D", "help": more},
     )
-    interface = ["metal", "substrate_shear_modulus_GPa"]
+    interface = ["metal", "substrate_shear_modulus_GPa", "inertia"]
     add_options(film, Interface, only=interface, names=_FILM_NAMES, metal={"choices": list(METALS)})
     add_out(film, "FILM.csv")
     film.add_argument("--figure", type=new_figure, metavar="STEM", help="rates per area: STEM.png and STEM.pdf")
@@ -448,7 +448,7 @@ def _tls_glass(chosen: argparse.Namespace) -> int:
         save_figure(debris_glass_figure(debris, window, late), chosen.out.with_suffix(""))
     print(
         f"{found.cascades} cascades, {found.pairs} pairs in the window, {found.two_level_systems} of them two-"
-        f"level systems; {found.coverage:.0%} of the ways out were seen: lower bounds\n"
+        f"level systems; further climbs show no other way down with {found.coverage:.0%} chance: lower bounds\n"
         f"P_0 {found.density_per_J_m3.told} /J/m3 of debris\n"
         f"gamma {found.longitudinal_coupling_eV.told} eV along, {found.transverse_coupling_eV.told} eV across\n"
         f"C = P_0 gamma^2/(rho v^2) {found.longitudinal_strength.told} along, "
@@ -795,7 +795,7 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
     )
     figure = debris_figure(debris, means, potential_status=campaign.potential_status)
     save_figure(figure, chosen.out / "debris")
-    _print_debris(debris, means)
+    _print_debris(debris, means, barrier_below_eV=search.barrier_below_eV)
     print(f"written: {chosen.out}/summary.json, pairs.csv, release.csv and debris.png")
     return 0
 
@@ -821,15 +821,14 @@ def _search_progress() -> Iterator[Callable[[str, int, int], None]]:
         yield observe
 
 
-def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> None:
+def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease], *, barrier_below_eV: float) -> None:
     from cascade_driver.relaxation.debris.pairs import TWO_LEVEL_BELOW_eV, zero_point_shifts
-    from cascade_driver.relaxation.debris.search import coverage_of
 
     elementary = [pair for one in debris for pair in one.elementary]
     converged = [pair for pair in elementary if pair.converged]
-    minima = sum(len(one.energies_eV) for one in debris)
+    number = sum(len(one.energies_eV) for one in debris)
     print(
-        f"{len(debris)} cascades: {minima} minima, {len(elementary)} pairs of neighbours, "
+        f"{len(debris)} cascades: {number} minima, {len(elementary)} pairs of neighbours, "
         f"{len(elementary) - len(converged)} of them with a path that did not converge and takes no part; "
         f"{sum(pair.is_two_level for pair in converged)} are two-level systems, split by less than "
         f"{1e3 * TWO_LEVEL_BELOW_eV:g} meV"
@@ -841,9 +840,12 @@ def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> Non
             f"{1e3 * shifts['barrier_shift_eV']:.3g} meV (of {shifts['saddles']} pairs); root mean squares"
         )
     times = [n for one in debris for n in one.times]
+    covered = [one.coverage for one in debris]
+    reached = sum(len(one.coverages) for one in debris)
     print(
-        f"saddle searches saw {coverage_of(times):.0%} of the ways out ({len(times)} found {sum(times)} times, "
-        f"{times.count(1)} of them once); cascade by cascade " + " ".join(f"{one.coverage:.0%}" for one in debris)
+        f"the debris goes down to {reached} minima by {len(times)} ways below {barrier_below_eV:g} eV (found "
+        f"{sum(times)} times, {times.count(1)} of them once); a further saddle shows no other way with a "
+        f"{sum(covered) / len(debris):.0%} chance; cascade by cascade " + " ".join(f"{one:.0%}" for one in covered)
     )
     print("  T (K)   given off, eV per cascade: by 1 ms   1 ms to 1 s    1 s to 12 days   events 1 s to 12 days")
     for mean in means:

@@ -28,8 +28,8 @@ from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.start import make_box, make_snapshot
 
 POTENTIAL = "si-tersoff-zbl"
-SEARCH = ["--bursts", "2", "--burst-temperature-K", "1500", "--images", "3", "--saddle-searches", "1"]
-SEARCH += ["--vibrating-atoms", "12"]
+SEARCH = ["--bursts", "2", "--burst-temperature-K", "1500", "--images", "3", "--saddle-searches", "2"]
+SEARCH += ["--vibrating-atoms", "12", "--keep-below-eV", "1", "--path-steps", "60"]
 
 
 def a_finished_run(folder, *, recoil_energy_eV: float) -> RunDirectory:
@@ -88,7 +88,7 @@ def test_command_writes_systems_release_summary_and_figure(searched):
     summary = json.loads((searched / "summary.json").read_text())
     assert summary["searched_cascades"] == 1
     assert summary["counts"]["bursts"] == 2
-    assert summary["counts"]["searches"] == 1
+    assert summary["counts"]["searches"] == 2
     assert 0 <= summary["coverage"] <= 1
     assert summary["potential_status"] == "qualitative"
     assert (searched / "debris.png").is_file()
@@ -137,9 +137,23 @@ def test_pairs_are_those_of_their_paths(searched):
 
 
 def test_debris_makes_a_glass_that_damping_and_properties_take(searched, tmp_path, capsys):
-    glass = tmp_path / "glass.json"
-    wide = ["--asymmetry-below-eV", "20", "--tunnelling-eV", "1e-300", "1"]
-    assert main(["tls", "glass", str(searched), "--out", str(glass), *wide]) == 0
+    glass, debris = tmp_path / "glass.json", tmp_path / "debris"
+    shutil.copytree(searched, debris)
+    (cascade,) = (debris / "cascades").glob("*.json")
+    content = json.loads(cascade.read_text())
+    # So short a search need not find one that tunnels: it gets a pair 10 meV apart.
+    path = {"distance_amu12_A": [0.0, 1.5, 3.0], "energy_eV": [0.0, 0.2, 0.01], "slope_eV_amu12_A": [0.0] * 3}
+    tunnels = {
+        "elementary": True,
+        "converged": True,
+        "asymmetry_eV": 0.01,
+        "barrier_eV": 0.2,
+        "tunnelling_eV": 1e-7,
+    }
+    content["pairs"].append(content["pairs"][0] | tunnels | {"path": path, "quanta_eV": [0.02, 0.02]})
+    content["pairs"][-1]["zero_point"] = None
+    cascade.write_text(json.dumps(content))
+    assert main(["tls", "glass", str(debris), "--out", str(glass)]) == 0
     found = json.loads(glass.read_text())["glass"]
     assert found["cascades"] == 1
     assert found["longitudinal_strength"]["value"] > 0

@@ -35,7 +35,6 @@ from pydantic import Field, field_validator
 
 from cascade_driver.errors import InputError
 from cascade_driver.relaxation.debris.pairs import Debris, Pair, mean_release, read_debris
-from cascade_driver.relaxation.debris.search import coverage_of
 from cascade_driver.relaxation.debris.tunnelling import Solid, StrainCoupling
 from cascade_driver.schema import build, findings, parameters, read_json
 from cascade_driver.units import A3_PER_M3, SECONDS_PER_DAY, eV_J
@@ -107,7 +106,7 @@ class DebrisGlass:
     cascades, pairs, two_level_systems : int
         Cascades searched, pairs in the window, those of them split by less than 0.1 meV.
     coverage : float
-        Share of the ways out that climbs saw: counts are lower bounds.
+        That of the debris, `pairs.Debris.coverage`: counts are lower bounds.
     volume_A3 : float
         Of the active atoms of all cascades.
     density_per_J_m3 : Counted
@@ -186,7 +185,7 @@ def glass_of(debris: Sequence[Debris], *, solid: Solid, window: PairWindow | Non
         cascades=len(debris),
         pairs=len(pairs),
         two_level_systems=sum(pair.is_two_level for pair in pairs),
-        coverage=coverage_of(n for one in debris for n in one.times),
+        coverage=float(np.mean([one.coverage for one in debris])),
         volume_A3=volume,
         density_per_J_m3=number.times(per_J_m3),
         longitudinal_coupling_eV=_root_mean(along),

@@ -48,10 +48,10 @@ from cascade_driver.relaxation.debris.search import (
     Found,
     Landscape,
     SearchSpec,
+    WayOut,
     active_atoms,
     add,
     begin,
-    coverage_of,
     one_burst,
 )
 from cascade_driver.relaxation.debris.tunnelling import (
@@ -71,16 +71,13 @@ from cascade_driver.simulation.provenance import provenance
 from cascade_driver.units import SECONDS_PER_DAY
 
 DEBRIS_FILE = "debris.json"
-SCHEMA = 3
+SCHEMA = 4
 
 #: Levels closer than this, some 1 K, take part in what cold glasses do: such a pair is a two-level system.
 TWO_LEVEL_BELOW_eV = 1e-4
 
 #: A path that is divided at a minimum on its way gives two; a search takes at most so many times its pairs.
 _MOST_DIVISIONS = 3
-
-#: Coverage says nothing of fewer finds than this.
-FEWEST_FINDS = 10
 
 #: Tells how far a search is: cascade, steps done, steps known of.
 Observe = Callable[[str, int, int], None]
@@ -231,7 +228,9 @@ class Debris:
     volume_A3 : float
         Of the active atoms.
     times : tuple of int
-        How often climbs found each of the pairs that they found.
+        How often climbs found each way down from the minima that the debris goes down to.
+    coverages : tuple of float
+        Of each of these minima, see `search.Found.coverage_of`.
     """
 
     cascade: str
@@ -241,11 +240,12 @@ class Debris:
     counts: dict[str, int]
     volume_A3: float
     times: tuple[int, ...] = ()
+    coverages: tuple[float, ...] = (0.0,)
 
     @property
     def coverage(self) -> float:
-        """Estimated share of the ways out that climbs have seen; see `search.Found.coverage`."""
-        return coverage_of(self.times)
+        """Chance that a further saddle about these minima shows no new way down: the mean of `coverages`."""
+        return float(np.mean(self.coverages))
 
     @property
     def ground_energies_eV(self) -> NDArray[np.float64]:
@@ -319,7 +319,15 @@ def search_cascade(
         "pairs": _as_json(pairs),
         "counts": {name: getattr(found, name) for name in _COUNTS} | {"active_atoms": len(active)},
         "volume_A3": float(atoms.get_volume() * len(active) / len(atoms)),
-        "saddles": [{"minima": list(pair), "times": n} for pair, n in found.times.items()],
+        "ways_down": [
+            {"from": way.parent, "to": way.child, "barrier_eV": way.barrier_eV, "times": way.times, "share": share}
+            for minimum in found.reached(debris.search)
+            for way, share in found.likely_ways(minimum, debris.search)
+        ],
+        "reached": [
+            {"minimum": one, "climbs": found.climbed[one], "coverage": found.coverage_of(one, debris.search)}
+            for one in found.reached(debris.search)
+        ],
         "provenance": plain(provenance(engine=landscape.engine_version)),
     }
     _write_places(state.with_suffix(".extxyz.gz"), landscape.atoms, found, pairs)
@@ -336,8 +344,7 @@ def _next_step(found: Found, spec: SearchSpec) -> _Step | None:
     """Return what a search does next: bursts first, then climbs until their coverage is what was asked for."""
     if found.bursts < spec.bursts:
         return one_burst
-    is_covered = sum(found.times.values()) >= FEWEST_FINDS and found.coverage >= spec.coverage
-    return one_saddle_search if found.searches < spec.saddle_searches and not is_covered else None
+    return one_saddle_search if found.searches < spec.saddle_searches and not found.is_covered(spec) else None
 
 
 def _find_paths(
@@ -455,7 +462,8 @@ def _as_json(pairs: Sequence[Pair]) -> list[object]:
 
 def _write_state(path: Path, found: Found, pairs: Sequence[Pair]) -> None:
     counts = {name: getattr(found, name) for name in _COUNTS}
-    seen, known = list(found.times), list(found.saddles_A)
+    known = list(found.saddles_A)
+    ways = [(way.parent, -1 if way.child is None else way.child, way.times) for way in found.ways]
     with whole_file(path, remedy="choose another place with --out") as partial:
         np.savez_compressed(
             partial,
@@ -463,8 +471,10 @@ def _write_state(path: Path, found: Found, pairs: Sequence[Pair]) -> None:
             positions_A=np.array(found.positions_A),
             tried=np.array(found.tried, dtype=np.int64),
             pairs=np.array(found.pairs, dtype=np.int64).reshape(-1, 2),
-            seen=np.array(seen, dtype=np.int64).reshape(-1, 2),
-            times=np.array([found.times[pair] for pair in seen], dtype=np.int64),
+            climbed=np.array(found.climbed, dtype=np.int64),
+            ways=np.array(ways, dtype=np.int64).reshape(-1, 3),
+            way_shapes=np.array([(w.barrier_eV, w.length_amu12_A) for w in found.ways]).reshape(-1, 2),
+            way_saddles_A=np.array([way.saddle_A for way in found.ways]),
             known=np.array(known, dtype=np.int64).reshape(-1, 2),
             saddles_A=np.array([found.saddles_A[pair] for pair in known]),
             rest=np.array(json.dumps({"counts": counts, "pairs": _as_json(pairs)})),
@@ -475,13 +485,25 @@ def _read_state(path: Path) -> tuple[Found, list[Pair]]:
     try:
         with readable(path, what="a search").open("rb") as stream, np.load(stream, allow_pickle=False) as data:
             rest = json.loads(str(data["rest"]))
-            seen, known = ([(int(i), int(j)) for i, j in data[name]] for name in ("seen", "known"))
+            known = [(int(i), int(j)) for i, j in data["known"]]
+            ways = zip(data["ways"].tolist(), data["way_shapes"].tolist(), data["way_saddles_A"], strict=True)
             found = Found(
                 energies_eV=data["energies_eV"].tolist(),
                 positions_A=list(data["positions_A"]),
                 tried=data["tried"].tolist(),
                 pairs=[(int(i), int(j)) for i, j in data["pairs"]],
-                times=dict(zip(seen, data["times"].tolist(), strict=True)),
+                climbed=data["climbed"].tolist(),
+                ways=[
+                    WayOut(
+                        parent=one,
+                        child=None if other < 0 else other,
+                        times=n,
+                        barrier_eV=barrier,
+                        length_amu12_A=length,
+                        saddle_A=saddle,
+                    )
+                    for (one, other, n), (barrier, length), saddle in ways
+                ],
                 saddles_A=dict(zip(known, data["saddles_A"], strict=True)),
                 **rest["counts"],
             )
@@ -631,7 +653,8 @@ def read_debris(folder: Path) -> list[Debris]:
                     pairs=tuple(build(Pair, one, origin="pair") for one in content["pairs"]),
                     counts=content["counts"],
                     volume_A3=float(content["volume_A3"]),
-                    times=tuple(int(one["times"]) for one in content["saddles"]),
+                    times=tuple(int(one["times"]) for one in content["ways_down"]),
+                    coverages=tuple(float(one["coverage"]) for one in content["reached"]),
                 )
             )
         except (InputError, ValueError, KeyError, TypeError) as error:
@@ -794,7 +817,7 @@ def _summary(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> dict[str
         "elementary_pairs": len(elementary),
         "two_level_systems": sum(pair.is_two_level for pair in elementary),
         "unconverged_paths": sum(not pair.converged for one in debris for pair in one.elementary),
-        "coverage": coverage_of(n for one in debris for n in one.times),
+        "coverage": float(np.mean([one.coverage for one in debris])),
         "coverage_by_cascade": {one.cascade: one.coverage for one in debris},
         "without_barrier": len(elementary) - len(tunnelling_eV),
         "counts": {name: sum(one.counts[name] for one in debris) for name in debris[0].counts},

@@ -10,6 +10,7 @@ path that is found between them are those of the whole box.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,11 @@ from cascade_driver.relaxation.debris.search import (
     Found,
     Landscape,
     SearchSpec,
+    WayOut,
     add,
     is_same_place,
     near,
-    next_parent,
+    next_to_climb_from,
 )
 from cascade_driver.schema import seed_from
 from cascade_driver.simulation.engine import EngineAbortError, Minimum
@@ -34,15 +36,15 @@ from cascade_driver.simulation.engine import EngineAbortError, Minimum
 CENTRE_A = 3.0
 #: those this near to it,
 _TOGETHER_A = 3.2
-#: displaced by this in each direction: out of the bottom of the well. Three of four climbs lose their way, at
-#: little cost: they are given up.
-_DISPLACED_A = 0.1
+#: displaced by this in each direction: out of the bottom of the well, and along the soft modes that low barriers
+#: begin with. Two of three climbs lose their way, at little cost: they are given up.
+_DISPLACED_A = 0.05
 
 #: The force that is left at a saddle, at most, and the steps that it may take.
 _SADDLE_eV_A = 0.05
 _STEPS = 120
 
-#: A climb this far above the highest minimum that is kept leads nowhere of interest; it begins high, too.
+#: A climb this far above the highest barrier that counts leads nowhere of interest; it begins high, too.
 _ABOVE_eV = 1.0
 _FIRST_STEPS = 20
 
@@ -54,6 +56,9 @@ _SAME_eV, _SAME_A = 0.02, 0.3
 
 #: A saddle, with the force that is left there, is told from others by this.
 _SAME_SADDLE_A = 0.1
+
+#: A way further up is none of cold debris, nor a pair that tunnels: its path is not worth the time.
+_PAIR_eV = 0.1
 
 #: The seeds of bursts end before those of climbs begin.
 _SEEDS_OF_CLIMBS = 1_000_000
@@ -86,48 +91,57 @@ def one_saddle_search(landscape: Landscape, found: Found, spec: SearchSpec, *, s
     EngineAbortError
         If the engine gave up; the search is counted as lost.
     """
-    parent = next_parent(found, spec)
+    parent = next_to_climb_from(found, spec)
     generator = np.random.default_rng(seed_from(seed, _SEEDS_OF_CLIMBS + found.searches))
     found.searches += 1
-    found.tried[parent] += 1
+    found.climbed[parent] += 1
     try:
-        climbed = climb(landscape, found.positions_A[parent], above_eV=spec.keep_below_eV, generator=generator)
-        if climbed is None:
+        at = climb(landscape, found.positions_A[parent], above_eV=spec.barrier_below_eV, generator=generator)
+        if at is None:
             found.lost += 1
             return
-        saddle, mode, floor = climbed
-        known = _pair_at(landscape, found, saddle, parent)
-        if known is not None:  # quenches on both sides would cost more than the climb did
-            found.times[known] += 1
-            return
-        aside = _ASIDE_A / np.max(np.linalg.norm(mode, axis=1)) * mode
-        sides = [landscape.minimum_near(saddle + sign * aside) for sign in (1, -1)]
-        back = [_is_back(landscape, side, found.positions_A[parent], floor) for side in sides]
-        if not any(back):
-            found.unconnected += 1
-            return
-        other = landscape.minimum(sides[1 - back.index(True)].positions_A)
+        for way in found.ways:
+            if way.parent == parent and is_same_place(
+                landscape.atoms, way.saddle_A, at.saddle_A, within_A=_SAME_SADDLE_A
+            ):  # quenches on both sides would cost more than the climb did
+                way.times += 1
+                return
+        beyond = _beyond(landscape, found, spec, parent, at)
     except EngineAbortError:
         found.lost += 1
         raise
+    child, length = beyond or (None, 0.0)
+    found.ways.append(
+        WayOut(parent=parent, child=child, barrier_eV=at.barrier_eV, saddle_A=at.saddle_A, length_amu12_A=length)
+    )
+    if child is not None and found.energies_eV[child] <= found.energies_eV[parent] + _PAIR_eV:
+        found.link(parent, child)
+        found.saddles_A.setdefault((min(parent, child), max(parent, child)), at.saddle_A)
+
+
+def _beyond(
+    landscape: Landscape, found: Found, spec: SearchSpec, parent: int, at: Saddle
+) -> tuple[int, float] | None:
+    """Return the minimum beyond a new saddle and the length of the way; None if there is none to keep."""
+    if at.barrier_eV > spec.barrier_below_eV:
+        found.too_high += 1
+        return None
+    aside = _ASIDE_A / np.max(np.linalg.norm(at.mode, axis=1)) * at.mode
+    sides = [landscape.minimum_near(at.saddle_A + sign * aside) for sign in (1, -1)]
+    back = [_is_back(landscape, side, found.positions_A[parent], at.floor_eV) for side in sides]
+    if not any(back):
+        found.unconnected += 1
+        return None
+    other = landscape.minimum(sides[1 - back.index(True)].positions_A)
     child = add(landscape, found, other, spec)
-    if child is None or child == parent:  # too high, or a saddle between two images of one minimum
-        return
-    pair = (min(parent, child), max(parent, child))
-    found.link(*pair)
-    found.times[pair] = found.times.get(pair, 0) + 1
-    found.saddles_A.setdefault(pair, saddle)
-
-
-def _pair_at(
-    landscape: Landscape, found: Found, saddle_A: NDArray[np.float64], parent: int
-) -> tuple[int, int] | None:
-    """Return the pair with a minimum whose saddle this is, None of a new saddle."""
-    for pair in found.times:
-        is_here = is_same_place(landscape.atoms, found.saddles_A[pair], saddle_A, within_A=_SAME_SADDLE_A)
-        if parent in pair and is_here:
-            return pair
-    return None
+    if child == parent:  # a saddle between two images of one minimum
+        found.returned += 1
+        return None
+    if child is None:
+        return None
+    root = np.sqrt(landscape.atoms.get_masses())[:, None]
+    steps = (at.saddle_A - found.positions_A[parent], other.positions_A - at.saddle_A)
+    return child, float(sum(np.linalg.norm(root * step) for step in steps))
 
 
 def _is_back(landscape: Landscape, side: Minimum, parent_A: NDArray[np.float64], parent_energy_eV: float) -> bool:
@@ -136,10 +150,28 @@ def _is_back(landscape: Landscape, side: Minimum, parent_A: NDArray[np.float64],
     return near_in_energy and is_same_place(landscape.atoms, parent_A, side.positions_A, within_A=_SAME_A)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Saddle:
+    """Where a climb ended.
+
+    Attributes
+    ----------
+    saddle_A, mode : (n, 3) float
+        Place, and direction of the negative curvature.
+    floor_eV, barrier_eV : float
+        Energy of the minimum that it began in, of the active atoms and what they feel, and the saddle's above it.
+    """
+
+    saddle_A: NDArray[np.float64]
+    mode: NDArray[np.float64]
+    floor_eV: float
+    barrier_eV: float
+
+
 def climb(
     landscape: Landscape, minimum_A: NDArray[np.float64], *, above_eV: float, generator: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float] | None:
-    """Return the saddle (n, 3) that a climb comes to, its mode (n, 3), the minimum's energy; None if to none.
+) -> Saddle | None:
+    """Return the saddle that a climb from a minimum comes to; None if to none.
 
     Parameters
     ----------
@@ -177,4 +209,5 @@ def climb(
     saddle, mode = minimum_A.copy(), np.zeros_like(minimum_A)
     saddle[active] = moving.get_positions()
     mode[active] = dimer.get_eigenmode()
-    return saddle, mode, floor
+    barrier = float(moving.get_potential_energy()) - floor
+    return Saddle(saddle_A=saddle, mode=mode, floor_eV=floor, barrier_eV=barrier)

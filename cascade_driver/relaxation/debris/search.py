@@ -3,12 +3,14 @@
     for each burst: choose a known minimum, heat the atoms about the damage for a fraction of a picosecond, quench
     it leads to a known minimum (nothing happened), to one too high to matter, or to a new one: a pair
 
-    for each saddle search: choose a known minimum, displace some atoms about the damage, climb to a saddle with
-    the dimer (`saddle`), quench on both sides: if one is the minimum that it began in, the other is a pair
+    for each saddle search: choose a minimum that the debris goes down to, displace some atoms about the damage,
+    climb to a saddle with the dimer (`saddle`), quench on both sides: if one is the minimum that it began in, the
+    other is a pair
 
-Minima below the debris are explored as those a little above it: a way down is followed on. The search is a chain
-whose seeds are its numbers: what is kept after step k continues to the same result. It is a sample, and says how
-much of the ways out it has seen: `Found.coverage`.
+Cold debris goes down, over barriers that it can tunnel through: what else surrounds it does not matter, and there
+is ever more of it the further one looks. Climbs therefore begin where such ways lead, `Found.reached`, until each
+of these minima has shown its ways, `Found.coverage_of`. The search is a chain whose seeds are its numbers:
+what is kept after step k continues to the same result.
 """
 
 # ASE annotates only part of what it offers:
@@ -16,7 +18,8 @@ much of the ways out it has seen: `Found.coverage`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated
@@ -29,6 +32,7 @@ from pydantic import Field
 from scipy.spatial import KDTree
 
 from cascade_driver.errors import InputError
+from cascade_driver.relaxation.debris.tunnelling import HBAR_AMU12_A_eV12
 from cascade_driver.schema import parameters, seed_from
 from cascade_driver.simulation.defects import wrapped
 from cascade_driver.simulation.engine import Engine, EngineAbortError, Minimum
@@ -46,8 +50,13 @@ _DAMPING_ps, _TIMESTEP_ps = 0.05, 0.001
 _NEARLY_eV_A = 0.02
 _NEARLY_STEPS = 300
 
-#: Of a quench of a search: some minimisers run for ever at a kink of a potential.
-_MOST_STEPS = 1500
+#: Of a quench of a search: some minimisers run for ever at a kink of a potential. What is left of the force counts
+#: less than a meV and 0.01 angstrom of a soft mode.
+_MOST_STEPS = 600
+_REST_eV_A = 1e-3
+
+#: Coverage says nothing of fewer finds than this, about one minimum.
+FEWEST_FINDS = 10
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -63,28 +72,34 @@ class SearchSpec:
     saddle_searches : int
         At most, per cascade; they end when `coverage` is reached.
     coverage : float
-        Share of the ways out of all explored minima that is to be seen.
+        Chance that a further saddle about a minimum that the debris goes down to shows no way down that is new.
+    likely_above : float
+        Minima that the debris comes to with less than this probability are not climbed from.
+    barrier_below_eV : float
+        Ways out over higher barriers are left out: cold debris does not take them in a year.
     burst_temperatures_K : tuple of float
         One after the other: cold ones find low barriers, hot ones more of them.
     burst_duration_ps : float
     radius_A : float
         Atoms this near to a damaged one take part in bursts and climbs; all take part in a quench.
     explore_below_eV : float
-        Minima up to this above the debris are explored, too.
+        A way out that ends up to this above where it begins is one down: zero-point energies may make it so.
     keep_below_eV : float
-        Higher ones are forgotten.
+        Minima higher above the debris are forgotten.
     same_energy_eV, same_distance_A : float
         Minima closer than both are one.
     """
 
-    bursts: Annotated[int, Field(ge=0, le=1_000_000)] = 6
-    saddle_searches: Annotated[int, Field(ge=0, le=1_000_000)] = 60
+    bursts: Annotated[int, Field(ge=0, le=1_000_000)] = 3
+    saddle_searches: Annotated[int, Field(ge=0, le=1_000_000)] = 200
     coverage: Annotated[float, Field(gt=0, le=1)] = 0.9
+    likely_above: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    barrier_below_eV: Positive = 0.6
     burst_temperatures_K: tuple[Positive, ...] = Field(default=(400.0, 800.0, 1200.0), min_length=1)
     burst_duration_ps: Positive = 0.3
     radius_A: Positive = 6.0
-    explore_below_eV: Annotated[float, Field(ge=0)] = 0.1
-    keep_below_eV: Positive = 1.0
+    explore_below_eV: Annotated[float, Field(ge=0)] = 0.05
+    keep_below_eV: Positive = 0.3
     same_energy_eV: Positive = 1e-3
     same_distance_A: Positive = 0.1
 
@@ -209,7 +224,7 @@ class Landscape:
         """Return the minimum under `positions_A`."""
         self._still.set_positions(positions_A)
         return self._still.minimise(
-            force_tolerance_eV_A=self._quench.force_tolerance_eV_A,
+            force_tolerance_eV_A=max(self._quench.force_tolerance_eV_A, _REST_eV_A),
             max_iterations=min(self._quench.max_iterations, _MOST_STEPS),
         )
 
@@ -241,6 +256,39 @@ class Landscape:
 
 
 @dataclass(kw_only=True)
+class WayOut:
+    """A saddle that climbs from a minimum came to.
+
+    Attributes
+    ----------
+    parent : int
+        Where they began.
+    child : int or None
+        The minimum beyond; None where there is none to keep: the saddle is another minimum's, its barrier or what
+        lies beyond is too high, or beyond lies the same minimum.
+    barrier_eV : float
+        Above the minimum, what is about the active atoms held.
+    saddle_A : (n, 3) float
+    times : int
+        How often it was found.
+    length_amu12_A : float
+        Of the way over it, from minimum to minimum; 0 without a child.
+    """
+
+    parent: int
+    child: int | None
+    barrier_eV: float
+    saddle_A: NDArray[np.float64]
+    times: int = 1
+    length_amu12_A: float = 0.0
+
+    @property
+    def action(self) -> float:
+        r"""Of tunnelling through a parabola of this height and length, :math:`\pi L (2V)^{1/2} / 4`, over hbar."""
+        return math.pi / 4 * self.length_amu12_A * math.sqrt(2 * max(self.barrier_eV, 0.0)) / HBAR_AMU12_A_eV12
+
+
+@dataclass(kw_only=True)
 class Found:
     """What a search knows so far; the first minimum is the debris itself.
 
@@ -251,25 +299,28 @@ class Found:
         Unwrapped.
     tried : list of int
         Bursts that began in each minimum.
+    climbed : list of int
+        Climbs that began in each.
     pairs : list of (int, int)
-        Minima that one burst led from one to the other, the lower number first.
+        Minima that one burst or climb led from one to the other, the lower number first.
     bursts : int
         Done so far.
     returned, too_high, failed : int
-        Bursts that fell back, that ended in a minimum too high to keep, that could not be quenched.
+        Bursts and climbs that fell back, that ended in a minimum or saddle too high to keep, that could not be
+        quenched.
     searches : int
         Saddle searches done so far.
     lost, unconnected : int
         Saddle searches that came to no saddle, or to one that does not lead back to where they began.
-    times : dict of (int, int) to int
-        How often saddle searches found each pair.
+    ways : list of WayOut
     saddles_A : dict of (int, int) to (n, 3) float
-        Where, for each pair.
+        Of each pair of which one is known.
     """
 
     energies_eV: list[float]
     positions_A: list[NDArray[np.float64]]
     tried: list[int]
+    climbed: list[int]
     pairs: list[tuple[int, int]] = field(default_factory=list)
     bursts: int = 0
     returned: int = 0
@@ -278,30 +329,61 @@ class Found:
     searches: int = 0
     lost: int = 0
     unconnected: int = 0
-    times: dict[tuple[int, int], int] = field(default_factory=dict)
+    ways: list[WayOut] = field(default_factory=list)
     saddles_A: dict[tuple[int, int], NDArray[np.float64]] = field(default_factory=dict)
 
-    @property
-    def coverage(self) -> float:
-        r"""Estimated share of the ways out, weighted by how often a search takes them, that has been seen.
+    def ways_down(self, minimum: int, spec: SearchSpec) -> list[WayOut]:
+        """Return the ways out of a minimum that cold debris may take, as far as they were found."""
+        top = self.energies_eV[minimum] + spec.explore_below_eV + spec.same_energy_eV
+        out = [way for way in self.ways if way.parent == minimum and way.child is not None]
+        return [way for way in out if self.energies_eV[way.child or 0] <= top]
+
+    def likely_ways(self, minimum: int, spec: SearchSpec) -> list[tuple[WayOut, float]]:
+        """Return the ways down that cold debris takes from a minimum with some probability, and this.
+
+        It tunnels: in proportion to exp(-2 action).
+        """
+        ways = self.ways_down(minimum, spec)
+        least = min((way.action for way in ways), default=0.0)
+        weights = [math.exp(-2 * (way.action - least)) for way in ways]
+        shares = [(way, weight / sum(weights)) for way, weight in zip(ways, weights, strict=True)]
+        return [(way, share) for way, share in shares if share >= spec.likely_above]
+
+    def reached(self, spec: SearchSpec) -> list[int]:
+        """Return the minima that the debris goes down to with some probability, itself the first."""
+        likely, waiting = {0: 1.0}, [0]
+        while waiting:
+            here = max(waiting, key=lambda one: likely[one])
+            waiting.remove(here)
+            for way, share in self.likely_ways(here, spec):
+                child = way.child or 0
+                if child not in likely and likely[here] * share >= spec.likely_above:
+                    likely[child] = likely[here] * share
+                    waiting.append(child)
+        return list(likely)
+
+    def coverage_of(self, minimum: int, spec: SearchSpec) -> float:
+        r"""Return the chance that a further saddle about a minimum shows no new way down that counts.
 
         .. math:: C = 1 - \frac{n_1}{n}
 
-        n finds, of which n_1 of pairs that were found once. I. J. Good, Biometrika 40, 237 (1953).
+        n finds of saddles below `barrier_below_eV`, wherever they lead, and n_1 ways down of some probability that
+        were found once; 0 for fewer finds than `FEWEST_FINDS`. I. J. Good, Biometrika 40, 237 (1953), for one sort
+        of the kinds.
         """
-        return coverage_of(self.times.values())
+        finds = sum(w.times for w in self.ways if w.parent == minimum and w.barrier_eV <= spec.barrier_below_eV)
+        once = sum(way.times == 1 for way, _ in self.likely_ways(minimum, spec))
+        return 1.0 - once / finds if finds >= FEWEST_FINDS else 0.0
+
+    def is_covered(self, spec: SearchSpec) -> bool:
+        """Whether enough was seen about each minimum that the debris goes down to."""
+        return all(self.coverage_of(one, spec) >= spec.coverage for one in self.reached(spec))
 
     def link(self, one: int, other: int) -> None:
         """Remember a pair."""
         pair = (min(one, other), max(one, other))
         if one != other and pair not in self.pairs:
             self.pairs.append(pair)
-
-
-def coverage_of(times: Iterable[int]) -> float:
-    """Return the coverage of a sample of which each kind was found so many times: see `Found.coverage`."""
-    each = list(times)
-    return 1.0 - sum(n == 1 for n in each) / sum(each) if each else 0.0
 
 
 def begin(landscape: Landscape) -> Found:
@@ -318,12 +400,12 @@ def begin(landscape: Landscape) -> Found:
             f"the final structure keeps a force of {first.largest_force_eV_A:.3g} eV/A when quenched; "
             "raise [quench] max_iterations of the campaign"
         )
-    return Found(energies_eV=[first.potential_energy_eV], positions_A=[first.positions_A], tried=[0])
+    return Found(energies_eV=[first.potential_energy_eV], positions_A=[first.positions_A], tried=[0], climbed=[0])
 
 
 def one_burst(landscape: Landscape, found: Found, spec: SearchSpec, *, seed: int) -> None:
     """Do the next burst of a search and add what it finds."""
-    parent = next_parent(found, spec)
+    parent = _next_to_heat(found, spec)
     temperature = spec.burst_temperatures_K[found.tried[parent] % len(spec.burst_temperatures_K)]
     number = found.bursts
     found.bursts += 1
@@ -345,10 +427,17 @@ def one_burst(landscape: Landscape, found: Found, spec: SearchSpec, *, seed: int
         found.link(parent, child)
 
 
-def next_parent(found: Found, spec: SearchSpec) -> int:
-    """Return the minimum to explore: the debris twice as often as each of the others that are low enough."""
+def _next_to_heat(found: Found, spec: SearchSpec) -> int:
+    """Return the minimum to heat: the debris twice as often as each of the others that are low enough."""
     low = [i for i, E in enumerate(found.energies_eV) if found.energies_eV[0] + spec.explore_below_eV >= E]
     return min(low, key=lambda i: (found.tried[i] / (2 if i == 0 else 1), found.energies_eV[i]))
+
+
+def next_to_climb_from(found: Found, spec: SearchSpec) -> int:
+    """Return the minimum to climb from: of those that the debris goes down to the least tried not yet covered."""
+    reached = found.reached(spec)
+    open_ones = [one for one in reached if found.coverage_of(one, spec) < spec.coverage] or reached
+    return min(open_ones, key=lambda one: found.climbed[one])
 
 
 def add(landscape: Landscape, found: Found, minimum: Minimum, spec: SearchSpec) -> int | None:
@@ -366,6 +455,7 @@ def add(landscape: Landscape, found: Found, minimum: Minimum, spec: SearchSpec) 
     found.energies_eV.append(energy)
     found.positions_A.append(minimum.positions_A)
     found.tried.append(0)
+    found.climbed.append(0)
     return len(found.energies_eV) - 1
 
 

@@ -55,6 +55,7 @@ def some_debris(pairs):
         counts={"bursts": 1},
         volume_A3=VOLUME_A3,
         times=(1, 3),
+        coverages=(0.5, 1.0),
     )
 
 

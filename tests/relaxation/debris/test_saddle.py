@@ -6,12 +6,21 @@ from ase.build import bulk
 from ase.constraints import FixAtoms
 
 from cascade_driver.relaxation.debris.saddle import one_saddle_search
-from cascade_driver.relaxation.debris.search import Landscape, SearchSpec, begin, coverage_of, near
+from cascade_driver.relaxation.debris.search import (
+    FEWEST_FINDS,
+    Found,
+    Landscape,
+    SearchSpec,
+    WayOut,
+    begin,
+    near,
+    next_to_climb_from,
+)
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import load_potential
 from cascade_driver.simulation.spec import QuenchSpec
 
-SPEC = SearchSpec(explore_below_eV=0.0)
+SPEC = SearchSpec(explore_below_eV=0.0, barrier_below_eV=1.0)
 
 
 def landscape_of(atoms, active, centres, *, potential="al-eam-zbl", reach_A=12.0):
@@ -33,12 +42,14 @@ def test_searches_find_the_hops_of_a_vacancy_over_their_barrier():
     apart = np.linalg.norm(atoms.get_positions() - hole, axis=1)
     landscape = landscape_of(atoms, np.arange(len(atoms)), np.argsort(apart)[:3])
     found = begin(landscape)
-    while not found.times and found.searches < 40:
+    while not found.ways_down(0, SPEC) and found.searches < 40:
         one_saddle_search(landscape, found, SPEC, seed=1)
-    assert found.searches == found.lost + found.unconnected + sum(found.times.values()) + found.too_high
-    (pair,) = found.times
-    energy, forces = landscape.energy_and_forces(found.saddles_A[pair])
+    assert found.searches == found.lost + sum(way.times for way in found.ways)
+    (way,) = found.ways_down(0, SPEC)
+    (pair,) = found.pairs
+    energy, forces = landscape.energy_and_forces(way.saddle_A)
     one, other = pair
+    assert way.barrier_eV == pytest.approx(energy - found.energies_eV[one], abs=1e-3)
     assert found.energies_eV[other] == pytest.approx(found.energies_eV[one], abs=1e-3)  # all sites are alike
     hopped = np.linalg.norm(found.positions_A[other] - found.positions_A[one], axis=1)
     # Another way to the saddle: by symmetry it lies half way; hold the atom there and relax the others.
@@ -67,24 +78,27 @@ def test_a_saddle_that_is_known_is_counted_without_a_quench():
     apart = np.linalg.norm(atoms.get_positions() - hole, axis=1)
     landscape = landscape_of(atoms, np.arange(len(atoms)), np.argsort(apart)[:3])
     found = begin(landscape)
-    while not found.times and found.searches < 40:
+    while not found.ways_down(0, SPEC) and found.searches < 40:
         one_saddle_search(landscape, found, SPEC, seed=1)
-    ((pair, times),) = found.times.items()
+    (way,) = found.ways_down(0, SPEC)
     found.searches -= 1  # the climb that found it, once more
-    found.tried = [0, 100]
+    found.climbed = [0, 100]
 
     def refuse(_positions):
         raise AssertionError("a known saddle was quenched")
 
     landscape.minimum = landscape.minimum_near = refuse
     one_saddle_search(landscape, found, SPEC, seed=1)
-    assert found.times == {pair: times + 1}
+    assert way.times == 2
     # Negative control: from a minimum that it is not a saddle of, it is quenched.
     found.searches -= 1
-    found.times = {(1, 2): 1}
-    found.saddles_A[1, 2] = found.saddles_A[pair]
+    way.parent = 7
     with pytest.raises(AssertionError, match="was quenched"):
         one_saddle_search(landscape, found, SPEC, seed=1)
+    # And over a barrier that is too high, it is not.
+    found.searches -= 1
+    one_saddle_search(landscape, found, SearchSpec(barrier_below_eV=0.1), seed=1)
+    assert found.too_high == 1
     landscape.close()
 
 
@@ -95,8 +109,9 @@ def test_negative_control_a_perfect_crystal_has_no_way_out():
     for _ in range(3):
         one_saddle_search(landscape, found, SPEC, seed=1)
     landscape.close()
-    assert not found.times
-    assert found.coverage == 0.0
+    assert not found.ways_down(0, SPEC)
+    assert found.coverage_of(0, SPEC) == 0.0
+    assert not found.is_covered(SPEC)
 
 
 def test_active_atoms_feel_in_their_region_what_they_feel_in_the_box():
@@ -120,20 +135,64 @@ def test_active_atoms_feel_in_their_region_what_they_feel_in_the_box():
         np.testing.assert_allclose(there, forces[active], atol=1e-8)
 
 
-def test_coverage_is_the_share_of_the_ways_that_was_seen():
-    assert coverage_of([]) == 0.0
-    assert coverage_of([1, 1, 3]) == pytest.approx(1 - 2 / 5)
-    # Kinds of unequal share: the estimate is that of the true share of what was seen, 100 samples of 40.
+def test_coverage_is_the_chance_that_a_further_saddle_is_no_new_way_down():
+    # Saddles of unequal share, every third a way down: the estimate is that of the true chance, 100 samples of 40.
     share = 1.0 / np.arange(1, 41)
     share /= share.sum()
-    generator = np.random.default_rng(1)
+    is_down = np.arange(40) % 3 == 0
+    generator, spec = np.random.default_rng(1), SearchSpec(likely_above=0.0)
     miss, wrong = [], []
     for _ in range(100):
         drawn = generator.multinomial(40, share)
-        seen = share[drawn > 0].sum()
-        miss.append(coverage_of(drawn[drawn > 0].tolist()) - seen)
-        wrong.append(np.mean(drawn > 0) - seen)
-    # Four standard errors; of one sample the spread is 0.09.
+        seen = [(0, 1 if down else None, n) for n, down in zip(drawn.tolist(), is_down, strict=True) if n]
+        covered = some_ways(*seen).coverage_of(0, spec)
+        chance = share[(drawn == 0) & is_down].sum()
+        miss.append(1 - covered - chance)
+        wrong.append(np.mean((drawn == 0) & is_down) - chance)
+    # Four standard errors.
     assert abs(np.mean(miss)) < 4 * np.std(miss) / 10
-    # Negative control: the share of the kinds that was seen is another number.
+    # Negative control: the share of the saddles that is a way down not seen is another number.
     assert abs(np.mean(wrong)) > 4 * np.std(wrong) / 10
+
+
+def some_ways(*ways):
+    """Minima at 0, -0.1, -0.3, -0.28, 0.2 and -0.5 eV, and ways between them that were found so often."""
+    energies = [0.0, -0.1, -0.3, -0.28, 0.2, -0.5]
+    nowhere = np.zeros((1, 3))
+    return Found(
+        energies_eV=energies,
+        positions_A=[nowhere] * 6,
+        tried=[0] * 6,
+        climbed=[5] * 6,
+        ways=[WayOut(parent=a, child=b, times=n, barrier_eV=0.3, saddle_A=nowhere) for a, b, n in ways],
+    )
+
+
+def test_cold_debris_reaches_what_lies_down_its_ways_and_nothing_else():
+    spec, n = SearchSpec(explore_below_eV=0.05), FEWEST_FINDS
+    found = some_ways((0, 1, n), (0, 4, 2), (1, 2, n), (2, 3, n), (3, 2, n), (2, 1, 2), (4, 5, 2), (2, None, 2))
+    # 4 is too high to be gone to, so that 5 beyond it is out of reach; 3 is up by less than zero-point energies.
+    assert found.reached(spec) == [0, 1, 2, 3]
+    assert found.is_covered(spec)
+    # A way down that was found once leaves something open, another saddle that was does not.
+    found.ways.append(WayOut(parent=1, child=None, times=1, barrier_eV=0.3, saddle_A=np.zeros((1, 3))))
+    assert found.is_covered(spec)
+    found.ways.append(WayOut(parent=1, child=5, times=1, barrier_eV=0.3, saddle_A=np.zeros((1, 3))))
+    assert found.reached(spec) == [0, 1, 2, 5, 3]
+    assert found.coverage_of(1, spec) == pytest.approx(1 - 1 / (n + 2))
+    assert not found.is_covered(spec)  # of 5 nothing is known yet
+    assert next_to_climb_from(found, spec) == 5
+
+
+def test_what_another_way_is_faster_than_is_not_gone_to():
+    spec = SearchSpec(explore_below_eV=0.05)
+    found = some_ways((0, 1, 5), (0, 2, 5))
+    slow, fast = found.ways
+    # Si moves by 0.5 A over 0.1 eV; hbar is 0.0646 sqrt(eV amu) A.
+    fast.length_amu12_A, fast.barrier_eV = 28**0.5 * 0.5, 0.1
+    assert fast.action == pytest.approx(np.pi / 4 * 28**0.5 * 0.5 * 0.2**0.5 / 0.0646, rel=1e-3)
+    slow.length_amu12_A, slow.barrier_eV = fast.length_amu12_A, 0.2
+    assert slow.action == pytest.approx(2**0.5 * fast.action)
+    assert found.reached(spec) == [0, 2]
+    # Negative control: that is what it is likely to, not what it can.
+    assert found.reached(SearchSpec(explore_below_eV=0.05, likely_above=0.0)) == [0, 1, 2]
