@@ -17,6 +17,14 @@ from cascade_driver.files import LARGEST_NUMBER, text_of
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+#: How else a table is kept that is no text, and how it becomes one.
+_SAVED_AS = {
+    ".npy": "write it by numpy.savetxt('{csv}', array, delimiter=',', header='{example}')",
+    ".npz": "write it by numpy.savetxt('{csv}', array, delimiter=',', header='{example}')",
+    ".xlsx": "save it as {csv}",
+    ".ods": "save it as {csv}",
+}
+
 #: What separates cells, the surest sign first; then a comma, which may also be a decimal one, then blanks.
 _SURE = (";", "\t")
 
@@ -114,6 +122,11 @@ def read_table(path: Path, *, example: str, check_names: Callable[[str, list[str
 
 
 def _read_text(path: Path, example: str) -> str:
+    if path.suffix in _SAVED_AS:
+        remedy = _SAVED_AS[path.suffix].format(csv=path.with_suffix(".csv").name, example=example)
+        raise InputError(
+            f"{path}: not a table in text, expected a line {example} and rows of numbers below it; {remedy}"
+        )
     text = text_of(path, what="a table of numbers")
     if not text.strip():
         raise InputError(f"{path}: the file is empty, expected a line {example} and rows of numbers below it.")

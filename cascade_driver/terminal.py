@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from cascade_driver.simulation.record import Record
     from cascade_driver.simulation.spec import ThermalSpec
     from cascade_driver.spectra.difference import SpectrumDifference
+    from cascade_driver.spectra.line_fit import LineFit
     from cascade_driver.spectra.observe import Observed
     from cascade_driver.spectra.planning import CampaignAdvice
     from cascade_driver.threshold_run import PlannedSearch, SearchStatus
@@ -403,6 +404,22 @@ def print_columns(columns: Mapping[str, Sequence[float]], *, title: str, console
         shown.add_column(name, justify="right")
     for row in zip(*columns.values(), strict=True):
         shown.add_row(*(f"{value:.4g}" for value in row))
+    console.print(shown)
+
+
+def print_lines(fit: LineFit, *, console: Console) -> None:
+    """Print the lines that were fitted to a spectrum, a row each with standard errors."""
+    shown = Table("line (eV)", "position (eV)", "shift (eV)", "width (eV)", "counts")
+    for column in shown.columns:
+        column.justify = "right"
+    for line in fit.lines:
+        shown.add_row(
+            f"{line.reference_energy_eV:.2f}",
+            value_with_error(line.position_eV, line.shift_error_eV),
+            value_with_error(line.shift_eV, line.shift_error_eV),
+            value_with_error(line.width_eV, line.width_error_eV),
+            value_with_error(line.counts, line.counts_error),
+        )
     console.print(shown)
 
 

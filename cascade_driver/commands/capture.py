@@ -65,6 +65,7 @@ def list_lines(
     from cascade_driver.sources.capture_table import capture_table
     from cascade_driver.sources.neutron_capture import capture_lines
     from cascade_driver.terminal import make_console
+    from cascade_driver.text import value_with_error
 
     low, high = between_eV or (0.0, float("inf"))
     asked = keywords(chosen, capture_lines)
@@ -85,8 +86,8 @@ def list_lines(
             line.target,
             f"{line.gamma_keV:.2f}",
             f"{line.recoil_energy_eV:.2f}",
-            f"{line.rate_per_kg_day:.4g} +- {line.rate_error_per_kg_day:.2g}",
-            f"{line.per_million_captures:.0f} +- {line.per_million_captures_error:.0f}",
+            value_with_error(line.rate_per_kg_day, line.rate_error_per_kg_day),
+            value_with_error(line.per_million_captures, line.per_million_captures_error),
             "?" if line.figure_of_merit is None else f"{line.figure_of_merit:.4g}",
             "nothing" if line.is_single else f"from {line.final_level_keV:.1f} keV",
             f"[{sources.index(line.source) + 1}]",

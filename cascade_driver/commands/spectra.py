@@ -389,6 +389,7 @@ def _lines(chosen: argparse.Namespace) -> int:
     if missing := [name for name, value in needed.items() if value is None]:
         raise InputError(f"the following arguments are required: {', '.join(missing)}; see `cascade lines --help`")
     from cascade_driver.spectrum import read_spectrum
+    from cascade_driver.terminal import make_console, print_lines
 
     spectrum = read_spectrum(chosen.spectrum)
     fit, tests = fit_spectrum_lines(
@@ -396,14 +397,7 @@ def _lines(chosen: argparse.Namespace) -> int:
         recoil=read_spectrum(chosen.recoils) if chosen.recoils else None,
         **keywords(chosen, fit_spectrum_lines),
     )
-    print("line/eV     position/eV        shift/eV           width/eV          counts")
-    for line in fit.lines:
-        digits = 0 if line.counts_error >= 1 else 2
-        print(
-            f"{line.reference_energy_eV:8.2f} {line.position_eV:9.3f} +- {line.shift_error_eV:.3f} "
-            f"{line.shift_eV:9.3f} +- {line.shift_error_eV:.3f} {line.width_eV:9.3f} +- {line.width_error_eV:.3f} "
-            f"{line.counts:11.{digits}f} +- {line.counts_error:.{digits}f}"
-        )
+    print_lines(fit, console=make_console())
     good = fit.goodness
     is_measured = spectrum.source is None
     said = f", p = {good.p_value:.2g}" if is_measured and good.p_value is not None else ""

@@ -1,5 +1,7 @@
 """Tables of spectra as people write them."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -95,6 +97,17 @@ def test_what_cannot_be_meant_is_refused(text, words, tmp_path):
     with pytest.raises(InputError) as caught:
         read_spectrum(tmp_path / "s.csv")
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_an_array_of_numpy_is_told_how_it_becomes_a_table(tmp_path):
+    np.save(tmp_path / "s.npy", np.c_[[0.0, 1.0], [1.0, 2.0], [3.0, 4.0]])
+    with pytest.raises(InputError) as caught:
+        read_spectrum(tmp_path / "s.npy")
+    # what it says is what helps
+    remedy = re.search(r"write it by (numpy\.savetxt\(.*\))", str(caught.value))[1]
+    array = np.load(tmp_path / "s.npy")
+    eval(remedy.replace("'s.csv'", f"'{tmp_path / 's.csv'}'"), {"numpy": np, "array": array})
+    assert read_spectrum(tmp_path / "s.csv").energy_edges_eV.tolist() == [0, 1, 2]
 
 
 def test_a_line_of_another_version_leaves_the_numbers_with_a_note(tmp_path):
