@@ -127,7 +127,7 @@ class Interface:
     beyond_domain : {'hold', 'stop'}
         `BeyondDomain`.
     inertia : {'newtonian', 'elastorelativistic'}
-        `Inertia`.
+        That of A6, where some get faster than sound, or that of a screw dislocation: none does. See `Inertia`.
     """
 
     metal: FccMetal = ALUMINIUM
