@@ -10,6 +10,7 @@ import pytest
 from fake_engine import a_campaign, a_run, work_of
 
 from cascade_driver.campaign.executors import Serial
+from cascade_driver.campaign.flown import flown_ps
 from cascade_driver.campaign.listing import SORT_KEYS, listed
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
@@ -134,6 +135,23 @@ def test_what_cannot_be_found_is_one_line(run, capsys, verb, words):
     error = capsys.readouterr().err
     assert (f"cascade {name} of the plan (" if verb[-1] == "4" else words) in error
     assert error.count("\n") == 1
+
+
+def test_a_cascade_in_flight_is_shown_with_how_far_it_is(run, capsys):
+    (planned,) = [c for c in listed(run) if c.outcome == "planned"][:1]
+    note = run.logs / f"{planned.id}.ps"
+    note.write_text("0.125\n")
+    try:
+        assert flown_ps(run.logs, planned.id) == 0.125
+        for name in (str(planned.number), planned.id[:10]):
+            assert main(["show", str(run.path), name]) == 2
+            said = capsys.readouterr().err
+            assert (
+                f"cascade {planned.number} of the plan ({planned.id}) is not finished, it has flown 0.12 of"
+                in said
+            )
+    finally:
+        note.unlink()
 
 
 def test_what_rounding_leaves_of_no_stored_energy_is_printed_as_0():
