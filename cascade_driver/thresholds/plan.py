@@ -251,7 +251,7 @@ def heat_said(plan: ThresholdPlan) -> str:
     atoms = len(assemble(plan.protocol.crystal, constituents(plan.protocol.crystal)))
     highest = max(group.wanted.highest_eV for group in plan.groups)
     border = plan.protocol.follow.border
-    ends = "a border takes it away" if border else "it stays in the box: [follow] border takes it away"
+    ends = "a border takes it away, and may raise thresholds" if border else "it stays in the box"
     return (
         f"{atoms} atoms; {highest:g} eV, the highest recoil energy, are {heating_K(highest, atoms):.0f} K; {ends}"
     )

@@ -20,6 +20,7 @@ from cascade_driver.simulation.record import write_record
 
 SHIPPED = {
     "input": ("inputs/*.toml", "inputs/backgrounds/debris-*.toml", "potentials/*/validation/first-cascades.toml"),
+    "threshold": ("inputs/thresholds/*.toml", "potentials/*/validation/thresholds*.toml"),
     "film": ("inputs/backgrounds/film.toml",),
     "fit": ("inputs/training/minimal.toml", "potentials/cawo4-training/fit-*.toml"),
     "labels": ("potentials/cawo4-training/cp2k.toml", "potentials/cawo4-training/flight.toml"),
