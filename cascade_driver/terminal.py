@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from cascade_driver.campaign.supervise import Progress as WorkProgress
     from cascade_driver.potential_comparison import Foreseen
     from cascade_driver.run_comparison import RunComparison
+    from cascade_driver.simulation.defects import Pocket
     from cascade_driver.simulation.outcome import CascadeTable
     from cascade_driver.simulation.potential import Potential
     from cascade_driver.simulation.record import Record
@@ -728,14 +729,19 @@ def print_defects(scenes: Sequence[Scene], *, one_by_one: bool, console: Console
     for scene in left:
         knock_on = scene.record.spec.knock_on
         kinds = (_by_species(scene, kind) for kind in names)
-        size = "-" if scene.pocket is None else f"{scene.pocket.atoms} atoms, {scene.pocket.extent_A:.1f} A"
         energy = f"{knock_on.species} {knock_on.recoil_energy_eV:g}"
         stored = round(scene.record.stored_energy_eV, 2) + 0.0  # no -0.00
-        shown.add_row(scene.record.id, energy, f"{stored:.2f}", *kinds, size)
+        shown.add_row(scene.record.id, energy, f"{stored:.2f}", *kinds, _size_of(scene.pocket))
     console.print(shown)
     console.print(
         f"{len(left)} of {len(scenes)} cascades left something; pocket: its displaced atoms, and its extent"
     )
+
+
+def _size_of(pocket: Pocket | None) -> str:
+    if pocket is None:
+        return "-"
+    return "1 atom" if pocket.atoms == 1 else f"{pocket.atoms} atoms, {pocket.extent_A:.1f} A"
 
 
 def _by_species(scene: Scene, kind: str) -> str:
