@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from iminuit import Minuit
 from numpy.typing import NDArray
+from scipy import stats
 
 from cascade_driver.analysis.outcomes import effective_number
 
@@ -119,6 +120,18 @@ class Goodness:
     degrees_of_freedom: int | None
     p_value: float | None
     method: str
+
+    @classmethod
+    def of_chi_square(cls, statistic: float, degrees_of_freedom: int) -> Goodness:
+        """Return how well least squares describe data of known errors."""
+        is_tested = degrees_of_freedom > 0
+        return cls(
+            name="chi-square",
+            statistic=statistic,
+            degrees_of_freedom=degrees_of_freedom,
+            p_value=float(stats.chi2.sf(statistic, degrees_of_freedom)) if is_tested else None,
+            method="chi-square" if is_tested else "none",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

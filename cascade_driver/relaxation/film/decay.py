@@ -175,18 +175,11 @@ def fit_decay(series: RateSeries, *, with_constant: bool = False) -> DecayFit:
         )
     at_1 = _minimised(series, power, "exponent", with_constant=with_constant, fixed_at=1.0)
     other = _minimised(series, exponential, "decay", with_constant=with_constant)
-    freedom = len(series.time_days) - free
     decay = float(other.values["decay"])
     return DecayFit(
         parameters=parameters,
         reference_days=reference,
-        goodness=Goodness(
-            name="chi-square",
-            statistic=chi_square,
-            degrees_of_freedom=freedom,
-            p_value=float(stats.chi2.sf(chi_square, freedom)),
-            method="chi-square",
-        ),
+        goodness=Goodness.of_chi_square(chi_square, len(series.time_days) - free),
         p_value_of_1=float(stats.chi2.sf(max(float(at_1.fval) - chi_square, 0.0), 1)),
         exponential_chi_square=float(other.fval),
         exponential_lifetime_days=reference / decay if decay else math.inf,

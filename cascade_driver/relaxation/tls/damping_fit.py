@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 from iminuit import Minuit
 from numpy.typing import NDArray
-from scipy import stats
 
 from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness, profile_interval
 from cascade_driver.errors import FitError, InputError
@@ -268,19 +267,11 @@ def _result(
         parameters[name] = FittedParameter(
             value=values[name], error=float(np.sqrt(full[i, i])) if accurate else None, lower=lower, upper=upper
         )
-    freedom = points - len(free)
-    chi_square = float(minuit.fval)
     return DampingFit(
         parameters={name: parameters[name] for name in _RANGES},
         covariance=full,
         free=free,
         health=FitHealth.of(minuit),
-        goodness=Goodness(
-            name="chi-square",
-            statistic=chi_square,
-            degrees_of_freedom=freedom,
-            p_value=float(stats.chi2.sf(chi_square, freedom)) if freedom > 0 else None,
-            method="chi-square" if freedom > 0 else "none",
-        ),
+        goodness=Goodness.of_chi_square(float(minuit.fval), points - len(free)),
         resonator=resonator,
     )

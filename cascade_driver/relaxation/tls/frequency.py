@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 from iminuit import Minuit
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness, profile_interval
 from cascade_driver.errors import FitError, InputError
@@ -172,16 +171,9 @@ def _shift_result(minuit: Minuit, *, middle_K: float, freedom: int, with_cubic: 
         ),
         "cubic_per_K3": _linear(minuit, "cubic") if with_cubic else FittedParameter(value=0.0, is_held=True),
     }
-    chi_square = float(minuit.fval)
     return ShiftFit(
         parameters=parameters,
-        goodness=Goodness(
-            name="chi-square",
-            statistic=chi_square,
-            degrees_of_freedom=freedom,
-            p_value=float(stats.chi2.sf(chi_square, freedom)) if freedom > 0 else None,
-            method="chi-square" if freedom > 0 else "none",
-        ),
+        goodness=Goodness.of_chi_square(float(minuit.fval), freedom),
         health=FitHealth.of(minuit),
     )
 

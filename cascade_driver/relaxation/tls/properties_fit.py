@@ -434,6 +434,7 @@ def _result(
     rise = max(float(plain.fval) - chi_square, 0.0)
     # the standard model has one parameter less; where the errors are the scatter, chi-square is `freedom`
     p_value = stats.f.sf(rise, 1, freedom) if scaled else stats.chi2.sf(rise, 1)
+    goodness = Goodness.of_chi_square(chi_square, freedom)
     return PropertyFit(
         data=data,
         parameters={name: _parameter(best, name, held) for name in named},
@@ -441,13 +442,7 @@ def _result(
         standard={name: _outer(name, float(plain.values[name])) for name in named},
         p_value_of_standard=float(p_value),
         scatter=float(np.sqrt(relative @ relative / freedom)),
-        goodness=Goodness(
-            name="chi-square",
-            statistic=chi_square,
-            degrees_of_freedom=freedom,
-            p_value=None if scaled else float(stats.chi2.sf(chi_square, freedom)),
-            method="none" if scaled else "chi-square",
-        ),
+        goodness=dataclasses.replace(goodness, p_value=None, method="none") if scaled else goodness,
         health=FitHealth.of(best),
     )
 
