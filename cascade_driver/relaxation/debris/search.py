@@ -91,7 +91,7 @@ class SearchSpec:
     """
 
     bursts: Annotated[int, Field(ge=0, le=1_000_000)] = 3
-    saddle_searches: Annotated[int, Field(ge=0, le=1_000_000)] = 200
+    saddle_searches: Annotated[int, Field(ge=0, le=1_000_000)] = 150
     coverage: Annotated[float, Field(gt=0, le=1)] = 0.9
     likely_above: Annotated[float, Field(ge=0, lt=1)] = 0.01
     barrier_below_eV: Positive = 0.6
