@@ -314,7 +314,7 @@ def verdict(differences: Sequence[Difference]) -> str:
     """
     if are_the_same(differences):
         n = sum(d.paired.n_pairs for d in differences if d.paired is not None)
-        return f"the same: all {n} pairs of cascades store the same energy"
+        return f"the same: {n} in common, with the same stored energy each"
     found = [(p, f"{d.name}, {test}") for d in differences for test, p in d.p_values.items()]
     if not found:
         return (

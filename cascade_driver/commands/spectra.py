@@ -624,5 +624,7 @@ def _correct(chosen: argparse.Namespace) -> int:
         ):
             if path:
                 write_workspace(content(templates), path)
-                print(f"{path}: {said}")
+                edges_eV = templates.energy_edges_eV
+                of = f"{len(templates.counts)} complete bins of {len(observed.energy_edges_eV) - 1}"
+                print(f"{path}: {said}, {of}, from {edges_eV[0]:g} to {edges_eV[-1]:g} eV")
     return 0

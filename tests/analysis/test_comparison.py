@@ -119,7 +119,7 @@ def test_the_verdict_calls_a_difference_what_chance_gives_one_time_in_twenty_at_
 
 def test_a_campaign_is_the_same_as_itself_and_too_few_cascades_give_no_number():
     one = campaign(np.random.default_rng(2))
-    assert verdict(compare(one, one)) == "the same: all 64 pairs of cascades store the same energy"
+    assert verdict(compare(one, one)) == "the same: 64 in common, with the same stored energy each"
     # Three against three that part as far as they can: 2 of 20 ways to deal them out are no rarer than 1 in 20.
     few = [campaign(None, n_directions=3, n_snapshots=1, stored=np.full(3, stored)) for stored in (0.0, 5.0)]
     (found,) = compare(*few)

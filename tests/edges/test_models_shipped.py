@@ -1,16 +1,101 @@
 """The model `cawo4` that comes with the package: its table of cascades gives it again, byte for byte."""
 
+import csv
+
+import numpy as np
 import pytest
 
 import cascade_driver as cd
+from cascade_driver.analysis.defect_probability import defect_points
+from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.imported import load_import
+from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.analysis.published import CAWO4, shipped_model_folder
 from cascade_driver.cli import main
 from cascade_driver.config import AnalysisSpec
 from cascade_driver.errors import InputError
+from cascade_driver.files import data_folder
+from cascade_driver.guide.chapters import chapter
 from cascade_driver.models import MODEL_FILE, fitted_import
 
 FOLDER = shipped_model_folder(CAWO4)
+
+
+def numbers_of_the_guide() -> list[str]:
+    """The numbers of the guide that this model makes; `pytest -s` prints them after a longer campaign."""
+    cascades = usable_cascades(load_import(FOLDER)[1], species="W")
+    sums = {one.recoil_energy_eV: one for one in summarise_stored_energies(cascades)}
+    rows = []
+    for point in defect_points(cascades):
+        one = sums[point.recoil_energy_eV]
+        mean = "-"
+        if one.mean_eV is not None and one.standard_error_eV is not None:
+            share = one.mean_eV / one.recoil_energy_eV
+            mean = f"{one.mean_eV:.1f} ± {one.standard_error_eV:.1f} eV, {share:.0%}"
+        rows.append(
+            f"| {one.recoil_energy_eV:g} eV | {one.n_cascades} | {point.probability:.2f} "
+            f"({point.lower:.2f} to {point.upper:.2f}) | {mean} |"
+        )
+    fit = cd.load_model(CAWO4).species["W"].defect_probability_fit
+    (half, width), (half_error, width_error) = fit.values, fit.errors
+    rows.append(
+        f"half of the recoils leave a defect at {half:.0f} ± {half_error:.0f} eV, "
+        f"width {width:.0f} ± {width_error:.0f} eV"
+    )
+    for name, spectrum in (
+        ("dark matter of 2 GeV", cd.dark_matter(mass_GeV=2, cross_section_cm2=1e-40, **_TO_90_EV)),
+        ("reactor neutrinos", cd.reactor(power_GW=[4.25, 4.25], distance_m=[72, 102], **_TO_90_EV)),
+    ):
+        seen = cd.observe(spectrum, CAWO4).to_pandas().query("20 <= energy_low_eV")
+        most, least = (seen.loc[at] for at in (seen.ratio.idxmax(), seen.ratio.idxmin()))
+        low, high = (most[f"observed_{side}"] / most.expected for side in ("lower", "upper"))
+        rows.append(
+            f"{name}: at most {most.ratio:.2f} ({low:.2f} to {high:.2f}) of the expected rate, "
+            f"at {most.energy_low_eV:.0f} eV, at least {least.ratio:.2f}, at {least.energy_low_eV:.0f} eV"
+        )
+    return rows
+
+
+_TO_90_EV = {"target": "CaWO4", "energy_eV": (1, 90), "bins": 89}
+
+
+def test_the_guide_tells_its_numbers():
+    rows = numbers_of_the_guide()
+    print(*rows, sep="\n")
+    said = " ".join(chapter("trust").split())
+    assert [row for row in rows if " ".join(row.split()) not in said] == []
+
+
+#: Where the table is from: its column, and the energies taken.
+SOURCES = (
+    ("cawo4-pbe-two-tier/campaign.csv", "stored_energy_follow_eV", (20, 30, 40, 50)),
+    ("cawo4-pbe-spline/validation/campaign-3024.csv", "stored_energy_eV", (60, 112)),
+    ("cawo4-pbe-spline/validation/protocol-3024-closed.csv", "stored_energy_eV", (81,)),
+)
+
+
+def test_its_table_is_that_of_the_runs():
+    """Written again by `import` from the tables of the runs, as README.md beside the model says."""
+    rows = []
+    for file, column, energies in SOURCES:
+        with (data_folder("potentials") / file).open(encoding="utf-8") as stream:
+            for row in csv.DictReader(line for line in stream if not line.startswith("#")):
+                if row["outcome"] == "completed" and float(row["recoil_energy_eV"]) in energies:
+                    names = (
+                        "recoil_energy_eV",
+                        *(f"direction_{axis}" for axis in "xyz"),
+                        column,
+                        "direction_weight",
+                    )
+                    rows.append([float(row[name]) for name in names])
+    _, table = load_import(FOLDER)
+    here = np.column_stack([table.recoil_energy_eV, table.direction, table.stored_energy_eV])
+    assert np.array_equal(here, np.array(rows)[:, :5])
+    weights = np.array(rows)[:, 5]
+    for energy in np.unique(table.recoil_energy_eV):
+        of_it = table.recoil_energy_eV == energy
+        expected = weights[of_it] / weights[of_it].sum()
+        assert table.direction_weight[of_it] == pytest.approx(expected, rel=1e-12)
 
 
 def test_its_cascades_refit_to_the_model_byte_for_byte(tmp_path):

@@ -51,6 +51,9 @@ COLUMNS: dict[Property, str] = {
     "dielectric": "dielectric_shift",
 }
 
+#: Above it phonons are scattered by other things; data that begin here are of another subject, or in millikelvin.
+HOTTEST_K = 10.0
+
 #: Parameters with the range of the fit; all but the exponent are fitted by their logarithms.
 _RANGES = {
     "exponent": (-0.9, 1.9),
@@ -136,6 +139,11 @@ def read_property(
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    if (coldest_K := float(data.temperature_K.min())) > HOTTEST_K:
+        raise InputError(
+            f"{path}: temperatures of {coldest_K:g} K and more; two-level systems rule below some kelvin, so give "
+            "colder points, or kelvin where these are millikelvin"
+        )
     return data.between(*temperature_K) if temperature_K else data
 
 

@@ -176,3 +176,7 @@ def test_command_fits_draws_and_refuses_what_says_nothing(tmp_path, capsys):
     ):
         assert main([*words, *more]) == 2
         assert complaint in capsys.readouterr().err
+    in_mK = "\n".join(f"{T * 1e3},{kappa}" for T, kappa in STYCAST)
+    (tmp_path / "data.csv").write_text(f"temperature_K,conductivity_W_mK\n{in_mK}\n")
+    assert main([*words, "--of", "conductivity"]) == 2
+    assert "kelvin where these are millikelvin" in capsys.readouterr().err
