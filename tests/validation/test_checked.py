@@ -85,7 +85,7 @@ def test_a_potential_is_checked_in_a_crystal_of_ones_own_and_its_runs_know(mine,
     said = capsys.readouterr().out
     assert f"survives 600 K, {diamond.name}" in said
     assert "not run" not in said
-    assert "note" not in plan("own")
+    assert "was never checked" not in plan("own")
     assert "was never checked in Si" in plan("built-in")
     # Of another potential nothing is known.
     include = mine / "potential.lmp"
