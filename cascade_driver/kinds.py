@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -15,3 +16,8 @@ Ints = NDArray[np.int64]
 
 #: What a potential, and all that is made with it, may be trusted for.
 Status = Literal["qualitative", "quantitative"]
+
+
+def weakest(statuses: Iterable[str]) -> Status:
+    """Return what several, taken together, may be trusted for."""
+    return "quantitative" if set(statuses) == {"quantitative"} else "qualitative"

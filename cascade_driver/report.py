@@ -49,7 +49,7 @@ from cascade_driver.answer import (
 from cascade_driver.campaign.scene import Scene
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import write_atomically
-from cascade_driver.kinds import Status
+from cascade_driver.kinds import Status, weakest
 from cascade_driver.plot import CaptionedFigure
 from cascade_driver.plot.scenes import species_radius_A
 from cascade_driver.plot.style import COLUMN_WIDTH_in, species_colour
@@ -154,8 +154,7 @@ class ReportContent:
     @property
     def status(self) -> Status:
         """The weaker of what table and model say of the potential."""
-        statuses = {self.table.potential_status} | ({self.model.status} if self.model else set())
-        return "quantitative" if statuses == {"quantitative"} else "qualitative"
+        return weakest([self.table.potential_status, *([self.model.status] if self.model else [])])
 
     @property
     def n_planned(self) -> int | None:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from cascade_driver.analysis.comparison import Difference, are_pairs, compare
 from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.campaign.contents import RunContents, contents_of, earlier_tables
-from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.config import AnalysisSpec, RunInput, analysis_with
 from cascade_driver.errors import FitError, InputError
-from cascade_driver.kinds import Status
+from cascade_driver.kinds import Status, weakest
 from cascade_driver.models import analysis_of, fitted_run, with_errors
 from cascade_driver.request import AnySpectrumRequest
 from cascade_driver.simulation.outcome import CascadeTable
@@ -104,7 +103,7 @@ def compare_runs(
             first=first.name,
             second=second.name,
             share_starts=first.start_id == second.start_id,
-            potential_status=_weaker(first.contents.campaign, second.contents.campaign),
+            potential_status=weakest(side.contents.campaign.potential_status for side in (first, second)),
             differences=compare(first.table, second.table, allow_failures=allow_failures),
             spectra=found,
             notes=notes,
@@ -114,11 +113,6 @@ def compare_runs(
 def _side(name: str, run: RunDirectory) -> _Side:
     contents = contents_of(run)
     return _Side(name=name, run=run, contents=contents, table=contents.table())
-
-
-def _weaker(*campaigns: Campaign) -> Status:
-    stands = {campaign.potential_status for campaign in campaigns}
-    return "quantitative" if stands == {"quantitative"} else "qualitative"
 
 
 def _spectra(

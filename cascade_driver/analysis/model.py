@@ -35,7 +35,7 @@ from cascade_driver.analysis.tabulated import (
 )
 from cascade_driver.errors import CascadeError, FitError, InputError, RecordError
 from cascade_driver.files import text_of, write_file
-from cascade_driver.kinds import Status
+from cascade_driver.kinds import Status, weakest
 from cascade_driver.simulation.outcome import CascadeTable
 
 #: Version of the layout of a model file; a reader refuses what it does not know.
@@ -472,7 +472,7 @@ def fit_stored_energy_model(
         raise FitError("; ".join(problems))
     return StoredEnergyModel(
         species=models,
-        status="quantitative" if table.potential_status == "quantitative" else "qualitative",
+        status=weakest([table.potential_status]),
         provenance=dict(provenance or {}),
         notes=tuple(notes),
     )

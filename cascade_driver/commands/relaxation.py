@@ -822,7 +822,7 @@ def _search_progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease], *, barrier_below_eV: float) -> None:
-    from cascade_driver.relaxation.debris.pairs import TWO_LEVEL_BELOW_eV, zero_point_shifts
+    from cascade_driver.relaxation.debris.pairs import TWO_LEVEL_BELOW_eV, mean_coverage, zero_point_shifts
 
     elementary = [pair for one in debris for pair in one.elementary]
     converged = [pair for pair in elementary if pair.converged]
@@ -840,12 +840,12 @@ def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease], *, bar
             f"{1e3 * shifts['barrier_shift_eV']:.3g} meV (of {shifts['saddles']} pairs); root mean squares"
         )
     times = [n for one in debris for n in one.times]
-    covered = [one.coverage for one in debris]
     reached = sum(len(one.coverages) for one in debris)
     print(
         f"the debris goes down to {reached} minima by {len(times)} ways below {barrier_below_eV:g} eV (found "
         f"{sum(times)} times, {times.count(1)} of them once); a further saddle shows no other way with a "
-        f"{sum(covered) / len(debris):.0%} chance; cascade by cascade " + " ".join(f"{one:.0%}" for one in covered)
+        f"{mean_coverage(debris):.0%} chance; cascade by cascade "
+        + " ".join(f"{one.coverage:.0%}" for one in debris)
     )
     print("  T (K)   given off, eV per cascade: by 1 ms   1 ms to 1 s    1 s to 12 days   events 1 s to 12 days")
     for mean in means:

@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from cascade_driver.errors import InputError
+from cascade_driver.kinds import Array
 from cascade_driver.relaxation.tls.damping import (
     MetalState,
     Resonator,
@@ -213,6 +214,11 @@ def film_decay_figure(series: RateSeries, fit: DecayFit) -> Figure:
     return finished(figure)
 
 
+def _draw_points(axes: Axes, x: Array, y: Array, error: Array | None) -> None:
+    """Draw measured points of one kind, with their errors where there are any."""
+    axes.errorbar(x, y, yerr=error, fmt="o", markersize=2.5, linewidth=0.7, color=DATA_COLOUR, label="measured")
+
+
 @styled
 def draw_film_decay(series: RateSeries, fit: DecayFit, *, ax: Axes | None = None) -> Axes:
     """Draw what `film_decay_figure` shows into axes or into new ones; return them."""
@@ -220,16 +226,7 @@ def draw_film_decay(series: RateSeries, fit: DecayFit, *, ax: Axes | None = None
 
     axes = ax or new_axes()
     dress(axes)
-    axes.errorbar(
-        series.time_days,
-        series.rate,
-        yerr=series.rate_error,
-        fmt="o",
-        markersize=2.5,
-        linewidth=0.7,
-        color=DATA_COLOUR,
-        label="measured",
-    )
+    _draw_points(axes, series.time_days, series.rate, series.rate_error)
     time = np.geomspace(series.time_days.min(), series.time_days.max(), 101)
     rate, exponent, constant = (fit.parameters[name].value for name in ("rate", "exponent", "constant"))
     drawn = (
@@ -625,16 +622,7 @@ def draw_frequency_shift(data: ShiftData, fit: ShiftFit, *, ax: Axes | None = No
     """Draw what `frequency_shift_figure` shows into axes or into new ones; return them."""
     axes = ax or new_axes()
     dress(axes)
-    axes.errorbar(
-        data.temperature_K,
-        1e6 * data.shift,
-        yerr=1e6 * data.shift_error,
-        fmt="o",
-        markersize=2.5,
-        linewidth=0.7,
-        color=DATA_COLOUR,
-        label="measured",
-    )
+    _draw_points(axes, data.temperature_K, 1e6 * data.shift, 1e6 * data.shift_error)
     time = np.geomspace(data.temperature_K.min(), data.temperature_K.max(), 201)
     C, T_0, D = (one.value for one in fit.parameters.values())
     if D:
@@ -779,16 +767,8 @@ def draw_property_fit(fit: PropertyFit, *, ax: Axes | None = None) -> Axes:
     def shown(T: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(values / T**2 if data.of == "conductivity" else 1e6 * values)
 
-    axes.errorbar(
-        data.temperature_K,
-        shown(data.temperature_K, data.value),
-        yerr=None if data.error is None else shown(data.temperature_K, data.error),
-        fmt="o",
-        markersize=2.5,
-        linewidth=0.7,
-        color=DATA_COLOUR,
-        label="measured",
-    )
+    error = None if data.error is None else shown(data.temperature_K, data.error)
+    _draw_points(axes, data.temperature_K, shown(data.temperature_K, data.value), error)
     T = np.geomspace(data.temperature_K.min(), data.temperature_K.max(), 201)
     mu = fit.parameters["exponent"]
     said = value_with_error(mu.value, mu.error) if mu.error else f"{mu.value:.3g}"

@@ -23,6 +23,7 @@ from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
 from cascade_driver.analysis.tabulated import TabulatedDistribution, TabulatedProbability
 from cascade_driver.analysis.uncertainty import fermi_of
 from cascade_driver.errors import InputError
+from cascade_driver.kinds import weakest
 from cascade_driver.plot.style import (
     DATA_COLOUR,
     FILL_COLOUR,
@@ -439,7 +440,4 @@ def _cascades(table: CascadeTable | None, species: str) -> UsableCascades:
 
 
 def _status(table: CascadeTable | None, model: StoredEnergyModel | None) -> str:
-    statuses = {t.potential_status for t in (table,) if t is not None} | {
-        m.status for m in (model,) if m is not None
-    }
-    return "quantitative" if statuses == {"quantitative"} else "qualitative"
+    return weakest([*([table.potential_status] if table else []), *([model.status] if model else [])])

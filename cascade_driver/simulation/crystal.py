@@ -453,6 +453,11 @@ def heating_K(recoil_energy_eV: float, atoms: int) -> float:
     return recoil_energy_eV / (3 * atoms * BOLTZMANN_eV_PER_K)
 
 
+def _atoms_within(limit_K: float, *, recoil_energy_eV: float) -> int:
+    """Return how many free atoms a recoil heats by no more than this: the inverse of `heating_K`."""
+    return math.ceil(recoil_energy_eV / (3 * limit_K * BOLTZMANN_eV_PER_K))
+
+
 def require_room(atoms: Atoms, *, recoil_energy_eV: float, border_A: float, cutoff_A: float) -> None:
     """Check that a box has room for a recoil, before any time is spent on it.
 
@@ -491,7 +496,7 @@ def require_room(atoms: Atoms, *, recoil_energy_eV: float, border_A: float, cuto
     limit_K = LARGEST_HEATING_WITH_BORDER_K if border_A > 0 else LARGEST_HEATING_K
     found_K = heating_K(recoil_energy_eV, free) if free else math.inf
     if found_K > limit_K:
-        needed = math.ceil(recoil_energy_eV / (3 * limit_K * BOLTZMANN_eV_PER_K))
+        needed = _atoms_within(limit_K, recoil_energy_eV=recoil_energy_eV)
         remedy = "" if border_A > 0 else ", or use a border thermostat"
         raise InputError(
             f"{complaint}{recoil_energy_eV:g} eV heat its {free} free atoms by {found_K:.0f} K, more than "
@@ -510,7 +515,7 @@ def heating_said(atoms: Atoms, *, recoil_energy_eV: float) -> str:
     found_K = heating_K(recoil_energy_eV, free)
     if found_K <= HEATING_OF_NO_MATTER_K:
         return ""
-    needed = math.ceil(recoil_energy_eV / (3 * HEATING_OF_NO_MATTER_K * BOLTZMANN_eV_PER_K))
+    needed = _atoms_within(HEATING_OF_NO_MATTER_K, recoil_energy_eV=recoil_energy_eV)
     return (
         f"{recoil_energy_eV:g} eV heat this closed box of {free} free atoms by {found_K:.0f} K, and defects may "
         f"heal that would stay in a large crystal; {needed} atoms stay within {HEATING_OF_NO_MATTER_K:g} K"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from cascade_driver.kinds import weakest
 from cascade_driver.table import data_frame
 
 if TYPE_CHECKING:
@@ -163,8 +164,7 @@ def outcome_of_stored_energy(stored_energy_eV: float) -> Outcome:
 
 def concatenate(tables: Sequence[CascadeTable]) -> CascadeTable:
     """Return the rows of several tables as one; its status is the weakest among them."""
-    statuses = {t.potential_status for t in tables}
     return CascadeTable(
         **{name: np.concatenate([getattr(table, name) for table in tables]) for name in _COLUMNS},
-        potential_status="quantitative" if statuses == {"quantitative"} else "qualitative",
+        potential_status=weakest(t.potential_status for t in tables),
     )

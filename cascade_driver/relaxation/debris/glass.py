@@ -34,7 +34,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator
 
 from cascade_driver.errors import InputError
-from cascade_driver.relaxation.debris.pairs import Debris, Pair, mean_release, read_debris
+from cascade_driver.relaxation.debris.pairs import Debris, Pair, mean_coverage, mean_release, read_debris
 from cascade_driver.relaxation.debris.tunnelling import Solid, StrainCoupling
 from cascade_driver.schema import build, findings, parameters, read_json
 from cascade_driver.units import A3_PER_M3, SECONDS_PER_DAY, eV_J
@@ -185,7 +185,7 @@ def glass_of(debris: Sequence[Debris], *, solid: Solid, window: PairWindow | Non
         cascades=len(debris),
         pairs=len(pairs),
         two_level_systems=sum(pair.is_two_level for pair in pairs),
-        coverage=float(np.mean([one.coverage for one in debris])),
+        coverage=mean_coverage(debris),
         volume_A3=volume,
         density_per_J_m3=number.times(per_J_m3),
         longitudinal_coupling_eV=_root_mean(along),

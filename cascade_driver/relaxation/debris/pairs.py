@@ -699,6 +699,11 @@ class MeanRelease:
     events: NDArray[np.float64]
 
 
+def mean_coverage(debris: Sequence[Debris]) -> float:
+    """Return the coverage of cascades taken together."""
+    return float(np.mean([one.coverage for one in debris]))
+
+
 def mean_release(debris: Sequence[Debris], *, solid: Solid, temperature_K: float) -> MeanRelease:
     """Return the mean release of some cascades, each counted once.
 
@@ -817,7 +822,7 @@ def _summary(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> dict[str
         "elementary_pairs": len(elementary),
         "two_level_systems": sum(pair.is_two_level for pair in elementary),
         "unconverged_paths": sum(not pair.converged for one in debris for pair in one.elementary),
-        "coverage": float(np.mean([one.coverage for one in debris])),
+        "coverage": mean_coverage(debris),
         "coverage_by_cascade": {one.cascade: one.coverage for one in debris},
         "without_barrier": len(elementary) - len(tunnelling_eV),
         "counts": {name: sum(one.counts[name] for one in debris) for name in debris[0].counts},
