@@ -100,6 +100,7 @@ def draw_compared(
     axes = ax or new_axes()
     dress(axes)
     aside = _aside_eV(of_species)
+    _set_energies(axes, of_species)
     is_probability = quantity == "defect probability"
     for k, name in enumerate(names):
         found = [(d.defect_probability if is_probability else d.mean_stored_eV)[k] for d in of_species]
@@ -129,6 +130,7 @@ def draw_change(
     of_species = _of(differences, species)
     axes = ax or new_axes()
     dress(axes)
+    _set_energies(axes, of_species)
     axes.axhline(0, color=QUIET_COLOUR, linewidth=0.7)
     found = [
         d.probability_difference if quantity == "defect probability" else d.stored_difference_eV
@@ -181,6 +183,12 @@ def _aside_eV(differences: Sequence[Difference]) -> float:
     """Return how far points stand beside their recoil energy: a tenth of the smallest step."""
     energies = np.unique([d.recoil_energy_eV for d in differences])
     return 0.1 * float(np.diff(energies).min(initial=0.2 * energies[-1]))
+
+
+def _set_energies(axes: Axes, differences: Sequence[Difference]) -> None:
+    """Leave half a step beside the outer energies: points that stand aside of one energy are seen to be of it."""
+    energies, half = [d.recoil_energy_eV for d in differences], 5 * _aside_eV(differences)
+    axes.set_xlim(min(energies) - half, max(energies) + half)
 
 
 def _draw_estimates(
