@@ -1,18 +1,25 @@
-"""Campaigns held side by side: what their cascades store, and what that does to the spectra that one asks for."""
+"""Campaigns held side by side: what their cascades store, and what that does to the spectra that one asks for.
+
+A folder of imported tables, and a model that comes with its cascades, stand beside runs as campaigns do.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from cascade_driver.analysis.comparison import Difference, are_pairs, compare
+from cascade_driver.analysis.imported import is_import, load_import
 from cascade_driver.analysis.model import StoredEnergyModel
+from cascade_driver.analysis.published import NAMED_MODELS, shipped_model_folder
 from cascade_driver.campaign.contents import RunContents, contents_of, earlier_tables
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.config import AnalysisSpec, RunInput, analysis_with
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.kinds import Status, weakest
-from cascade_driver.models import analysis_of, fitted_run, with_errors
+from cascade_driver.models import analysis_of, fitted_import, fitted_run, with_errors
 from cascade_driver.request import AnySpectrumRequest
 from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.spectra.difference import SpectrumDifference, spectrum_difference
@@ -50,27 +57,32 @@ class RunComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class _Side:
-    """One of two campaigns: its folder, what it holds, and its table, perhaps as if it had ended earlier."""
+    """A campaign: its folder, its table, perhaps as if it had ended earlier, and what else a run holds."""
 
     name: str
-    run: RunDirectory
-    contents: RunContents
+    folder: Path
     table: CascadeTable
+    contents: RunContents | None
 
     @property
-    def start_id(self) -> str:
-        return self.contents.campaign.protocol.start_id
+    def start_id(self) -> str | None:
+        return self.contents.campaign.protocol.start_id if self.contents is not None else None
+
+    @property
+    def input(self) -> RunInput | None:
+        """The input of a run; a folder of tables asks for nothing itself."""
+        return analysis_of(RunDirectory(self.folder)) if self.contents is not None else None
 
 
 def compare_runs(
-    runs: Sequence[tuple[str, RunDirectory]], *, spectra: Sequence[Spectrum] = (), allow_failures: bool = False
+    places: Sequence[str], *, spectra: Sequence[Spectrum] = (), allow_failures: bool = False
 ) -> Iterator[RunComparison]:
     """Yield the first of several campaigns beside each of the others, or a single one beside what it held earlier.
 
     Parameters
     ----------
-    runs : sequence of (str, RunDirectory)
-        With their names.
+    places : sequence of str
+        Runs, folders of imported tables, or names of models that come with their cascades.
     spectra : sequence of Spectrum
         Of recoils, beside those that the input of the first one asks for.
     allow_failures : bool
@@ -83,50 +95,60 @@ def compare_runs(
     FitError, RecordError
         As `compare`.
     """
-    sides = [_side(name, run) for name, run in runs]
-    first, others = sides[0], sides[1:]
-    if not others:
+    first, *others = [_side(place) for place in places]
+    if not others and first.contents is not None:
         others = [
-            _Side(name=f"{first.name} after {time_ps:g} ps", run=first.run, contents=first.contents, table=table)
-            for time_ps, table in earlier_tables(first.run, first.contents).items()
+            dataclasses.replace(first, name=f"{first.name} after {time_ps:g} ps", table=table)
+            for time_ps, table in earlier_tables(RunDirectory(first.folder), first.contents).items()
         ]
     if not others:
         raise InputError(
-            f"one run ({first.name}) without earlier quenches cannot be compared; name two or more, or give "
+            f"{first.name} alone, without earlier quenches, cannot be compared; name two or more, or give "
             "`also_quench_at_ps` in [follow] of its input"
         )
-    wanted = analysis_of(first.run)
-    asked: list[AnySpectrumRequest | Spectrum] = [*wanted.spectra, *spectra]
+    wanted = first.input
+    asked: list[AnySpectrumRequest | Spectrum] = [*(wanted.spectra if wanted else ()), *spectra]
     for second in others:
         found, notes = _spectra(first, second, asked, wanted, allow_failures=allow_failures)
         yield RunComparison(
             first=first.name,
             second=second.name,
-            share_starts=first.start_id == second.start_id,
-            potential_status=weakest(side.contents.campaign.potential_status for side in (first, second)),
+            share_starts=first.start_id is not None and first.start_id == second.start_id,
+            potential_status=weakest(side.table.potential_status for side in (first, second)),
             differences=compare(first.table, second.table, allow_failures=allow_failures),
             spectra=found,
             notes=notes,
         )
 
 
-def _side(name: str, run: RunDirectory) -> _Side:
-    contents = contents_of(run)
-    return _Side(name=name, run=run, contents=contents, table=contents.table())
+def _side(given: str) -> _Side:
+    folder = Path(given).resolve()
+    if given in NAMED_MODELS and not folder.exists():
+        folder = shipped_model_folder(given)
+        if not is_import(folder):
+            raise InputError(
+                f"{given}: this model has no cascades of its own to compare with; name a run, or cawo4"
+            )
+    if is_import(folder):
+        return _Side(name=given, folder=folder, contents=None, table=load_import(folder)[1])
+    contents = contents_of(RunDirectory(folder))
+    return _Side(name=given, folder=folder, contents=contents, table=contents.table())
 
 
 def _spectra(
     first: _Side,
     second: _Side,
     asked: Sequence[AnySpectrumRequest | Spectrum],
-    wanted: RunInput,
+    wanted: RunInput | None,
     *,
     allow_failures: bool,
 ) -> tuple[tuple[SpectrumDifference, ...], tuple[str, ...]]:
     """Return what differs in each spectrum, and why it cannot be told."""
     if not asked:
         return (), ()
-    analysis = analysis_with(wanted.analysis or AnalysisSpec(), potential_runs=(), allow_failures=allow_failures)
+    analysis = analysis_with(
+        (wanted and wanted.analysis) or AnalysisSpec(), potential_runs=(), allow_failures=allow_failures
+    )
     try:
         models = [_model(side, analysis) for side in (first, second)]
     except (FitError, InputError) as error:
@@ -135,7 +157,7 @@ def _spectra(
     found, notes = [], []
     for source in asked:
         try:
-            seen = [observe(source, model, detector=wanted.detector) for model in models]
+            seen = [observe(source, model, detector=wanted.detector if wanted else None) for model in models]
             found.append(spectrum_difference(*seen, paired=paired))
         except InputError as error:
             notes.append(str(error))
@@ -143,7 +165,10 @@ def _spectra(
 
 
 def _model(side: _Side, analysis: AnalysisSpec) -> StoredEnergyModel:
+    if side.contents is None:
+        return fitted_import(side.folder, analysis=analysis)[1]
     if any(planned.then for planned in side.contents.planned):
         raise InputError(f"{side.name} has later kicks, of which no response is fitted")
-    table, model = fitted_run(side.run, analysis=analysis, contents=side.contents, table=side.table)
+    run = RunDirectory(side.folder)
+    table, model = fitted_run(run, analysis=analysis, contents=side.contents, table=side.table)
     return with_errors(table, model, analysis=analysis)

@@ -9,7 +9,8 @@ the flights are; cascades are chaotic, and pairs need not help.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -357,6 +358,14 @@ def _directions(*tables: CascadeTable) -> list[NDArray[np.int64]]:
     return list(np.split(index, np.cumsum([len(t) for t in tables])[:-1]))
 
 
+def _numbered(keys: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, int]]:
+    """Yield each key with how many equal ones came before: imported tables do not tell one start from another."""
+    seen: Counter[tuple[int, int]] = Counter()
+    for direction, start in keys:
+        yield direction, start, seen[direction, start]
+        seen[direction, start] += 1
+
+
 def _paired(
     first: CascadeTable,
     second: CascadeTable,
@@ -369,7 +378,7 @@ def _paired(
     for table, direction in zip((first, second), directions, strict=True):
         rows = table.is_usable & (table.species == species) & (table.recoil_energy_eV == recoil_energy_eV)
         energies = np.where(table.stores_energy, np.nan_to_num(table.stored_energy_eV), 0.0)
-        keys = zip(direction[rows].tolist(), table.snapshot[rows].tolist(), strict=True)
+        keys = _numbered(zip(direction[rows].tolist(), table.snapshot[rows].tolist(), strict=True))
         stored.append(dict(zip(keys, energies[rows].tolist(), strict=True)))
     common = sorted(stored[0].keys() & stored[1].keys())
     if not common:

@@ -166,8 +166,8 @@ def a_run(text: str) -> Path:
 
         if text in NAMED_MODELS:
             raise argparse.ArgumentTypeError(
-                f"{text} is a model that comes with the package, and no run: `correct`, `lines`, `cite` and "
-                "`spectrum --model` take it"
+                f"{text} is a model that comes with the package, and no run: `correct`, `lines`, `cite`, "
+                "`compare` and `spectrum --model` take it"
             )
     return place
 

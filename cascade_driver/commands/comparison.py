@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade_driver.commands.arguments import Verbs, a_run, add_json, add_verb, new_figure
+from cascade_driver.commands.arguments import Verbs, add_json, add_verb, any_path, new_figure
 from cascade_driver.commands.options import add_options, built
 
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ def _options(verb: argparse.ArgumentParser) -> None:
 
     verb.add_argument(
         "runs",
-        type=a_run,
+        type=any_path,
         nargs="+",
         metavar="RUN",
-        help="two or more, the first is held against each; or one whose `[follow]` has `also_quench_at_ps`: its "
+        help="two or more runs, folders of `cascade import`, or the model `cawo4` with its cascades; the first is "
+        "held against each; or one run whose `[follow]` has `also_quench_at_ps`: its "
         "end is held against each of those times",
     )
     verb.add_argument(
@@ -54,7 +55,6 @@ def _options(verb: argparse.ArgumentParser) -> None:
 
 
 def _compare(chosen: argparse.Namespace) -> int:
-    from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.config import AnalysisSpec
     from cascade_driver.run_comparison import compare_runs
     from cascade_driver.schema import without_nan
@@ -64,7 +64,7 @@ def _compare(chosen: argparse.Namespace) -> int:
     console = make_console()
     found = list(
         compare_runs(
-            [(str(path), RunDirectory(path.resolve())) for path in chosen.runs],
+            [str(path) for path in chosen.runs],
             spectra=[read_spectrum(path) for path in chosen.spectrum],
             allow_failures=built(chosen, AnalysisSpec).allow_failures,
         )

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from cascade_driver.analysis.published import shipped_model_folder
 from cascade_driver.cli import main
 
 CAMPAIGN = """
@@ -35,7 +36,8 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for name, earlier in {"plain": "", "watched": "also_quench_at_ps = [0.05, 0.1]"}.items():
         (folder / f"{name}.toml").write_text(CAMPAIGN.replace("EARLIER", earlier))
-        main(["run", str(folder / f"{name}.toml"), "--out", str(folder / name), "--workers", "1"])
+        given = ["run", str(folder / f"{name}.toml"), "--out", str(folder / name), "--workers", "1"]
+        assert main(given) == 0
     return folder
 
 
@@ -99,3 +101,30 @@ def test_pairs_are_of_one_start_where_the_starts_are_one(runs, capsys):
     assert "verdict: too few cascades to tell them apart" in said
     assert "%" not in said  # of two cascades against two there is no chance to tell
     assert [path.name for path in sorted(figure.parent.iterdir())] == ["two.pdf", "two.png"]
+
+
+def test_imported_tables_stand_beside_a_run_as_a_campaign_does(runs, tmp_path, capsys):
+    table = tmp_path / "others.csv"
+    table.write_text(
+        "recoil_energy_eV,direction_x,direction_y,direction_z,stored_energy_eV\n30,1,0,0,0\n30,0,1,0,3\n"
+    )
+    there = tmp_path / "others"
+    assert main(["import", "--crystal", "Si", f"Si={table}", "--out", str(there)]) == 0
+    capsys.readouterr()
+    for sides in ((runs / "plain", there), (there, runs / "plain")):
+        (found,) = differences(capsys, *sides)
+        (difference,) = found["differences"]
+        mean_eV = [one["value"] for one in difference["mean_stored_eV"]]
+        assert mean_eV[sides.index(there)] == pytest.approx(1.5)
+        assert difference["n_cascades"] == [2, 2]
+        assert not found["share_starts"]
+
+
+def test_a_model_with_its_cascades_is_held_against_its_folder(capsys):
+    (found,) = differences(capsys, "cawo4", shipped_model_folder("cawo4"))
+    assert found["verdict"].startswith("the same")
+
+
+def test_a_model_of_printed_values_has_no_cascades_to_compare_with(runs, capsys):
+    assert main(["compare", str(runs / "plain"), "cawo4-published"]) == 2
+    assert "cawo4-published: this model has no cascades of its own" in capsys.readouterr().err

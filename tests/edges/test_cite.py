@@ -173,7 +173,7 @@ def test_printed_values_are_cited_by_their_name(capsys, tmp_path, monkeypatch):
     assert "LAMMPS" not in said
 
 
-@pytest.mark.parametrize("verb", ["status", "plan", "report", "compare", "ls"])
+@pytest.mark.parametrize("verb", ["status", "plan", "report", "ls"])
 def test_a_name_of_printed_values_is_no_run_and_that_is_said(verb, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main([verb, "cawo4-published"]) == 2
