@@ -70,20 +70,16 @@ class NewInput:
     debye_temperature_K: float | None = Field(default=None, gt=0, le=5000)
 
 
-#: What machines can do: atoms of the box, energies in eV, directions, and the sections of an input.
+#: What machines can do: atoms of the box, energies in eV, directions, and the sections of an input. All boxes are
+#: closed: a border that takes the heat away within a picosecond freezes pairs in that heal.
 _MACHINES: dict[Machine, dict[str, Any]] = {
     "minutes": {
-        "atoms": 500,
+        "atoms": 1500,
         "energies_eV": [20, 30, 40, 60, 80],
         "directions": 3,
         "snapshots": 1,
         "thermal": {"equilibration_ps": 0.4, "snapshot_interval_ps": 0.2},
-        "follow": {
-            "duration_ps": 1.5,
-            "max_displacement_A": 0.04,
-            "max_timestep_fs": 2,
-            "border": {"width_A": 4, "damping_ps": 0.1},
-        },
+        "follow": {"duration_ps": 1.5, "max_displacement_A": 0.04, "max_timestep_fs": 2},
         "quench": {"force_tolerance_eV_A": 1e-3},
     },
     "laptop": {
@@ -92,7 +88,7 @@ _MACHINES: dict[Machine, dict[str, Any]] = {
         "directions": 16,
         "snapshots": 2,
         "thermal": {"equilibration_ps": 3, "snapshot_interval_ps": 0.5},
-        # Closed: what takes the heat away within a picosecond freezes pairs in, and 110 eV heat this box by 70 K.
+        # 110 eV heat this box by 70 K.
         "follow": {"duration_ps": 4, "max_displacement_A": 0.02, "max_timestep_fs": 1.5},
         "quench": {"force_tolerance_eV_A": 1e-3},
     },
@@ -202,7 +198,6 @@ def _campaign(wanted: NewInput, crystal: CrystalSpec, species: str, potential: P
 
 def _search(wanted: NewInput, crystal: CrystalSpec, species: str, potential: Potential) -> Iterator[_Section]:
     atoms, directions, _ = _SEARCHES[wanted.machine]
-    # Closed: a border of 3 A and 0.1 ps made 25 eV of the 14 eV along a bond of silicon.
     follow = {"duration_ps": 2, "max_displacement_A": 0.03, "max_timestep_fs": 1.5}
     machine = {**_MACHINES[wanted.machine], "follow": follow, "quench": {}}
     highest_eV = 100
@@ -229,22 +224,18 @@ def _common(
                 f"{wanted.crystal}: the thermal starts need its Debye temperature: --debye-temperature-K"
             )
         thermal["debye_temperature_K"] = wanted.debye_temperature_K
-    follow = machine["follow"]
-    border_A = follow["border"]["width_A"] if "border" in follow else 0.0
-    most = _roomy(
-        crystal, atoms, recoil_energy_eV=highest_eV, border_A=border_A, cutoff_A=potential.about.cutoff_A
-    )
+    most = _roomy(crystal, atoms, recoil_energy_eV=highest_eV, cutoff_A=potential.about.cutoff_A)
     yield "[crystal]", CrystalSpec, {**place, "minimum_atoms": most}
     chosen = {"name": potential.name} if potential.is_shipped else {"folder": potential.folder}
     yield "[potential]", PotentialChoice, chosen
     yield "[thermal]", ThermalSpec, thermal
-    yield "[follow]", FollowSpec, follow
+    yield "[follow]", FollowSpec, machine["follow"]
     yield "[quench]", QuenchSpec, machine["quench"]
 
 
-def _roomy(crystal: CrystalSpec, atoms: int, *, recoil_energy_eV: float, border_A: float, cutoff_A: float) -> int:
-    """Return that number of atoms, or a larger one that gives a recoil room."""
-    limits = {"recoil_energy_eV": recoil_energy_eV, "border_A": border_A, "cutoff_A": cutoff_A}
+def _roomy(crystal: CrystalSpec, atoms: int, *, recoil_energy_eV: float, cutoff_A: float) -> int:
+    """Return that number of atoms, or a larger one that gives a recoil room in a closed box."""
+    limits = {"recoil_energy_eV": recoil_energy_eV, "border_A": 0.0, "cutoff_A": cutoff_A}
     while True:
         box = assemble(sized := resized(crystal, minimum_atoms=atoms), constituents(sized))
         try:

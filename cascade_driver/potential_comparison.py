@@ -71,7 +71,7 @@ class ComparisonSpec:
     directions : int
         Of the site's symmetry-distinct ones.
     minimum_atoms : int
-        Of the box.
+        Of the box, which is closed: 100 eV heat 1700 atoms by 228 K, and a cold border would change thresholds.
     duration_ps : float
         Of each flight.
     """
@@ -81,7 +81,7 @@ class ComparisonSpec:
     species: str | None = None
     recoil_energies_eV: tuple[float, ...] = Field(default=(15.0, 20.0, 30.0, 50.0, 100.0), min_length=1)
     directions: int = Field(default=4, ge=1, le=1000)
-    minimum_atoms: int = Field(default=512, ge=1, le=1_000_000)
+    minimum_atoms: int = Field(default=1700, ge=1, le=1_000_000)
     duration_ps: float = Field(default=1.0, gt=0)
 
     @field_validator("potentials")
@@ -105,8 +105,7 @@ class ComparisonSpec:
             f"[potential]\n{'name' if potential.is_shipped else 'folder'} = "
             f"{_quoted(potential.name if potential.is_shipped else str(potential.folder))}\n\n"
             f"[thermal]\n{rule}equilibration_ps = 1\nsnapshot_interval_ps = {_START_PS - 1:.1f}\n\n"
-            f"[follow]\nduration_ps = {self.duration_ps:g}\nmax_displacement_A = 0.03\n"
-            "border = { width_A = 4, damping_ps = 0.1 }\n\n"
+            f"[follow]\nduration_ps = {self.duration_ps:g}\nmax_displacement_A = 0.03\n\n"
             '[quench]\nmethod = "stiffness"\n\n'
             f"[[recoils]]\nspecies = {_quoted(species)}\n"
             f"recoil_energies_eV = [{', '.join(f'{e:g}' for e in self.recoil_energies_eV)}]\n"

@@ -23,7 +23,7 @@ SIZES = {
     "dark-matter-ge": 1344,
     "dark-matter-si": 1344,
     "minimal": 1,
-    "quickstart": 15,
+    "quickstart": 12,
     "si": 3,
 }
 
