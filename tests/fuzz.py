@@ -184,6 +184,7 @@ COMMANDS: tuple[str, ...] = (
     "tls fit damping.csv " + " ".join(BEAM) + " --hold electron_coupling=0.07 --out fit.json",
     "tls fit kappa.csv --of conductivity --temperature-K 0.05 0.3 --longitudinal-speed-m-s 2700 "
     "--transverse-speed-m-s 1300 --out kappa.json",
+    "tls fit quality.csv --of loss --frequency-Hz 6e9 --terms constant relaxation --hold crossover_K=1 --out loss.json",
     "tls dos --size 4 --interaction-K 2 --random-field-K 10 --concentration 0.5 --realisations 4 --seed 1 --workers 1 "
     "--out GLASS",
     "tls properties --prefactor-per-K 0.0135 --exponent 0.127 --cutoff-K 100 --coupling-K 1 --frequency-Hz 9e4 "
@@ -421,6 +422,8 @@ def make_place(folder: Path) -> None:
     ]
     kappa = "\n".join(f"{0.06 + 0.03 * i:g},{0.04 * (0.06 + 0.03 * i) ** 1.95:g}" for i in range(8))
     Path("kappa.csv").write_text(f"temperature_K,conductivity_W_mK\n{kappa}\n")
+    quality = "\n".join(f"{0.06 + 0.03 * i:g},{1e6 / (1 + i):g},{1e4 / (1 + i):g}" for i in range(8))
+    Path("quality.csv").write_text(f"temperature_K,quality,quality_error\n{quality}\n")
     Path("damping.csv").write_text("temperature_K,damping_Hz,damping_error_Hz,metal\n" + "\n".join(rows) + "\n")
 
 

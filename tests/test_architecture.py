@@ -237,6 +237,7 @@ HOUSE: dict[str, Wing] = {
             "damping",
             "damping_fit",
             "frequency",
+            "loss_fit",
             "scales",
             "glass",
             "density",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cascade_driver.relaxation.film.spectrum import FilmBackground, FilmSpectrum
     from cascade_driver.relaxation.tls.damping_fit import DampingFit
     from cascade_driver.relaxation.tls.distribution import Temperatures
+    from cascade_driver.relaxation.tls.loss_fit import LossFit
     from cascade_driver.relaxation.tls.properties_fit import PropertyFit
 
 
@@ -247,7 +248,7 @@ def _add_tls(verbs: Verbs) -> None:
     kinds = verb.add_subparsers(title="kinds", metavar="KIND")
     about = "Damping of a resonator against temperature."
     add_verb(kinds, "damping", _tls_damping, about, _options_damping)
-    about = "Fit tunnelling systems to a measured damping, heat conduction, sound velocity or dielectric constant."
+    about = "Fit tunnelling systems to a measured damping, loss, heat conduction, velocity or dielectric constant."
     add_verb(kinds, "fit", _tls_fit, about, _options_fit)
     about = "Fit the frequency of a resonator against temperature: a logarithm and a cube."
     add_verb(kinds, "shift", _tls_shift, about, _options_shift)
@@ -283,24 +284,27 @@ def _add_temperatures(verb: argparse.ArgumentParser, kind: type[Temperatures]) -
 def _options_fit(fit: argparse.ArgumentParser) -> None:
     from cascade_driver.relaxation.tls.damping import Resonator
     from cascade_driver.relaxation.tls.damping_fit import fit_damping, read_damping
+    from cascade_driver.relaxation.tls.loss_fit import fit_loss
     from cascade_driver.relaxation.tls.properties_fit import COLUMNS, Probe, read_property
 
     columns = "; ".join(f"{of}: temperature_K,{name}[,{name}_error]" for of, name in COLUMNS.items())
+    columns += "; loss: temperature_K,quality[,quality_error][,photons]"
     fit.add_argument(
         "data",
         type=Path,
         metavar="DATA.csv",
         help=f"damping: temperature_K,damping_Hz,damping_error_Hz,metal; {columns}",
     )
-    fit.add_argument("--of", choices=["damping", *COLUMNS], default="damping", help="what was measured")
+    fit.add_argument("--of", choices=["damping", *COLUMNS, "loss"], default="damping", help="what was measured")
     add_keywords(fit, fit_damping, "held", names={"held": "--hold"})
     add_out(fit, "FIT.json", "a figure is put beside it")
     damping = fit.add_argument_group("damping")
     add_options(damping, Resonator, may_be_missing=True)
     add_keywords(damping, read_damping, "without_superconducting_K")
-    glass = fit.add_argument_group("conductivity, velocity, dielectric")
+    glass = fit.add_argument_group("conductivity, velocity, dielectric, loss")
     add_keywords(glass, read_property, "temperature_K")
     add_options(glass, Probe)
+    add_keywords(fit.add_argument_group("loss"), fit_loss, "terms")
 
 
 def _options_shift(shift: argparse.ArgumentParser) -> None:
@@ -620,7 +624,13 @@ def _tls_fit(chosen: argparse.Namespace) -> int:
     from cascade_driver.plot import save_figure
 
     _refuse_options_of_others(chosen)
-    fit, figure = _fit_of_damping(chosen) if chosen.of == "damping" else _fit_of_property(chosen)
+    fit: DampingFit | LossFit | PropertyFit
+    if chosen.of == "damping":
+        fit, figure = _fit_of_damping(chosen)
+    elif chosen.of == "loss":
+        fit, figure = _fit_of_loss(chosen)
+    else:
+        fit, figure = _fit_of_property(chosen)
     write_file(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
     if not is_stream(chosen.out):
         save_figure(figure, chosen.out.with_suffix(""))
@@ -632,11 +642,14 @@ def _refuse_options_of_others(chosen: argparse.Namespace) -> None:
     """Refuse what says nothing of what was measured."""
     from cascade_driver.relaxation.tls.damping import Resonator
     from cascade_driver.relaxation.tls.damping_fit import read_damping
+    from cascade_driver.relaxation.tls.loss_fit import fit_loss
     from cascade_driver.relaxation.tls.properties_fit import Probe, read_property
 
     of_damping = (Resonator, kind_of(chosen, read_damping))
     of_glass = (Probe, kind_of(chosen, read_property))
-    for kind in of_glass if chosen.of == "damping" else of_damping:
+    of_loss = (kind_of(chosen, fit_loss),)
+    refused = {"damping": (*of_glass, *of_loss), "loss": of_damping}.get(chosen.of, (*of_damping, *of_loss))
+    for kind in refused:
         for name in given(chosen, kind):
             raise InputError(f"{option_of(chosen, kind, name)} says nothing of a {chosen.of}; leave it out")
 
@@ -654,6 +667,24 @@ def _fit_of_damping(chosen: argparse.Namespace) -> tuple[DampingFit, Figure]:
     _print_fit(fit.parameters, fit.goodness, fit.health)
     temperature = np.geomspace(0.8 * data.temperature_K.min(), 1.25 * data.temperature_K.max(), 81)
     return fit, tls_damping_figure(systems=fit.systems, resonator=resonator, temperature_K=temperature, data=data)
+
+
+def _fit_of_loss(chosen: argparse.Namespace) -> tuple[LossFit, Figure]:
+    from cascade_driver.plot import loss_fit_figure
+    from cascade_driver.relaxation.tls.damping_fit import fit_damping
+    from cascade_driver.relaxation.tls.loss_fit import fit_loss, read_loss
+    from cascade_driver.relaxation.tls.properties_fit import Probe, read_property
+
+    probe = built(chosen, Probe)
+    with complaints_by_option(chosen, Probe, kind_of(chosen, fit_damping)):
+        frequency_Hz = probe.frequency_of("loss")
+        data = read_loss(chosen.data, **keywords(chosen, read_property))
+        held = keywords(chosen, fit_damping).get("held")
+        fit = fit_loss(data, frequency_Hz=frequency_Hz, held=held, **keywords(chosen, fit_loss))
+    _print_fit({**fit.parameters, "loss_tangent": fit.loss_tangent}, fit.goodness, fit.health)
+    said = ", taken as the error of each point" if data.quality_error is None else ""
+    print(f"scatter about the fit {fit.scatter:.3g} of the value{said}")
+    return fit, loss_fit_figure(fit)
 
 
 def _fit_of_property(chosen: argparse.Namespace) -> tuple[PropertyFit, Figure]:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from cascade_driver.relaxation.film.spectrum import FilmSpectrum
     from cascade_driver.relaxation.film.spectrum_fit import FilmFit
     from cascade_driver.relaxation.tls.frequency import FrequencyNoise, ShiftData, ShiftFit
+    from cascade_driver.relaxation.tls.loss_fit import LossFit
     from cascade_driver.relaxation.tls.properties_fit import PropertyFit
 from cascade_driver.plot.spectra import RATE_LABEL
 from cascade_driver.plot.style import (
@@ -789,6 +790,44 @@ def draw_property_fit(fit: PropertyFit, *, ax: Axes | None = None) -> Axes:
     }
     axes.set_ylabel(labels[data.of])
     legend(axes)
+    return axes
+
+
+@styled
+def loss_fit_figure(fit: LossFit) -> Figure:
+    """Return the measured loss of a resonator with its fit, a curve for each number of photons.
+
+    Parameters
+    ----------
+    fit : LossFit
+    """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 3.0), layout="constrained")
+    draw_loss_fit(fit, ax=figure.subplots())
+    return finished(figure)
+
+
+@styled
+def draw_loss_fit(fit: LossFit, *, ax: Axes | None = None) -> Axes:
+    """Draw what `loss_fit_figure` shows into axes or into new ones; return them."""
+    axes, data = ax or new_axes(), fit.data
+    dress(axes)
+    T = np.geomspace(data.temperature_K.min(), data.temperature_K.max(), 201)
+    drives = [None] if data.photons is None else np.unique(data.photons).tolist()
+    for k, photons in enumerate(drives):
+        chosen = np.full(len(data.quality), True) if data.photons is None else data.photons == photons
+        colour = PAIR_COLOURS[k % len(PAIR_COLOURS)] if len(drives) > 1 else DATA_COLOUR
+        loss = 1 / data.quality[chosen]
+        error = None if data.quality_error is None else loss**2 * data.quality_error[chosen]
+        axes.errorbar(data.temperature_K[chosen], loss, yerr=error, fmt="o", markersize=2.5, color=colour)
+        said = None if photons is None else f"{photons:.3g} photons"
+        shown = MODEL_COLOUR if len(drives) == 1 else colour
+        axes.plot(T, fit.loss(T, photons=photons), color=shown, label=said)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("temperature (K)")
+    axes.set_ylabel("loss 1/Q")
+    if len(drives) > 1:
+        legend(axes, below=True)
     return axes
 
 

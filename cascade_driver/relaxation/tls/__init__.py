@@ -1,8 +1,9 @@
 """Tunnelling two-level systems.
 
 In reading order: `distribution` (standard model), `damping` of a resonator and `damping_fit`, shift and noise of
-its `frequency`; interacting systems: `scales` of a material, `glass` (annealed), `density` of states,
-`realisations` (many, on disk), `properties` (heat, sound, dielectric) and `properties_fit` to measured ones.
+its `frequency`, `loss_fit` to its quality factor; interacting systems: `scales` of a material, `glass` (annealed),
+`density` of states, `realisations` (many, on disk), `properties` (heat, sound, dielectric) and `properties_fit` to
+measured ones.
 """
 
 import lazy_loader

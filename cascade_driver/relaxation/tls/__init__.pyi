@@ -22,6 +22,8 @@ from .glass import Annealing as Annealing
 from .glass import Glass as Glass
 from .glass import anneal as anneal
 from .glass import draw_sample as draw_sample
+from .loss_fit import fit_loss as fit_loss
+from .loss_fit import read_loss as read_loss
 from .properties import RelaxingSystems as RelaxingSystems
 from .properties import beside_standard_model as beside_standard_model
 from .properties import glass_properties as glass_properties

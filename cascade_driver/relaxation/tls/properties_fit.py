@@ -156,7 +156,8 @@ class Probe:
     longitudinal_speed_m_s, transverse_speed_m_s : float, optional
         Of sound; with both, the strength is fitted to a conductivity.
     frequency_Hz : float, optional
-        Of the wave; it turns the crossover temperature of velocity and dielectric constant into A.
+        Of the wave; it turns the crossover temperature of velocity and dielectric constant into A. A fit of a loss
+        needs it.
     """
 
     longitudinal_speed_m_s: Annotated[float, Field(gt=0)] | None = None
@@ -169,6 +170,15 @@ class Probe:
         if self.longitudinal_speed_m_s is None or self.transverse_speed_m_s is None:
             return None
         return 1 / self.longitudinal_speed_m_s + 2 / self.transverse_speed_m_s
+
+    def frequency_of(self, of: str) -> float:
+        """Return the frequency; an `InputError` where it is missing, or where a speed is given."""
+        for name in ("longitudinal_speed_m_s", "transverse_speed_m_s"):
+            if getattr(self, name) is not None:
+                raise InputError(f"`{name}`: it says nothing of a {of}; leave it out")
+        if self.frequency_Hz is None:
+            raise InputError(f"`frequency_Hz`: missing; a {of} is one at a frequency")
+        return self.frequency_Hz
 
     def check(self, of: Property) -> None:
         """Raise an `InputError` where something is given that says nothing of a property, or half of something."""
