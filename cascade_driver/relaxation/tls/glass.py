@@ -308,14 +308,22 @@ def _sweep(  # noqa: PLR0917 (the compiler wants them by position)
     The heat bath, 1 / (1 + exp(dE / T)), and not Metropolis: in a fixed order of asking, Metropolis at high
     temperature flips all systems at every sweep and back at the next.
     """
-    flips = 0
+    flips, colder = 0, -2.0 / temperature
     for _ in range(sweeps):
         for i in range(len(spins)):
-            exponent = -2.0 * spins[i] * bias[i] / temperature
+            exponent = colder * spins[i] * bias[i]
             if exponent > _HOPELESS:
                 continue
-            if exponent > -_HOPELESS and generator.random() * (1.0 + math.exp(exponent)) >= 1.0:
-                continue
+            if exponent > -_HOPELESS:
+                drawn = generator.random()
+                # The exponential is not below its series, and not above 1 downhill: most answers need no more.
+                if exponent > 0.0:
+                    if drawn * (2.0 + exponent * (1.0 + 0.5 * exponent)) >= 1.0:
+                        continue
+                    if drawn * (1.0 + math.exp(exponent)) >= 1.0:
+                        continue
+                elif drawn >= 0.5 and drawn * (1.0 + math.exp(exponent)) >= 1.0:
+                    continue
             spins[i] = -spins[i]
             change = 2.0 * spins[i]
             row = coupling[i]
