@@ -27,6 +27,9 @@ MOST_TEMPLATES = 8
 #: What pyhf takes for nothing: a template may not reach zero.
 _LEAST_COUNTS = 1e-9
 
+#: What ROOT (`RooJSONFactoryWSTool`, 6.40) calls ranges and values of all parameters.
+_ROOTS_DOMAIN, _ROOTS_POINT = "default_domain", "default_values"
+
 
 def nuisance_templates(bands: SpectrumBands, component: str, *, share: float = VARIANCE_SHARE) -> Array:
     r"""Return templates of one component, (k, n) rates per kg, day and keV to be added times a normal number.
@@ -139,7 +142,8 @@ def hs3_of(templates: CountTemplates) -> dict[str, JsonValue]:
     """Return the same as `workspace_of` in the HEP Statistics Serialization Standard, version 0.2 (HS3).
 
     One `histfactory_dist` over the observed energy in eV. The contents of a `histosys` are whole yields, as ROOT
-    and pyhs3 read them, where the example in the text of the standard shows additions.
+    and pyhs3 read them, where the example in the text of the standard shows additions. ROOT also wants a domain
+    and a point of its own names, and refuses a file without them.
     """
     edges, counts = templates.energy_edges_eV.tolist(), templates.counts.tolist()
     axes: JsonValue = [{"name": "observed_energy_eV", "min": edges[0], "max": edges[-1], "edges": edges}]
@@ -168,15 +172,15 @@ def hs3_of(templates: CountTemplates) -> dict[str, JsonValue]:
         "distributions": [{"name": "observed", "type": "histfactory_dist", "axes": axes, "samples": [sample]}],
         "data": [{"name": "asimov", "type": "binned", "axes": axes, "contents": counts}],
         "likelihoods": [{"name": "counts", "distributions": ["observed"], "data": ["asimov"]}],
-        "domains": [{"name": "ranges", "type": "product_domain", "axes": ranges}],
-        "parameter_points": [{"name": "nominal", "parameters": starts}],
+        "domains": [{"name": _ROOTS_DOMAIN, "type": "product_domain", "axes": ranges}],
+        "parameter_points": [{"name": _ROOTS_POINT, "parameters": starts}],
         "analyses": [
             {
                 "name": "strength",
                 "likelihood": "counts",
                 "parameters_of_interest": ["mu"],
-                "domains": ["ranges"],
-                "init": "nominal",
+                "domains": [_ROOTS_DOMAIN],
+                "init": _ROOTS_POINT,
             }
         ],
     }
