@@ -186,12 +186,12 @@ class MonoenergeticRequest(NeutrinoRequest):
     Attributes
     ----------
     neutrino_energy_MeV : float
-    neutrino_flux_per_cm2_s : float
+    neutrino_flux_cm2_s : float
     """
 
     source: Literal["mono"] = "mono"
     neutrino_energy_MeV: float = Field(gt=0)
-    neutrino_flux_per_cm2_s: float = Field(gt=0)
+    neutrino_flux_cm2_s: float = Field(gt=0)
 
 
 @parameters
@@ -260,11 +260,14 @@ AnySpectrumRequest = DarkMatterRequest | AnyNeutrinoRequest | CaptureRequest
 def _of_one_source(content: Any) -> Any:
     """Name the source of neutrinos that is meant where none is named, and forget what it has not.
 
-    Files of earlier versions hold all parameters of all sources, those of other sources at their defaults.
+    Files of earlier versions hold all parameters of all sources, those of other sources at their defaults, and a
+    flux has another name in them.
     """
     if not isinstance(content, dict):
         return content
     content = {"source": "reactor", **content}
+    if "neutrino_flux_per_cm2_s" in content:
+        content["neutrino_flux_cm2_s"] = content.pop("neutrino_flux_per_cm2_s")
     if content["source"] != "reactor":
         nothing: tuple[tuple[str, Any], ...]
         nothing = (("power_GW", []), ("distance_m", []), ("low_energy_flux", "kopeikin"))
@@ -289,5 +292,12 @@ def request_title(request: AnySpectrumRequest) -> str:
         return f"CEvNS of solar neutrinos ({', '.join(request.solar_sources or ('all',))}) on {request.target}"
     if isinstance(request, MonoenergeticRequest):
         return f"CEvNS of {request.neutrino_energy_MeV:g} MeV neutrinos on {request.target}"
-    cores = ", ".join(f"{p:g} GW at {d:g} m" for p, d in zip(request.power_GW, request.distance_m, strict=False))
-    return f"reactor CEvNS ({cores}) on {request.target}"
+    return f"reactor CEvNS ({_cores_said(request)}) on {request.target}"
+
+
+def _cores_said(request: ReactorRequest) -> str:
+    """Return power and distance of the cores; what they have in common stands there once."""
+    powers, distances = request.power_GW, request.distance_m
+    if len(powers) == len(distances) > 1 and len(set(powers)) == 1:
+        return f"{len(powers)} × {powers[0]:g} GW at {', '.join(f'{d:g}' for d in distances)} m"
+    return ", ".join(f"{p:g} GW at {d:g} m" for p, d in zip(powers, distances, strict=False))

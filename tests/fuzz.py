@@ -158,7 +158,7 @@ COMMANDS: tuple[str, ...] = (
     + " --model model.json --extrapolate --resolution-eV 2 --threshold-eV 20 "
     "--no-bands --out x.csv",
     "spectrum cevns --target Si --power-GW 4 --distance-m 70 --energy-eV 10 150 --bins 14 --out x.csv",
-    "spectrum cevns --target CaWO4 --enrich W183=0.9 --source mono --neutrino-energy-MeV 3 --neutrino-flux-per-cm2-s 1e9 "
+    "spectrum cevns --target CaWO4 --enrich W183=0.9 --source mono --neutrino-energy-MeV 3 --neutrino-flux-cm2-s 1e9 "
     "--magnetic-moment-bohr 1e-11 --mediator-mass-MeV 1 --mediator-coupling 1e-10 --energy-eV 10 150 --bins 14 --out x.csv",
     "spectrum cevns --target Ge --source solar --solar-sources B8 hep --energy-eV 10 150 --bins 14 --out x.csv",
     "spectrum capture --target Si --neutron-flux-cm2-s 100 --energy-eV 0 1400 --bins 28 --gamma-timing in_flight "

@@ -139,7 +139,7 @@ def neutrino_flux(request: AnyNeutrinoRequest) -> NeutrinoFlux:
     if isinstance(request, SolarRequest):
         return solar_flux(sources=request.solar_sources or tuple(SOLAR_FLUXES_per_cm2_s))
     if isinstance(request, MonoenergeticRequest):
-        return monochromatic_flux(request.neutrino_energy_MeV, flux_per_cm2_s=request.neutrino_flux_per_cm2_s)
+        return monochromatic_flux(request.neutrino_energy_MeV, flux_cm2_s=request.neutrino_flux_cm2_s)
     return reactor_flux(
         power_GW=request.power_GW,
         distance_m=request.distance_m,

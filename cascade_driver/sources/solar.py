@@ -60,7 +60,7 @@ _LINE_WIDTH = 1e-5
 _ELECTRON_MASS_MeV: float = constants.physical_constants["electron mass energy equivalent in MeV"][0]
 
 
-def monochromatic_flux(neutrino_energy_MeV: float, *, flux_per_cm2_s: float) -> NeutrinoFlux:
+def monochromatic_flux(neutrino_energy_MeV: float, *, flux_cm2_s: float) -> NeutrinoFlux:
     """Return neutrinos of one energy: a box 1e-5 of it wide.
 
     Raises
@@ -68,21 +68,21 @@ def monochromatic_flux(neutrino_energy_MeV: float, *, flux_per_cm2_s: float) -> 
     InputError
         If the energy is not positive or the flux negative.
     """
-    if not (0 < neutrino_energy_MeV < math.inf and 0 <= flux_per_cm2_s < math.inf):
+    if not (0 < neutrino_energy_MeV < math.inf and 0 <= flux_cm2_s < math.inf):
         raise InputError(
-            f"{flux_per_cm2_s:g} neutrinos per cm2 and s of {neutrino_energy_MeV:g} MeV: give a positive energy "
+            f"{flux_cm2_s:g} neutrinos per cm2 and s of {neutrino_energy_MeV:g} MeV: give a positive energy "
             "and a flux of at least 0"
         )
     width = _LINE_WIDTH * neutrino_energy_MeV
     edges = neutrino_energy_MeV + width * np.array([-0.5, 0.5])
 
     def density(energy: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.where((energy >= edges[0]) & (energy <= edges[1]), flux_per_cm2_s / width, 0.0)
+        return np.where((energy >= edges[0]) & (energy <= edges[1]), flux_cm2_s / width, 0.0)
 
     return NeutrinoFlux(
         density_per_cm2_s_MeV=density,
         breakpoints_MeV=edges,
-        metadata={"flux": f"{flux_per_cm2_s:g} per cm2 and s at {neutrino_energy_MeV:g} MeV"},
+        metadata={"flux": f"{flux_cm2_s:g} per cm2 and s at {neutrino_energy_MeV:g} MeV"},
     )
 
 
@@ -155,7 +155,7 @@ def solar_flux(
     factor = {s: SOLAR_FLUXES_per_cm2_s[s][0] * (scale or {}).get(s, 1.0) for s in sources}
     tables = [(factor[s], *_continuum(s)) for s in sources if s not in _LINES]
     lines = [
-        monochromatic_flux(energy, flux_per_cm2_s=factor[s] * share)
+        monochromatic_flux(energy, flux_cm2_s=factor[s] * share)
         for s in sources
         if s in _LINES
         for energy, share in _LINES[s]

@@ -30,7 +30,7 @@ AT = {"power_GW": (4.25,), "distance_m": (72.0,)}
 
 
 def test_a_monochromatic_source_gives_its_cross_section():
-    flux = monochromatic_flux(5.0, flux_per_cm2_s=1e10)
+    flux = monochromatic_flux(5.0, flux_cm2_s=1e10)
     found = cevns_spectrum(flux, target="Al", energy_edges_eV=EDGES)
     aluminium = parse_target("Al").isotopes[0]
     middle = (EDGES[1:] + EDGES[:-1]) / 2
@@ -38,7 +38,7 @@ def test_a_monochromatic_source_gives_its_cross_section():
     exact *= 1e10 * aluminium.atoms_per_kg * SECONDS_PER_DAY * 1e3
     assert found.total_rate_per_kg_day_keV == pytest.approx(exact, rel=1e-4)
     with pytest.raises(InputError, match="give a positive energy"):
-        monochromatic_flux(-1.0, flux_per_cm2_s=1.0)
+        monochromatic_flux(-1.0, flux_cm2_s=1.0)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_all_solar_sources_add_up_and_unknown_ones_are_named():
 
 
 def test_the_magnetic_moment_adds_its_closed_form_and_falls_as_one_over_recoil():
-    flux = monochromatic_flux(3.0, flux_per_cm2_s=1e12)
+    flux = monochromatic_flux(3.0, flux_cm2_s=1e12)
     mu = 1e-10
     silicon = parse_target("Al").isotopes[0]
     plain = cevns_spectrum(flux, target="Al", energy_edges_eV=EDGES)
@@ -100,13 +100,13 @@ def test_the_magnetic_moment_adds_its_closed_form_and_falls_as_one_over_recoil()
 
 
 def mediated(mass_MeV, coupling, *, target="Al", edges=EDGES, energy_MeV=3.0):
-    flux = monochromatic_flux(energy_MeV, flux_per_cm2_s=1e12)
+    flux = monochromatic_flux(energy_MeV, flux_cm2_s=1e12)
     mediator = VectorMediator(mass_MeV=mass_MeV, coupling=coupling)
     return cevns_spectrum(flux, target=target, energy_edges_eV=edges, mediator=mediator)
 
 
 def test_a_mediator_without_coupling_changes_nothing():
-    plain = cevns_spectrum(monochromatic_flux(3.0, flux_per_cm2_s=1e12), target="Al", energy_edges_eV=EDGES)
+    plain = cevns_spectrum(monochromatic_flux(3.0, flux_cm2_s=1e12), target="Al", energy_edges_eV=EDGES)
     for mass in (0.01, 10.0, 1e5):
         assert mediated(mass, 0.0).total_rate_per_kg_day_keV == pytest.approx(
             plain.total_rate_per_kg_day_keV, rel=1e-9
@@ -144,7 +144,7 @@ def test_a_heavy_mediator_is_a_non_standard_interaction():
     # Barranco et al. 2005, doi:10.1088/1126-6708/2005/12/021: 2 [Z (g_p + 2 e_u + e_d) + N (g_n + e_u + 2 e_d)],
     # for e_u = e_d = epsilon, with g_p = 1/2 - 2 sin^2 theta, g_n = -1/2
     epsilon, mass, GF = 0.02, 1e6, 1.1663787e-11
-    plain = cevns_spectrum(monochromatic_flux(3.0, flux_per_cm2_s=1e12), target="Al", energy_edges_eV=EDGES)
+    plain = cevns_spectrum(monochromatic_flux(3.0, flux_cm2_s=1e12), target="Al", energy_edges_eV=EDGES)
     Z, N = 13, 14
     old = 2 * (Z * (0.5 - 2 * 0.2387) - N * 0.5)
     new = old + 2 * (Z * 3 * epsilon + N * 3 * epsilon)
@@ -237,7 +237,7 @@ def test_sun_and_single_energies_are_sources_on_the_command_line(tmp_path):
         "mono",
         "--neutrino-energy-MeV",
         "5",
-        "--neutrino-flux-per-cm2-s",
+        "--neutrino-flux-cm2-s",
         "1e10",
         "--target",
         "Al",
@@ -255,7 +255,7 @@ def test_sun_and_single_energies_are_sources_on_the_command_line(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--source", "mono", "--neutrino-energy-MeV", "5"], "`--neutrino-flux-per-cm2-s` is missing"),
+        (["--source", "mono", "--neutrino-energy-MeV", "5"], "`--neutrino-flux-cm2-s` is missing"),
         (["--source", "solar", "--power-GW", "3"], "--power-GW belongs to --source reactor"),
         (["--source", "solar", "--solar-sources", "Be8"], "solar sources Be8: choose among pp"),
         (["--source", "solar", "--solar-sources", "B8", "B8"], "solar source B8 is named 2 times"),
