@@ -41,6 +41,9 @@ _HIGH = "energy_high_eV"
 _TOTAL = "rate"
 _EXAMPLE = f"{_LOW},{_HIGH},{_TOTAL}"
 
+#: What a column is often called that is no rate.
+_COUNTS = {"count", "counts", "events", "entries", "number", "n"}
+
 #: Columns of an error band: after them its name, such as `total`; a reader of spectra passes over them.
 _BAND = ("rate_lower_", "rate_upper_")
 _UNIT_NOTE = "rates are bin averages per kg of target, day and keV"
@@ -58,6 +61,8 @@ _CENTRES_ARE, _MIDDLES = "centres", ("geometric", "arithmetic")
 #: Middles that differ by less than this share of a bin are one.
 _SAME_MIDDLE = 0.01
 
+#: The names of the columns of a table of two.
+_OF_CENTRES = f"{_CENTRES[0]}_eV,{_TOTAL}"
 
 #: Bin centres are printed with few digits: steps between them that differ by this share are equal.
 _STEP_TOLERANCE = 1e-3
@@ -562,7 +567,7 @@ def read_spectrum(path: Path | str) -> Spectrum:
         was expected and what to do.
     """
     path = Path(path)
-    table = read_table(path, example=_EXAMPLE, check_names=_check_names)
+    table = read_table(path, example=_EXAMPLE, shorter=_OF_CENTRES, check_names=_check_names)
     rates = _check_rates(path, table.numbers, table.columns)
     comments, notes = _comments(table.comments)
     edges = _edges_of(path, table, centres=comments.pop(_CENTRES_ARE, ""))
@@ -640,6 +645,11 @@ def _check_names(where: str, names: list[str]) -> list[str]:
         # more letters than any element's symbol and a slip: `rate_per_keV` is no `rate_V`
         is_total = element != name and len(element) > 3
         meant = f" Did you mean {_TOTAL}, per kg, day and keV?" if is_total else _did_you_mean(name, known)
+        if name.lower() in _COUNTS:
+            meant = (
+                " Counts are no rate: divide them by the exposure in kg day and by the width of their bin in keV, "
+                f"and name the column {_TOTAL}."
+            )
         if f"{name}_eV" in energies:
             meant = f" Name its unit: {name}_eV or {name}_keV."
         raise InputError(

@@ -65,7 +65,9 @@ class Table:
     numbers: tuple[int, ...]
 
 
-def read_table(path: Path, *, example: str, check_names: Callable[[str, list[str]], list[str]]) -> Table:
+def read_table(
+    path: Path, *, example: str, check_names: Callable[[str, list[str]], list[str]], shorter: str = ""
+) -> Table:
     """Return the table in a file.
 
     Cells are separated by semicolons, tabs, commas or blanks; unless by commas, numbers may have decimal commas.
@@ -79,6 +81,8 @@ def read_table(path: Path, *, example: str, check_names: Callable[[str, list[str
         Names of the columns, for messages.
     check_names : callable
         Given where they stand and the names, returns those to go by, or raises.
+    shorter : str, optional
+        Names of another set of fewer columns, for messages about rows of so many numbers.
 
     Raises
     ------
@@ -103,8 +107,9 @@ def read_table(path: Path, *, example: str, check_names: Callable[[str, list[str
     number, header = lines[0]
     where = f"{path}, line {number}"
     if _is_row(header):
+        wanted = shorter if shorter and len(_words(header)) == len(shorter.split(",")) else example
         raise InputError(
-            f"{where}: found numbers, expected the names of the columns; put a line {example} above them."
+            f"{where}: found numbers, expected the names of the columns; put a line {wanted} above them."
         )
     separator = _separator(header)
     names = check_names(where, _cells(where, header, separator))
@@ -149,13 +154,18 @@ def _cells(where: str, line: str, separator: str) -> list[str]:
 
 def _is_row(line: str) -> bool:
     """Whether a line holds nothing but numbers."""
-    cells = line.replace(";", " ").replace(",", " ").split()
+    cells = _words(line)
     return bool(cells) and all(_number(cell) is not None for cell in cells)
+
+
+def _words(line: str) -> list[str]:
+    """Return what stands between separators of any kind."""
+    return line.replace(";", " ").replace(",", " ").split()
 
 
 def _names_columns(comment: str, row: str) -> bool:
     """Whether a comment has as many words as a row has numbers."""
-    words, numbers = (line.replace(";", " ").replace(",", " ").split() for line in (comment, row))
+    words, numbers = map(_words, (comment, row))
     return ":" not in comment and not _is_row(comment) and len(words) in (len(numbers), len(row.split()))
 
 

@@ -89,7 +89,10 @@ def test_bins_below_zero_are_taken_with_a_note(tmp_path):
         ),
         ("# centres: harmonic\nenergy_eV,rate\n1,1\n2,1\n", ["geometric or arithmetic"]),
         ("# my spectrum\n0,10,1\n", ["found numbers", "names of the columns"]),
-        ("0 10 1\n", ["found numbers", "names of the columns"]),
+        ("0 10 1\n", ["found numbers", "put a line energy_low_eV,energy_high_eV,rate above"]),
+        ("5 1\n15 2\n", ["found numbers", "put a line energy_eV,rate above"]),
+        ("energy_low_eV,energy_high_eV,counts\n0,1,7\n", ["'counts' is unknown", "divide", "kg day", "in keV"]),
+        ("energy_eV;Events\n1;7\n", ["'Events' is unknown", "divide", "name the column rate"]),
     ],
 )
 def test_what_cannot_be_meant_is_refused(text, words, tmp_path):
