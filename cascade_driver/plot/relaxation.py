@@ -62,7 +62,6 @@ from cascade_driver.plot.style import (
     COLUMN_WIDTH_in,
     as_drawn,
     dress,
-    dressed_axes,
     finished,
     legend,
     new_axes,
@@ -94,10 +93,28 @@ def film_spectra_figure(
     InputError
         If there is no spectrum.
     """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.9), layout="constrained")
+    axes = draw_film_spectra(spectra, measured=measured, scale=scale, ax=figure.subplots())
+    entries = len(axes.get_legend_handles_labels()[1])
+    if entries > 4:
+        figure.set_figheight(2.9 + 0.16 * ((entries + 1) // 2))
+    legend(axes, below=entries > 4)
+    return finished(figure)
+
+
+@styled
+def draw_film_spectra(
+    spectra: Sequence[FilmSpectrum],
+    *,
+    measured: Sequence[tuple[MeasuredFilm, Spectrum]] = (),
+    scale: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw what `film_spectra_figure` shows, but for the legend, into these axes or new ones; return them."""
     if not spectra:
         raise InputError("a figure of film spectra without a spectrum: give at least one")
-    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.9), layout="constrained")
-    axes = dressed_axes(figure)
+    axes = ax or new_axes()
+    dress(axes)
     first = spectra[0].background
     for number, spectrum in enumerate(spectra):
         colour = PAIR_COLOURS[1 + number % (len(PAIR_COLOURS) - 1)]
@@ -125,13 +142,7 @@ def film_spectra_figure(
         fontsize=6.5,
         color=QUIET_COLOUR,
     )
-    entries = len(axes.get_legend_handles_labels()[1])
-    if entries > 4:
-        figure.set_figheight(2.9 + 0.16 * ((entries + 1) // 2))
-        legend(axes, below=True)
-    else:
-        legend(axes)
-    return finished(figure)
+    return axes
 
 
 def _draw_measured(axes: Axes, detector: MeasuredFilm, one: Spectrum, *, age_days: float, number: int) -> None:

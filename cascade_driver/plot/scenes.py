@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -282,28 +283,48 @@ def defects_figure(scenes: Sequence[Scene], *, potential_status: str = "qualitat
     """
     figure = Figure(figsize=(2.05 * COLUMN_WIDTH_in, 2.5), layout="constrained")
     left, right = figure.subplots(1, 2)
+    draw_defect_distances(scenes, ax=left).legend(frameon=False)
+    draw_pockets(scenes, ax=right).legend(frameon=False)
+    mark(right, potential_status)
+    return finished(figure)
+
+
+@styled
+def draw_defect_distances(scenes: Sequence[Scene], *, ax: Axes | None = None) -> Axes:
+    """Draw how many defects of each kind lie within a distance of the knock-on's site; return the axes."""
+    axes = ax or new_axes()
+    dress(axes)
+    away = [(d.kind, float(np.linalg.norm(d.position_A))) for scene in scenes for d in scene.defects]
+    reach = 1.05 * max((distance for _, distance in away), default=0.0) or 1.0
     for colour, kind in zip(PAIR_COLOURS, get_args(DefectKind), strict=False):
-        distance = np.sort(
-            [float(np.linalg.norm(d.position_A)) for scene in scenes for d in scene.defects if d.kind == kind]
-        )
+        distance = np.sort([distance for one, distance in away if one == kind])
         if len(distance):
             share = np.arange(1, len(distance) + 1) / len(scenes)
-            left.step(np.r_[0, distance], np.r_[0, share], where="post", color=colour, label=kind)
-    left.set_xlabel("distance from the knock-on's site (Å)")
-    left.set_ylabel("defects per cascade, cumulative")
-    left.set_ylim(0, None)
-    left.legend(frameon=False)
+            share = np.r_[0, share, share[-1]]
+            axes.step(np.r_[0, distance, reach], share, where="post", color=colour, label=kind)
+    axes.set_xlim(-0.02 * reach, reach)
+    axes.set_xlabel("distance from the knock-on's site (Å)")
+    axes.set_ylabel("defects per cascade, cumulative")
+    axes.set_ylim(0, None)
+    return axes
+
+
+@styled
+def draw_pockets(scenes: Sequence[Scene], *, ax: Axes | None = None) -> Axes:
+    """Draw the displaced atoms of the largest pocket of each cascade over its recoil energy; return the axes.
+
+    Cascades that are alike share a mark, with an area in their number.
+    """
+    axes = ax or new_axes()
+    dress(axes)
     species = sorted({scene.record.spec.knock_on.species for scene in scenes})
     for colour, name in zip(PAIR_COLOURS, species, strict=False):
         of = [scene for scene in scenes if scene.record.spec.knock_on.species == name]
-        energy = [scene.record.spec.knock_on.recoil_energy_eV for scene in of]
-        size = [scene.pocket.atoms if scene.pocket else 0 for scene in of]
-        right.plot(energy, size, "o", markersize=3.5, color=colour, alpha=0.7, label=f"{name} recoils")
-    right.set_xlabel("recoil energy $E_R$ (eV)")
-    right.set_ylabel("displaced atoms, largest pocket")
-    right.set_ylim(-0.5, None)
-    right.legend(frameon=False)
-    for axes in (left, right):
-        dress(axes)
-    mark(right, potential_status)
-    return finished(figure)
+        sizes = [(s.record.spec.knock_on.recoil_energy_eV, s.pocket.atoms if s.pocket else 0) for s in of]
+        (energy, size), number = np.array(list(Counter(sizes))).T, np.array(list(Counter(sizes).values()))
+        label = f"{name} recoils" + (", area: how many" if number.max() > 1 else "")
+        axes.scatter(energy, size, s=12 * number, color=colour, alpha=0.7, linewidths=0, label=label)
+    axes.set_xlabel("recoil energy $E_R$ (eV)")
+    axes.set_ylabel("displaced atoms, largest pocket")
+    axes.set_ylim(-0.5, None)
+    return axes

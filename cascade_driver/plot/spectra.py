@@ -30,7 +30,6 @@ from cascade_driver.plot.style import (
     COLUMN_WIDTH_in,
     as_drawn,
     dress,
-    dressed_axes,
     finished,
     layout_pads,
     mark,
@@ -161,7 +160,7 @@ def _draw_one(axes: Axes) -> None:
     axes.axhspan(1 - RATIO_BAND, 1 + RATIO_BAND, color=FILL_COLOUR, alpha=0.55, linewidth=0, zorder=0)
     axes.axhline(1, color=QUIET_COLOUR, linewidth=0.7, zorder=1)
     axes.text(
-        1.01, 1, f"±{RATIO_BAND:.0%}".replace("%", "\n%"), fontsize=6, color=QUIET_COLOUR,
+        1.01, 1, f"±{RATIO_BAND:.0%}", fontsize=6, color=QUIET_COLOUR,
         ha="left", va="center", transform=axes.get_yaxis_transform(),
     )  # fmt: skip
 
@@ -423,6 +422,30 @@ def calibration_figure(
     InputError
         If the mass is not positive, or no counts lie in the range.
     """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 3.1), layout="constrained")
+    axes = draw_calibration(
+        pair,
+        mass_g=mass_g,
+        lines_eV=lines_eV,
+        range_eV=range_eV,
+        logarithmic_counts=logarithmic_counts,
+        ax=figure.subplots(),
+    )
+    mark(axes, potential_status)
+    return finished(figure)
+
+
+@styled
+def draw_calibration(
+    pair: Observed,
+    *,
+    mass_g: float,
+    lines_eV: Sequence[float] = (),
+    range_eV: tuple[float, float] | None = None,
+    logarithmic_counts: bool = False,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw what `calibration_figure` shows into these axes of matplotlib or into new ones; return them."""
     if not 0 < mass_g < np.inf:
         raise InputError(f"mass of the crystal is {mass_g:g} g, expected a positive one")
     scale = mass_g / 1e3 / EV_PER_KEV
@@ -433,8 +456,8 @@ def calibration_figure(
     inside = (centre > low) & (centre < high)
     if not expected[inside].max(initial=0.0) > 0:
         raise InputError(f"no counts between {low:g} and {high:g} eV: choose another range")
-    figure = Figure(figsize=(COLUMN_WIDTH_in, 3.1), layout="constrained")
-    axes = dressed_axes(figure)
+    axes = ax or new_axes()
+    dress(axes)
     axes.stairs(
         expected,
         edges,
@@ -491,8 +514,7 @@ def calibration_figure(
     if len(lines_eV):
         handles.append(_arrow_said(MAXIMA))
     _legend_below(axes, handles)
-    mark(axes, potential_status)
-    return finished(figure)
+    return axes
 
 
 def _arrow_said(label: str) -> Line2D:

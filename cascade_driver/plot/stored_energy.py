@@ -383,6 +383,27 @@ def stored_energy_trend_figure(
     FitError
         If the table has no usable cascade of the species.
     """
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 3.3), layout="constrained")
+    layout_pads(figure, h_pad=0.02)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    draw_stored_energy_trend(table, model, species, ax=upper).set_xlabel("")
+    draw_stored_energy_trend(table, model, species, is_share=True, ax=lower)
+    legend(upper, loc="upper left")
+    legend(lower)
+    mark(upper, _status(table, model))
+    return finished(figure)
+
+
+@styled
+def draw_stored_energy_trend(
+    table: CascadeTable | None,
+    model: StoredEnergyModel | None,
+    species: str,
+    *,
+    is_share: bool = False,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a panel of `stored_energy_trend_figure`, the mean or its share of E_R; return the axes."""
     if table is None and model is None:
         raise InputError("a figure of the mean stored energy needs a table or a model: give one")
     one = None if model is None else model[species]
@@ -391,45 +412,48 @@ def stored_energy_trend_figure(
         summaries = fit.summaries
     else:
         summaries = () if table is None else summarise_stored_energies(_cascades(table, species))
-    figure = Figure(figsize=(COLUMN_WIDTH_in, 3.3), layout="constrained")
-    layout_pads(figure, h_pad=0.02)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    axes = ax or new_axes()
+    dress(axes)
     known = [s for s in summaries if s.mean_eV is not None]
     energy = np.array([s.recoil_energy_eV for s in known])
     mean = np.array([s.mean_eV for s in known], dtype=np.float64)
     error = np.array([s.standard_error_eV or 0.0 for s in known])
-    points = {"fmt": "o", "markersize": 3.5, "color": DATA_COLOUR, "elinewidth": 0.9, "capsize": 2, "zorder": 4}
+    scale = 100 / energy if is_share else np.ones(len(energy))
     if known:
-        upper.errorbar(energy, mean, yerr=error, label="mean of non-zero", **points)
-        lower.errorbar(energy, 100 * mean / energy, yerr=100 * error / energy, **points)
+        axes.errorbar(
+            energy,
+            scale * mean,
+            yerr=scale * error,
+            fmt="o",
+            markersize=3.5,
+            color=DATA_COLOUR,
+            elinewidth=0.9,
+            capsize=2,
+            zorder=4,
+            label="" if is_share else "mean of non-zero",
+        )
     if one is not None:
         grid = np.linspace(one.distribution.lowest_energy_eV, one.maximum_recoil_energy_eV, 300)
-        of_law = one.distribution.mean_eV(grid)
-        label = "fitted distribution" if fit else "distribution"
+        of_law = one.distribution.mean_eV(grid) * (100 / grid if is_share else 1)
+        label = "" if is_share else "fitted distribution" if fit else "distribution"
         simulated = (one.minimum_recoil_energy_eV, one.maximum_recoil_energy_eV)
-        draw_curve(upper, grid, of_law, simulated=simulated, color=MODEL_COLOUR, label=label)
-        draw_curve(lower, grid, 100 * of_law / grid, simulated=simulated, color=MODEL_COLOUR)
-        draw_curve(
-            lower,
-            grid,
-            100 * one.defect_probability(grid) * of_law / grid,
-            simulated=simulated,
-            color=ALL_COLOUR,  # where p_d is 1 it lies on the other curve
-            linestyle=(0, (4, 2)),
-            label=r"all recoils, $p_d \langle E_s \rangle / E_R$",
-        )
-        legend(lower)
-    for axes in (upper, lower):
-        dress(axes)
-        axes.set_ylim(0, 1.12 * axes.dataLim.y1 if np.isfinite(axes.dataLim.y1) and axes.dataLim.y1 > 0 else 1)
+        draw_curve(axes, grid, of_law, simulated=simulated, color=MODEL_COLOUR, label=label)
+        if is_share:
+            draw_curve(
+                axes,
+                grid,
+                one.defect_probability(grid) * of_law,
+                simulated=simulated,
+                color=ALL_COLOUR,  # where p_d is 1 it lies on the other curve
+                linestyle=(0, (4, 2)),
+                label=r"all recoils, $p_d \langle E_s \rangle / E_R$",
+            )
+    axes.set_ylim(0, 1.12 * axes.dataLim.y1 if np.isfinite(axes.dataLim.y1) and axes.dataLim.y1 > 0 else 1)
     highest = max([s.recoil_energy_eV for s in summaries] + ([one.maximum_recoil_energy_eV] if one else []))
-    lower.set_xlim(0, 1.05 * highest)
-    upper.set_ylabel(r"$\langle E_s \rangle$, non-zero (eV)")
-    lower.set_ylabel(r"$\langle E_s \rangle / E_R$ (%)")
-    lower.set_xlabel(f"recoil energy $E_R$ of {species} (eV)")
-    legend(upper, loc="upper left")
-    mark(upper, _status(table, model))
-    return finished(figure)
+    axes.set_xlim(0, 1.05 * highest)
+    axes.set_ylabel(r"$\langle E_s \rangle / E_R$ (%)" if is_share else r"$\langle E_s \rangle$, non-zero (eV)")
+    axes.set_xlabel(f"recoil energy $E_R$ of {species} (eV)")
+    return axes
 
 
 def _cascades(table: CascadeTable | None, species: str) -> UsableCascades:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from cascade_driver import plot
 from cascade_driver.cli import main
@@ -118,6 +119,8 @@ def test_figures_show_every_spectrum(coarse):
     figure = plot.film_spectra_figure([spectrum], scale=0.1)
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == [r"$\rho_D$ = (60 nm)$^{-2}$", r"$\rho_D$ = (60 nm)$^{-2}$ × 0.1"]
+    axes = Figure().subplots()
+    assert plot.draw_film_spectra([spectrum], ax=axes) is axes
     measured = [(one, one.spectrum()) for one in read_film_background(Path("film-published.toml")).measured]
     drawn = plot.film_spectra_figure([spectrum], measured=measured).axes[0].get_legend_handles_labels()[1]
     assert set(drawn) >= {"SuperCDMS CPD (2021)", "CRESST-III A (2019)"}
