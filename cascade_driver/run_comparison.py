@@ -25,6 +25,7 @@ from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.spectra.difference import SpectrumDifference, spectrum_difference
 from cascade_driver.spectra.observe import observe
 from cascade_driver.spectrum import Spectrum
+from cascade_driver.text import told_apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,8 @@ def compare_runs(
     FitError, RecordError
         As `compare`.
     """
-    first, *others = [_side(place) for place in places]
+    names = told_apart([Path(place) for place in places])
+    first, *others = [_side(place, name) for place, name in zip(places, names, strict=True)]
     if not others and first.contents is not None:
         others = [
             dataclasses.replace(first, name=f"{first.name} after {time_ps:g} ps", table=table)
@@ -121,7 +123,7 @@ def compare_runs(
         )
 
 
-def _side(given: str) -> _Side:
+def _side(given: str, name: str) -> _Side:
     folder = Path(given).resolve()
     if given in NAMED_MODELS and not folder.exists():
         folder = shipped_model_folder(given)
@@ -130,9 +132,9 @@ def _side(given: str) -> _Side:
                 f"{given}: this model has no cascades of its own to compare with; name a run, or cawo4"
             )
     if is_import(folder):
-        return _Side(name=given, folder=folder, contents=None, table=load_import(folder)[1])
+        return _Side(name=name, folder=folder, contents=None, table=load_import(folder)[1])
     contents = contents_of(RunDirectory(folder))
-    return _Side(name=given, folder=folder, contents=contents, table=contents.table())
+    return _Side(name=name, folder=folder, contents=contents, table=contents.table())
 
 
 def _spectra(

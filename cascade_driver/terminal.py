@@ -26,7 +26,7 @@ from cascade_driver.campaign.plan import start_said
 from cascade_driver.schema import plain
 from cascade_driver.simulation.lammps_build import ENVIRONMENT, INSTALLED
 from cascade_driver.simulation.outcome import Outcome, STORED_ENERGY_FLOOR_eV
-from cascade_driver.text import duration, value_with_error, visible
+from cascade_driver.text import duration, mean_with_error, value_with_error, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -277,7 +277,7 @@ def _mean_and_rms(summary: object) -> list[str]:
     if mean is None:
         return ["-", "-"]
     return [
-        f"{mean:.2f}" + (f" ± {error:.2f}" if error is not None else " (one event)"),
+        mean_with_error(mean, error),
         f"{rms:.2f}" if rms is not None else "-",
     ]
 
@@ -866,6 +866,10 @@ def watched_check(potential: Potential, *, crystals: Sequence[str], console: Con
     return 1 if failed else 0
 
 
+#: Behind a number whose error nobody knows.
+_NO_ERROR = " ± ?"
+
+
 def print_comparison(comparison: RunComparison, *, console: Console) -> None:
     """Print what two campaigns store, side by side, and what that does to spectra."""
     differences = comparison.differences
@@ -887,6 +891,8 @@ def print_comparison(comparison: RunComparison, *, console: Console) -> None:
     if not are_the_same(differences):
         _print_changes(comparison, console=console)
     console.print(headed("verdict", f": {verdict(differences)}"), soft_wrap=True)
+    if any(1 in (*d.n_cascades, *d.n_defects, d.paired and d.paired.n_pairs) for d in differences):
+        console.print(f"{_NO_ERROR.strip()}: a single cascade or pair has no error")
     margins = [
         f"{d.species} {d.recoil_energy_eV:g} eV {d.equal_within:.0%}" for d in differences if d.equal_within > 0
     ]
@@ -950,7 +956,8 @@ def _p(value: float) -> str:
 def _with_error(estimate: Estimate) -> str:
     if not math.isfinite(estimate.value):
         return "-"
-    return value_with_error(estimate.value + 0.0, estimate.error)
+    without = "" if math.isfinite(estimate.error) else _NO_ERROR
+    return value_with_error(estimate.value + 0.0, estimate.error) + without
 
 
 def print_relaxations(found: Sequence[Relaxation], *, console: Console) -> None:

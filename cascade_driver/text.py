@@ -8,7 +8,8 @@ import math
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 #: Signs that we print ourselves, in ASCII; letters lose their accents, whatever else is left becomes `?`.
 _TWINS = str.maketrans(
@@ -54,6 +55,23 @@ def closest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     by_letters = {name.casefold(): name for name in known}
     found = difflib.get_close_matches(word.casefold(), by_letters, n=1, cutoff=cutoff)
     return by_letters[found[0]] if found else None
+
+
+def told_apart(places: Sequence[Path]) -> list[str]:
+    """Return the shortest ends of paths that tell them apart.
+
+    Examples
+    --------
+    >>> told_apart([Path("/data/small/RUN"), Path("/data/large/RUN"), Path("/data/other")])
+    ['small/RUN', 'large/RUN', 'other']
+    """
+    whole = [place.resolve().parts for place in places]
+    different = set(whole)
+
+    def is_enough(one: tuple[str, ...], n: int) -> bool:
+        return sum(other[-n:] == one[-n:] for other in different) == 1
+
+    return ["/".join(one[-next(n for n in range(1, len(one) + 1) if is_enough(one, n)) :]) for one in whole]
 
 
 def acting_characters(text: str) -> list[str]:
@@ -106,3 +124,14 @@ def value_with_error(value: float, error: float | None) -> str:
         return f"{value:.4g}"
     digits = max(1 - math.floor(math.log10(error)), 0)
     return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def mean_with_error(mean: float, error: float | None) -> str:
+    """Return a mean with its standard error, which that of a single event does not have.
+
+    Examples
+    --------
+    >>> mean_with_error(9.951, 0.668), mean_with_error(9.581, None)
+    ('9.95 ± 0.67', '9.581 (one event)')
+    """
+    return value_with_error(mean, error) + (" (one event)" if error is None else "")

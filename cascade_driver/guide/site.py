@@ -42,6 +42,8 @@ def build_site(chapters: Mapping[str, str], out: Path) -> Path:
         pages.mkdir()
         for topic, text in chapters.items():
             (pages / f"{topic}.md").write_text(text, encoding="utf-8")
+        for picture in Path(__file__).parent.glob("*.png"):
+            shutil.copy(picture, pages)
         # JSON is YAML.
         (Path(place) / "mkdocs.yml").write_text(json.dumps(_settings(out.resolve())), encoding="utf-8")
         command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", "mkdocs.yml"]

@@ -20,6 +20,7 @@ from cascade_driver.plot.style import (
     as_drawn,
     dress,
     finished,
+    is_said,
     mark,
     new_axes,
     styled,
@@ -27,6 +28,9 @@ from cascade_driver.plot.style import (
 
 #: More recoil energies than this have no panel of their stored energies.
 MOST_DISTRIBUTIONS = 3
+
+#: What the legend says of hollow points.
+_ALONE = "of one cascade: no error"
 
 _COLOURS = (DATA_COLOUR, MODEL_COLOUR)
 
@@ -201,10 +205,11 @@ def _draw_estimates(
     label: str = "",
     most: float | None = None,
 ) -> None:
-    """Draw numbers with their errors: none leaves 0 to `most`, if that is given."""
+    """Draw numbers with their errors: none leaves 0 to `most`, if that is given. Hollow ones have no error."""
     values, errors = (np.nan_to_num([getattr(e, part) for e in found]) for part in ("value", "error"))
+    at_eV = np.array([d.recoil_energy_eV + aside_eV for d in differences])
     axes.errorbar(
-        [d.recoil_energy_eV + aside_eV for d in differences],
+        at_eV,
         values,
         yerr=errors if most is None else [np.minimum(errors, values), np.minimum(errors, most - values)],
         fmt="o",
@@ -214,3 +219,8 @@ def _draw_estimates(
         color=colour,
         label=as_drawn(label),
     )
+    alone = [np.isfinite(e.value) and not np.isfinite(e.error) for e in found]
+    if any(alone):
+        said = "" if not label or is_said(axes, _ALONE) else _ALONE
+        (hollow,) = axes.plot(at_eV[alone], values[alone], "o", color=colour, label=said, zorder=5)
+        hollow.set(markerfacecolor="white", markersize=3.2)

@@ -173,12 +173,13 @@ def draw_curve(
     if not inside.all():
         # from the last points inside on, so that the curve has no gaps
         outside = ~inside | np.append(~inside[1:], False) | np.append(False, ~inside[:-1])
-        label = "" if _is_said(axes, EXTRAPOLATED) else EXTRAPOLATED
+        label = "" if is_said(axes, EXTRAPOLATED) else EXTRAPOLATED
         dotted = line | {"linestyle": EXTRAPOLATED_LINE, "label": label}
         axes.plot(x, np.where(outside, y, np.nan), **dotted)
 
 
-def _is_said(axes: Axes, label: str) -> bool:
+def is_said(axes: Axes, label: str) -> bool:
+    """Return whether the legend of axes says this."""
     return label in axes.get_legend_handles_labels()[1]
 
 
@@ -200,13 +201,6 @@ def new_axes() -> Axes:
     from matplotlib import pyplot
 
     return pyplot.subplots(layout="constrained")[1]
-
-
-def dressed_axes(figure: Figure) -> Axes:
-    """Return the one axes of a figure, in the style of all."""
-    axes = figure.subplots()
-    dress(axes)
-    return axes
 
 
 def dress(axes: Axes) -> None:

@@ -1,11 +1,19 @@
 """`cascade compare`: runs beside each other, and a run beside what it held earlier."""
 
+import dataclasses
 import json
+import re
 
+import numpy as np
 import pytest
+from campaigns import simulate
+from rich.console import Console
 
+from cascade_driver.analysis.comparison import compare
 from cascade_driver.analysis.published import shipped_model_folder
 from cascade_driver.cli import main
+from cascade_driver.run_comparison import RunComparison
+from cascade_driver.terminal import print_comparison
 
 CAMPAIGN = """
 title = "silicon"
@@ -36,9 +44,13 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for name, earlier in {"plain": "", "watched": "also_quench_at_ps = [0.05, 0.1]"}.items():
         (folder / f"{name}.toml").write_text(CAMPAIGN.replace("EARLIER", earlier))
-        given = ["run", str(folder / f"{name}.toml"), "--out", str(folder / name), "--workers", "1"]
-        assert main(given) == 0
+        simulated(folder / f"{name}.toml")
     return folder
+
+
+def simulated(file):
+    """Run an input beside itself: all of its cascades, or the tests that follow would compare something else."""
+    assert main(["run", str(file), "--out", str(file.with_suffix("")), "--workers", "1"]) == 0
 
 
 def differences(capsys, *arguments):
@@ -53,7 +65,7 @@ def refused(constant):
 def test_one_run_is_held_against_what_it_held_earlier(runs, capsys):
     capsys.readouterr()
     found = differences(capsys, runs / "watched")
-    assert [one["second"] for one in found] == [f"{runs / 'watched'} after {t} ps" for t in ("0.05", "0.1")]
+    assert [one["second"] for one in found] == [f"watched after {t} ps" for t in ("0.05", "0.1")]
     records = [json.loads(path.read_text()) for path in sorted((runs / "watched").glob("cascades/*/record.json"))]
     assert len(records) == 2
     for k, one in enumerate(found):
@@ -89,8 +101,8 @@ def test_pairs_are_of_one_start_where_the_starts_are_one(runs, capsys):
     other.write_text(
         (runs / "plain.toml").read_text().replace("equilibration_ps = 0.1", "equilibration_ps = 0.12")
     )
-    main(["run", str(other), "--out", str(runs / "other"), "--workers", "1"])
-    capsys.readouterr()
+    simulated(other)
+    assert f"`cascade report {runs / 'other'}`" in capsys.readouterr().out  # its input asks for no analysis
     (one,) = differences(capsys, runs / "plain", runs / "other")
     assert not one["share_starts"]
     assert one["differences"][0]["paired"]["n_pairs"] == 2
@@ -128,3 +140,27 @@ def test_a_model_with_its_cascades_is_held_against_its_folder(capsys):
 def test_a_model_of_printed_values_has_no_cascades_to_compare_with(runs, capsys):
     assert main(["compare", str(runs / "plain"), "cawo4-published"]) == 2
     assert "cawo4-published: this model has no cascades of its own" in capsys.readouterr().err
+
+
+def test_a_single_cascade_and_a_single_pair_are_printed_as_having_no_error(capsys):
+    def printed(n_directions):
+        first = simulate(np.random.default_rng(1), energies=(160.0,), n_directions=n_directions, n_snapshots=1)
+        second = dataclasses.replace(first, stored_energy_eV=first.stored_energy_eV + 1.0)
+        print_comparison(
+            RunComparison(
+                first="one",
+                second="two",
+                share_starts=True,
+                potential_status="qualitative",
+                differences=compare(first, second),
+                spectra=(),
+                notes=(),
+            ),
+            console=Console(width=200),
+        )
+        return capsys.readouterr().out
+
+    alone = printed(1)
+    assert re.search(r" 1 ± \? ", alone)  # the pair
+    assert "± ?: a single cascade or pair has no error" in alone
+    assert "?" not in printed(3)

@@ -88,6 +88,7 @@ def test_every_command_of_a_chapter_is_one(topic, tmp_path, monkeypatch):
 
 
 README = Path(__file__).parents[2] / "README.md"
+GUIDE = README.parent / "cascade_driver" / "guide"
 
 
 def test_the_front_page_is_short_its_commands_are_some_and_its_links_lead_somewhere(tmp_path, monkeypatch):
@@ -129,13 +130,18 @@ def anchors(text):
     }
 
 
+def pictures(text):
+    """Captions and files of the pictures of a chapter."""
+    return re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", text)
+
+
 def dead_links(pages):
     """Links within the guide that lead nowhere."""
     found = []
     for topic, text in pages.items():
         for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)):
             page, _, anchor = target.partition("#")
-            if target.startswith(("http://", "https://")):
+            if target.startswith(("http://", "https://")) or target.endswith(".png"):
                 continue
             there = pages.get(page.removesuffix(".md") or topic)
             if there is None or (anchor and anchor not in anchors(there)):
@@ -150,6 +156,12 @@ def test_links_within_the_guide_lead_somewhere(pages):
         "start: nowhere.md",
         "start: trust.md#nothing",
     ]
+
+
+def test_every_picture_is_shown_with_words_for_those_who_do_not_see_it(pages):
+    shown = [picture for text in pages.values() for picture in pictures(text)]
+    assert {file for _, file in shown} == {path.name for path in GUIDE.glob("*.png")} != set()
+    assert all(len(words) > 20 for words, _ in shown)
 
 
 def test_the_reference_names_every_key_of_an_input():
@@ -213,6 +225,8 @@ def test_the_site_is_built_and_needs_no_network(tmp_path, capsys):
         assert (
             re.findall(r'<link[^>]* rel="(?:stylesheet|preload|preconnect)"[^>]* href="(?:https?:)?//', text) == []
         )
+        assert all((page.parent / src).is_file() for src in re.findall(r'<img[^>]* src="([^":]+)"', text))
+    assert 'src="compare.png"' in (tmp_path / "site" / "cluster.html").read_text()
     capsys.readouterr()
     # Again over itself, never over something else.
     assert main(["guide", "--site", str(tmp_path / "site")]) == 0

@@ -296,15 +296,28 @@ def test_a_panel_is_drawn_into_the_axes_that_are_given(table, model):
             lambda ax: plot.draw_compared(both, "W", quantity="stored energy", **two, ax=ax),
             lambda ax: plot.draw_change(both, "W", quantity="defect probability", ax=ax),
             lambda ax: plot.draw_compared_distribution(both[-1], **two, ax=ax),
+            lambda ax: plot.draw_stored_energy_trend(table, model, "W", ax=ax),
+            lambda ax: plot.draw_stored_energy_trend(table, model, "W", is_share=True, ax=ax),
+            lambda ax: plot.draw_calibration(pair(), mass_g=1.0, ax=ax),
         ),
         start=1,
     ):
-        axes = figure.add_subplot(1, 9, number)
+        axes = figure.add_subplot(2, 6, number)
         assert draw(axes) is axes
         assert axes.has_data()
         assert axes.get_ylabel()
     with pytest.raises(InputError, match="no W recoil of 5 eV stored energy"):
         plot.draw_stored_energies(table, model, "W", recoil_energy_eV=5.0)
+
+
+def test_a_number_of_one_cascade_is_hollow_and_the_legend_says_that_it_has_no_error():
+    few = cascades(energies=(160.0,), n_directions=1, n_snapshots=1)
+    found = compare(few, cascades(energies=(160.0,), n_directions=4, n_snapshots=4))
+    ax = matplotlib.figure.Figure().subplots()
+    plot.draw_compared(found, "W", quantity="stored energy", names=("one", "many"), ax=ax)
+    (hollow,) = [line for line in ax.lines if line.get_markerfacecolor() == "white"]
+    assert hollow.get_ydata().tolist() == [few.stored_energy_eV[0]]
+    assert hollow.get_label() in ax.get_legend_handles_labels()[1]
 
 
 def test_campaigns_side_by_side_show_both_the_change_and_its_error(table):
