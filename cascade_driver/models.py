@@ -354,7 +354,8 @@ def model_of_file(given: str, *, assumptions: CaWO4Assumptions | None = None) ->
     """
     if assumptions is None and given not in NAMED_MODELS and not Path(given).exists():
         raise InputError(
-            f"{given}: no such model file or run directory, nor a model of this name; {named_hint(given)}"
+            f"{given}: no such model file or run directory, nor imported tables, nor a model of this name; "
+            f"{named_hint(given)}"
         )
     return load_stored_energy_model(given, assumptions=assumptions)
 

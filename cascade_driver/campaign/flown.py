@@ -74,12 +74,17 @@ def forget_flight(logs: Path, name: str) -> None:
 
 
 def flights_said(flown: dict[str, float], *, of_ps: float) -> str:
-    """Return how far flights are, in words; nothing if none has said so.
+    """Return how far flights are, in words; nothing if none has said so. The last step may pass the end.
 
     >>> flights_said({"a": 0.5, "b": 3.25}, of_ps=8), flights_said({"a": 0.5}, of_ps=8), flights_said({}, of_ps=8)
     ('in flight: 0.50 to 3.25 of 8 ps', 'in flight: 0.50 of 8 ps', '')
+    >>> flights_said({"a": 8.01}, of_ps=8), flights_said({"a": 2, "b": 8.01}, of_ps=8)
+    ('at the quench, after 8 ps', 'in flight: 2.00 to 8.00 of 8 ps')
     """
     if not flown:
         return ""
-    least, most = f"{min(flown.values()):.2f}", f"{max(flown.values()):.2f}"
-    return f"in flight: {least if least == most else f'{least} to {most}'} of {of_ps:g} ps"
+    least, most = (min(f(flown.values()), of_ps) for f in (min, max))
+    if least >= of_ps:
+        return f"at the quench, after {of_ps:g} ps"
+    ends = dict.fromkeys((f"{least:.2f}", f"{most:.2f}"))
+    return f"in flight: {' to '.join(ends)} of {of_ps:g} ps"

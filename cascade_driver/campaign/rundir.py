@@ -169,7 +169,10 @@ class RunDirectory:
         """
         path = self.path / CAMPAIGN_FILE
         if not path.is_file():
-            raise InputError(f"{self.path}: no {CAMPAIGN_FILE} there; give the folder that `cascade run` made")
+            raise InputError(
+                f"{self.path}: no {CAMPAIGN_FILE} there; give the folder that `cascade run` made, or to `fit`, "
+                "`correct` and `spectrum --model` that of `cascade import`"
+            )
         content = read_json(path, remedy=_PLAN_AGAIN)
         # Plans of the first days carry none.
         checksum = content.pop("checksum", None)

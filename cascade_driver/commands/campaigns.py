@@ -368,10 +368,17 @@ def _run(chosen: argparse.Namespace) -> int:
         for line in protocol_said(planned.wanted.protocol, plain(campaign.protocol)):
             console.print(line, soft_wrap=True)
         if chosen.plan_only:
+            finished = planned.directory.finished()
+            if there := sum(cascade.id in finished for cascade in campaign.cascades()) if finished else 0:
+                console.print(f"{there} of the {campaign.size} cascades are finished")
             return 0
         watched_work(planned, console=console, **work)
         if planned.wanted.analysis is None:
             _print_status(planned.directory.path)
+            console.print(
+                f"`cascade report {chosen.out or planned.directory.path}` fits, draws and writes a report",
+                soft_wrap=True,
+            )
             return 0
         return _conclude(planned.directory.path, allow_failures=False)
 

@@ -171,8 +171,11 @@ def test_a_run_carries_the_file_of_its_crystal(tmp_path, capsys):
     run = RunDirectory(there / "RUN")
     Serial().work(work_of(run), lambda _: None)
     assert run.finished()
+    capsys.readouterr()
     assert main(["run", str(there / "RUN" / "input.toml"), "--out", str(there / "RUN"), "--plan-only"]) == 0
     assert ids(there) == before
+    n = len(before)
+    assert f"{n} of the {n} cascades are finished" in capsys.readouterr().out
     # Negative control: without the copy nothing can be made.
     shutil.rmtree(run.path / "crystals")
     shutil.rmtree(run.path / "starts")
