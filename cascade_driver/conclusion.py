@@ -146,7 +146,7 @@ def conclude(directory: RunDirectory, *, allow_failures: bool = False) -> Conclu
     figures = report_figures(content)
     for figure in figures:
         for file in save_figure(figure.figure, directory.path / "figures" / figure.name):
-            files[file] = figure.caption.split(". ")[0]
+            files[file] = figure.caption.split(". ")[0].removesuffix(".")
     content = dataclasses.replace(content, files={str(f.relative_to(directory.path)): w for f, w in files.items()})
     files[write_report(directory.path / "report.html", content, figures=figures)] = "report"
     return Conclusion(

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import jinja2
 import numpy as np
@@ -57,7 +57,7 @@ from cascade_driver.simulation.knock_on import Surroundings
 from cascade_driver.simulation.outcome import CascadeTable, Outcome
 from cascade_driver.spectra.ensemble import SpectrumBands
 from cascade_driver.spectra.observe import Observed
-from cascade_driver.text import value_with_error
+from cascade_driver.text import mean_with_error, value_with_error
 
 REPORT_FILE = "report.html"
 
@@ -228,6 +228,7 @@ def report_html(content: ReportContent, *, figures: Sequence[CaptionedFigure] = 
         spectra_remarks=_spectra_remarks(content),
         cost=_cost(content),
         provenance=_flat(content.provenance),
+        files=_files(content.files),
     )
 
 
@@ -469,7 +470,7 @@ def _cascade_row(
         "defects": str(point.n_defects) if point else _DASH,
         "probability": f"{point.probability:.3f}" if point else _DASH,
         "interval": f"{point.lower:.3f} to {point.upper:.3f}" if point else _DASH,
-        "mean": _DASH if summary is None or mean is None else value_with_error(mean, summary.standard_error_eV),
+        "mean": _DASH if summary is None or mean is None else mean_with_error(mean, summary.standard_error_eV),
         "rms": _DASH if summary is None or summary.rms_eV is None else f"{summary.rms_eV:.3g}",
         "share": _DASH if mean is None else f"{100 * mean / key[1]:.1f}",
     }
@@ -537,7 +538,9 @@ def _spectra_remarks(content: ReportContent) -> list[tuple[str, list[str]]]:
     """Return what is to be remarked on the spectra, without notes of the model: on all first, then by title."""
     known = set(content.model.notes if content.model else ())
     common = set.intersection(*(set(pair.notes) for pair in content.pairs)) if len(content.pairs) > 1 else set()
-    rows = [("All of them", [note for note in content.pairs[0].notes if note in common - known])] if common else []
+    rows = (
+        [("Of all spectra", [note for note in content.pairs[0].notes if note in common - known])] if common else []
+    )
     for pair in content.pairs:
         low, high = pair.range_eV
         remarks = [note for note in pair.notes if note not in known | common]
@@ -734,7 +737,8 @@ def _view(
 def _source(fit: DefectProbabilityFit) -> str:
     return (
         f"{_count(fit.n_cascades, 'cascade')}, {fit.n_defects} of them with a defect; independent unit: "
-        f"{fit.independent}"
+        f"{fit.independent}; errors are half of the central 68 % intervals, the covariance is that of the whole "
+        "law of the parameters, with tails that reach farther"
     )
 
 
@@ -849,6 +853,15 @@ def _cost(content: ReportContent) -> list[tuple[str, str]]:
         ("largest memory of a worker", content.peak_memory_MiB, "{:.0f} MiB"),
     )
     return [(name, form.format(value)) for name, value, form in rows if value is not None and math.isfinite(value)]
+
+
+def _files(files: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return paths and what is there, one row for a figure in several formats."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for path, what in files.items():
+        place = PurePosixPath(path)
+        rows.setdefault((str(place.with_suffix("")), what), []).append(place.suffix)
+    return [(stem + ", ".join(endings), what) for (stem, what), endings in rows.items()]
 
 
 def _flat(values: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -609,7 +609,7 @@ def _layout(
         raise FitError(
             f"{cascades.species}: {hit.sum()} non-zero stored energies at {len(energies)} recoil energ"
             f"{'y' if len(energies) == 1 else 'ies'} "
-            f"cannot fix the {n_parameters} parameters of a {shape} of order {order}: at least "
+            f"cannot fix the {n_parameters} parameters of a {shape.replace('_', ' ')} of order {order}: at least "
             f"{wanted} events at {apart} energies are needed; {further}, or lower the order"
         )
     spread = (energies[-1] - energies[0]) / 2

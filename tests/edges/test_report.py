@@ -19,6 +19,7 @@ from cascade_driver.report import ReportContent, report_figures, report_html, wr
 from cascade_driver.simulation.outcome import concatenate
 from cascade_driver.spectra.observe import Observed
 from cascade_driver.spectrum import Spectrum
+from cascade_driver.text import mean_with_error
 
 ENERGIES = (20.0, 40.0, 60.0, 81.0, 160.0)
 VOID_TAGS = {"meta", "img", "br", "link", "input", "hr"}
@@ -190,7 +191,7 @@ def test_table_has_probability_interval_mean_and_rms_of_every_energy(html, conte
             f"{point.lower:.3f} to {point.upper:.3f} "
         )
         if summary.mean_eV is not None:
-            row += plot.value_with_error(summary.mean_eV, summary.standard_error_eV) + " "
+            row += mean_with_error(summary.mean_eV, summary.standard_error_eV) + " "
             row += f"{summary.rms_eV:.3g}" if summary.rms_eV is not None else "–"
         assert row in text
 
@@ -262,6 +263,12 @@ def test_numbers_of_defects_have_their_errors(content):
     mean, scatter = counts[here].mean(), counts[here].std() / np.sqrt(here.sum() - 1)  # equal weights
     assert f"W 60 36 {plot.value_with_error(mean, scatter)}" in text
     assert "Defects left" not in Page(report_html(content)).text
+
+
+def test_a_figure_in_two_formats_is_named_once(content):
+    files = {"figures/p.png": "a curve", "figures/p.pdf": "a curve", "s/1-o.csv": "seen", "s/1-o.json": "kept"}
+    text = Page(report_html(dataclasses.replace(content, files=files))).text
+    assert "figures/p.png, .pdf a curve s/1-o.csv seen s/1-o.json kept" in text
 
 
 def light(html):

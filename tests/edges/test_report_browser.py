@@ -114,6 +114,7 @@ def test_nothing_stands_beyond_the_edge_of_the_screen_and_nothing_is_complained_
     assert shown.execute_script("return document.documentElement.scrollWidth") <= width
     assert shown.execute_script("return document.body.innerText").startswith("Tungsten recoils in a browser")
     assert shown.get_log("browser") == []
+    assert shown.execute_script("return document.querySelector('td.title').offsetWidth") >= 150
     fetched = shown.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
     assert all(name.startswith("data:") for name in fetched)
 
