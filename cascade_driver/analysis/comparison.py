@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # its `stats` is loaded where it is asked for: that takes as long as all the rest
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from cascade_driver.analysis.outcomes import UsableCascades, effective_number, usable_cascades
 from cascade_driver.errors import InputError
@@ -59,7 +60,7 @@ def equal_within(ratio: float, error: float) -> float:
     That nothing differs significantly is no proof that it is equal; this is (Schuirmann 1987,
     doi:10.1007/BF01068419).
     """
-    return abs(ratio - 1) + float(stats.norm.ppf(0.95)) * error
+    return abs(ratio - 1) + float(special.ndtri(0.95)) * error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,9 +261,9 @@ def _difference(one: Sample, two: Sample, paired: PairedDifference | None) -> Di
     nonzero = [s.stored_eV[s.stores] for s in (one, two)]
     fisher_p = smirnov_p = float("nan")
     if _can_tell(one.stores, two.stores):
-        fisher_p = float(stats.fisher_exact(np.array(counts)).pvalue)
+        fisher_p = float(scipy.stats.fisher_exact(np.array(counts)).pvalue)
     if _can_tell(nonzero[0], nonzero[1]):
-        smirnov_p = float(stats.ks_2samp(nonzero[0], nonzero[1]).pvalue)
+        smirnov_p = float(scipy.stats.ks_2samp(nonzero[0], nonzero[1]).pvalue)
     return Difference(
         species=one.species,
         recoil_energy_eV=one.recoil_energy_eV,
@@ -387,7 +388,7 @@ def _paired(
     only_first, only_second = int(((one > 0) & (two == 0)).sum()), int(((one == 0) & (two > 0)).sum())
     unlike = only_first + only_second
     tells = 2 * 0.5 ** len(common) <= SIGNIFICANT_P
-    p = float(stats.binomtest(only_first, unlike).pvalue) if unlike else 1.0
+    p = float(scipy.stats.binomtest(only_first, unlike).pvalue) if unlike else 1.0
     return PairedDifference(
         n_pairs=len(common),
         only_first=only_first,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from cascade_driver.analysis.estimation import (
     REFUSED,
@@ -260,7 +260,7 @@ def defect_points(cascades: UsableCascades, *, coverage: float = POINT_COVERAGE)
     Brown, Cai & DasGupta 2001, doi:10.1214/ss/1009213286, Eq. 4.
     """
     g = _group(cascades)
-    z2 = stats.norm.ppf(0.5 + coverage / 2) ** 2
+    z2 = special.ndtri(0.5 + coverage / 2) ** 2
     p, n = g.defects / g.trials, g.effective
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * np.maximum(p * (1 - p) / n + z2 / (4 * n * n), 0)) / (1 + z2 / n)
@@ -345,7 +345,7 @@ def _goodness(
     if dof <= 0:
         return Goodness(name="deviance", statistic=deviance, degrees_of_freedom=dof, p_value=None, method="none")
     if n_bootstrap == 0:  # the law of a free probability per energy: a cautious limit
-        value = float(stats.chi2.sf(deviance, dof))
+        value = float(special.chdtrc(dof, deviance))
         return Goodness(
             name="deviance", statistic=deviance, degrees_of_freedom=dof, p_value=value, method="chi-square"
         )

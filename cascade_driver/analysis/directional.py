@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy  # its `stats` is loaded where it is asked for: that takes as long as all the rest
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from cascade_driver.analysis.defect_probability import POINT_COVERAGE
 from cascade_driver.errors import InputError
@@ -61,7 +61,7 @@ def direction_map(table: CascadeTable, *, species: str, recoil_energy_eV: float)
         here = index.reshape(-1) == number
         stored = np.where(part.stores_energy[here], part.stored_energy_eV[here], 0.0)
         n, hits = int(here.sum()), int(part.stores_energy[here].sum())
-        interval = stats.binomtest(hits, n).proportion_ci(POINT_COVERAGE, method="wilson")
+        interval = scipy.stats.binomtest(hits, n).proportion_ci(POINT_COVERAGE, method="wilson")
         points.append(
             DirectionPoint(
                 direction=(float(vector[0]), float(vector[1]), float(vector[2])),

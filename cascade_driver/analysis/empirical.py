@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 from scipy.interpolate import PchipInterpolator
 
 from cascade_driver.analysis.empirical_law import kernel_width_eV
@@ -92,7 +92,7 @@ class EmpiricalReplicas:
         points = points_in_bins(counts, recoil_edges_eV=recoil_edges_eV)
         observed, energy, part = points.observed_edges_eV, points.energy_eV, points.share
         hat, mean = self.hat(energy), self.transported(energy)
-        z = stats.norm.ppf((np.arange(KERNEL_POINTS) + 0.5) / KERNEL_POINTS)
+        z = special.ndtri((np.arange(KERNEL_POINTS) + 0.5) / KERNEL_POINTS)
         z /= z.std()
         moved = np.zeros((len(self.stored_energy_eV), len(observed) - 1))
         home = np.repeat(np.arange(len(points.counts)) + points.below, POINTS_PER_BIN)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy  # its `stats` is loaded where it is asked for: that takes as long as all the rest
 from ase.data import atomic_numbers
 from numpy.typing import ArrayLike, NDArray
 from scipy import constants
-from scipy.stats import qmc
 
 from cascade_driver.errors import InputError
 from cascade_driver.target import DENSITIES_g_cm3, Target
@@ -501,7 +501,9 @@ def _without_negative(pieces: NDArray[np.float64]) -> NDArray[np.float64]:
 @functools.lru_cache(maxsize=16)
 def _quasi_random(dimensions: int, count: int) -> NDArray[np.float64]:
     """Return a fixed Halton set without its corner at the origin."""
-    return np.asarray(qmc.Halton(d=dimensions, scramble=True, rng=np.random.default_rng(1)).random(count))
+    return np.asarray(
+        scipy.stats.qmc.Halton(d=dimensions, scramble=True, rng=np.random.default_rng(1)).random(count)
+    )
 
 
 def _check(cascade: GammaCascade, exponents: tuple[float, ...]) -> None:
