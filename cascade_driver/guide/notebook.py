@@ -48,7 +48,7 @@ for note in seen.notes:
     print("note:", note)
 
 # %% [markdown]
-# As a table, as a file, as a figure on axes of yours:
+# As a table (it takes `pip install pandas`), as a file, as a figure on axes of yours:
 
 # %%
 frame = seen.to_pandas()
