@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 from scipy.spatial import KDTree
 
 from cascade_driver.analysis.directional import DirectionPoint
@@ -38,6 +39,9 @@ from cascade_driver.simulation.knock_on import Surroundings, symmetry_orbit, to_
 #: What a map may show of each direction.
 Quantity = Literal["stored energy", "its error", "defect probability", "its interval"]
 
+#: Behind text on a painted map.
+_ON_COLOUR: list[AbstractPathEffect] = [withStroke(linewidth=1.5, foreground="white")]
+
 #: Steps of a painted map in degrees.
 _STEP_deg = 2.0
 
@@ -52,8 +56,10 @@ def mollweide(figure: Figure, position: Any = 111) -> Axes:
 def _dress_sphere(axes: Axes) -> None:
     axes.grid(color=FILL_COLOUR, linewidth=0.4)
     axes.tick_params(labelsize=6, labelcolor=QUIET_COLOUR)
-    axes.set_xticks(np.radians([-120, -60, 0, 60, 120]))
+    axes.set_xticks(np.radians([-120, -60, 60, 120]))  # at 0 is an axis of the crystal
     axes.set_yticks(np.radians([-60, -30, 0, 30, 60]))
+    for label in axes.get_xticklabels():  # they stand on the map, whatever its colour
+        label.set_path_effects(_ON_COLOUR)
 
 
 def on_map(vectors: Array) -> tuple[Array, Array]:
@@ -150,13 +156,19 @@ def draw_direction_map(
         painted = values[nearest].reshape(len(up) - 1, len(around) - 1)
         drawn = ax.pcolormesh(around, up, painted, rasterized=True, **scale)
         _draw_region(ax, site)
-        ax.plot(*on_map(vectors), ".", markersize=2.5, color=DATA_COLOUR, zorder=4)
+        _draw_sampled(ax, vectors)
         _draw_crystal_axes(ax, site)
         _dress_sphere(ax)
     figure = ax.get_figure(root=True)
     assert figure is not None
     bar = figure.colorbar(drawn, ax=ax, orientation="horizontal", shrink=0.7, aspect=30, pad=0.04)
     bar.set_label(label)
+    if not len(known):  # a scale of nothing
+        bar.set_label(f"{label.partition(' (')[0]}: of one cascade each, not known")
+        bar.set_ticks([])
+        for part in (bar.solids, bar.outline):
+            if part is not None:
+                part.set_visible(False)
     return ax
 
 
@@ -176,6 +188,19 @@ def _values(points: Sequence[DirectionPoint], species: str, quantity: Quantity) 
             return np.array([p.probability for p in points]), f"defect probability $p_d$ {of}", 1.0
         case "its interval":
             return np.array([(p.upper - p.lower) / 2 for p in points]), "half of its 68 % interval", None
+
+
+def _draw_sampled(axes: Axes, vectors: Array) -> None:
+    """Mark the sampled directions, to be seen on any colour."""
+    axes.plot(
+        *on_map(vectors),
+        "o",
+        markersize=2.6,
+        color=DATA_COLOUR,
+        markeredgecolor="white",
+        markeredgewidth=0.4,
+        zorder=4,
+    )
 
 
 def _draw_region(axes: Axes, site: Surroundings) -> None:
@@ -199,12 +224,13 @@ def _draw_crystal_axes(axes: Axes, site: Surroundings) -> None:
             axes.annotate(
                 text,
                 (azimuth, elevation),
-                xytext=(3, 2),
+                xytext=(3, 2 if abs(elevation) > 0.5 else -9),  # below the angles along the equator
                 textcoords="offset points",
                 fontsize=6.5,
                 fontstyle="italic",
                 zorder=5,
                 annotation_clip=False,
+                path_effects=_ON_COLOUR,
             )
 
 
@@ -240,7 +266,7 @@ def draw_surroundings(site: Surroundings, species: str, *, ax: Axes, directions:
     )
     _draw_region(ax, site)
     if directions is not None:
-        ax.plot(*on_map(directions), ".", markersize=2.5, color="black", zorder=4)
+        _draw_sampled(ax, directions)
     _draw_crystal_axes(ax, site)
     handles = species_handles(site.symbols)
     if directions is not None:

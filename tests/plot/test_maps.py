@@ -1,5 +1,7 @@
 """Maps show the whole sphere as the symmetry of the site has it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from matplotlib.collections import PathCollection, QuadMesh
@@ -102,6 +104,15 @@ def test_each_quantity_is_painted_beside_its_error(points, site):
     labels = [axes.get_xlabel() for axes in figure.axes if axes.name != "mollweide"]
     assert "mean $E_s$ of W recoils of 81 eV" in labels[0]
     assert [label.split()[0] for label in labels[1:]] == ["its", "defect", "half"]
+
+
+def test_errors_that_nobody_knows_have_no_scale_but_words(points, site):
+    alone = [dataclasses.replace(p, standard_error_eV=np.nan) for p in points]
+    figure = Figure()
+    axes = plot.draw_direction_map(alone, "W", quantity="its error", site=site, ax=plot.mollweide(figure))
+    (bar,) = set(figure.axes) - {axes}
+    assert "its standard error: of one cascade each, not known" in bar.get_xlabel()
+    assert len(bar.get_xticks()) == 0
 
 
 def test_axes_of_the_crystal_are_where_they_point(site):
