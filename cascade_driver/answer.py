@@ -69,9 +69,9 @@ class Counts:
 
 
 def counts_of(pair: Observed) -> Counts | None:
-    """Return the counts of a pair in `Observed.range_eV`, or None if that is empty."""
+    """Return the counts of a pair in `Observed.range_eV`, or None if that is empty or nowhere complete."""
     low, high = pair.range_eV
-    if not low < high:
+    if pair.complete_eV is None or not low < high:
         return None
     expected, observed = (rebin(s, [low, high]).total_counts_per_kg_day for s in (pair.expected, pair.observed))
     whole = of_source = alone = None
@@ -113,6 +113,10 @@ def _bound(text: str) -> str:
 
 
 def _effect(pair: Observed) -> str:
+    if pair.complete_eV is None:
+        return (
+            "in no bin can it be told, recoils from beyond the range of the spectrum are missing in all of them."
+        )
     said, counts = _deviations(pair), counts_of(pair)
     if counts is None or counts.ratio is None:
         return f"{said}."
@@ -169,9 +173,7 @@ def _unknown(pair: Observed) -> list[str]:
     """Return beyond which energies the spectrum is not known, or a formula carried on."""
     top = float(pair.expected.energy_edges_eV[-1])
     said = []
-    if pair.complete_eV is None:
-        said.append("It is complete nowhere: recoils from beyond its range are missing.")
-    elif pair.complete_eV[1] < top * (1 - 1e-9):
+    if pair.complete_eV is not None and pair.complete_eV[1] < top * (1 - 1e-9):
         said.append(f"Above {pair.complete_eV[1]:.3g} eV it is not known.")
     if pair.simulated_eV is not None and pair.simulated_eV[1] < top * (1 - 1e-9):
         said.append(f"Above {max(pair.simulated_eV[1], 0):.3g} eV recoils that were not simulated contribute.")
@@ -180,7 +182,7 @@ def _unknown(pair: Observed) -> list[str]:
 
 def _limited_by(pair: Observed) -> list[str]:
     low, high = pair.range_eV
-    if pair.bands is None or not low < high:
+    if pair.bands is None or pair.complete_eV is None or not low < high:
         return []
     error = pair.bands.relative_deviation("total", low_eV=low, high_eV=high)
     largest = pair.bands.dominant(low_eV=low, high_eV=high)

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from cascade_driver import plot
@@ -397,6 +398,12 @@ def _attention(content: ReportContent, groups: Sequence[GroupOutcomes]) -> list[
     if content.spectra_problem:
         which = "Spectra that are not corrected" if content.pairs else "There are no corrected spectra"
         said.append(f"{which}: {_sentence(content.spectra_problem)}")
+    said += [
+        f"{pair.title}: recoils from beyond its range are missing in all bins; let it, and the simulated "
+        "energies, reach higher."
+        for pair in content.pairs
+        if pair.complete_eV is None
+    ]
     return [*said, *content.notes]
 
 
@@ -544,7 +551,7 @@ def _spectra_remarks(content: ReportContent) -> list[tuple[str, list[str]]]:
     for pair in content.pairs:
         low, high = pair.range_eV
         remarks = [note for note in pair.notes if note not in known | common]
-        if pair.bands is not None and low < high:
+        if pair.bands is not None and pair.complete_eV is not None and low < high:
             remarks.append(_error_remark(pair.bands, low, high))
         rows.append((pair.title, remarks))
     return [row for row in rows if row[1]]
@@ -557,7 +564,7 @@ def _spectrum_row(pair: Observed) -> dict[str, str]:
         "title": pair.title,
         "name": pair.name,
         "threshold": "none" if pair.threshold_eV is None else f"{pair.threshold_eV:g}",
-        "range": f"{low:.4g} to {high:.4g}" if low < high else "empty",
+        "range": f"{low:.4g} to {high:.4g}" if low < high and pair.complete_eV is not None else "empty",
         "expected": _DASH,
         "observed": _DASH,
         "ratio": _DASH,
@@ -826,11 +833,17 @@ def _spectra_caption(pairs: Sequence[Observed]) -> str:
 # -- the page --------------------------------------------------------------------------------------------------
 
 
+def _said(text: str) -> Markup:
+    """Return a sentence as HTML: what stands between backticks is a name or a command."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # nosec: escaped
+
+
 @functools.cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["said"] = _said
     source = files("cascade_driver").joinpath(_TEMPLATE).read_text(encoding="utf-8")
     return environment.from_string(source)
 

@@ -282,6 +282,25 @@ def test_the_light_is_red_without_a_result_and_amber_where_something_is_missing(
     assert light(report_html(dataclasses.replace(quiet, model=None))) == "red"
 
 
+def test_of_a_spectrum_that_is_complete_nowhere_no_number_is_told(content):
+    (pair,) = content.pairs
+    told = re.compile(r"\d of the expected counts")
+    assert told.search(Page(report_html(content)).text)
+    nowhere = dataclasses.replace(content, pairs=[dataclasses.replace(pair, complete_eV=None)])
+    html = report_html(nowhere)
+    text = Page(html).text
+    assert "in no bin can it be told" in text
+    assert not told.search(text)
+    assert "The error," not in text
+    assert "let it, and the simulated energies, reach higher" in attention(html)
+    assert light(html) == "amber"
+
+
+def test_commands_in_a_sentence_look_like_commands(content):
+    html = report_html(dataclasses.replace(content, notes=("Nobody works: `cascade run <x>` goes on.",)))
+    assert "Nobody works: <code>cascade run &lt;x&gt;</code> goes on." in html
+
+
 # --- what is wrong ----------------------------------------------------------------------------------------
 
 
