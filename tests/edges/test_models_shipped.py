@@ -1,6 +1,8 @@
 """The model `cawo4` that comes with the package: its table of cascades gives it again, byte for byte."""
 
 import csv
+import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 import cascade_driver as cd
 from cascade_driver.analysis.defect_probability import defect_points
 from cascade_driver.analysis.distribution import summarise_stored_energies
-from cascade_driver.analysis.imported import load_import
+from cascade_driver.analysis.imported import IMPORT_FILE, load_import
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.analysis.published import CAWO4, shipped_model_folder
 from cascade_driver.cli import main
@@ -17,6 +19,7 @@ from cascade_driver.errors import InputError
 from cascade_driver.files import data_folder
 from cascade_driver.guide.chapters import chapter
 from cascade_driver.models import MODEL_FILE, fitted_import
+from cascade_driver.schema import read_json
 
 FOLDER = shipped_model_folder(CAWO4)
 
@@ -43,10 +46,10 @@ def numbers_of_the_guide() -> list[str]:
         f"width {width:.0f} ± {width_error:.0f} eV"
     )
     for name, spectrum in (
-        ("dark matter of 2 GeV", cd.dark_matter(mass_GeV=2, cross_section_cm2=1e-40, **_TO_90_EV)),
-        ("reactor neutrinos", cd.reactor(power_GW=[4.25, 4.25], distance_m=[72, 102], **_TO_90_EV)),
+        ("dark matter of 2 GeV", cd.dark_matter(mass_GeV=2, cross_section_cm2=1e-40, **_TO_200_EV)),
+        ("reactor neutrinos", cd.reactor(power_GW=[4.25, 4.25], distance_m=[72, 102], **_TO_200_EV)),
     ):
-        seen = cd.observe(spectrum, CAWO4).to_pandas().query("20 <= energy_low_eV")
+        seen = cd.observe(spectrum, CAWO4).to_pandas().query("20 <= energy_low_eV < 150")
         most, least = (seen.loc[at] for at in (seen.ratio.idxmax(), seen.ratio.idxmin()))
         low, high = (most[f"observed_{side}"] / most.expected for side in ("lower", "upper"))
         rows.append(
@@ -56,7 +59,7 @@ def numbers_of_the_guide() -> list[str]:
     return rows
 
 
-_TO_90_EV = {"target": "CaWO4", "energy_eV": (1, 90), "bins": 89}
+_TO_200_EV = {"target": "CaWO4", "energy_eV": (1, 200), "bins": 199}
 
 
 def test_the_guide_tells_its_numbers():
@@ -71,7 +74,12 @@ SOURCES = (
     ("cawo4-pbe-two-tier/campaign.csv", "stored_energy_follow_eV", (20, 30, 40, 50)),
     ("cawo4-pbe-spline/validation/campaign-3024.csv", "stored_energy_eV", (60, 112)),
     ("cawo4-pbe-spline/validation/protocol-3024-closed.csv", "stored_energy_eV", (81,)),
+    ("cawo4-pbe-spline/validation/protocol-12000-closed.csv", "stored_energy_eV", (81,)),
+    ("cawo4-pbe-spline/validation/campaign-12000.csv", "stored_energy_eV", (81, 200)),
 )
+#: PBE over spline: what four ends of 10.5 eV in the mean come to where PBE relaxes them (guide, trust).
+RELAXED = 0.886
+FIT = AnalysisSpec(shape="auto", fallback_species="W")
 
 
 def test_its_table_is_that_of_the_runs():
@@ -98,20 +106,32 @@ def test_its_table_is_that_of_the_runs():
         assert table.direction_weight[of_it] == pytest.approx(expected, rel=1e-12)
 
 
+def refitted(folder: Path, table: str) -> bytes:
+    """Return the model that the commands of README.md beside the model make of a table of cascades."""
+    (folder / "W.csv").write_text(table)
+    head, *rows = csv.reader(table.splitlines())
+    stored = head.index("stored_energy_eV")
+    for row in rows:
+        row[stored] = repr(float(row[stored]) * RELAXED)
+    (folder / "relaxed.csv").write_text("".join(",".join(row) + "\n" for row in (head, *rows)))
+    made = read_json(FOLDER / IMPORT_FILE)
+    for name, words in {
+        "relaxed": [f"W={folder}/relaxed.csv"],
+        "cawo4": [f"W={folder}/W.csv", "--source", made["source"], "--notes", *made["notes"]],
+    }.items():
+        assert main(["import", "--crystal", "CaWO4", *words, "--out", str(folder / name)]) == 0
+    fitted_import(folder / "relaxed", analysis=FIT)[1].save(folder / "cawo4" / "relaxed.json")
+    asked = dataclasses.replace(FIT, potential_runs=("relaxed.json",))
+    return fitted_import(folder / "cawo4", analysis=asked)[1].save(folder / MODEL_FILE).read_bytes()
+
+
 def test_its_cascades_refit_to_the_model_byte_for_byte(tmp_path):
-    _, model = fitted_import(FOLDER, analysis=AnalysisSpec(shape="auto", fallback_species="W"))
-    assert model.save(tmp_path / MODEL_FILE).read_bytes() == (FOLDER / MODEL_FILE).read_bytes()
+    assert refitted(tmp_path, (FOLDER / "W.csv").read_text()) == (FOLDER / MODEL_FILE).read_bytes()
 
 
 def test_negative_control_a_cascade_less_is_another_model(tmp_path):
-    made, table = load_import(FOLDER)
-    fewer = tmp_path / "W.csv"
-    fewer.write_text("".join((FOLDER / made.tables[0].file).read_text().splitlines(keepends=True)[:-1]))
-    words = ["import", "--crystal", "CaWO4", f"W={fewer}", "--out", str(tmp_path / "fewer")]
-    assert main(words) == 0
-    assert len(load_import(tmp_path / "fewer")[1]) == len(table) - 1
-    _, model = fitted_import(tmp_path / "fewer", analysis=AnalysisSpec(shape="auto", fallback_species="W"))
-    assert model.save(tmp_path / MODEL_FILE).read_bytes() != (FOLDER / MODEL_FILE).read_bytes()
+    fewer = "".join((FOLDER / "W.csv").read_text().splitlines(keepends=True)[:-1])
+    assert refitted(tmp_path, fewer) != (FOLDER / MODEL_FILE).read_bytes()
 
 
 def test_command_and_library_take_it_by_name(tmp_path, monkeypatch, capsys):
