@@ -890,9 +890,9 @@ def print_comparison(comparison: RunComparison, *, console: Console) -> None:
     console.print(shown)
     if not are_the_same(differences):
         _print_changes(comparison, console=console)
-    console.print(headed("verdict", f": {verdict(differences)}"), soft_wrap=True)
     if any(1 in (*d.n_cascades, *d.n_defects, d.paired and d.paired.n_pairs) for d in differences):
         console.print(f"{_NO_ERROR.strip()}: a single cascade or pair has no error")
+    console.print(headed("verdict", f": {verdict(differences)}"), soft_wrap=True)
     margins = [
         f"{d.species} {d.recoil_energy_eV:g} eV {d.equal_within:.0%}" for d in differences if d.equal_within > 0
     ]

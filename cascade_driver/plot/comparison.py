@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from cascade_driver.analysis.comparison import Difference, Estimate
 from cascade_driver.errors import InputError
@@ -71,6 +72,8 @@ def comparison_figure(
     for column, quantity in enumerate(_LABELS):
         upper = figure.add_subplot(grid[0, column])
         draw_compared(of_species, species, quantity=quantity, names=names, ax=upper)
+        if hollow := [h for h, said in zip(*upper.get_legend_handles_labels(), strict=True) if said == _ALONE]:
+            upper.legend(handles=hollow, loc="lower right")
         upper.set_xlabel("")
         upper.tick_params(labelbottom=False)
         lower = figure.add_subplot(grid[1, column], sharex=upper)
@@ -120,7 +123,8 @@ def draw_compared(
     if is_probability:
         axes.set_ylim(-0.04, 1.04)
     else:
-        axes.set_ylim(-0.04 * axes.get_ylim()[1], None)
+        top = axes.dataLim.y1 if axes.dataLim.y1 > 0 else 1.0
+        axes.set_ylim(-0.04 * top, 1.08 * top)
     axes.set_xlabel(f"recoil energy $E_R$ of {species} (eV)")
     axes.set_ylabel(_LABELS[quantity])
     return axes
@@ -171,7 +175,10 @@ def draw_compared_distribution(difference: Difference, *, names: tuple[str, str]
     axes.set(xlim=(-0.02 * highest, highest), ylim=(-0.04, 1.04), yticks=[0, 0.5, 1])
     axes.set_xlabel("stored energy $E_s$ (eV)")
     axes.set_ylabel("share below")
-    axes.text(0.97, 0.08, difference.name, transform=axes.transAxes, ha="right", va="bottom", fontsize=6.5)
+    axes.text(
+        0.97, 0.08, difference.name, transform=axes.transAxes, ha="right", va="bottom", fontsize=6.5, zorder=4,
+        path_effects=[withStroke(linewidth=2, foreground="white")],
+    )  # fmt: skip
     return axes
 
 

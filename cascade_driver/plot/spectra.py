@@ -213,7 +213,7 @@ def _legend(drawn: Sequence[Observed], labels: tuple[str, str]) -> list[Line2D]:
         handles.append(Line2D([], [], color=colour, alpha=BAND_ALPHA, linewidth=5, label=label))
     for number, pair in enumerate(drawn):
         if len(drawn) > 1:
-            own, label = PAIR_COLOURS[number % len(PAIR_COLOURS)], as_drawn(textwrap.fill(pair.title, 48))
+            own, label = PAIR_COLOURS[number % len(PAIR_COLOURS)], as_drawn(textwrap.fill(pair.title, 52))
             handles.append(Line2D([], [], color=own, linewidth=2.5, label=label))
         handles += _captures_said(pair)
     return handles
