@@ -198,3 +198,16 @@ def test_on_paper_there_is_no_navigation_the_letters_are_those_of_print_and_all_
         sizes_pt = np.array(shown.execute_script(size, text)) * 0.75
         assert 7 < sizes_pt.min() <= sizes_pt.max() < 11, text
     shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_tables_fit_the_paper_and_what_is_for_a_hand_is_not_printed(chromium, page):
+    shown = opened(chromium, page, width=680, height=962)  # A4 without its margins
+    acts = "return getComputedStyle(document.querySelector('.by-hand')).display"
+    assert shown.execute_script(acts) != "none"
+    shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert shown.execute_script(acts) == "none"
+        right = "return [...document.querySelectorAll('table')].map(t => t.getBoundingClientRect().right)"
+        assert max(shown.execute_script(right)) <= 680
+    finally:
+        shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
