@@ -371,12 +371,19 @@ def modules_of(package: Path) -> dict[str, Path]:
     }
 
 
+@functools.cache
+def parsed(source: str) -> tuple[ast.Module, tuple[ast.AST, ...]]:
+    """The tree of a source and all its nodes: two seconds for the whole package, and several tests want it."""
+    tree = ast.parse(source)
+    return tree, tuple(ast.walk(tree))
+
+
 def imports_of(module: str, source: str, *, package: str = "cascade_driver") -> Iterator[Import]:
     """All imports, at any depth; names of the package itself without its prefix."""
-    tree = ast.parse(source)
+    nodes = parsed(source)[1]
     for_types = {
         inner
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         for statement in node.body
         for inner in ast.walk(statement)
@@ -384,12 +391,12 @@ def imports_of(module: str, source: str, *, package: str = "cascade_driver") -> 
     # A result draws itself when it is asked to: its method `plot` imports the wing of figures, and nothing else.
     to_draw = {
         inner
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.FunctionDef) and node.name == "plot"
         for inner in ast.walk(node)
         if isinstance(inner, ast.ImportFrom) and inner.module == f"{package}.plot"
     }
-    for node in ast.walk(tree):
+    for node in nodes:
         if node in to_draw:
             continue
         if isinstance(node, ast.Import):
@@ -510,11 +517,11 @@ def test_the_readme_of_the_house_draws_it():
 
 def unreached(sources: dict[str, str], *, offered: str) -> list[str]:
     """Public functions and classes, and their methods, that nothing in the package uses or offers."""
-    trees = {name: ast.parse(source) for name, source in sources.items()}
+    trees = {name: parsed(source) for name, source in sources.items()}
     used = {
         word
-        for tree in trees.values()
-        for node in ast.walk(tree)
+        for _, nodes in trees.values()
+        for node in nodes
         for word in (getattr(node, "id", None), getattr(node, "attr", None), getattr(node, "value", None))
         if isinstance(word, str)
     }
@@ -530,7 +537,7 @@ def unreached(sources: dict[str, str], *, offered: str) -> list[str]:
             elif isinstance(node, ast.ClassDef) and node.name not in offered:
                 yield from without_use(node.body, f"{prefix}{node.name}.")
 
-    return [one for name, tree in trees.items() for one in without_use(tree.body, f"{name}.")]
+    return [one for name, (tree, _) in trees.items() for one in without_use(tree.body, f"{name}.")]
 
 
 def test_what_is_public_is_used_or_offered():
