@@ -45,6 +45,9 @@ def numbers_of_the_guide() -> list[str]:
         f"half of the recoils leave a defect at {half:.0f} ± {half_error:.0f} eV, "
         f"width {width:.0f} ± {width_error:.0f} eV"
     )
+    one = cd.load_model(CAWO4).species["W"].distribution
+    mean_eV = one.mean_eV(np.array([160.0]))[0]
+    rows.append(f"a recoil of 160 eV that stores energy keeps {mean_eV:.1f} eV")
     for name, spectrum in (
         ("dark matter of 2 GeV", cd.dark_matter(mass_GeV=2, cross_section_cm2=1e-40, **_TO_200_EV)),
         ("reactor neutrinos", cd.reactor(power_GW=[4.25, 4.25], distance_m=[72, 102], **_TO_200_EV)),
