@@ -61,6 +61,12 @@ MAXIMA = "from maximum to maximum, no fit"
 #: Of the bands of several pairs, by their colours.
 HATCHES = dict(zip(PAIR_COLOURS, ("/////", "\\\\\\\\\\", "-----", "|||||", ".....", "xxxxx"), strict=True))
 
+#: What a component of a band is called in a legend, if its name alone could pass for more than it is.
+_PARTS = {"assumptions": "assumptions (printed means as if exact)"}
+
+#: Letters in a line of a legend that is as wide as a column.
+_LEGEND_LETTERS = 52
+
 RATE_LABEL = r"rate (kg$^{-1}$ d$^{-1}$ keV$^{-1}$)"
 
 
@@ -208,12 +214,15 @@ def _legend(drawn: Sequence[Observed], labels: tuple[str, str]) -> list[Line2D]:
         handles.append(Line2D([], [], color=colour, alpha=INCOMPLETE_ALPHA, label=said))
     banded = [pair.bands for pair in drawn if pair.bands is not None]
     if banded:
-        parts = dict.fromkeys(name for bands in banded for name in bands.components if name != "fit")
-        label = f"its {banded[0].coverage:.0%} band: {', '.join(parts)}"
+        parts = dict.fromkeys(_PARTS.get(n, n) for bands in banded for n in bands.components if n != "fit")
+        label = textwrap.fill(f"its {banded[0].coverage:.0%} band: {', '.join(parts)}", _LEGEND_LETTERS)
         handles.append(Line2D([], [], color=colour, alpha=BAND_ALPHA, linewidth=5, label=label))
     for number, pair in enumerate(drawn):
         if len(drawn) > 1:
-            own, label = PAIR_COLOURS[number % len(PAIR_COLOURS)], as_drawn(textwrap.fill(pair.title, 52))
+            own, label = (
+                PAIR_COLOURS[number % len(PAIR_COLOURS)],
+                as_drawn(textwrap.fill(pair.title, _LEGEND_LETTERS)),
+            )
             handles.append(Line2D([], [], color=own, linewidth=2.5, label=label))
         handles += _captures_said(pair)
     return handles
