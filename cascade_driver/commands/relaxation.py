@@ -452,7 +452,7 @@ def _tls_glass(chosen: argparse.Namespace) -> int:
         save_figure(debris_glass_figure(debris, window, late), chosen.out.with_suffix(""))
     print(
         f"{found.cascades} cascades, {found.pairs} pairs in the window, {found.two_level_systems} of them two-"
-        f"level systems; further climbs show no other way down with {found.coverage:.0%} chance: lower bounds\n"
+        f"level systems; a further saddle is a known one with a {found.coverage:.0%} chance: lower bounds\n"
         f"P_0 {found.density_per_J_m3.told} /J/m3 of debris\n"
         f"gamma {found.longitudinal_coupling_eV.told} eV along, {found.transverse_coupling_eV.told} eV across\n"
         f"C = P_0 gamma^2/(rho v^2) {found.longitudinal_strength.told} along, "
@@ -874,7 +874,7 @@ def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease], *, bar
     reached = sum(len(one.coverages) for one in debris)
     print(
         f"the debris goes down to {reached} minima by {len(times)} ways below {barrier_below_eV:g} eV (found "
-        f"{sum(times)} times, {times.count(1)} of them once); a further saddle shows no other way with a "
+        f"{sum(times)} times, {times.count(1)} of them once); a further saddle is a known one with a "
         f"{mean_coverage(debris):.0%} chance; cascade by cascade "
         + " ".join(f"{one.coverage:.0%}" for one in debris)
     )

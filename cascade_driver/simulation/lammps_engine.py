@@ -10,7 +10,6 @@ does the same, to the bit. In commands `${name}` stands for a folder; see `with_
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import math
 import os
@@ -129,6 +128,11 @@ def _run_of_ids(indices: Sequence[int]) -> str:
             words.append(str(ids[start]) if k - 1 == start else f"{ids[start]}:{ids[k - 1]}")
             start = k
     return " ".join(words)
+
+
+def _as_ctypes(values: NDArray[Any]) -> Any:
+    """Return a copy of an array as LAMMPS takes it, without a detour over Python's numbers."""
+    return np.ctypeslib.as_ctypes(np.array(values).ravel())
 
 
 class LammpsEngine:
@@ -395,8 +399,8 @@ class LammpsEngine:
         # LAMMPS itself puts atoms back that are one box away, not more.
         images = np.where(np.asarray(periodic, dtype=bool), np.floor((flat - low) / lengths), 0.0)
         inside = flat - images * lengths
-        self._lmp.scatter_atoms("image", 0, 3, (ctypes.c_int * flat.size)(*images.astype(int).ravel().tolist()))
-        self._lmp.scatter_atoms("x", 1, 3, (ctypes.c_double * flat.size)(*inside.ravel()))
+        self._lmp.scatter_atoms("image", 0, 3, _as_ctypes(images.astype(np.intc)))
+        self._lmp.scatter_atoms("x", 1, 3, _as_ctypes(inside))
         self._do("velocity all set 0 0 0")
 
     def set_velocities(self, velocities_A_ps: NDArray[np.float64]) -> None:
@@ -404,7 +408,7 @@ class LammpsEngine:
         flat = np.ascontiguousarray(velocities_A_ps, dtype=np.float64)
         if flat.shape != (self._n_atoms, 3):
             raise ValueError(f"velocities of shape {flat.shape} for a box of {self._n_atoms} atoms")
-        self._lmp.scatter_atoms("v", 1, 3, (ctypes.c_double * flat.size)(*flat.ravel()))
+        self._lmp.scatter_atoms("v", 1, 3, _as_ctypes(flat))
 
     # -- dynamics ------------------------------------------------------------------------------------------
 

@@ -71,7 +71,7 @@ from cascade_driver.simulation.provenance import provenance
 from cascade_driver.units import SECONDS_PER_DAY
 
 DEBRIS_FILE = "debris.json"
-SCHEMA = 4
+SCHEMA = 5
 
 #: Levels closer than this, some 1 K, take part in what cold glasses do: such a pair is a two-level system.
 TWO_LEVEL_BELOW_eV = 1e-4
@@ -244,7 +244,7 @@ class Debris:
 
     @property
     def coverage(self) -> float:
-        """Chance that a further saddle about these minima shows no new way down: the mean of `coverages`."""
+        """Chance that a further saddle about these minima was found before: the mean of `coverages`."""
         return float(np.mean(self.coverages))
 
     @property
@@ -325,8 +325,13 @@ def search_cascade(
             for way, share in found.likely_ways(minimum, debris.search)
         ],
         "reached": [
-            {"minimum": one, "climbs": found.climbed[one], "coverage": found.coverage_of(one, debris.search)}
-            for one in found.reached(debris.search)
+            {
+                "minimum": one,
+                "sure": sure,
+                "climbs": found.climbed[one],
+                "coverage": found.coverage_of(one, debris.search),
+            }
+            for one, sure in found.reached(debris.search).items()
         ],
         "provenance": plain(provenance(engine=landscape.engine_version)),
     }

@@ -9,7 +9,7 @@
 
 Cold debris goes down, over barriers that it can tunnel through: what else surrounds it does not matter, and there
 is ever more of it the further one looks. Climbs therefore begin where such ways lead, `Found.reached`, until each
-of these minima has shown its ways, `Found.coverage_of`. The search is a chain whose seeds are its numbers:
+of these minima has shown its saddles, `Found.coverage_of`. The search is a chain whose seeds are its numbers:
 what is kept after step k continues to the same result.
 """
 
@@ -30,6 +30,7 @@ from ase.constraints import FixAtoms
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.spatial import KDTree
+from scipy.stats import chi2
 
 from cascade_driver.errors import InputError
 from cascade_driver.relaxation.debris.tunnelling import HBAR_AMU12_A_eV12
@@ -58,6 +59,9 @@ _REST_eV_A = 1e-3
 #: Coverage says nothing of fewer finds than this, about one minimum.
 FEWEST_FINDS = 10
 
+#: With which a minimum is covered.
+_CONFIDENCE = 0.9
+
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -72,7 +76,8 @@ class SearchSpec:
     saddle_searches : int
         At most, per cascade; they end when `coverage` is reached.
     coverage : float
-        Chance that a further saddle about a minimum that the debris goes down to shows no way down that is new.
+        Chance that a further saddle about a minimum that the debris goes down to is one that was found before: it
+        is at least this, with 90 % confidence, when a search ends.
     likely_above : float
         Minima that the debris comes to with less than this probability are not climbed from.
     barrier_below_eV : float
@@ -91,8 +96,8 @@ class SearchSpec:
     """
 
     bursts: Annotated[int, Field(ge=0, le=1_000_000)] = 3
-    saddle_searches: Annotated[int, Field(ge=0, le=1_000_000)] = 150
-    coverage: Annotated[float, Field(gt=0, le=1)] = 0.9
+    saddle_searches: Annotated[int, Field(ge=0, le=1_000_000)] = 200
+    coverage: Annotated[float, Field(gt=0, lt=1)] = 0.9
     likely_above: Annotated[float, Field(ge=0, lt=1)] = 0.01
     barrier_below_eV: Positive = 0.6
     burst_temperatures_K: tuple[Positive, ...] = Field(default=(400.0, 800.0, 1200.0), min_length=1)
@@ -349,35 +354,53 @@ class Found:
         shares = [(way, weight / sum(weights)) for way, weight in zip(ways, weights, strict=True)]
         return [(way, share) for way, share in shares if share >= spec.likely_above]
 
-    def reached(self, spec: SearchSpec) -> list[int]:
-        """Return the minima that the debris goes down to with some probability, itself the first."""
-        likely, waiting = {0: 1.0}, [0]
+    def reached(self, spec: SearchSpec) -> dict[int, float]:
+        """Return the minima that the debris goes down to, itself the first, and how sure that is.
+
+        Of a way: its share of the likely ones, times the coverage of the minimum that it leaves, from where others
+        may lead that were not found. Those that nothing but their coverage makes unlikely are among them.
+        """
+        likely, sure, waiting = {0: 1.0}, {0: 1.0}, [0]
         while waiting:
             here = max(waiting, key=lambda one: likely[one])
             waiting.remove(here)
+            covered = self.coverage_of(here, spec)
             for way, share in self.likely_ways(here, spec):
                 child = way.child or 0
                 if child not in likely and likely[here] * share >= spec.likely_above:
                     likely[child] = likely[here] * share
+                    sure[child] = sure[here] * share * covered
                     waiting.append(child)
-        return list(likely)
+        return sure
+
+    def finds_of(self, minimum: int, spec: SearchSpec) -> tuple[int, int]:
+        """Return how often saddles about a minimum were found, and how many of them once.
+
+        All below `barrier_below_eV`, wherever they lead. Of ways down alone an estimate would say that nothing is
+        missing while none was found, however few the finds are.
+        """
+        found = [w for w in self.ways if w.parent == minimum and w.barrier_eV <= spec.barrier_below_eV]
+        return sum(way.times for way in found), sum(way.times == 1 for way in found)
 
     def coverage_of(self, minimum: int, spec: SearchSpec) -> float:
-        r"""Return the chance that a further saddle about a minimum shows no new way down that counts.
+        r"""Return the chance that a further saddle about a minimum is one that was found before.
 
         .. math:: C = 1 - \frac{n_1}{n}
 
-        n finds of saddles below `barrier_below_eV`, wherever they lead, and n_1 ways down of some probability that
-        were found once; 0 for fewer finds than `FEWEST_FINDS`. I. J. Good, Biometrika 40, 237 (1953), for one sort
-        of the kinds.
+        n finds and n_1 saddles that were found once; 0 for fewer finds than `FEWEST_FINDS`. I. J. Good, Biometrika
+        40, 237 (1953).
         """
-        finds = sum(w.times for w in self.ways if w.parent == minimum and w.barrier_eV <= spec.barrier_below_eV)
-        once = sum(way.times == 1 for way, _ in self.likely_ways(minimum, spec))
+        finds, once = self.finds_of(minimum, spec)
         return 1.0 - once / finds if finds >= FEWEST_FINDS else 0.0
+
+    def has_covered(self, minimum: int, spec: SearchSpec) -> bool:
+        """Whether the chance of `coverage_of` is high enough: n_1 below its Poisson limit of 90 % confidence."""
+        finds, once = self.finds_of(minimum, spec)
+        return float(chi2.ppf(_CONFIDENCE, 2 * (once + 1))) / 2 <= (1 - spec.coverage) * finds
 
     def is_covered(self, spec: SearchSpec) -> bool:
         """Whether enough was seen about each minimum that the debris goes down to."""
-        return all(self.coverage_of(one, spec) >= spec.coverage for one in self.reached(spec))
+        return all(self.has_covered(one, spec) for one in self.reached(spec))
 
     def link(self, one: int, other: int) -> None:
         """Remember a pair."""
@@ -434,10 +457,13 @@ def _next_to_heat(found: Found, spec: SearchSpec) -> int:
 
 
 def next_to_climb_from(found: Found, spec: SearchSpec) -> int:
-    """Return the minimum to climb from: of those that the debris goes down to the least tried not yet covered."""
+    """Return the minimum to climb from: of those not yet covered the one where it is surest that debris comes.
+
+    That is the debris itself until it is covered: before, it is not known where it goes.
+    """
     reached = found.reached(spec)
-    open_ones = [one for one in reached if found.coverage_of(one, spec) < spec.coverage] or reached
-    return min(open_ones, key=lambda one: found.climbed[one])
+    open_ones = [one for one in reached if not found.has_covered(one, spec)] or list(reached)
+    return max(open_ones, key=lambda one: reached[one])
 
 
 def add(landscape: Landscape, found: Found, minimum: Minimum, spec: SearchSpec) -> int | None:

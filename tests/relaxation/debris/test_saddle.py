@@ -135,24 +135,47 @@ def test_active_atoms_feel_in_their_region_what_they_feel_in_the_box():
         np.testing.assert_allclose(there, forces[active], atol=1e-8)
 
 
-def test_coverage_is_the_chance_that_a_further_saddle_is_no_new_way_down():
-    # Saddles of unequal share, every third a way down: the estimate is that of the true chance, 100 samples of 40.
+def test_coverage_is_the_chance_that_a_further_saddle_is_a_known_one():
+    # Saddles of unequal share: the estimate is that of the true chance, 100 samples of 40.
     share = 1.0 / np.arange(1, 41)
     share /= share.sum()
-    is_down = np.arange(40) % 3 == 0
-    generator, spec = np.random.default_rng(1), SearchSpec(likely_above=0.0)
+    generator, spec = np.random.default_rng(1), SearchSpec()
     miss, wrong = [], []
     for _ in range(100):
         drawn = generator.multinomial(40, share)
-        seen = [(0, 1 if down else None, n) for n, down in zip(drawn.tolist(), is_down, strict=True) if n]
+        seen = [(0, 1 if k % 3 else None, n) for k, n in enumerate(drawn.tolist()) if n]
         covered = some_ways(*seen).coverage_of(0, spec)
-        chance = share[(drawn == 0) & is_down].sum()
+        chance = share[drawn == 0].sum()
         miss.append(1 - covered - chance)
-        wrong.append(np.mean((drawn == 0) & is_down) - chance)
+        wrong.append(np.mean(drawn == 0) - chance)
     # Four standard errors.
     assert abs(np.mean(miss)) < 4 * np.std(miss) / 10
-    # Negative control: the share of the saddles that is a way down not seen is another number.
+    # Negative control: the share of the saddles that were not seen is another number.
     assert abs(np.mean(wrong)) > 4 * np.std(wrong) / 10
+
+
+def test_a_minimum_is_covered_when_few_finds_are_unlikely_to_mislead():
+    # Of 40 saddles a tenth is missing where one has a share of 10 %; it is missed by n finds with 0.9^n.
+    spec = SearchSpec(coverage=0.9)
+    assert not some_ways((0, 1, 22)).has_covered(0, spec)  # 0.9^22 = 0.098, but also 0.9 = 1 - ln(10) / 23
+    assert some_ways((0, 1, 24)).has_covered(0, spec)
+    assert 0.9**24 < 0.1
+    # One that was found once needs 3.9 / 0.1 finds: the Poisson limit of 90 % of one event is 3.89.
+    assert not some_ways((0, 1, 37), (0, 2, 1)).has_covered(0, spec)
+    assert some_ways((0, 1, 38), (0, 2, 1)).has_covered(0, spec)
+    # Negative control: by the mean alone it would have been enough.
+    assert some_ways((0, 1, 19), (0, 2, 1)).coverage_of(0, spec) >= 0.9
+
+
+def test_that_no_way_down_was_found_is_no_coverage():
+    spec, n = SearchSpec(), FEWEST_FINDS
+    # Two ways up found once leave as much open as two ways down would.
+    assert some_ways((0, 4, n - 2), (0, None, 1), (0, None, 1)).coverage_of(0, spec) == pytest.approx(1 - 2 / n)
+    assert some_ways((0, 1, n - 2), (0, 2, 1), (0, 3, 1)).coverage_of(0, spec) == pytest.approx(1 - 2 / n)
+    # Over a barrier that cold debris does not take, a saddle is none of them.
+    high = some_ways((0, 4, n), (0, None, 1))
+    high.ways[1].barrier_eV = 0.7
+    assert high.coverage_of(0, spec) == 1.0
 
 
 def some_ways(*ways):
@@ -169,19 +192,33 @@ def some_ways(*ways):
 
 
 def test_cold_debris_reaches_what_lies_down_its_ways_and_nothing_else():
-    spec, n = SearchSpec(explore_below_eV=0.05), FEWEST_FINDS
+    spec, n = SearchSpec(explore_below_eV=0.05, coverage=0.6), FEWEST_FINDS
     found = some_ways((0, 1, n), (0, 4, 2), (1, 2, n), (2, 3, n), (3, 2, n), (2, 1, 2), (4, 5, 2), (2, None, 2))
     # 4 is too high to be gone to, so that 5 beyond it is out of reach; 3 is up by less than zero-point energies.
-    assert found.reached(spec) == [0, 1, 2, 3]
-    assert found.is_covered(spec)
-    # A way down that was found once leaves something open, another saddle that was does not.
-    found.ways.append(WayOut(parent=1, child=None, times=1, barrier_eV=0.3, saddle_A=np.zeros((1, 3))))
+    assert list(found.reached(spec)) == [0, 1, 2, 3]
     assert found.is_covered(spec)
     found.ways.append(WayOut(parent=1, child=5, times=1, barrier_eV=0.3, saddle_A=np.zeros((1, 3))))
-    assert found.reached(spec) == [0, 1, 2, 5, 3]
-    assert found.coverage_of(1, spec) == pytest.approx(1 - 1 / (n + 2))
+    # From 1 there are two ways alike now, or others that were not found; one of those leads on to 3.
+    covered = found.coverage_of(1, spec)
+    assert covered == pytest.approx(1 - 1 / (n + 1))
+    assert found.reached(spec) == pytest.approx({0: 1.0, 1: 1.0, 2: covered / 2, 5: covered / 2, 3: covered / 2})
     assert not found.is_covered(spec)  # of 5 nothing is known yet
     assert next_to_climb_from(found, spec) == 5
+
+
+def test_where_debris_goes_to_is_not_sure_until_what_it_leaves_is_covered():
+    spec, n = SearchSpec(coverage=0.7), FEWEST_FINDS
+    found = some_ways((0, 1, n - 3), (0, 4, 1))
+    assert found.reached(spec) == {0: 1.0, 1: 0.0}
+    found.ways.append(WayOut(parent=0, child=None, times=1, barrier_eV=0.3, saddle_A=np.zeros((1, 3))))
+    found.ways[0].times += 3
+    assert found.reached(spec)[1] == pytest.approx(1 - 2 / (n + 2))
+    # However often one has climbed from the debris.
+    found.climbed = [1000, 0, 0, 0, 0, 0]
+    assert next_to_climb_from(found, spec) == 0
+    found.ways[2].times += 1
+    assert found.coverage_of(0, spec) == pytest.approx(1 - 1 / (n + 3))
+    assert next_to_climb_from(found, spec) == 1
 
 
 def test_what_another_way_is_faster_than_is_not_gone_to():
@@ -193,6 +230,6 @@ def test_what_another_way_is_faster_than_is_not_gone_to():
     assert fast.action == pytest.approx(np.pi / 4 * 28**0.5 * 0.5 * 0.2**0.5 / 0.0646, rel=1e-3)
     slow.length_amu12_A, slow.barrier_eV = fast.length_amu12_A, 0.2
     assert slow.action == pytest.approx(2**0.5 * fast.action)
-    assert found.reached(spec) == [0, 2]
+    assert list(found.reached(spec)) == [0, 2]
     # Negative control: that is what it is likely to, not what it can.
-    assert found.reached(SearchSpec(explore_below_eV=0.05, likely_above=0.0)) == [0, 1, 2]
+    assert found.reached(SearchSpec(explore_below_eV=0.05, likely_above=0.0)).keys() == {0, 1, 2}
