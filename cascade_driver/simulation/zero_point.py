@@ -104,6 +104,12 @@ class Vibrations:
         """Temperature at which a classical crystal has the same kinetic energy."""
         return float(self._moving(self._energies_eV()).mean() / BOLTZMANN_eV_PER_K)
 
+    def kinetic_temperatures_K(self) -> Array:
+        """Temperatures at which classical atoms have the kinetic energy of those of one cell, (n,)."""
+        vectors = self._modes[1]
+        mean = np.mean(np.sum(np.abs(vectors) ** 2 * self._energies_eV()[..., None, :], axis=-1), axis=(0, 1, 2))
+        return np.asarray(mean.reshape(-1, 3).mean(axis=1) / BOLTZMANN_eV_PER_K)
+
     def _variances(self) -> tuple[Array, Array]:
         """Return the variances of the coordinates (amu A^2) and of the velocities (amu A^2/ps^2) of all modes."""
         speed = self._energies_eV() / eV_PER_AMU_A2_PS2

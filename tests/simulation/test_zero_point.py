@@ -78,7 +78,9 @@ def test_each_spring_moves_by_the_closed_form(temperature_K: float) -> None:
     expected = HBAR_eV_ps / (2 * 28.0 * omega) * coth / AMU_A2_PS2
     # 63 of 64 waves: the box itself does not move
     assert found.mean_square_displacement_A2() == pytest.approx(np.full((1, 3), expected * 63 / 64), rel=1e-9)
-    assert found.kinetic_temperature_K == pytest.approx(HBAR_eV_ps * omega / 2 * coth / KELVIN, rel=1e-9)
+    kinetic_K = HBAR_eV_ps * omega / 2 * coth / KELVIN
+    assert found.kinetic_temperature_K == pytest.approx(kinetic_K, rel=1e-9)
+    assert found.kinetic_temperatures_K() == pytest.approx([kinetic_K * 63 / 64], rel=1e-9)
 
 
 def test_hot_crystals_are_classical(silicon: tuple[Stiffness, np.ndarray]) -> None:
