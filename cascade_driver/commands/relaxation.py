@@ -308,7 +308,9 @@ def _options_fit(fit: argparse.ArgumentParser) -> None:
 
 
 def _options_shift(shift: argparse.ArgumentParser) -> None:
-    shift.add_argument("data", type=Path, metavar="DATA.csv", help="temperature_K,shift,shift_error")
+    from cascade_driver.relaxation.tls.frequency import fit_shift
+
+    shift.add_argument("data", type=Path, metavar="DATA.csv", help="temperature_K,shift[,shift_error]")
     shift.add_argument(
         "--from-K",
         type=float,
@@ -316,7 +318,9 @@ def _options_shift(shift: argparse.ArgumentParser) -> None:
         metavar="T",
         help="fit from here on; of colder points the temperature is told that the fit reads off them",
     )
+    shift.add_argument("--until-K", type=float, dest="until_K", metavar="T", help="leave out warmer points")
     shift.add_argument("--without-cubic", action="store_true", help="no T^3 of thermal expansion")
+    add_keywords(shift, fit_shift, "frequency_Hz")
     shift.add_argument("--out", type=new_file, required=True, metavar="FIT.json", help="a figure is put beside it")
 
 
@@ -327,8 +331,10 @@ def _tls_shift(chosen: argparse.Namespace) -> int:
     from cascade_driver.relaxation.tls.frequency import fit_shift, read_shifts
 
     data = read_shifts(chosen.data)
+    if chosen.until_K is not None:
+        data = data.where(data.temperature_K <= chosen.until_K)
     warm = data.temperature_K >= (chosen.from_K or 0.0)
-    fit = fit_shift(data.where(warm), with_cubic=not chosen.without_cubic)
+    fit = fit_shift(data.where(warm), with_cubic=not chosen.without_cubic, **keywords(chosen, fit_shift))
     write_file(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
     if not is_stream(chosen.out):
         save_figure(frequency_shift_figure(data, fit), chosen.out.with_suffix(""))

@@ -634,7 +634,8 @@ def draw_frequency_shift(data: ShiftData, fit: ShiftFit, *, ax: Axes | None = No
     """Draw what `frequency_shift_figure` shows into axes or into new ones; return them."""
     axes = ax or new_axes()
     dress(axes)
-    _draw_points(axes, data.temperature_K, 1e6 * data.shift, 1e6 * data.shift_error)
+    error = None if data.shift_error is None else 1e6 * data.shift_error
+    _draw_points(axes, data.temperature_K, 1e6 * data.shift, error)
     time = np.geomspace(data.temperature_K.min(), data.temperature_K.max(), 201)
     C, T_0, D = (one.value for one in fit.parameters.values())
     if D:

@@ -1,11 +1,14 @@
 r"""Frequency of a resonator that carries tunnelling systems: its shift with temperature, and its noise.
 
 .. math::
-    \frac{\delta\omega_0}{\omega_0} = C \ln\frac{T}{T_0} + D\, T^3, \qquad S_f(f) = \frac{A}{f^\mu} + W
+    \frac{\delta\omega_0}{\omega_0} = C \left[\ln\frac{T}{T_0} + \mathrm{Re}\,
+    \psi\Big(\frac12 + \frac{i h f}{2\pi k_B T}\Big) - \psi\Big(\frac12\Big)\right] + D\, T^3, \qquad
+    S_f(f) = \frac{A}{f^\mu} + W
 
-Sec. II and Fig. 4 of O. Maillet et al. 2023, doi:10.1103/PhysRevB.107.064104: the logarithm is the resonant
-response of tunnelling systems, the cube an empirical law of thermal expansion above 1 K, the noise that of systems
-that switch.
+The digamma function counts where h f is not small beside k_B T (W. A. Phillips, Rep. Prog. Phys. 50, 1657 (1987);
+J. Gao et al., Appl. Phys. Lett. 92, 152505 (2008)); it is left out where no frequency is given. Sec. II and Fig. 4
+of O. Maillet et al. 2023, doi:10.1103/PhysRevB.107.064104: the logarithm is the resonant response of tunnelling
+systems, the cube an empirical law of thermal expansion above 1 K, the noise that of systems that switch.
 """
 
 from __future__ import annotations
@@ -15,10 +18,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from iminuit import Minuit
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+from scipy import constants, special
 
 from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness, profile_interval
 from cascade_driver.errors import FitError, InputError
@@ -41,23 +47,27 @@ class ShiftData:
 
     Attributes
     ----------
-    temperature_K, shift, shift_error : (n,) float
-        Relative to any reference, with its standard error.
+    temperature_K, shift : (n,) float
+        Relative to any reference.
+    shift_error : (n,) float or None
+        Standard errors; None if they are not known: the scatter about the best fit is the error of each.
     """
 
     temperature_K: NDArray[np.float64]
     shift: NDArray[np.float64]
-    shift_error: NDArray[np.float64]
+    shift_error: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         positive_array(self.temperature_K, name="temperature_K")
-        positive_array(self.shift_error, name="shift_error")
+        if self.shift_error is not None:
+            positive_array(self.shift_error, name="shift_error")
         if not np.all(np.isfinite(self.shift)):
             raise InputError("`shift` must be finite in every row")
 
     def where(self, keep: NDArray[np.bool_]) -> ShiftData:
         """Return some of the points."""
-        return ShiftData(**{f.name: getattr(self, f.name)[keep] for f in dataclasses.fields(self)})
+        error = None if self.shift_error is None else self.shift_error[keep]
+        return ShiftData(temperature_K=self.temperature_K[keep], shift=self.shift[keep], shift_error=error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +81,20 @@ class ShiftFit:
     goodness : Goodness
         Chi-square.
     health : FitHealth
+    frequency_Hz : float or None
+        Of the resonator, where h f counts.
     """
 
     parameters: dict[str, FittedParameter]
     goodness: Goodness
     health: FitHealth
+    frequency_Hz: float | None = None
 
     def shift(self, temperature_K: ArrayLike) -> NDArray[np.float64]:
         """Return the fitted shift, (...) float."""
         T = positive_array(temperature_K, name="temperature_K")
         C, T_0, D = (one.value for one in self.parameters.values())
-        return np.asarray(C * np.log(T / T_0) + D * T**3)
+        return np.asarray(C * (np.log(T / T_0) + quantum_term(T, frequency_Hz=self.frequency_Hz)) + D * T**3)
 
     def temperature_K(self, shift: ArrayLike) -> NDArray[np.float64]:
         r"""Return what the logarithm alone says of the temperature, :math:`T_0 e^{\delta\omega/(\omega C)}`.
@@ -98,22 +111,35 @@ class ShiftFit:
         return content
 
 
+def quantum_term(temperature_K: NDArray[np.float64], *, frequency_Hz: float | None) -> NDArray[np.float64]:
+    """Return what the digamma function of the module adds to the logarithm, (n,); 0 without a frequency."""
+    if frequency_Hz is None:
+        return np.zeros(len(temperature_K))
+    x = constants.h * frequency_Hz / (2 * np.pi * constants.k * temperature_K)
+    return np.asarray(special.digamma(0.5 + 1j * x).real - special.digamma(0.5))
+
+
 def read_shifts(path: Path | str) -> ShiftData:
-    """Return the shifts of a table with the columns temperature_K, shift and shift_error.
+    """Return the shifts of a table with the columns temperature_K, shift and, maybe, shift_error.
 
     Raises
     ------
     InputError
         If the file cannot be read, lacks a column, or holds what cannot be.
     """
-    columns = _columns(Path(path), _SHIFT_COLUMNS)
+    columns = _columns(Path(path), _SHIFT_COLUMNS[:2], or_also=_SHIFT_COLUMNS[2:])
     try:
         return ShiftData(**columns)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def fit_shift(data: ShiftData, *, with_cubic: bool = True) -> ShiftFit:
+def fit_shift(
+    data: ShiftData,
+    *,
+    with_cubic: bool = True,
+    frequency_Hz: Annotated[float, Field(gt=0)] | None = None,
+) -> ShiftFit:
     """Return the law that fits frequency shifts best, by least squares.
 
     Parameters
@@ -121,6 +147,8 @@ def fit_shift(data: ShiftData, *, with_cubic: bool = True) -> ShiftFit:
     data : ShiftData
     with_cubic : bool
         Whether the cube of the temperature is fitted, or 0.
+    frequency_Hz : float, optional
+        Of the resonator, for one whose h f is not small beside k_B T: some GHz.
 
     Raises
     ------
@@ -131,13 +159,17 @@ def fit_shift(data: ShiftData, *, with_cubic: bool = True) -> ShiftFit:
     T = data.temperature_K
     if len(np.unique(T)) < free:
         raise FitError(f"{len(np.unique(T))} different temperatures for {free} parameters; measure at more")
+    if data.shift_error is None and len(T) <= free:
+        raise FitError(f"{len(T)} points without errors for {free} parameters leave no scatter; measure at more")
     middle = math.exp(float(np.mean(np.log(T))))
+    resonant = np.log(T / middle) + quantum_term(T, frequency_Hz=frequency_Hz)
+    scale = float(np.ptp(data.shift) or np.max(data.shift_error if data.shift_error is not None else 1.0))
+    error = _scatter(data, resonant, with_cubic=with_cubic) if data.shift_error is None else data.shift_error
 
     def chi_square(slope: float, level: float, cubic: float) -> float:
-        law = slope * np.log(T / middle) + level + cubic * T**3
-        return float(np.sum(((law - data.shift) / data.shift_error) ** 2))
+        law = slope * resonant + level + cubic * T**3
+        return float(np.sum(((law - data.shift) / error) ** 2))
 
-    scale = float(np.ptp(data.shift) or data.shift_error.max())
     minuit = Minuit(chi_square, slope=scale, level=float(np.mean(data.shift)), cubic=0.0)
     minuit.errordef = Minuit.LEAST_SQUARES
     for name in minuit.parameters:
@@ -145,7 +177,19 @@ def fit_shift(data: ShiftData, *, with_cubic: bool = True) -> ShiftFit:
     minuit.fixed["cubic"] = not with_cubic
     minuit.migrad()
     minuit.hesse()
-    return _shift_result(minuit, middle_K=middle, freedom=len(T) - free, with_cubic=with_cubic)
+    found = _shift_result(minuit, middle_K=middle, freedom=len(T) - free, with_cubic=with_cubic)
+    goodness = found.goodness
+    if data.shift_error is None:
+        goodness = dataclasses.replace(goodness, p_value=None, method="none")
+    return dataclasses.replace(found, goodness=goodness, frequency_Hz=frequency_Hz)
+
+
+def _scatter(data: ShiftData, resonant: NDArray[np.float64], *, with_cubic: bool) -> float:
+    """Return the root mean square about the best fit, per degree of freedom: the law is linear."""
+    columns = [resonant, np.ones_like(resonant), *([data.temperature_K**3] if with_cubic else [])]
+    design = np.array(columns).T
+    away = data.shift - design @ np.linalg.lstsq(design, data.shift, rcond=None)[0]
+    return max(float(np.sqrt(away @ away / (len(away) - len(columns)))), 1e-9 * float(np.ptp(data.shift)), 1e-30)
 
 
 def _shift_result(minuit: Minuit, *, middle_K: float, freedom: int, with_cubic: bool) -> ShiftFit:
@@ -370,8 +414,10 @@ def _at_1_Hz(minuit: Minuit, middle_Hz: float) -> FittedParameter:
     return FittedParameter(value=value, error=value * spread, lower=lower, upper=upper)
 
 
-def _columns(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
-    """Return the columns of a table that are asked for."""
+def _columns(
+    path: Path, wanted: tuple[str, ...], *, or_also: tuple[str, ...] = ()
+) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of a table that are asked for, and those that it may have."""
 
     def check(where: str, names: list[str]) -> list[str]:
         missing = [name for name in wanted if name not in names]
@@ -380,4 +426,4 @@ def _columns(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[np.float6
         return names
 
     columns = read_table(path, example=",".join(wanted), check_names=check).columns
-    return {name: columns[name] for name in wanted}
+    return {name: columns[name] for name in (*wanted, *or_also) if name in columns}

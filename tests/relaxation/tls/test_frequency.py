@@ -15,6 +15,7 @@ from cascade_driver.relaxation.tls.frequency import (
     allan_deviation_Hz,
     fit_shift,
     frequency_noise,
+    quantum_term,
     read_shifts,
     read_trace,
 )
@@ -117,7 +118,7 @@ def test_commands_fit_and_draw(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("read", "text", "message"),
     [
-        (read_shifts, "temperature_K,shift\n1,2\n", "no column `shift_error`"),
+        (read_shifts, "temperature_K,shift_error\n1,2\n", "no column `shift`"),
         (read_shifts, "temperature_K,shift,shift_error\n1,2,0\n", "shift_error"),
         (read_trace, "time_s,frequency_Hz\n0,1\n1,1\n3,1\n", "unequal steps"),
         (read_trace, "time_s,frequency_Hz\n0,1\n1,1\n2,1\n", "3 frequencies, expected at least 64"),
@@ -134,3 +135,43 @@ def test_what_cannot_be_determined_is_refused():
         fit_shift(ShiftData(temperature_K=np.array([1.0, 2.0]), shift=np.zeros(2), shift_error=np.ones(2)))
     with pytest.raises(InputError, match="an average over 60 steps of 100"):
         allan_deviation_Hz(FrequencyTrace(step_s=1.0, frequency_Hz=np.zeros(100)), 60)
+
+
+# -- a resonator of some GHz ------------------------------------------------------------------------------------
+
+#: A niobium resonator by github.com/philzghub/Quality_Factor_and_Frequency_Shift_Fitting (MIT), 61cd1b78, colder
+#: than its quasiparticles; its quality factors give 1 / (pi C) = 7.0e5, the shift 6.5e5 (freqshift.json).
+NIOBIUM_K = np.arange(1, 9) / 10
+NIOBIUM_SHIFT = np.array([0, 1.11, 1.18, 2.16, 3.08, 3.67, 5.86, 5.89]) * 1e-7
+
+
+def test_far_below_the_frequency_the_shift_is_flat_and_far_above_a_logarithm():
+    # |psi(1/2 + iy)| ~ ln y: with ln T the temperature drops out; and psi(1/2) is left.
+    T = np.array([1e-3, 2e-3])
+    cold = np.log(T) + quantum_term(T, frequency_Hz=6e9)
+    assert abs(cold[1] - cold[0]) < 1e-4
+    assert abs(quantum_term(np.array([50.0]), frequency_Hz=6e9)[0]) < 1e-4
+    assert quantum_term(T, frequency_Hz=None).tolist() == [0.0, 0.0]
+
+
+def test_strength_of_a_niobium_resonator_is_that_of_its_quality_factors():
+    fit = fit_shift(
+        ShiftData(temperature_K=NIOBIUM_K, shift=NIOBIUM_SHIFT), with_cubic=False, frequency_Hz=5.61989e9
+    )
+    found = fit.parameters["strength"]
+    for quality in (7.02035e5, 6.54308e5):
+        assert abs(found.value - 1 / np.pi / quality) < 3 * found.error
+    assert found.error < 0.2 * found.value
+    assert fit.goodness.p_value is None
+    # Negative control: the bare logarithm has another slope.
+    bare = fit_shift(ShiftData(temperature_K=NIOBIUM_K, shift=NIOBIUM_SHIFT), with_cubic=False)
+    assert bare.parameters["strength"].value < 0.85 * found.value
+
+
+def test_scatter_is_the_error_of_shifts_whose_errors_are_not_told():
+    T = np.geomspace(0.05, 1.0, 40)
+    law = 2e-5 * np.log(T / 0.3) + 1e-6 * np.random.default_rng(1).normal(size=40)
+    told = fit_shift(ShiftData(temperature_K=T, shift=law, shift_error=np.full(40, 1e-6)), with_cubic=False)
+    free = fit_shift(ShiftData(temperature_K=T, shift=law), with_cubic=False)
+    assert free.parameters["strength"].value == pytest.approx(told.parameters["strength"].value, rel=1e-6)
+    assert free.parameters["strength"].error == pytest.approx(told.parameters["strength"].error, rel=0.3)
