@@ -50,6 +50,6 @@ def test_133_K_has_the_kinetic_energy_of_tungsten_and_the_width_of_oxygen_and_no
     assert width["O"] == pytest.approx(1.0, rel=0.15)
     assert 300 < kinetic_K["O"] < 350
     assert width["W"] < 0.45
-    # all modes have their share: the mean over the atoms is that over the modes, but for three translations of 2304
+    # all modes have their share: the mean over the atoms is that over the modes, but for 3 translations of 2304
     mean_K = zero_point.kinetic_temperatures_K().mean()
     assert mean_K == pytest.approx(zero_point.kinetic_temperature_K, rel=2e-3)
