@@ -19,7 +19,7 @@ from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.config import AnalysisSpec, RunInput, analysis_with
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.kinds import Status, weakest
-from cascade_driver.models import analysis_of, fitted_import, fitted_run, with_errors
+from cascade_driver.models import analysis_of, crystal_formulas, fitted_import, fitted_run, with_errors
 from cascade_driver.request import AnySpectrumRequest
 from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.spectra.difference import SpectrumDifference, spectrum_difference
@@ -44,7 +44,7 @@ class RunComparison:
     differences : tuple of Difference
     spectra : tuple of SpectrumDifference
     notes : tuple of str
-        Why a spectrum is missing.
+        Why a spectrum is missing, and that the crystals differ.
     """
 
     first: str
@@ -63,6 +63,7 @@ class _Side:
     name: str
     folder: Path
     table: CascadeTable
+    crystal: tuple[str, ...]
     contents: RunContents | None
 
     @property
@@ -119,7 +120,7 @@ def compare_runs(
             potential_status=weakest(side.table.potential_status for side in (first, second)),
             differences=compare(first.table, second.table, allow_failures=allow_failures),
             spectra=found,
-            notes=notes,
+            notes=(*_crystals_said(first, second), *notes),
         )
 
 
@@ -132,9 +133,19 @@ def _side(given: str, name: str) -> _Side:
                 f"{given}: this model has no cascades of its own to compare with; name a run, or cawo4"
             )
     if is_import(folder):
-        return _Side(name=name, folder=folder, contents=None, table=load_import(folder)[1])
+        made, table = load_import(folder)
+        return _Side(name=name, folder=folder, table=table, crystal=(made.crystal,), contents=None)
     contents = contents_of(RunDirectory(folder))
-    return _Side(name=name, folder=folder, contents=contents, table=contents.table())
+    crystal = crystal_formulas(contents.campaign.protocol.crystal)
+    return _Side(name=name, folder=folder, table=contents.table(), crystal=crystal, contents=contents)
+
+
+def _crystals_said(first: _Side, second: _Side) -> tuple[str, ...]:
+    """Return a note where two campaigns are known to be of different crystals."""
+    if not first.crystal or not second.crystal or set(first.crystal) == set(second.crystal):
+        return ()
+    one, two = ("/".join(side.crystal) for side in (first, second))
+    return (f"the crystals differ, {one} and {two}: what changes is not the protocol or the potential alone",)
 
 
 def _spectra(

@@ -130,6 +130,18 @@ def test_imported_tables_stand_beside_a_run_as_a_campaign_does(runs, tmp_path, c
         assert mean_eV[sides.index(there)] == pytest.approx(1.5)
         assert difference["n_cascades"] == [2, 2]
         assert not found["share_starts"]
+        assert not any("crystals differ" in note for note in found["notes"])
+
+
+def test_campaigns_of_different_crystals_are_compared_with_a_note(runs, tmp_path, capsys):
+    table = tmp_path / "carbide.csv"
+    table.write_text(
+        "recoil_energy_eV,direction_x,direction_y,direction_z,stored_energy_eV\n30,1,0,0,0\n30,0,1,0,3\n"
+    )
+    assert main(["import", "--crystal", "SiC", f"Si={table}", "--out", str(tmp_path / "carbide")]) == 0
+    capsys.readouterr()
+    (found,) = differences(capsys, runs / "plain", tmp_path / "carbide")
+    assert found["notes"][0].startswith("the crystals differ, Si and CSi")
 
 
 def test_a_model_with_its_cascades_is_held_against_its_folder(capsys):
