@@ -98,42 +98,77 @@ def one_saddle_search(landscape: Landscape, found: Found, spec: SearchSpec, *, s
     generator = np.random.default_rng(seed_from(seed, _SEEDS_OF_CLIMBS + found.searches))
     found.searches += 1
     found.climbed[parent] += 1
+    pushed = _pushed_at_random(landscape, found.positions_A[parent], generator)
     try:
-        at = climb(landscape, found.positions_A[parent], above_eV=spec.barrier_below_eV, generator=generator)
-        if at is None:
-            found.lost += 1
-            return
-        for way in found.ways:
-            if way.parent == parent and is_same_place(
-                landscape.atoms, way.saddle_A, at.saddle_A, within_A=_SAME_SADDLE_A
-            ):  # quenches on both sides would cost more than the climb did
-                way.times += 1
-                return
-        beyond = _beyond(landscape, found, spec, parent, at)
+        for side in _climb_and_add(landscape, found, spec, parent, pushed_A=pushed, generator=generator):
+            # A saddle between two others: what is below is near, and there is a way to it.
+            half = 0.5 * (side - found.positions_A[parent])
+            _climb_and_add(landscape, found, spec, parent, pushed_A=half, generator=generator)
     except EngineAbortError:
         found.lost += 1
         raise
-    child, length = beyond or (None, 0.0)
+
+
+def _climb_and_add(
+    landscape: Landscape,
+    found: Found,
+    spec: SearchSpec,
+    parent: int,
+    *,
+    pushed_A: NDArray[np.float64],
+    generator: np.random.Generator,
+) -> list[NDArray[np.float64]]:
+    """Climb from displaced atoms and add the saddle, or count it once more.
+
+    Returns
+    -------
+    list of (n, 3) float
+        Minima below a saddle that is none of the parent's, nearly at rest, if debris may go down to them.
+    """
+    at = climb(
+        landscape,
+        found.positions_A[parent],
+        pushed_A=pushed_A,
+        above_eV=spec.barrier_below_eV,
+        generator=generator,
+    )
+    if at is None:
+        found.lost += 1
+        return []
+    for way in found.ways:
+        if way.parent == parent and is_same_place(
+            landscape.atoms, way.saddle_A, at.saddle_A, within_A=_SAME_SADDLE_A
+        ):  # quenches on both sides would cost more than the climb did
+            way.times += 1
+            return []
+    sides = _sides(landscape, at) if at.barrier_eV <= spec.barrier_below_eV else []
+    found.too_high += not sides
+    child, length = _beyond(landscape, found, spec, at, parent=parent, sides=sides) or (None, 0.0)
     found.ways.append(
         WayOut(parent=parent, child=child, barrier_eV=at.barrier_eV, saddle_A=at.saddle_A, length_amu12_A=length)
     )
     if child is not None and found.energies_eV[child] <= found.energies_eV[parent] + _PAIR_eV:
         found.link(parent, child)
         found.saddles_A.setdefault((min(parent, child), max(parent, child)), at.saddle_A)
+    if any(_is_back(landscape, side, found.positions_A[parent], at.floor_eV) for side in sides):
+        return []
+    top = at.floor_eV + spec.explore_below_eV
+    return [side.positions_A for side in sides if side.potential_energy_eV <= top]
+
+
+def _sides(landscape: Landscape, at: Saddle) -> list[Minimum]:
+    """Return the minima on both sides of a saddle, nearly at rest."""
+    aside = _ASIDE_A / np.max(np.linalg.norm(at.mode, axis=1)) * at.mode
+    return [landscape.minimum_near(at.saddle_A + sign * aside) for sign in (1, -1)]
 
 
 def _beyond(
-    landscape: Landscape, found: Found, spec: SearchSpec, parent: int, at: Saddle
+    landscape: Landscape, found: Found, spec: SearchSpec, at: Saddle, *, parent: int, sides: list[Minimum]
 ) -> tuple[int, float] | None:
     """Return the minimum beyond a new saddle and the length of the way; None if there is none to keep."""
-    if at.barrier_eV > spec.barrier_below_eV:
-        found.too_high += 1
-        return None
-    aside = _ASIDE_A / np.max(np.linalg.norm(at.mode, axis=1)) * at.mode
-    sides = [landscape.minimum_near(at.saddle_A + sign * aside) for sign in (1, -1)]
     back = [_is_back(landscape, side, found.positions_A[parent], at.floor_eV) for side in sides]
     if not any(back):
-        found.unconnected += 1
+        found.unconnected += bool(sides)
         return None
     other = landscape.minimum(sides[1 - back.index(True)].positions_A)
     child = add(landscape, found, other, spec)
@@ -171,26 +206,39 @@ class Saddle:
     barrier_eV: float
 
 
+def _pushed_at_random(
+    landscape: Landscape, minimum_A: NDArray[np.float64], generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return displacements (n, 3) of some active atoms about one of the centres."""
+    pushed = np.zeros_like(minimum_A)
+    centre = generator.choice(landscape.centres)
+    box = landscape.atoms.copy()
+    box.set_positions(minimum_A)
+    together = np.intersect1d(near(box, np.array([centre]), within_A=_TOGETHER_A), landscape.active)
+    pushed[together] = generator.normal(scale=_DISPLACED_A, size=(len(together), 3))
+    return pushed
+
+
 def climb(
-    landscape: Landscape, minimum_A: NDArray[np.float64], *, above_eV: float, generator: np.random.Generator
+    landscape: Landscape,
+    minimum_A: NDArray[np.float64],
+    *,
+    pushed_A: NDArray[np.float64],
+    above_eV: float,
+    generator: np.random.Generator,
 ) -> Saddle | None:
     """Return the saddle that a climb from a minimum comes to; None if to none.
 
     Parameters
     ----------
     landscape : Landscape
-    minimum_A : (n, 3) float
+    minimum_A, pushed_A : (n, 3) float
+        Where it begins, and the displacement of active atoms that the climb goes on along at first.
     above_eV : float
         Where the climb is given up, `_ABOVE_eV` above this.
     generator : numpy.random.Generator
     """
     active = landscape.active
-    pushed = np.zeros_like(minimum_A)
-    centre = generator.choice(landscape.centres)
-    box = landscape.atoms.copy()
-    box.set_positions(minimum_A)
-    together = np.intersect1d(near(box, np.array([centre]), within_A=_TOGETHER_A), active)
-    pushed[together] = generator.normal(scale=_DISPLACED_A, size=(len(together), 3))
     moving = Atoms(landscape.atoms.get_chemical_symbols(), positions=minimum_A)[active]
     moving.calc = _NearCalculator(landscape, minimum_A)
     floor = float(moving.get_potential_energy())
@@ -202,7 +250,7 @@ def climb(
         max_num_rot=_ROTATIONS_BEFORE,
     )
     dimer = MinModeAtoms(moving, control, random_seed=int(generator.integers(2**31)))
-    dimer.displace(displacement_vector=pushed[active])
+    dimer.displace(displacement_vector=pushed_A[active])
     dimer.get_forces()
     control.set_parameter("max_num_rot", _ROTATIONS)
     converged = False

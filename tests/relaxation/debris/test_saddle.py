@@ -5,7 +5,7 @@ import pytest
 from ase.build import bulk
 from ase.constraints import FixAtoms
 
-from cascade_driver.relaxation.debris.saddle import one_saddle_search
+from cascade_driver.relaxation.debris.saddle import climb, one_saddle_search
 from cascade_driver.relaxation.debris.search import (
     FEWEST_FINDS,
     Found,
@@ -69,6 +69,25 @@ def test_searches_find_the_hops_of_a_vacancy_over_their_barrier():
     assert np.abs(forces[landscape.active]).max() < 0.06
     assert np.sum(hopped > 1.0) == 1
     assert hopped.max() == pytest.approx(4.05 / np.sqrt(2), rel=0.1)
+
+
+def test_a_climb_from_part_of_the_way_to_another_minimum_ends_on_the_saddle_between():
+    atoms = bulk("Al", cubic=True, a=4.05).repeat(3)
+    hole = atoms.positions[0].copy()
+    del atoms[0]
+    apart = np.linalg.norm(atoms.get_positions() - hole, axis=1)
+    landscape = landscape_of(atoms, np.arange(len(atoms)), np.argsort(apart)[:3])
+    here = begin(landscape).positions_A[0]
+    hopper = int(np.argmin(apart))
+    there = here.copy()
+    there[hopper] = hole
+    at = climb(landscape, here, pushed_A=0.3 * (there - here), above_eV=1.0, generator=np.random.default_rng(1))
+    landscape.close()
+    assert at is not None
+    assert at.barrier_eV > 0.1
+    # By symmetry it lies half way, between sites; a force of 0.05 eV/A is left there.
+    share = np.linalg.norm(at.saddle_A[hopper] - here[hopper]) / np.linalg.norm(hole - here[hopper])
+    assert share == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_saddle_that_is_known_is_counted_without_a_quench():
