@@ -54,6 +54,10 @@ _FIRST_STEPS = 20
 #: From the saddle to both sides, the longest displacement of an atom.
 _ASIDE_A = 0.15
 
+#: A climb to a minimum that is known begins after this share of the way: from half of it some come to the saddle
+#: beyond.
+_SHARE_OF_WAY = 0.3
+
 #: Nearly at rest, and the surroundings held, a minimum is told from others by this.
 _SAME_eV, _SAME_A = 0.02, 0.3
 
@@ -102,8 +106,8 @@ def one_saddle_search(landscape: Landscape, found: Found, spec: SearchSpec, *, s
     try:
         for side in _climb_and_add(landscape, found, spec, parent, pushed_A=pushed, generator=generator):
             # A saddle between two others: what is below is near, and there is a way to it.
-            half = 0.5 * (side - found.positions_A[parent])
-            _climb_and_add(landscape, found, spec, parent, pushed_A=half, generator=generator)
+            towards = _SHARE_OF_WAY * (side - found.positions_A[parent])
+            _climb_and_add(landscape, found, spec, parent, pushed_A=towards, generator=generator)
     except EngineAbortError:
         found.lost += 1
         raise
