@@ -9,8 +9,8 @@ the energy of a vibrating crystal is nearly a sphere, whose bottom L-BFGS finds 
 hundred where there is damage; conjugate gradients in x need 280 and 420. H is a convolution over the cells of the
 crystal, so that its powers are 3n x 3n matrices for each wave vector of the box, applied by Fourier transforms.
 Forces and energy are those of the potential; but on a slope between two minima its steps, longer than those of
-conjugate gradients, may take it to the other one. Of the 15 cascades of the quickstart 14 ended within 7e-5 eV of
-where conjugate gradients ended, one of 81 eV in a minimum of 8.90 in place of 7.68 eV; 8 % of the CPU time was
+conjugate gradients, may take it to the other one. Of the 15 cascades of a former quickstart 14 ended within 7e-5
+eV of where conjugate gradients did, one of 81 eV in a minimum of 8.90 in place of 7.68 eV; 8 % of the CPU time was
 saved. A campaign that is compared with others had better not use it.
 """
 
