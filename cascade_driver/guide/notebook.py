@@ -30,8 +30,8 @@ mine = cd.read_spectrum("mine.csv")
 mine
 
 # %% [markdown]
-# **A model** is what is stored: a run (`cd.load_model("runs/first")`), the file of `cascade fit`, or printed means of
-# CaWO4 with marked assumptions, which need no campaign.
+# **A model** is what is stored: a run (`cd.load_model("runs/first")`), the file of `cascade fit`, or one of CaWO4 that
+# ships: `cawo4`, cascades of this project, or, as here, `cawo4-published`, printed means with marked assumptions.
 
 # %%
 model = cd.load_model("cawo4-published")
