@@ -469,7 +469,7 @@ def test_one_pair_needs_no_colour_to_be_told_and_the_marked_band_is_named():
         "expected, nothing stored",
         "observed, with stored energy",
     ]
-    assert [t.get_text() for t in figure.axes[1].texts] == ["±10\n%"]
+    assert [t.get_text() for t in figure.axes[1].texts] == ["±10%"]
     assert 1.0 in np.round(figure.axes[1].get_yticks(), 9)
 
 
