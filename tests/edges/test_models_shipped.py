@@ -77,6 +77,7 @@ SOURCES = (
     ("cawo4-pbe-two-tier/campaign.csv", "stored_energy_follow_eV", (20, 30, 40, 50)),
     ("cawo4-pbe-spline/validation/campaign-3024.csv", "stored_energy_eV", (60, 112)),
     ("cawo4-pbe-spline/validation/protocol-3024-closed.csv", "stored_energy_eV", (81,)),
+    ("cawo4-pbe-spline/validation/campaign-6000.csv", "stored_energy_eV", (81,)),
     ("cawo4-pbe-spline/validation/protocol-12000-closed.csv", "stored_energy_eV", (81,)),
     ("cawo4-pbe-spline/validation/campaign-12000.csv", "stored_energy_eV", (81, 200)),
 )
