@@ -154,6 +154,13 @@ def test_a_model_of_printed_values_has_no_cascades_to_compare_with(runs, capsys)
     assert "cawo4-published: this model has no cascades of its own" in capsys.readouterr().err
 
 
+def test_a_folder_of_the_name_of_a_model_is_a_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cawo4-published").mkdir()
+    assert main(["compare", "cawo4-published"]) == 2
+    assert "no campaign.json there" in capsys.readouterr().err
+
+
 def test_a_single_cascade_and_a_single_pair_are_printed_as_having_no_error(capsys):
     def printed(n_directions):
         first = simulate(np.random.default_rng(1), energies=(160.0,), n_directions=n_directions, n_snapshots=1)

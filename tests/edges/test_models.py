@@ -156,7 +156,8 @@ def test_a_report_on_a_run_that_goes_on_says_how_far_it_is_and_changes_with_it(r
     assert somebody is not None
     html = said()
     assert "48 of 192 planned cascades are missing" in html
-    assert re.search(r"1 task is in progress, about .* are left; <code>cascade report</code> makes this", html)
+    at_work = r"1 task is in progress, about .* are left; <code>cascade report</code> makes this page again"
+    assert re.search(at_work, html)
     assert "144 of 192 cascades" in " ".join(html.split())
     somebody.release()
     assert "Nobody is at work on it: <code>cascade run</code> goes on." in said()
