@@ -464,4 +464,6 @@ def _cascades(table: CascadeTable | None, species: str) -> UsableCascades:
 
 
 def _status(table: CascadeTable | None, model: StoredEnergyModel | None) -> str:
-    return weakest([*([table.potential_status] if table else []), *([model.status] if model else [])])
+    # an empty table is one, too
+    stands = [*([table.potential_status] if table is not None else []), *([model.status] if model else [])]
+    return weakest(stands)
