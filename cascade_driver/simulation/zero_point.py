@@ -106,9 +106,7 @@ class Vibrations:
 
     def kinetic_temperatures_K(self) -> Array:
         """Temperatures at which classical atoms have the kinetic energy of those of one cell, (n,)."""
-        vectors = self._modes[1]
-        mean = np.mean(np.sum(np.abs(vectors) ** 2 * self._energies_eV()[..., None, :], axis=-1), axis=(0, 1, 2))
-        return np.asarray(mean.reshape(-1, 3).mean(axis=1) / BOLTZMANN_eV_PER_K)
+        return np.asarray(self._of_atoms(self._energies_eV()).mean(axis=1) / BOLTZMANN_eV_PER_K)
 
     def _variances(self) -> tuple[Array, Array]:
         """Return the variances of the coordinates (amu A^2) and of the velocities (amu A^2/ps^2) of all modes."""
@@ -121,9 +119,12 @@ class Vibrations:
     def mean_square_displacement_A2(self) -> Array:
         """Return u^2 along each axis of the atoms of one cell, (n, 3)."""
         place, _ = self._variances()
-        vectors = self._modes[1]
-        mean = np.mean(np.sum(np.abs(vectors) ** 2 * place[..., None, :], axis=-1), axis=(0, 1, 2))
-        return np.asarray(mean.reshape(-1, 3) / self.masses_u[:, None])
+        return np.asarray(self._of_atoms(place) / self.masses_u[:, None])
+
+    def _of_atoms(self, of_modes: Array) -> Array:
+        """Return what modes give the coordinates of the atoms of one cell, by their share in each, (n, 3)."""
+        shares = np.abs(self._modes[1]) ** 2
+        return np.asarray(np.mean(np.sum(shares * of_modes[..., None, :], axis=-1), axis=(0, 1, 2)).reshape(-1, 3))
 
     def draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return displacements (A) and velocities (A/ps) of all atoms, (n_atoms, 3) each, drawn at random."""
