@@ -146,15 +146,20 @@ def _climb_and_add(
             way.times += 1
             return []
     sides = _sides(landscape, at) if at.barrier_eV <= spec.barrier_below_eV else []
+    back = [_is_back(landscape, side, found.positions_A[parent], at.floor_eV) for side in sides]
     found.too_high += not sides
-    child, length = _beyond(landscape, found, spec, at, parent=parent, sides=sides) or (None, 0.0)
+    found.unconnected += bool(sides) and not any(back)
+    child, length = None, 0.0
+    if any(back):
+        beyond_A = sides[1 - back.index(True)].positions_A
+        child, length = _beyond(landscape, found, spec, at, parent=parent, beyond_A=beyond_A)
     found.ways.append(
         WayOut(parent=parent, child=child, barrier_eV=at.barrier_eV, saddle_A=at.saddle_A, length_amu12_A=length)
     )
     if child is not None and found.energies_eV[child] <= found.energies_eV[parent] + _PAIR_eV:
         found.link(parent, child)
         found.saddles_A.setdefault((min(parent, child), max(parent, child)), at.saddle_A)
-    if any(_is_back(landscape, side, found.positions_A[parent], at.floor_eV) for side in sides):
+    if any(back):
         return []
     top = at.floor_eV + spec.explore_below_eV
     return [side.positions_A for side in sides if side.potential_energy_eV <= top]
@@ -167,20 +172,22 @@ def _sides(landscape: Landscape, at: Saddle) -> list[Minimum]:
 
 
 def _beyond(
-    landscape: Landscape, found: Found, spec: SearchSpec, at: Saddle, *, parent: int, sides: list[Minimum]
-) -> tuple[int, float] | None:
-    """Return the minimum beyond a new saddle and the length of the way; None if there is none to keep."""
-    back = [_is_back(landscape, side, found.positions_A[parent], at.floor_eV) for side in sides]
-    if not any(back):
-        found.unconnected += bool(sides)
-        return None
-    other = landscape.minimum(sides[1 - back.index(True)].positions_A)
+    landscape: Landscape,
+    found: Found,
+    spec: SearchSpec,
+    at: Saddle,
+    *,
+    parent: int,
+    beyond_A: NDArray[np.float64],
+) -> tuple[int | None, float]:
+    """Return the minimum beyond a new saddle and the length of the way; None and 0 if there is none to keep."""
+    other = landscape.minimum(beyond_A)
     child = add(landscape, found, other, spec)
     if child == parent:  # a saddle between two images of one minimum
         found.returned += 1
-        return None
+        return None, 0.0
     if child is None:
-        return None
+        return None, 0.0
     root = np.sqrt(landscape.atoms.get_masses())[:, None]
     steps = (at.saddle_A - found.positions_A[parent], other.positions_A - at.saddle_A)
     return child, float(sum(np.linalg.norm(root * step) for step in steps))

@@ -30,7 +30,7 @@ from ase.constraints import FixAtoms
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.spatial import KDTree
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from cascade_driver.errors import InputError
 from cascade_driver.relaxation.debris.tunnelling import HBAR_AMU12_A_eV12
@@ -396,7 +396,7 @@ class Found:
     def has_covered(self, minimum: int, spec: SearchSpec) -> bool:
         """Whether the chance of `coverage_of` is high enough: n_1 below its Poisson limit of 90 % confidence."""
         finds, once = self.finds_of(minimum, spec)
-        return float(chi2.ppf(_CONFIDENCE, 2 * (once + 1))) / 2 <= (1 - spec.coverage) * finds
+        return float(gammaincinv(once + 1, _CONFIDENCE)) <= (1 - spec.coverage) * finds
 
     def is_covered(self, spec: SearchSpec) -> bool:
         """Whether enough was seen about each minimum that the debris goes down to."""
