@@ -235,6 +235,7 @@ HOUSE: dict[str, Wing] = {
         rooms=(
             "distribution",
             "damping",
+            "ranges",
             "damping_fit",
             "frequency",
             "loss_fit",

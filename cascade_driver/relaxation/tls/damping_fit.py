@@ -27,15 +27,19 @@ from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodn
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.files import text_of
 from cascade_driver.relaxation.tls.damping import MetalState, Resonator, TunnellingSystems, mode_damping_Hz
+from cascade_driver.relaxation.tls.ranges import Ranges
 from cascade_driver.schema import build
 
 #: Parameters with the range of the fit; the borders are far beyond what the model is meant for.
-_RANGES = {
-    "strength": (1e-9, 1e-1),
-    "strain_coupling_eV": (1e-3, 1e3),
-    "charged_fraction": (0.0, 1.0),
-    "electron_coupling": (1e-7, 1 - 1e-9),
-}
+_RANGES = Ranges(
+    limits={
+        "strength": (1e-9, 1e-1),
+        "strain_coupling_eV": (1e-3, 1e3),
+        "charged_fraction": (0.0, 1.0),
+        "electron_coupling": (1e-7, 1 - 1e-9),
+    },
+    plain=("charged_fraction",),
+)
 
 #: They act in the normal state alone.
 _OF_NORMAL_STATE = ("charged_fraction", "electron_coupling")
@@ -190,22 +194,22 @@ def fit_damping(data: DampingData, *, resonator: Resonator, held: Mapping[str, f
     if not data.is_normal.any():
         fixed = dict.fromkeys(_OF_NORMAL_STATE, 0.0) | fixed
     build(TunnellingSystems, {"strength": 1e-5, "strain_coupling_eV": 1.0} | fixed, origin="held parameters")
-    free = tuple(name for name in _RANGES if name not in fixed)
+    free = tuple(name for name in _RANGES.limits if name not in fixed)
     # of one temperature and state there is one damping, however often it was measured
     different = len(np.unique(np.stack([np.round(np.log(data.temperature_K), 6), data.is_normal]), axis=1).T)
     if different < len(free) or not free:
         raise FitError(f"{different} different points for {len(free)} free parameters; hold some or add data")
 
     def chi_square(values: NDArray[np.float64]) -> float:
-        named = fixed | {n: _outer(n, float(v)) for n, v in zip(free, values, strict=True)}
+        named = fixed | {n: _RANGES.outer(n, float(v)) for n, v in zip(free, values, strict=True)}
         residual = (model_damping_Hz(data, named, resonator) - data.damping_Hz) / data.damping_error_Hz
         return float(residual @ residual)
 
-    starts = [np.array([_inner(n, s[n]) for n in free]) for s in _starts(data, free, resonator)]
+    starts = [np.array([_RANGES.inner(n, s[n]) for n in free]) for s in _starts(data, free, resonator)]
     minuit = Minuit(chi_square, min(starts, key=chi_square), name=free)
     minuit.errordef = Minuit.LEAST_SQUARES
     for name in free:
-        minuit.limits[name] = tuple(_inner(name, v) for v in _RANGES[name])
+        minuit.limits[name] = _RANGES.inner_limits(name)
     minuit.migrad()
     minuit.hesse()
     return _result(minuit, free=free, fixed=fixed, points=len(data.temperature_K), resonator=resonator)
@@ -229,21 +233,10 @@ def model_damping_Hz(
     return result
 
 
-def _inner(name: str, value: float) -> float:
-    """Return the variable of the minimiser: logarithms, but the charged fraction as it is."""
-    return value if name == "charged_fraction" else math.log(value)
-
-
-def _outer(name: str, value: float) -> float:
-    """Undo `_inner`, within the range in spite of rounding."""
-    low, high = _RANGES[name]
-    return min(max(value if name == "charged_fraction" else math.exp(value), low), high)
-
-
 def _starts(data: DampingData, free: tuple[str, ...], resonator: Resonator) -> list[dict[str, float]]:
     # the plateau of Gamma / 2 pi is C omega / 4 = pi C f / 2
     strength = float(np.max(data.damping_Hz)) * 2 / np.pi / resonator.mode_frequency_Hz
-    low, high = _RANGES["strength"]
+    low, high = _RANGES.limits["strength"]
     grid = [_STARTS[name] if name in free else (None,) for name in _STARTS]
     return [
         {"strength": min(max(strength, 2 * low), high / 2)}
@@ -255,20 +248,20 @@ def _starts(data: DampingData, free: tuple[str, ...], resonator: Resonator) -> l
 def _result(
     minuit: Minuit, *, free: tuple[str, ...], fixed: Mapping[str, float], points: int, resonator: Resonator
 ) -> DampingFit:
-    values = {n: _outer(n, float(minuit.values[n])) for n in free}
+    values = {n: _RANGES.outer(n, float(minuit.values[n])) for n in free}
     # errors of the logarithms to errors of the parameters
-    scale = np.array([1.0 if n == "charged_fraction" else values[n] for n in free])
+    scale = np.array([1.0 if n in _RANGES.plain else values[n] for n in free])
     covariance = np.asarray(minuit.covariance, dtype=np.float64) if minuit.covariance is not None else None
     accurate = covariance is not None
     full = np.full((len(free), len(free)), np.nan) if covariance is None else covariance * np.outer(scale, scale)
     parameters = {name: FittedParameter(value=value, is_held=True) for name, value in fixed.items()}
     for i, name in enumerate(free):
-        lower, upper = (None if e is None else _outer(name, e) for e in profile_interval(minuit, name))
+        lower, upper = (None if e is None else _RANGES.outer(name, e) for e in profile_interval(minuit, name))
         parameters[name] = FittedParameter(
             value=values[name], error=float(np.sqrt(full[i, i])) if accurate else None, lower=lower, upper=upper
         )
     return DampingFit(
-        parameters={name: parameters[name] for name in _RANGES},
+        parameters={name: parameters[name] for name in _RANGES.limits},
         covariance=full,
         free=free,
         health=FitHealth.of(minuit),

@@ -33,9 +33,10 @@ from numpy.typing import NDArray
 from scipy import constants, special
 from scipy.optimize import nnls
 
-from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness, profile_interval
+from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.relaxation.tls.distribution import positive_array, reduced_energies, relaxation_response
+from cascade_driver.relaxation.tls.ranges import Ranges
 from cascade_driver.table import read_table
 
 #: What may damp beside resonant systems, and what takes these out.
@@ -44,18 +45,20 @@ LossTerm = Literal["saturation", "relaxation", "quasiparticles", "constant"]
 #: The columns of a measurement; `photons` and `quality_error` may be missing.
 COLUMNS = ("temperature_K", "quality", "quality_error", "photons")
 
-#: Parameters with the range of the fit; all but exponents are fitted by their logarithms.
-_RANGES = {
-    "strength": (1e-12, 1.0),
-    "saturation": (1e-8, 1e12),
-    "photon_exponent": (0.0, 3.0),
-    "temperature_exponent": (0.0, 5.0),
-    "crossover_K": (1e-4, 1e3),
-    "quasiparticle_loss": (1e-12, 1e3),
-    "gap_K": (0.1, 1e2),
-    "constant_loss": (1e-14, 1.0),
-}
-_PLAIN = ("photon_exponent", "temperature_exponent")
+#: Parameters with the range of the fit.
+_RANGES = Ranges(
+    limits={
+        "strength": (1e-12, 1.0),
+        "saturation": (1e-8, 1e12),
+        "photon_exponent": (0.0, 3.0),
+        "temperature_exponent": (0.0, 5.0),
+        "crossover_K": (1e-4, 1e3),
+        "quasiparticle_loss": (1e-12, 1e3),
+        "gap_K": (0.1, 1e2),
+        "constant_loss": (1e-14, 1.0),
+    },
+    plain=("photon_exponent", "temperature_exponent"),
+)
 
 #: The parameters of each term.
 _OF_TERM: dict[LossTerm, tuple[str, ...]] = {
@@ -247,7 +250,7 @@ def fit_loss(
         If there are not more points of different temperature or drive than parameters.
     """
     names = _names(terms, data)
-    fixed = _checked(held or {}, names)
+    fixed = _RANGES.checked(held or {}, names, fit="this fit of a loss")
     photons = np.ones(len(data.quality)) if data.photons is None else data.photons
     different = len(np.unique(np.stack([data.temperature_K, photons]), axis=1).T)
     free = len(names) - len(fixed)
@@ -260,14 +263,16 @@ def fit_loss(
         return np.log(model * data.quality)
 
     def chi_square(values: NDArray[np.float64]) -> float:
-        named = {name: _outer(name, float(v)) for name, v in zip(names, values, strict=True)}
+        named = {name: _RANGES.outer(name, float(v)) for name, v in zip(names, values, strict=True)}
         residual = residuals(named) / error
         return float(residual @ residual)
 
-    starts = [np.array([_inner(n, one[n]) for n in names]) for one in _starts(data, names, fixed, frequency_Hz)]
+    starts = [
+        np.array([_RANGES.inner(n, one[n]) for n in names]) for one in _starts(data, names, fixed, frequency_Hz)
+    ]
     minuit = Minuit(chi_square, min(starts, key=chi_square), name=names)
     for name in names:
-        minuit.limits[name] = tuple(_inner(name, v) for v in _RANGES[name])
+        minuit.limits[name] = _RANGES.inner_limits(name)
         minuit.errors[name] = 0.1
         minuit.fixed[name] = name in fixed
     freedom = len(data.quality) - free
@@ -278,7 +283,7 @@ def fit_loss(
             minuit.errordef = max(float(minuit.fval or 0.0) / freedom, 1e-12)
             minuit.migrad()
         minuit.hesse()
-    best = {name: _outer(name, float(minuit.values[name])) for name in names}
+    best = {name: _RANGES.outer(name, float(minuit.values[name])) for name in names}
     away = residuals(best)
     goodness = Goodness.of_chi_square(float(minuit.fval or 0.0), freedom)
     if data.quality_error is None:
@@ -286,7 +291,7 @@ def fit_loss(
     return LossFit(
         data=data,
         frequency_Hz=frequency_Hz,
-        parameters={name: _parameter(minuit, name, fixed) for name in names},
+        parameters={name: _RANGES.found(minuit, name, fixed) for name in names},
         scatter=float(np.sqrt(away @ away / freedom)),
         goodness=goodness,
         health=FitHealth.of(minuit),
@@ -297,26 +302,6 @@ def _names(terms: Sequence[LossTerm], data: LossData) -> tuple[str, ...]:
     """Return the parameters of a fit; without photons there is no exponent of their number."""
     names = ("strength", *itertools.chain.from_iterable(_OF_TERM[one] for one in dict.fromkeys(terms)))
     return tuple(name for name in names if name != "photon_exponent" or data.photons is not None)
-
-
-def _checked(held: Mapping[str, float], names: tuple[str, ...]) -> dict[str, float]:
-    for name, value in held.items():
-        if name not in names:
-            raise InputError(f"`held`: no parameter {name}; this fit of a loss has {', '.join(names)}")
-        low, high = _RANGES[name]
-        if not low <= value <= high:
-            raise InputError(f"`held`: {name} = {value:g}, expected one from {low:g} to {high:g}")
-    return dict(held)
-
-
-def _inner(name: str, value: float) -> float:
-    return value if name in _PLAIN else math.log(value)
-
-
-def _outer(name: str, value: float) -> float:
-    """Undo `_inner`, within the range in spite of rounding."""
-    low, high = _RANGES[name]
-    return min(max(value if name in _PLAIN else math.exp(value), low), high)
 
 
 def _starts(
@@ -350,17 +335,6 @@ def _starts(
 
 
 def _within(name: str, value: float) -> float:
-    low, high = (_inner(name, end) for end in _RANGES[name])
-    inner = _inner(name, max(value, _RANGES[name][0]))
-    return _outer(name, min(max(inner, low + 0.01 * (high - low)), high - 0.01 * (high - low)))
-
-
-def _parameter(minuit: Minuit, name: str, held: Mapping[str, float]) -> FittedParameter:
-    if name in held:
-        return FittedParameter(value=held[name], is_held=True)
-    value = _outer(name, float(minuit.values[name]))
-    lower, upper = (None if e is None else _outer(name, e) for e in profile_interval(minuit, name))
-    error = float(minuit.errors[name]) * (1.0 if name in _PLAIN else value)
-    return FittedParameter(
-        value=value, error=error if minuit.fmin.has_covariance else None, lower=lower, upper=upper
-    )
+    low, high = _RANGES.inner_limits(name)
+    inner = _RANGES.inner(name, max(value, _RANGES.limits[name][0]))
+    return _RANGES.outer(name, min(max(inner, low + 0.01 * (high - low)), high - 0.01 * (high - low)))

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import constants, stats
 
-from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness, profile_interval
+from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.relaxation.tls.density import PowerLawDensity
 from cascade_driver.relaxation.tls.distribution import positive_array
@@ -38,6 +38,7 @@ from cascade_driver.relaxation.tls.properties import (
     relaxation_constant_per_s_K3,
     thermal_conductivity,
 )
+from cascade_driver.relaxation.tls.ranges import Ranges
 from cascade_driver.schema import parameters
 from cascade_driver.table import read_table
 
@@ -54,13 +55,16 @@ COLUMNS: dict[Property, str] = {
 #: Above it phonons are scattered by other things; data that begin here are of another subject, or in millikelvin.
 HOTTEST_K = 10.0
 
-#: Parameters with the range of the fit; all but the exponent are fitted by their logarithms.
-_RANGES = {
-    "exponent": (-0.9, 1.9),
-    "strength": (1e-12, 1.0),
-    "conductivity_1K_W_mK": (1e-12, 1e6),
-    "crossover_K": (1e-4, 1e2),
-}
+#: Parameters with the range of the fit.
+_RANGES = Ranges(
+    limits={
+        "exponent": (-0.9, 1.9),
+        "strength": (1e-12, 1.0),
+        "conductivity_1K_W_mK": (1e-12, 1e6),
+        "crossover_K": (1e-4, 1e2),
+    },
+    plain=("exponent",),
+)
 
 #: Of the density, above all energies that scatter heat at 1 K.
 _CUTOFF_K = 300.0
@@ -323,14 +327,7 @@ def fit_property(
     probe = probe or Probe()
     probe.check(data.of)
     names = _names(data.of, probe)
-    fixed = dict(held or {})
-    for name, value in fixed.items():
-        if name not in names:
-            raise InputError(f"`held`: no parameter {name}; a fit of {data.of} has {', '.join(names)}")
-        if not _RANGES[name][0] <= value <= _RANGES[name][1]:
-            raise InputError(
-                f"`held`: {name} = {value:g}, expected one from {_RANGES[name][0]:g} to {_RANGES[name][1]:g}"
-            )
+    fixed = _RANGES.checked(held or {}, names, fit=f"a fit of {data.of}")
     free = len(names) - len(fixed) + (data.of != "conductivity")
     different = len(np.unique(np.round(np.log(data.temperature_K), 6)))
     if different <= free:
@@ -366,16 +363,6 @@ def _level(data: PropertyData, model: NDArray[np.float64]) -> float:
     return float(np.sum(weight * (data.value - model)) / np.sum(weight))
 
 
-def _inner(name: str, value: float) -> float:
-    return value if name == "exponent" else math.log(value)
-
-
-def _outer(name: str, value: float) -> float:
-    """Undo `_inner`, within the range in spite of rounding."""
-    low, high = _RANGES[name]
-    return min(max(value if name == "exponent" else math.exp(value), low), high)
-
-
 def _scattered(
     data: PropertyData, probe: Probe, fixed: Mapping[str, float], *, freedom: int
 ) -> NDArray[np.float64]:
@@ -397,15 +384,15 @@ def _minimised(
     names = _names(data.of, probe)
 
     def chi_square(values: NDArray[np.float64]) -> float:
-        named = {name: _outer(name, float(v)) for name, v in zip(names, values, strict=True)}
+        named = {name: _RANGES.outer(name, float(v)) for name, v in zip(names, values, strict=True)}
         residual = _residuals(data, named, probe) / error
         return float(residual @ residual)
 
-    starts = [np.array([_inner(n, fixed.get(n, one[n])) for n in names]) for one in _starts(data, probe)]
+    starts = [np.array([_RANGES.inner(n, fixed.get(n, one[n])) for n in names]) for one in _starts(data, probe)]
     minuit = Minuit(chi_square, min(starts, key=chi_square), name=names)
     minuit.errordef = Minuit.LEAST_SQUARES
     for name in names:
-        minuit.limits[name] = tuple(_inner(name, v) for v in _RANGES[name])
+        minuit.limits[name] = _RANGES.inner_limits(name)
         minuit.errors[name] = 0.1
         minuit.fixed[name] = name in fixed
     if len(fixed) < len(names):
@@ -434,7 +421,10 @@ def _starts(data: PropertyData, probe: Probe) -> list[dict[str, float]]:
 
 
 def _within(one: Mapping[str, float]) -> dict[str, float]:
-    return {name: min(max(v, 1.01 * _RANGES[name][0]), 0.99 * _RANGES[name][1]) for name, v in one.items()}
+    return {
+        name: min(max(v, 1.01 * _RANGES.limits[name][0]), 0.99 * _RANGES.limits[name][1])
+        for name, v in one.items()
+    }
 
 
 def _result(
@@ -447,7 +437,7 @@ def _result(
     freedom: int,
 ) -> PropertyFit:
     chi_square, scaled = float(best.fval), data.error is None
-    named = {name: _outer(name, float(best.values[name])) for name in _names(data.of, probe)}
+    named = {name: _RANGES.outer(name, float(best.values[name])) for name in _names(data.of, probe)}
     relative = _residuals(data, named, probe) / _unit(data)
     rise = max(float(plain.fval) - chi_square, 0.0)
     # the standard model has one parameter less; where the errors are the scatter, chi-square is `freedom`
@@ -455,22 +445,11 @@ def _result(
     goodness = Goodness.of_chi_square(chi_square, freedom)
     return PropertyFit(
         data=data,
-        parameters={name: _parameter(best, name, held) for name in named},
+        parameters={name: _RANGES.found(best, name, held) for name in named},
         probe=probe,
-        standard={name: _outer(name, float(plain.values[name])) for name in named},
+        standard={name: _RANGES.outer(name, float(plain.values[name])) for name in named},
         p_value_of_standard=float(p_value),
         scatter=float(np.sqrt(relative @ relative / freedom)),
         goodness=dataclasses.replace(goodness, p_value=None, method="none") if scaled else goodness,
         health=FitHealth.of(best),
-    )
-
-
-def _parameter(minuit: Minuit, name: str, held: Mapping[str, float]) -> FittedParameter:
-    if name in held:
-        return FittedParameter(value=held[name], is_held=True)
-    value = _outer(name, float(minuit.values[name]))
-    lower, upper = (None if e is None else _outer(name, e) for e in profile_interval(minuit, name))
-    error = float(minuit.errors[name]) * (1.0 if name == "exponent" else value)
-    return FittedParameter(
-        value=value, error=error if minuit.fmin.has_covariance else None, lower=lower, upper=upper
     )
