@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,11 @@ from cascade_driver.errors import InputError
 from cascade_driver.files import LARGEST_NUMBER, text_of
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
     from pandas import DataFrame
+
+#: A dataclass whose arrays have one row for each point.
+Columns = TypeVar("Columns", bound="DataclassInstance")
 
 #: How else a table is kept that is no text, and how it becomes one.
 _SAVED_AS = {
@@ -124,6 +129,34 @@ def read_table(
         columns=dict(zip(names, np.array(rows).T, strict=True)),
         numbers=tuple(number for number, _ in lines[1:]),
     )
+
+
+def read_columns(
+    path: Path, wanted: Sequence[str], *, or_also: Sequence[str] = ()
+) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of a table that must be there, and those that may be, by name.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or lacks a column; with the place, what was expected and what to do.
+    """
+    expected = ",".join(wanted) + "".join(f"[,{name}]" for name in or_also)
+
+    def check(where: str, names: list[str]) -> list[str]:
+        if missing := [name for name in wanted if name not in names]:
+            raise InputError(f"{where}: no column `{missing[0]}`; expected {expected}")
+        return names
+
+    columns = read_table(path, example=",".join(wanted), check_names=check).columns
+    return {name: columns[name] for name in (*wanted, *or_also) if name in columns}
+
+
+def rows_of(data: Columns, keep: NDArray[np.bool_]) -> Columns:
+    """Return some rows of a dataclass of columns; what is no column stays as it is."""
+    columns = {f.name: getattr(data, f.name) for f in dataclasses.fields(data)}
+    kept = {name: column[keep] for name, column in columns.items() if isinstance(column, np.ndarray)}
+    return dataclasses.replace(data, **kept)
 
 
 def _read_text(path: Path, example: str) -> str:

@@ -22,7 +22,7 @@ from scipy import stats
 
 from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness, profile_interval
 from cascade_driver.errors import FitError, InputError
-from cascade_driver.table import read_table
+from cascade_driver.table import read_table, rows_of
 
 #: Published exponents a, with their errors: collected in "Challenges of Very-Low-Energy Recoil Detectors"
 #: (github.com/fewagner/review_excesses, 4_timedecay.ipynb).
@@ -66,7 +66,7 @@ class RateSeries:
     def until(self, last_days: float) -> RateSeries:
         """Return what was measured up to a time."""
         keep = self.time_days <= last_days
-        return RateSeries(**{f.name: getattr(self, f.name)[keep] for f in dataclasses.fields(self)})
+        return rows_of(self, keep)
 
 
 def read_rates(path: Path | str) -> RateSeries:

@@ -29,6 +29,7 @@ from cascade_driver.files import text_of
 from cascade_driver.relaxation.tls.damping import MetalState, Resonator, TunnellingSystems, mode_damping_Hz
 from cascade_driver.relaxation.tls.ranges import Ranges
 from cascade_driver.schema import build
+from cascade_driver.table import rows_of
 
 #: Parameters with the range of the fit; the borders are far beyond what the model is meant for.
 _RANGES = Ranges(
@@ -80,7 +81,7 @@ class DampingData:
     def without_superconducting(self, low_K: float, high_K: float) -> DampingData:
         """Return the data without superconducting points from `low_K` to `high_K`, where quasiparticles damp."""
         keep = self.is_normal | (self.temperature_K < low_K) | (self.temperature_K > high_K)
-        return DampingData(**{f.name: getattr(self, f.name)[keep] for f in dataclasses.fields(self)})
+        return rows_of(self, keep)
 
 
 def read_damping(path: Path | str, *, without_superconducting_K: tuple[float, float] | None = None) -> DampingData:

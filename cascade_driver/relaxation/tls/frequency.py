@@ -29,7 +29,7 @@ from scipy import constants, special
 from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness, profile_interval
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.relaxation.tls.distribution import positive_array
-from cascade_driver.table import read_table
+from cascade_driver.table import read_columns, rows_of
 
 _SHIFT_COLUMNS = ("temperature_K", "shift", "shift_error")
 _TRACE_COLUMNS = ("time_s", "frequency_Hz")
@@ -66,8 +66,7 @@ class ShiftData:
 
     def where(self, keep: NDArray[np.bool_]) -> ShiftData:
         """Return some of the points."""
-        error = None if self.shift_error is None else self.shift_error[keep]
-        return ShiftData(temperature_K=self.temperature_K[keep], shift=self.shift[keep], shift_error=error)
+        return rows_of(self, keep)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +126,7 @@ def read_shifts(path: Path | str) -> ShiftData:
     InputError
         If the file cannot be read, lacks a column, or holds what cannot be.
     """
-    columns = _columns(Path(path), _SHIFT_COLUMNS[:2], or_also=_SHIFT_COLUMNS[2:])
+    columns = read_columns(Path(path), _SHIFT_COLUMNS[:2], or_also=_SHIFT_COLUMNS[2:])
     try:
         return ShiftData(**columns)
     except InputError as error:
@@ -261,7 +260,7 @@ def read_trace(path: Path | str) -> FrequencyTrace:
     InputError
         If the file cannot be read, lacks a column, or the steps differ.
     """
-    columns = _columns(Path(path), _TRACE_COLUMNS)
+    columns = read_columns(Path(path), _TRACE_COLUMNS)
     steps = np.diff(columns["time_s"])
     if len(steps) == 0 or np.any(np.abs(steps - steps.mean()) > _EQUAL_STEPS * abs(steps.mean())):
         raise InputError(f"{path}: times at unequal steps, expected one measurement after the other")
@@ -412,18 +411,3 @@ def _at_1_Hz(minuit: Minuit, middle_Hz: float) -> FittedParameter:
     )
     lower, upper = value * math.exp(-spread), value * math.exp(spread)
     return FittedParameter(value=value, error=value * spread, lower=lower, upper=upper)
-
-
-def _columns(
-    path: Path, wanted: tuple[str, ...], *, or_also: tuple[str, ...] = ()
-) -> dict[str, NDArray[np.float64]]:
-    """Return the columns of a table that are asked for, and those that it may have."""
-
-    def check(where: str, names: list[str]) -> list[str]:
-        missing = [name for name in wanted if name not in names]
-        if missing:
-            raise InputError(f"{where}: no column `{missing[0]}`; expected {', '.join(wanted)}")
-        return names
-
-    columns = read_table(path, example=",".join(wanted), check_names=check).columns
-    return {name: columns[name] for name in (*wanted, *or_also) if name in columns}

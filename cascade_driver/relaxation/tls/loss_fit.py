@@ -37,7 +37,7 @@ from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodn
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.relaxation.tls.distribution import positive_array, reduced_energies, relaxation_response
 from cascade_driver.relaxation.tls.ranges import Ranges
-from cascade_driver.table import read_table
+from cascade_driver.table import read_columns, rows_of
 
 #: What may damp beside resonant systems, and what takes these out.
 LossTerm = Literal["saturation", "relaxation", "quasiparticles", "constant"]
@@ -99,8 +99,7 @@ class LossData:
     def between(self, low_K: float, high_K: float) -> LossData:
         """Return the points of these temperatures."""
         keep = (self.temperature_K >= low_K) & (self.temperature_K <= high_K)
-        known = [name for name in COLUMNS if getattr(self, name) is not None]
-        return dataclasses.replace(self, **{name: getattr(self, name)[keep] for name in known})
+        return rows_of(self, keep)
 
 
 def read_loss(path: Path | str, *, temperature_K: tuple[float, float] | None = None) -> LossData:
@@ -118,15 +117,9 @@ def read_loss(path: Path | str, *, temperature_K: tuple[float, float] | None = N
         If the file cannot be read, lacks a column, or holds what cannot be.
     """
     path = Path(path)
-
-    def check(where: str, names: list[str]) -> list[str]:
-        if missing := [name for name in COLUMNS[:2] if name not in names]:
-            raise InputError(f"{where}: no column `{missing[0]}`; expected temperature_K,quality[,...]")
-        return names
-
-    columns = read_table(path, example=",".join(COLUMNS[:2]), check_names=check).columns
+    columns = read_columns(path, COLUMNS[:2], or_also=COLUMNS[2:])
     try:
-        data = LossData(**{name: columns[name] for name in COLUMNS if name in columns})
+        data = LossData(**columns)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return data.between(*temperature_K) if temperature_K else data

@@ -40,7 +40,7 @@ from cascade_driver.relaxation.tls.properties import (
 )
 from cascade_driver.relaxation.tls.ranges import Ranges
 from cascade_driver.schema import parameters
-from cascade_driver.table import read_table
+from cascade_driver.table import read_columns, rows_of
 
 #: What is measured.
 Property = Literal["conductivity", "velocity", "dielectric"]
@@ -101,10 +101,7 @@ class PropertyData:
     def between(self, low_K: float, high_K: float) -> PropertyData:
         """Return the points of these temperatures."""
         keep = (self.temperature_K >= low_K) & (self.temperature_K <= high_K)
-        error = None if self.error is None else self.error[keep]
-        return dataclasses.replace(
-            self, temperature_K=self.temperature_K[keep], value=self.value[keep], error=error
-        )
+        return rows_of(self, keep)
 
 
 def read_property(
@@ -126,14 +123,7 @@ def read_property(
         If the file cannot be read, lacks a column, or holds what cannot be.
     """
     path, column = Path(path), COLUMNS[of]
-    wanted = ("temperature_K", column)
-
-    def check(where: str, names: list[str]) -> list[str]:
-        if missing := [name for name in wanted if name not in names]:
-            raise InputError(f"{where}: no column `{missing[0]}`; expected {','.join(wanted)}[,{column}_error]")
-        return names
-
-    columns = read_table(path, example=",".join(wanted), check_names=check).columns
+    columns = read_columns(path, ("temperature_K", column), or_also=(f"{column}_error",))
     try:
         data = PropertyData(
             of=of,
