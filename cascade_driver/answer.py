@@ -69,10 +69,10 @@ class Counts:
 
 
 def counts_of(pair: Observed) -> Counts | None:
-    """Return the counts of a pair in `Observed.range_eV`, or None if that is empty or nowhere complete."""
-    low, high = pair.range_eV
-    if pair.complete_eV is None or not low < high:
+    """Return the counts of a pair in `Observed.told_eV`, if there is any."""
+    if pair.told_eV is None:
         return None
+    low, high = pair.told_eV
     expected, observed = (rebin(s, [low, high]).total_counts_per_kg_day for s in (pair.expected, pair.observed))
     whole = of_source = alone = None
     if (bands := pair.bands) is not None:
@@ -181,9 +181,9 @@ def _unknown(pair: Observed) -> list[str]:
 
 
 def _limited_by(pair: Observed) -> list[str]:
-    low, high = pair.range_eV
-    if pair.bands is None or pair.complete_eV is None or not low < high:
+    if pair.bands is None or pair.told_eV is None:
         return []
+    low, high = pair.told_eV
     error = pair.bands.relative_deviation("total", low_eV=low, high_eV=high)
     largest = pair.bands.dominant(low_eV=low, high_eV=high)
     if not largest:

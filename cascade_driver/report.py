@@ -549,22 +549,20 @@ def _spectra_remarks(content: ReportContent) -> list[tuple[str, list[str]]]:
         [("Of all spectra", [note for note in content.pairs[0].notes if note in common - known])] if common else []
     )
     for pair in content.pairs:
-        low, high = pair.range_eV
         remarks = [note for note in pair.notes if note not in known | common]
-        if pair.bands is not None and pair.complete_eV is not None and low < high:
-            remarks.append(_error_remark(pair.bands, low, high))
+        if pair.bands is not None and pair.told_eV is not None:
+            remarks.append(_error_remark(pair.bands, *pair.told_eV))
         rows.append((pair.title, remarks))
     return [row for row in rows if row[1]]
 
 
 def _spectrum_row(pair: Observed) -> dict[str, str]:
     """Return total counts without and with the loss, in the range that matters."""
-    low, high = pair.range_eV
     row = {
         "title": pair.title,
         "name": pair.name,
         "threshold": "none" if pair.threshold_eV is None else f"{pair.threshold_eV:g}",
-        "range": f"{low:.4g} to {high:.4g}" if low < high and pair.complete_eV is not None else "empty",
+        "range": "{:.4g} to {:.4g}".format(*pair.told_eV) if pair.told_eV else "empty",
         "expected": _DASH,
         "observed": _DASH,
         "ratio": _DASH,

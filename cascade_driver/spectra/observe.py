@@ -236,6 +236,12 @@ class Observed:
         return max(low, self.threshold_eV or _TENTH * high), high
 
     @property
+    def told_eV(self) -> tuple[float, float] | None:
+        """`range_eV`, or None where nothing can be told: it is empty, or nothing is complete."""
+        low, high = self.range_eV
+        return (low, high) if self.complete_eV is not None and low < high else None
+
+    @property
     def status(self) -> Status:
         """That of the model."""
         return self.observed.observation.status if self.observed.observation else "qualitative"
