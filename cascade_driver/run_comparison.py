@@ -67,13 +67,17 @@ class _Side:
     contents: RunContents | None
 
     @property
+    def run(self) -> RunDirectory:
+        return RunDirectory(self.folder)
+
+    @property
     def start_id(self) -> str | None:
         return self.contents.campaign.protocol.start_id if self.contents is not None else None
 
     @property
     def input(self) -> RunInput | None:
         """The input of a run; a folder of tables asks for nothing itself."""
-        return analysis_of(RunDirectory(self.folder)) if self.contents is not None else None
+        return analysis_of(self.run) if self.contents is not None else None
 
 
 def compare_runs(
@@ -102,7 +106,7 @@ def compare_runs(
     if not others and first.contents is not None:
         others = [
             dataclasses.replace(first, name=f"{first.name} after {time_ps:g} ps", table=table)
-            for time_ps, table in earlier_tables(RunDirectory(first.folder), first.contents).items()
+            for time_ps, table in earlier_tables(first.run, first.contents).items()
         ]
     if not others:
         raise InputError(
@@ -182,6 +186,5 @@ def _model(side: _Side, analysis: AnalysisSpec) -> StoredEnergyModel:
         return fitted_import(side.folder, analysis=analysis)[1]
     if any(planned.then for planned in side.contents.planned):
         raise InputError(f"{side.name} has later kicks, of which no response is fitted")
-    run = RunDirectory(side.folder)
-    table, model = fitted_run(run, analysis=analysis, contents=side.contents, table=side.table)
+    table, model = fitted_run(side.run, analysis=analysis, contents=side.contents, table=side.table)
     return with_errors(table, model, analysis=analysis)

@@ -115,13 +115,18 @@ def test_pairs_are_of_one_start_where_the_starts_are_one(runs, capsys):
     assert [path.name for path in sorted(figure.parent.iterdir())] == ["two.pdf", "two.png"]
 
 
-def test_imported_tables_stand_beside_a_run_as_a_campaign_does(runs, tmp_path, capsys):
-    table = tmp_path / "others.csv"
+def imported(folder, crystal):
+    """Import two recoils of 30 eV in silicon or the like, of which one stores 3 eV; return their folder."""
+    table = folder / f"{crystal}.csv"
     table.write_text(
         "recoil_energy_eV,direction_x,direction_y,direction_z,stored_energy_eV\n30,1,0,0,0\n30,0,1,0,3\n"
     )
-    there = tmp_path / "others"
-    assert main(["import", "--crystal", "Si", f"Si={table}", "--out", str(there)]) == 0
+    assert main(["import", "--crystal", crystal, f"Si={table}", "--out", str(folder / crystal)]) == 0
+    return folder / crystal
+
+
+def test_imported_tables_stand_beside_a_run_as_a_campaign_does(runs, tmp_path, capsys):
+    there = imported(tmp_path, "Si")
     capsys.readouterr()
     for sides in ((runs / "plain", there), (there, runs / "plain")):
         (found,) = differences(capsys, *sides)
@@ -134,13 +139,9 @@ def test_imported_tables_stand_beside_a_run_as_a_campaign_does(runs, tmp_path, c
 
 
 def test_campaigns_of_different_crystals_are_compared_with_a_note(runs, tmp_path, capsys):
-    table = tmp_path / "carbide.csv"
-    table.write_text(
-        "recoil_energy_eV,direction_x,direction_y,direction_z,stored_energy_eV\n30,1,0,0,0\n30,0,1,0,3\n"
-    )
-    assert main(["import", "--crystal", "SiC", f"Si={table}", "--out", str(tmp_path / "carbide")]) == 0
+    carbide = imported(tmp_path, "SiC")
     capsys.readouterr()
-    (found,) = differences(capsys, runs / "plain", tmp_path / "carbide")
+    (found,) = differences(capsys, runs / "plain", carbide)
     assert found["notes"][0].startswith("the crystals differ, Si and CSi")
 
 
