@@ -227,7 +227,7 @@ HOUSE: dict[str, Wing] = {
     "relaxation.film": Wing(
         "what relaxes later, without a recoil: dislocations of a film",
         imports=("analysis",),
-        rooms=("dislocation", "dynamics", "measured", "spectrum", "energy_map", "spectrum_fit", "decay"),
+        rooms=("dislocation", "images", "dynamics", "measured", "spectrum", "energy_map", "spectrum_fit", "decay"),
     ),
     "relaxation.tls": Wing(
         "tunnelling two-level systems of a glass",

@@ -208,11 +208,11 @@ def _options_film(film: argparse.ArgumentParser) -> None:
     add_options(
         film,
         Film,
-        only=["dislocation_spacing_nm", "bulk_stress_MPa", "thickness_nm"],
+        only=["dislocation_spacing_nm", "bulk_stress_MPa"],
         names=_FILM_NAMES,
         dislocation_spacing_nm={"type": float, "nargs": "+", "metavar": "D", "help": more},
     )
-    interface = ["metal", "substrate_shear_modulus_GPa", "inertia"]
+    interface = ["metal", "substrate_shear_modulus_GPa", "inertia", "thickness_nm"]
     add_options(film, Interface, only=interface, names=_FILM_NAMES, metal={"choices": list(METALS)})
     add_out(film, "FILM.csv")
     film.add_argument("--figure", type=new_figure, metavar="STEM", help="rates per area: STEM.png and STEM.pdf")

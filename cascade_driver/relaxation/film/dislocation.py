@@ -375,9 +375,6 @@ class Film:
         `StressSampling`.
     largest_start_nm : float, optional
         No dislocation is pinned further from the substrate, along its slip plane; unlimited in the paper.
-    thickness_nm : float, optional
-        Of the film; what is pinned beyond, or where the image in the free surface pulls more than the stress, goes
-        out through it and radiates nothing into the crystal. Unlimited in the paper.
     lowest_start_nm : float
         What starts closer to the substrate emits nothing; the published figures have 10 nm.
     nonzero_cut_eV : float
@@ -393,7 +390,6 @@ class Film:
     lock_strength: float = Field(default=0.8, gt=0)
     stress_sampling: StressSampling = StressSampling.WEIGHT
     largest_start_nm: float | None = Field(default=None, gt=0)
-    thickness_nm: float | None = Field(default=None, gt=0)
     lowest_start_nm: float = Field(default=0.0, ge=0)
     nonzero_cut_eV: float = Field(default=0.01, ge=0)
     steps: Steps | None = None

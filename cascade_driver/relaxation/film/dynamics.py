@@ -13,6 +13,10 @@ length of dislocation, in nm, ps and eV (1 km/s is 1 nm/ps). With K = mu_f b^2/(
 with C = 4 or 2 (`FrequencyForm`) and G = 1 or 2 (`ImageForce`). The stress tau pulls toward the interface. P is
 not clipped: with it, and only so, the energy (1/2) m v^2 + V(x) that is lost is exactly what is radiated.
 
+In a film of some thickness the images in its free surface (`images`, not in the paper) stand beside G kappa K / x.
+They change where a dislocation goes, and what is stored; its mass and frequency stay those of the interface, at
+which it radiates. What begins where they pull more strongly than the stress goes out and is not followed.
+
 The program solves for Lambda instead of x: x = gamma b e^Lambda (C kappa / (2 Lambda))^(1/2) is explicit, so
 that no Lambert W stands in the inner loop. W_{-1} is real for Lambda >= 1/2 only, x >= gamma b (C kappa e)^(1/2):
 0.98 nm for aluminium on silicon. A trajectory that comes closer has left the model and says so.
@@ -25,6 +29,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -35,6 +40,7 @@ from scipy.special import lambertw
 
 from cascade_driver.errors import InputError
 from cascade_driver.relaxation.film.dislocation import ALUMINIUM, METALS, FccMetal
+from cascade_driver.relaxation.film.images import Images
 from cascade_driver.schema import parameters
 from cascade_driver.units import PS_PER_S, HBAR_eV_s, eV_NM3_PER_GPA
 
@@ -102,6 +108,7 @@ class Course(StrEnum):
     INSIDE = "stayed within the model"
     SUPERSONIC = "was faster than sound, where the model holds no more"
     LEFT = "came closer to the interface than the model reaches"
+    OUT = "goes out through the free surface"
 
 
 @parameters
@@ -128,6 +135,9 @@ class Interface:
         `BeyondDomain`.
     inertia : {'newtonian', 'elastorelativistic'}
         That of A6, where some get faster than sound, or that of a screw dislocation: none does. See `Inertia`.
+    thickness_nm : float, optional
+        Of the film, along the slip plane as all distances: its free surface pulls, too, and what is pinned where
+        it pulls more than the stress goes out through it. Unlimited in the paper.
     """
 
     metal: FccMetal = ALUMINIUM
@@ -138,6 +148,7 @@ class Interface:
     frequency_form: FrequencyForm = FrequencyForm.PRINTED
     beyond_domain: BeyondDomain = BeyondDomain.HOLD
     inertia: Inertia = Inertia.NEWTONIAN
+    thickness_nm: float | None = Field(default=None, gt=0)
 
     @field_validator("metal", mode="before", json_schema_input_type=FccMetal | Literal["Al", "Cu", "Au"])
     @classmethod
@@ -172,9 +183,18 @@ class Interface:
 
     @property
     def image_energy_eV_per_nm(self) -> float:
-        """G kappa K: the force of the image is this over x."""
+        """G kappa K: the force of the image in the interface is this over x."""
+        return self.contrast * self.images.strength_eV_per_nm
+
+    @cached_property
+    def images(self) -> Images:
+        """The images in the interface and in the free surface."""
         factor = 1.0 if self.image_force is ImageForce.APPENDIX else 2.0
-        return factor * self.contrast * self.line_energy_eV_per_nm
+        return Images(
+            strength_eV_per_nm=factor * self.line_energy_eV_per_nm,
+            contrast=self.contrast,
+            thickness_nm=self.thickness_nm,
+        )
 
     @property
     def frequency_constant(self) -> float:
@@ -205,8 +225,19 @@ class Interface:
         return math.log(largest / (self.pair_breaking_energy_meV * 1e-3))
 
     def rest_distance_nm(self, stress_MPa: float) -> float:
-        """Where image force and stress balance."""
-        return self.image_energy_eV_per_nm / self.pull_eV_per_nm2(stress_MPa)
+        """Where image force and stress balance.
+
+        Raises
+        ------
+        InputError
+            If the free surface pulls more strongly than the stress everywhere.
+        """
+        if (rest := self.images.rest_nm(self.pull_eV_per_nm2(stress_MPa))) is None:
+            raise InputError(
+                f"the free surface of a film of {self.thickness_nm:g} nm pulls more strongly than "
+                f"{stress_MPa:g} MPa everywhere; expected a thicker film or a larger stress."
+            )
+        return rest
 
     def pull_eV_per_nm2(self, stress_MPa: float) -> float:
         """Return tau b, the force of the stress per length."""
@@ -264,7 +295,8 @@ def stored_energy_eV_per_nm(
 
     .. math:: V(x) - V(x_0) = \tau b (x - x_0) - G \kappa K \ln(x/x_0), \quad x_0 = G \kappa K/(\tau b)
 
-    the work of the forces of Eq. A4-A5 of Romani 2024, doi:10.48550/arXiv.2406.15425, down to the place of rest.
+    the work of the forces of Eq. A4-A5 of Romani 2024, doi:10.48550/arXiv.2406.15425, down to the place of rest;
+    in a film of some thickness that of all images.
 
     Raises
     ------
@@ -274,8 +306,9 @@ def stored_energy_eV_per_nm(
     x = np.asarray(distance_nm, dtype=np.float64)
     if not (np.all(x > 0) and stress_MPa > 0):
         raise InputError(f"found a distance or stress of 0 or below ({np.min(x):g} nm, {stress_MPa:g} MPa).")
-    ratio = x / interface.rest_distance_nm(stress_MPa)
-    return np.asarray(interface.image_energy_eV_per_nm * (ratio - 1.0 - np.log(ratio)), dtype=np.float64)
+    rest, images = interface.rest_distance_nm(stress_MPa), interface.images
+    work = interface.pull_eV_per_nm2(stress_MPa) * (x - rest)
+    return np.asarray(work + images.energy_eV_per_nm(x) - images.energy_eV_per_nm(rest), dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -418,9 +451,14 @@ def set_free(interface: Interface, *, start_nm: float = 50.0, stress_MPa: float 
     Raises
     ------
     InputError
-        If the start is outside of the model.
+        If the start is outside of the model, or nothing moves there toward the interface.
     """
     path, one = follow(start_nm, stress_MPa=stress_MPa, interface=interface)
+    if not path.time_ps.size:
+        raise InputError(
+            f"a dislocation at {start_nm:g} nm under {stress_MPa:g} MPa does not run into the interface: it "
+            f"{one.course if one.course is Course.OUT else 'is at rest'}; choose another start or stress."
+        )
     lowest = max(0.1 * start_nm, 1.01 * interface.closest_distance_nm)
     starts = np.linspace(lowest, 2.0 * start_nm, _STARTS).tolist()
 
@@ -439,6 +477,8 @@ def set_free(interface: Interface, *, start_nm: float = 50.0, stress_MPa: float 
 
 def first_turning_distance_nm(start_nm: float, *, stress_MPa: float, interface: Interface) -> float:
     """Return how close, in nm, a dislocation that starts at rest gets to the interface: its first turning point.
+
+    The start itself, if it goes out through the free surface.
 
     Raises
     ------
@@ -488,13 +528,18 @@ class _Run:
         self.mass_unit = interface.line_energy_eV_per_nm / self.speed**2
         self.highest = self.speed / interface.core_radius_nm
         self.pull = interface.pull_eV_per_nm2(stress_MPa)
-        self.image = interface.image_energy_eV_per_nm
-        self.rest = interface.rest_distance_nm(stress_MPa)
+        self.images, self.image = interface.images, interface.image_energy_eV_per_nm
+        rest = self.images.rest_nm(self.pull)
         self.edge = 0.5 + _EDGE
         self.gap = interface.logarithm_of_gap
         start = float(mass_logarithm(start_nm, interface=interface))
         self.pieces: list[_Piece] = []
-        self.left = False
+        self.left, self.out = False, rest is None or start_nm >= float(self.images.brink_nm(self.pull))
+        self.rest, self.stored = start_nm, 0.0
+        if rest is None or self.out:
+            return
+        self.rest = rest
+        self.rest_energy = float(self.images.energy_eV_per_nm(self.rest))
         # x where Lambda meets its edge; a start between the domain's end and it, 1e-6 apart, counts as on it.
         self.edge_nm = interface.distance_at(self.edge)
         self.stored = self._potential(max(start_nm, self.edge_nm))
@@ -517,9 +562,16 @@ class _Run:
         """Return v at each step."""
         return np.asarray(u / [self._slowing(one) for one in u.tolist()], dtype=np.float64)
 
+    def _image_force(self, x: float) -> float:
+        if self.images.thickness_nm is None:  # the inner loop
+            return self.image / x
+        return float(self.images.force_eV_per_nm2(x))
+
     def _potential(self, x: float) -> float:
-        ratio = x / self.rest
-        return self.image * (ratio - 1.0 - math.log(ratio))
+        if self.images.thickness_nm is None:
+            ratio = x / self.rest
+            return self.image * (ratio - 1.0 - math.log(ratio))
+        return self.pull * (x - self.rest) + float(self.images.energy_eV_per_nm(x)) - self.rest_energy
 
     def _solve(self, start: float) -> None:
         # From the edge itself a large stress pulls inward at once.
@@ -615,14 +667,14 @@ class _Run:
         drag = 0.5 * math.pi * self.mass_unit * self.highest / growth
         # Beyond the edge, where the step ends in which a dislocation leaves, the slope stays that of the edge.
         rate = 2.0 * log * v / (x * max(2.0 * log - 1.0, 2.0 * _EDGE))
-        force = self.image / x - self.pull - drag * v
+        force = self._image_force(x) - self.pull - drag * v
         return rate, force / (self.mass_unit * log), drag * v * v - self._kinetic_eV_per_nm(rate, u)
 
     def _beyond(self, _t: float, y: NDArray[np.float64]) -> tuple[float, float, float]:
         x, u, _ = y
         v = u / self._slowing(u)
         drag = 0.5 * math.pi * self.mass_unit * self.highest * math.exp(-self.edge)
-        force = self.image / x - self.pull - drag * v
+        force = self._image_force(x) - self.pull - drag * v
         return v, force / (self.mass_unit * self.edge), drag * v * v
 
     def trajectory(self) -> Trajectory:
@@ -661,7 +713,7 @@ class _Run:
                 remaining_eV_per_nm=self.stored,
                 closest_distance_nm=self.edge_nm if self.left else self.rest,
                 left_domain=self.left,
-                course=Course.LEFT if self.left else Course.INSIDE,
+                course=Course.OUT if self.out else Course.LEFT if self.left else Course.INSIDE,
             )
         shares = {(inward, above): 0.0 for inward in (True, False) for above in (True, False)}
         for piece in self.pieces:

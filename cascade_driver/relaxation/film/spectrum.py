@@ -159,7 +159,7 @@ class EnergyTable:
         first = np.where(inside, self._first(stress), np.inf)
         inside &= h > first
         log, h, first = np.log(stress[inside]), h[inside], first[inside]
-        extent = _extent_nm(stress[inside], film=self.film, interface=self.interface)
+        extent = _extent_nm(stress[inside], first_nm=first, film=self.film, interface=self.interface)
         reach = np.minimum(h - first, extent)
         means = self.crystal_mean_eV_per_nm if into == "crystal" else self.film_mean_eV_per_nm
         spline = RectBivariateSpline(np.log(self.stress_MPa), self.start_share, np.cbrt(means))
@@ -176,8 +176,9 @@ class EnergyTable:
         h, stress = np.broadcast_arrays(np.asarray(h_nm, dtype=float), np.asarray(stress_MPa, dtype=float))
         inside = stress >= self.stress_MPa[0]
         found = np.ones(h.shape, dtype=np.bool_)
-        extent = _extent_nm(stress[inside], film=self.film, interface=self.interface)
-        found[inside] = h[inside] <= self._first(stress[inside]) + extent
+        first = self._first(stress[inside])
+        extent = _extent_nm(stress[inside], first_nm=first, film=self.film, interface=self.interface)
+        found[inside] = h[inside] <= first + extent
         return found
 
     def is_supersonic(self, h_nm: ArrayLike, stress_MPa: ArrayLike) -> NDArray[np.bool_]:
@@ -201,7 +202,8 @@ class EnergyTable:
     def is_outside(self, h_nm: ArrayLike, stress_MPa: ArrayLike) -> NDArray[np.bool_]:
         """Return which dislocations are pinned further out than the table reaches."""
         stress = np.asarray(stress_MPa, dtype=np.float64)
-        last = self._first(stress) + _extent_nm(stress, film=self.film, interface=self.interface)
+        first = self._first(stress)
+        last = first + _extent_nm(stress, first_nm=first, film=self.film, interface=self.interface)
         return np.asarray((stress >= self.stress_MPa[0]) & (np.asarray(h_nm) > last))
 
     def _first(self, stress_MPa: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -355,7 +357,7 @@ def _followed(
     """Return the table of some stresses, and E* at its nodes into the crystal and into the film, (m, n) each."""
     share = np.linspace(0.0, 1.0, start_nodes)
     first = np.array([_first_start_nm(float(tau), film=film, interface=interface) for tau in stresses])
-    extent = _extent_nm(stresses, film=film, interface=interface)
+    extent = _extent_nm(stresses, first_nm=first, film=film, interface=interface)
     grid = first[:, None] + extent[:, None] * share**2
     runs = [
         [release(float(h), stress_MPa=float(tau), interface=interface, above_gap_only=True) for h in row]
@@ -395,24 +397,26 @@ def _followed(
     return table, crystal, back
 
 
-def held_below_nm(stress_MPa: ArrayLike, *, film: Film, interface: Interface) -> NDArray[np.float64]:
-    r"""Return how far out a dislocation may be pinned and still be drawn to the interface, one for each stress.
+def held_below_nm(stress_MPa: ArrayLike, *, interface: Interface) -> NDArray[np.float64]:
+    """Return how far out a dislocation may be pinned and still be drawn to the interface, one for each stress.
 
-    .. math:: d - \frac{\mu_f b^2}{4\pi \tau b}
-
-    Closer to the free surface of a film of thickness d the image of a screw dislocation pulls more strongly than
-    the stress; infinite without a thickness.
+    Further out the free surface of the film pulls more strongly than the stress; infinite without a thickness, 0
+    where it does so everywhere.
     """
     stress = np.asarray(stress_MPa, dtype=np.float64)
-    if film.thickness_nm is None:
-        return np.full_like(stress, np.inf)
-    pull = interface.pull_eV_per_nm2(1.0) * stress
-    return np.asarray(film.thickness_nm - interface.line_energy_eV_per_nm / pull)
+    return interface.images.brink_nm(interface.pull_eV_per_nm2(1.0) * stress)
 
 
-def _extent_nm(stress_MPa: ArrayLike, *, film: Film, interface: Interface) -> NDArray[np.float64]:
-    """Return the range of starts of the table, from the first that counts to the last."""
-    return _MEAN_DISTANCES * mean_pinning_distance_nm(stress_MPa, film=film, interface=interface)
+def _extent_nm(
+    stress_MPa: ArrayLike, *, first_nm: ArrayLike, film: Film, interface: Interface
+) -> NDArray[np.float64]:
+    """Return the range of starts of the table, from the first that counts to the last, for each stress.
+
+    Some mean pinning distances, or what is held; without a kink between the two.
+    """
+    whole = _MEAN_DISTANCES * mean_pinning_distance_nm(stress_MPa, film=film, interface=interface)
+    held = held_below_nm(stress_MPa, interface=interface) - np.asarray(first_nm)
+    return np.asarray((whole**-4 + np.maximum(held, _SMALLEST_REACH_nm) ** -4) ** -0.25)
 
 
 def _first_start_nm(stress_MPa: float, *, film: Film, interface: Interface) -> float:
@@ -429,8 +433,12 @@ def _first_start_nm(stress_MPa: float, *, film: Film, interface: Interface) -> f
     low, high = math.log(1.001 * rest), math.log(2.0 * rest)
     if miss(low) <= 0:  # The place of rest lies so close to the gap that any swing reaches it.
         return max(math.exp(low), floor)
-    while miss(high) > 0:
+    brink = math.log(held_below_nm(stress_MPa, interface=interface))
+    while miss(min(high, brink)) > 0:
+        if high >= brink:
+            return max(math.exp(brink), floor)
         low, high = high, high + math.log(2.0)
+    high = min(high, brink)
     return max(math.exp(brentq(miss, low, high, xtol=1e-5)), floor)
 
 
@@ -439,10 +447,12 @@ def _lowest_stress_MPa(highest_MPa: float, *, film: Film, interface: Interface) 
 
     def room(log_stress: float) -> float:
         stress = math.exp(log_stress)
-        reach = float(_extent_nm(stress, film=film, interface=interface))
+        reach = _MEAN_DISTANCES * float(mean_pinning_distance_nm(stress, film=film, interface=interface))
         if film.largest_start_nm is not None:
             reach = min(reach, film.largest_start_nm)
-        reach = min(reach, float(held_below_nm(stress, film=film, interface=interface)))
+        reach = min(reach, float(held_below_nm(stress, interface=interface)))
+        if reach == 0.0:  # the free surface pulls more strongly everywhere
+            return -1.0
         return math.log(max(reach, _SMALLEST_REACH_nm) / _first_start_nm(stress, film=film, interface=interface))
 
     high = math.log(highest_MPa)
@@ -593,7 +603,7 @@ def sample_events(
     """
     if size < 1:
         raise InputError(f"{size} events asked for, expected at least 1.")
-    same = ("lock_strength", "largest_start_nm", "thickness_nm", "lowest_start_nm", "steps")
+    same = ("lock_strength", "largest_start_nm", "lowest_start_nm", "steps")
     wrong = [name for name in same if getattr(film, name) != getattr(table.film, name)]
     if wrong or film.dislocation_spacing_nm > table.film.dislocation_spacing_nm * (1 + 1e-12):
         raise InputError(
@@ -605,7 +615,7 @@ def sample_events(
     mean = mean_pinning_distance_nm(stress, film=film, interface=table.interface)
     limit = -np.expm1(-(film.largest_start_nm or np.inf) / mean)
     h = -mean * np.log1p(-limit * generator.random(size))
-    is_held = h <= held_below_nm(stress, film=film, interface=table.interface)
+    is_held = h < held_below_nm(stress, interface=table.interface)
     return FilmEvents(
         energy_eV=np.where(is_held, table.energy_eV(h, stress), 0.0),
         energy_into_film_eV=np.where(is_held, table.energy_eV(h, stress, into="film"), 0.0),

@@ -186,7 +186,7 @@ def shares_below(
     # Distances are closer to linear in the energy than shares.
     at = np.array([np.interp(energy_eV, e, t, right=t[-1]) for e, t in zip(energy, reach, strict=True)])
     # What is pinned further out leaves through the free surface and has no energy.
-    held = np.maximum(held_below_nm(tau, film=film, interface=table.interface)[:, None] / mean, 0.0)
+    held = np.maximum(held_below_nm(tau, interface=table.interface)[:, None] / mean, 0.0)
     below = -np.expm1(-np.minimum(at, held)) + np.maximum(np.exp(-held) - np.exp(-reach[:, -1:]), 0.0)
     return np.asarray(weight @ (below / -np.expm1(-reach[:, -1:])), dtype=np.float64)
 

@@ -35,8 +35,11 @@ FALSE_ALARM = 1e-4
 
 
 @functools.cache
-def coarse_table() -> EnergyTable:
-    return tabulate(film=Film(dislocation_spacing_nm=100), interface=Interface(), start_nodes=13, stress_nodes=7)
+def coarse_table(thickness_nm: float | None = None) -> EnergyTable:
+    film, interface = Film(dislocation_spacing_nm=100), Interface(thickness_nm=thickness_nm)
+    made = tabulate(film=film, interface=interface, start_nodes=13, stress_nodes=7)
+    assert isinstance(made, EnergyTable)
+    return made
 
 
 def background(**changes):
@@ -123,19 +126,20 @@ def test_printed_equations_themselves_give_other_rates_than_printed():
         assert 1e3 * spectrum.nonzero_rate_per_mm2_Hz == pytest.approx(rate_mHz, rel=0.03)
 
 
-@pytest.mark.parametrize(("h_nm", "stress_MPa"), [(30.0, 55.0), (60.0, 45.0), (150.0, 30.0)])
-def test_tabulated_energy_agrees_with_direct_integration(h_nm, stress_MPa):
+@pytest.mark.parametrize(
+    ("h_nm", "stress_MPa", "thickness_nm"),
+    [(30.0, 55.0, None), (60.0, 45.0, None), (150.0, 30.0, None), (60.0, 45.0, 150.0), (132.0, 40.0, 150.0)],
+)
+def test_tabulated_energy_agrees_with_direct_integration(h_nm, stress_MPa, thickness_nm):
     # A table of a quarter of the default nodes; that of the default is checked in the physics ring.
-    table = coarse_table()
+    table = coarse_table(thickness_nm)
     first = float(table._first(np.array([stress_MPa]))[0])
-    assert direct_energy_eV(h_nm, stress_MPa, first_nm=first) == pytest.approx(
-        float(table.energy_eV(h_nm, stress_MPa)), rel=0.05
-    )
+    direct = direct_energy_eV(h_nm, stress_MPa, first_nm=first, interface=table.interface)
+    assert direct == pytest.approx(float(table.energy_eV(h_nm, stress_MPa)), rel=0.05)
 
 
-def direct_energy_eV(h_nm: float, stress_MPa: float, *, first_nm: float) -> float:
+def direct_energy_eV(h_nm: float, stress_MPa: float, *, first_nm: float, interface: Interface) -> float:
     """Eq. A12 by Gauss-Legendre over trajectories, h = first + (h_max - first) u^2."""
-    interface = Interface()
     u, weight = np.polynomial.legendre.leggauss(12)
     u, weight = 0.5 * (u + 1), 0.5 * weight
     starts = first_nm + (h_nm - first_nm) * u**2
@@ -156,7 +160,9 @@ def test_interpolation_of_the_default_table_is_as_good_as_stated():
     for index in counted:
         h, tau = float(events.pinning_distance_nm[index]), float(events.stress_MPa[index])
         first = float(table._first(np.array([tau]))[0])
-        assert events.energy_eV[index] == pytest.approx(direct_energy_eV(h, tau, first_nm=first), rel=0.01)
+        assert events.energy_eV[index] == pytest.approx(
+            direct_energy_eV(h, tau, first_nm=first, interface=table.interface), rel=0.01
+        )
 
 
 @pytest.mark.physics
@@ -231,18 +237,22 @@ def test_no_event_lies_beyond_the_film():
 
 
 def test_what_is_pinned_where_the_free_surface_pulls_more_strongly_has_no_energy():
-    thin = Film(dislocation_spacing_nm=100, thickness_nm=120.0)
-    table = dataclasses.replace(coarse_table(), film=thin)
-    events = sample_events(table, film=thin, size=20_000, generator=np.random.default_rng(1))
-    whole = Film(dislocation_spacing_nm=100)
-    others = sample_events(
-        dataclasses.replace(table, film=whole), film=whole, size=20_000, generator=np.random.default_rng(1)
+    film = Film(dislocation_spacing_nm=100)
+    events, endless = (
+        sample_events(coarse_table(d), film=film, size=20_000, generator=np.random.default_rng(1))
+        for d in (150.0, None)
     )
-    # mu b / (4 pi s) is the stress that the image of a free surface exerts at a distance s: 25 GPa, 0.286 nm
-    depth = 120.0 - events.pinning_distance_nm
-    is_held = 25e3 * 0.286 / (4 * np.pi * np.maximum(depth, 1e-9)) < events.stress_MPa
-    np.testing.assert_array_equal(events.energy_eV, np.where(is_held, others.energy_eV, 0.0))
-    assert np.sum(others.energy_eV[~is_held] > 1.0) > 0  # negative control: they would have had some
+    np.testing.assert_array_equal(events.pinning_distance_nm, endless.pinning_distance_nm)
+    # mu b / (4 pi s) is the stress that the image of a free surface exerts at a depth s: 25 GPa, 0.286 nm. The
+    # images in the interface add a little.
+    depth = 150.0 - events.pinning_distance_nm
+    is_out = 25e3 * 0.286 / (4 * np.pi * np.maximum(depth, 1e-9)) > events.stress_MPa
+    assert np.all(events.energy_eV[is_out] == 0)
+    assert np.sum(endless.energy_eV[is_out] > 1.0) > 0  # negative control: they would have had some
+    # The others have less than without a surface.
+    both = (events.energy_eV > 1.0) & (endless.energy_eV > 1.0)
+    assert both.sum() > 1000
+    assert np.all(events.energy_eV[both] < endless.energy_eV[both])
 
 
 def test_share_of_non_zero_events_agrees_with_quadrature():
