@@ -1,5 +1,6 @@
-"""Aluminium films: a pinned `dislocation`, its way into the interface (`dynamics`), what was `measured`,
-the `spectrum` of all, its `energy_map` and fit (`spectrum_fit`), the `decay` of rates.
+"""Aluminium films: a pinned `dislocation`, its `images` in the planes of a film, its way into the interface
+(`dynamics`), what was `measured`, the `spectrum` of all, its `energy_map` and fit (`spectrum_fit`), the `decay` of
+rates.
 """
 
 import lazy_loader
