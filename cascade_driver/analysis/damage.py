@@ -85,7 +85,7 @@ class DamageEstimate:
     kinchin_pease, nrt : (n,) float
         Frenkel pairs.
     arc_dpa : (n,) float, optional
-        Where constants were published for the element.
+        Of the six metals in `ARC_DPA`.
     stored_energy_eV : (n,) float, optional
         Pairs of NRT (arc-dpa where there is one) times their energy.
     displacement_eV : float
@@ -149,12 +149,12 @@ def arc_dpa(damage_energy_eV: ArrayLike, *, element: str, displacement_eV: float
     Raises
     ------
     InputError
-        If no constants were published for the element.
+        If the table has no constants for the element.
     """
     if element not in ARC_DPA:
         raise InputError(
-            f"arc-dpa: nobody has published b and c for {element}; there are {', '.join(ARC_DPA)}: use NRT, which "
-            "is an upper estimate"
+            f"arc-dpa: no b and c here for {element}, only for {', '.join(ARC_DPA)}: use NRT, which is an upper "
+            "estimate"
         )
     b, c, _ = ARC_DPA[element]
     damage = np.asarray(damage_energy_eV, dtype=np.float64)
@@ -213,6 +213,11 @@ def estimate(spec: DamageSpec, *, energies_eV: ArrayLike) -> DamageEstimate:
         )
     if low := [symbol for symbol, energy in spec.displacement_eV.items() if energy <= 0]:
         raise InputError(f"the displacement energy of {low[0]} is not above 0 eV; correct it")
+    if spec.pair_eV is not None and spec.pair_eV > max(spec.displacement_eV.values()):
+        raise InputError(
+            f"a Frenkel pair cannot store {spec.pair_eV:g} eV where {max(spec.displacement_eV.values()):g} eV "
+            "make one; correct `pair_eV` or the displacement energies"
+        )
     recoil = spec.recoil or (next(iter(shares)) if len(shares) == 1 else None)
     if recoil not in atomic_numbers or recoil == "X":
         wrong = "" if spec.recoil is None else f"`recoil` {spec.recoil!r} is no element: "

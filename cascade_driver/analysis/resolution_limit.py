@@ -18,7 +18,8 @@ peak with a tail: its full width at half maximum, which a spectrum shows, is tak
 
 (Winterbon, Sigmund & Sanders, Mat. Fys. Medd. Dan. Vid. Selsk. 37 (14) (1970)). Electrons: Lindhard & Scharff at
 low velocity and Bethe with I = 10 Z eV at high, 1/S = 1/S_low + 1/S_high (Varelas & Biersack, Nucl. Instrum.
-Meth. 79, 213 (1970)); good to a third, so are the results.
+Meth. 79, 213 (1970)); good to a third, so are the results. The ion slows down on electrons alone: one that hands
+more than a tenth of its energy to atoms is refused.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ NUMBER_FACTOR = 0.15
 _E2_eV_A, _BOHR_A, _FWHM = 14.399645, 0.529177, 2.3548200450309493
 
 _ELECTRON_u = 5.48579909e-4
+
+#: Of the ion's energy: what atoms may take before it is atoms that slow it down.
+_MOST_TO_ATOMS = 0.1
 
 
 @parameters
@@ -125,16 +129,22 @@ def resolution_limit(spec: IonSpec) -> ResolutionLimit:
     Raises
     ------
     InputError
-        If the ion is no element or the target no formula.
+        If the ion is no element or the target no formula, or atoms take a large part of the energy.
     """
     if spec.ion not in atomic_numbers or spec.ion == "X":
         raise InputError(f"ion {spec.ion!r} is no element; give one, e.g. He")
     _, z2, a2 = mean_atom(spec.target)
     z1, a1 = float(atomic_numbers[spec.ion]), float(atomic_masses[atomic_numbers[spec.ion]])
-    energy = np.geomspace(10 * spec.displacement_eV, 1e3 * spec.energy_keV, 300)
+    energy_eV = 1e3 * spec.energy_keV
+    energy = np.geomspace(min(10 * spec.displacement_eV, energy_eV / 10), energy_eV, 300)
     stopping = electronic_stopping_eV_A2(energy, ion=(z1, a1), target_z=z2)
     damage, number = _collisions(energy, stopping, ion=(z1, a1), target=(z2, a2), least_eV=spec.displacement_eV)
     mean, variance = float(number @ damage), float(number @ damage**2)
+    if mean > _MOST_TO_ATOMS * energy_eV:
+        raise InputError(
+            f"{spec.ion} of {spec.energy_keV:g} keV in {spec.target} slows down on atoms, and this estimate is of "
+            "ions that slow down on electrons; take a faster or lighter one, or `cascade estimate pairs`"
+        )
     to_stored = spec.pair_eV * PAIRS_PER_ENERGY / spec.displacement_eV
     pairs = PAIRS_PER_ENERGY / spec.displacement_eV * mean
     of_share = to_stored * _peak_width(damage, number, mean=mean)

@@ -69,7 +69,7 @@ def _recoils(chosen: argparse.Namespace) -> int:
 
 
 def _pairs(chosen: argparse.Namespace) -> int:
-    from cascade_driver.analysis.damage import DamageSpec, damage_columns, estimate
+    from cascade_driver.analysis.damage import ARC_DPA, DamageSpec, damage_columns, estimate
     from cascade_driver.commands.options import complaints_by_option
     from cascade_driver.files import write_file
     from cascade_driver.terminal import make_console, print_columns
@@ -79,14 +79,13 @@ def _pairs(chosen: argparse.Namespace) -> int:
         found = estimate(spec, energies_eV=chosen.energies_eV)
     columns = damage_columns(found)
     console = make_console()
-    title = f"{spec.recoil or spec.target} in {spec.target}, E_d = {found.displacement_eV:.3g} eV"
+    mean = ", the harmonic mean over its atoms" if len(spec.displacement_eV) > 1 else ""
+    title = f"{spec.recoil or spec.target} in {spec.target}, E_d = {found.displacement_eV:.3g} eV{mean}"
     print_columns(columns, title=title, console=console)
     if found.arc_dpa is None:
-        reason = (
-            "its constants hold for recoils of the metal itself" if spec.recoil else "no constants were published"
-        )
         console.print(
-            f"note: no arc-dpa, which needs constants: {reason}; NRT counts pairs before they recombine",
+            f"note: no arc-dpa, whose constants are here for {', '.join(ARC_DPA)} in themselves; NRT counts pairs "
+            "before they recombine",
             soft_wrap=True,
         )
     if chosen.out is not None:

@@ -98,8 +98,8 @@ def test_a_third_of_nrt_survives_in_iron_cascades():
     assert 0.28 < float(ratio) < 0.38
 
 
-def test_arc_dpa_is_refused_where_nobody_has_published_it():
-    with pytest.raises(InputError, match="nobody has published"):
+def test_arc_dpa_is_refused_where_it_has_no_constants():
+    with pytest.raises(InputError, match="no b and c here for Si"):
         arc_dpa(1e3, element="Si", displacement_eV=20)
     assert estimate(DamageSpec(target="Si", displacement_eV={"Si": 20}), energies_eV=[100]).arc_dpa is None
 

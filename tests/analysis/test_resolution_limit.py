@@ -76,3 +76,10 @@ def test_binary_sharing_of_energies_gives_the_number_factor():
 def test_what_is_no_ion_is_refused():
     with pytest.raises(InputError, match="no element"):
         resolution_limit(IonSpec(ion="alpha", target="Si", displacement_eV=20, pair_eV=4))
+
+
+@pytest.mark.parametrize(("ion", "energy_keV"), [("Si", 1), ("Si", 100), ("He", 0.1)])
+def test_an_ion_that_slows_down_on_atoms_is_refused(ion, energy_keV):
+    """Of silicon in silicon Lindhard's partition leaves 0.77 of 1 keV and 0.51 of 100 keV to atoms."""
+    with pytest.raises(InputError, match="slows down on atoms"):
+        resolution_limit(IonSpec(ion=ion, energy_keV=energy_keV, target="Si", displacement_eV=20, pair_eV=4))

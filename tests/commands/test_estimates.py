@@ -19,6 +19,15 @@ def test_pairs_are_printed_and_written(tmp_path, capsys):
     assert abs(float(row["stored_energy_eV"]) - 5 * float(row["arc_dpa_pairs"])) < 1e-3
 
 
+def test_what_an_estimate_rests_on_is_said(capsys):
+    words = ["--target", "SiC", "--recoil", "Si", "--displacement-eV", "Si=35", "C=20"]
+    assert main([*PAIRS[:2], *words, "--energies-eV", "100"]) == 0
+    said = capsys.readouterr().out
+    # 2 / (1/35 + 1/20)
+    assert "E_d = 25.5 eV, the harmonic mean over its atoms" in said
+    assert "no arc-dpa, whose constants are here for Fe, Cu" in said
+
+
 def test_bad_input_is_one_line(capsys):
     for words, complaint in (
         (["--displacement-eV", "Fe=0"], "not above 0 eV"),
@@ -27,6 +36,7 @@ def test_bad_input_is_one_line(capsys):
         (["--recoil", "Xx"], "`--recoil` 'Xx' is no element"),
         (["--target", "Fe[Fe56=2]"], "enrichment 'Fe56=2'"),
         (["--pair-eV", "-1"], "--pair-eV"),
+        (["--pair-eV", "41"], "cannot store 41 eV where 40 eV make one; correct `--pair-eV`"),
         (["--energies-eV", "0"], "above 0 eV"),
     ):
         assert main([*PAIRS, *words]) == 2
