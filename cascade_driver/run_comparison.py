@@ -130,11 +130,12 @@ def compare_runs(
 
 def _side(given: str, name: str) -> _Side:
     folder = Path(given).resolve()
-    if given in NAMED_MODELS and not folder.exists():
+    if given in NAMED_MODELS:
         folder = shipped_model_folder(given)
         if not is_import(folder):
             raise InputError(
-                f"{given}: this model has no cascades of its own to compare with; name a run, or cawo4"
+                f"{given}: this model has no cascades of its own to compare with; name a run (a folder of this "
+                f"name is ./{given}), or cawo4"
             )
     if is_import(folder):
         made, table = load_import(folder)

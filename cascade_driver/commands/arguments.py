@@ -158,6 +158,12 @@ def any_path(text: str) -> Path:
     return Path(text)
 
 
+def run_or_model(text: str) -> str:
+    """Return a word that is the name of a model, or a path: no `Path`, for which `./cawo4` is `cawo4`."""
+    any_path(text)
+    return text
+
+
 def a_run(text: str) -> Path:
     """Return the path of a run, which the name of a model is not."""
     place = any_path(text)
@@ -221,10 +227,14 @@ def add_run(verb: argparse._ActionsContainer) -> None:
     verb.add_argument("run", type=a_run, metavar="RUN")
 
 
+#: How a cascade is named.
+WHICH_CASCADE = "its number in the plan (`cascade ls`), its id, or the beginning of it"
+
+
 def add_cascade(verb: argparse._ActionsContainer) -> None:
     """Add the run directory and the cascade in it that a verb is about."""
     add_run(verb)
-    verb.add_argument("id", help="its number in the plan (`cascade ls`), its id, or the beginning of it")
+    verb.add_argument("id", help=WHICH_CASCADE)
 
 
 def add_json(verb: argparse._ActionsContainer, about: str = "for programs") -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cascade_driver.commands.arguments import (
     DIRECTION,
     SECONDS,
+    WHICH_CASCADE,
     Verbs,
     add_cascade,
     add_json,
@@ -24,6 +25,7 @@ from cascade_driver.commands.arguments import (
     new_figure,
     new_file,
     new_folder,
+    run_or_model,
     words,
 )
 from cascade_driver.commands.options import add_input, add_keywords, add_options, built, given, keywords
@@ -188,7 +190,8 @@ def _options_list(verb: argparse.ArgumentParser) -> None:
 
 def _add_show(verbs: Verbs) -> None:
     verb = add_verb(verbs, "show", _show, "Show one cascade of a run.")
-    add_cascade(verb)
+    add_run(verb)
+    verb.add_argument("id", nargs="?", help=f"{WHICH_CASCADE}; without it, all are listed")
     add_json(verb, "the whole record")
     verb.add_argument("--picture", type=new_figure, metavar="STEM", help="draw it: STEM.png and STEM.pdf")
     verb.add_argument(
@@ -300,7 +303,7 @@ def _add_cite(verbs: Verbs) -> None:
     verb = add_verb(verbs, "cite", _cite, "Name what a run rests on: codes, potential, papers, data.")
     verb.add_argument(
         "run",
-        type=Path,
+        type=run_or_model,
         nargs="?",
         metavar="RUN",
         help="a run, or the name of a model that ships (default: all there is)",
@@ -315,10 +318,10 @@ def _cite(chosen: argparse.Namespace) -> int:
 
     if chosen.run is None:
         citation = cite_all()
-    elif str(chosen.run) in NAMED_MODELS:
-        citation = cite_named(str(chosen.run))
+    elif chosen.run in NAMED_MODELS:
+        citation = cite_named(chosen.run)
     else:
-        citation = cite_run(RunDirectory(chosen.run.resolve()))
+        citation = cite_run(RunDirectory(Path(chosen.run).resolve()))
     for text in citation.bibtex if chosen.bibtex else citation.lines:
         print(visible(text))
     return 0
@@ -645,6 +648,8 @@ def _show(chosen: argparse.Namespace) -> int:
     from cascade_driver.terminal import make_console, print_record
 
     run = RunDirectory(chosen.run.resolve())
+    if chosen.id is None:
+        return _show_none(run, chosen)
     record = run.record(one_finished(run, chosen.id))
     if chosen.json:
         print(json.dumps(record.as_json(), indent=1))
@@ -653,6 +658,22 @@ def _show(chosen: argparse.Namespace) -> int:
     if chosen.picture or chosen.film:
         return _show_scene(run, record.id, chosen)
     print_record(record, folder=run.cascades / record.id, again=again, console=make_console())
+    return 0
+
+
+def _show_none(run: RunDirectory, chosen: argparse.Namespace) -> int:
+    """List the cascades to one who has named none."""
+    from cascade_driver.campaign.listing import listed
+    from cascade_driver.terminal import make_console, print_cascades
+
+    for option in ("json", "picture", "film"):
+        if getattr(chosen, option):
+            raise InputError(
+                f"--{option} is of one cascade: name it by its number or id, as `cascade ls` has them"
+            )
+    console = make_console()
+    print_cascades(listed(run), of=run.load().size, console=console)
+    console.print(f"`cascade show {chosen.run} NUMBER` shows one of them", soft_wrap=True)
     return 0
 
 

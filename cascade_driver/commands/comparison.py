@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade_driver.commands.arguments import Verbs, add_json, add_verb, any_path, new_figure
+from cascade_driver.commands.arguments import Verbs, add_json, add_verb, new_figure, run_or_model
 from cascade_driver.commands.options import add_options, built
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ def _options(verb: argparse.ArgumentParser) -> None:
 
     verb.add_argument(
         "runs",
-        type=any_path,
+        type=run_or_model,
         nargs="+",
         metavar="RUN",
-        help="two or more runs, folders of `cascade import`, or the model `cawo4` with its cascades; the first is "
-        "held against each; or one run whose `[follow]` has `also_quench_at_ps`: its "
-        "end is held against each of those times",
+        help="two or more runs, folders of `cascade import`, or the model cawo4 with its cascades (a folder of "
+        "that name is ./cawo4); the first is held against each; or one run whose `[follow]` has "
+        "`also_quench_at_ps`: its end is held against each of those times",
     )
     verb.add_argument(
         "--spectrum",
@@ -64,7 +64,7 @@ def _compare(chosen: argparse.Namespace) -> int:
     console = make_console()
     found = list(
         compare_runs(
-            [str(path) for path in chosen.runs],
+            chosen.runs,
             spectra=[read_spectrum(path) for path in chosen.spectrum],
             allow_failures=built(chosen, AnalysisSpec).allow_failures,
         )

@@ -197,7 +197,8 @@ def _options_correct(verb: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE",
         help="MODEL [MODEL ...] SPECTRUM.csv: a run directory, a model file of `cascade fit` or the name "
-        "cawo4, cawo4-published, and a spectrum; further models are the same with other potentials",
+        "cawo4, cawo4-published (a folder of that name is ./cawo4), and a spectrum; further models are the same "
+        "with other potentials",
     )
     verb.add_argument(
         "--model", action="append", default=[], metavar="MODEL", help="a model, if not given before the spectrum"

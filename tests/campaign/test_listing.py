@@ -89,6 +89,15 @@ def test_a_cascade_is_found_by_its_number_its_id_and_the_beginning_of_it(run, ca
             assert json.loads(capsys.readouterr().out)["id"] == cascade.id
 
 
+def test_without_a_name_the_cascades_are_listed(run, capsys):
+    assert main(["show", str(run.path)]) == 0
+    out = capsys.readouterr().out
+    assert all(c.id in out for c in listed(run))
+    assert f"cascade show {run.path} NUMBER" in out
+    assert main(["show", str(run.path), "--json"]) == 2
+    assert "--json is of one cascade" in capsys.readouterr().err
+
+
 def numbers_of(kind, prefix=""):
     """The dotted names of all that a group of fields of a record holds."""
     for name, hint in get_type_hints(kind).items():

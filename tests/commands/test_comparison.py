@@ -155,10 +155,15 @@ def test_a_model_of_printed_values_has_no_cascades_to_compare_with(runs, capsys)
     assert "cawo4-published: this model has no cascades of its own" in capsys.readouterr().err
 
 
-def test_a_folder_of_the_name_of_a_model_is_a_run(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("verb", ["compare", "cite"])
+def test_the_name_of_a_model_is_the_model_and_a_folder_of_that_name_has_a_path(
+    tmp_path, monkeypatch, capsys, verb
+):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "cawo4-published").mkdir()
-    assert main(["compare", "cawo4-published"]) == 2
+    (tmp_path / "cawo4").mkdir()
+    assert main([verb, *["cawo4", str(shipped_model_folder("cawo4"))][: 2 if verb == "compare" else 1]]) == 0
+    assert "campaign.json" not in capsys.readouterr().err
+    assert main([verb, "./cawo4"]) == 2
     assert "no campaign.json there" in capsys.readouterr().err
 
 
