@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, field_validator
 
-from cascade_driver.analysis.comparison import Sample
+from cascade_driver.analysis.comparison import Estimate, Sample
 from cascade_driver.analysis.outcomes import UsableCascades, usable_cascades
 from cascade_driver.analysis.threshold import threshold_energies
 from cascade_driver.campaign.contents import contents_of
@@ -38,7 +38,7 @@ from cascade_driver.simulation.crystal import assemble, constituents, named_or_f
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.named_crystals import named_crystals
 from cascade_driver.simulation.outcome import CascadeTable
-from cascade_driver.simulation.potential import Potential, load_potential
+from cascade_driver.simulation.potential import Potential
 from cascade_driver.training.validate import Bench, Measure, validate
 from cascade_driver.validation.calculator import calculator
 
@@ -106,7 +106,6 @@ class ComparisonSpec:
             f"{_quoted(potential.name if potential.is_shipped else str(potential.folder))}\n\n"
             f"[thermal]\n{rule}equilibration_ps = 1\nsnapshot_interval_ps = {_START_PS - 1:.1f}\n\n"
             f"[follow]\nduration_ps = {self.duration_ps:g}\nmax_displacement_A = 0.03\n\n"
-            '[quench]\nmethod = "stiffness"\n\n'
             f"[[recoils]]\nspecies = {_quoted(species)}\n"
             f"recoil_energies_eV = [{', '.join(f'{e:g}' for e in self.recoil_energies_eV)}]\n"
             f"directions = {{ count = {self.directions} }}\nsnapshots = 1\n"
@@ -139,6 +138,8 @@ class Compared:
     ----------
     measures : tuple of Measure
         Of the crystal and its Frenkel pairs, and of the recoils.
+    errors : mapping of str to float
+        Of those of the recoils, by name; of a threshold half the distance of the energies that bracket it.
     pairs_eV : tuple of float
         Frenkel pairs, relaxed in the larger box.
     recoil_energy_eV, stored_energy_eV, error_eV, damaged_share : (n,) tuple of float
@@ -146,6 +147,7 @@ class Compared:
     """
 
     measures: tuple[Measure, ...]
+    errors: Mapping[str, float]
     pairs_eV: tuple[float, ...]
     recoil_energy_eV: tuple[float, ...]
     stored_energy_eV: tuple[float, ...]
@@ -157,28 +159,26 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def potentials_of(spec: ComparisonSpec) -> dict[str, Potential]:
-    """Return the potentials of a comparison by their names."""
-    found = [load_potential(Path(p) if "/" in p or Path(p).is_dir() else p) for p in spec.potentials]
-    return {potential.name: potential for potential in found}
-
-
-def write_inputs(spec: ComparisonSpec, potentials: Mapping[str, Potential], out: Path) -> dict[str, Path]:
-    """Write the input of each campaign and return their paths.
+def require_same_comparison(spec: ComparisonSpec, potentials: Mapping[str, Potential], out: Path) -> None:
+    """Refuse a folder that holds another comparison.
 
     Raises
     ------
     InputError
-        If the folder holds another comparison, or the species or the crystal cannot be used.
+        If it does.
     """
-    texts = {name: spec.input_text(potential) for name, potential in potentials.items()}
-    paths = {name: out / f"{name}.toml" for name in texts}
-    for name, path in paths.items():
-        if path.is_file() and path.read_text(encoding="utf-8") != texts[name]:
+    for name, potential in potentials.items():
+        path = out / f"{name}.toml"
+        if path.is_file() and path.read_text(encoding="utf-8") != spec.input_text(potential):
             raise InputError(f"{path}: holds another comparison; choose another --out, or ask as it did")
+
+
+def write_inputs(spec: ComparisonSpec, potentials: Mapping[str, Potential], out: Path) -> dict[str, Path]:
+    """Write the input of each campaign and return their paths."""
     out.mkdir(parents=True, exist_ok=True)
+    paths = {name: out / f"{name}.toml" for name in potentials}
     for name, path in paths.items():
-        write_atomically(path, texts[name])
+        write_atomically(path, spec.input_text(potentials[name]))
     return paths
 
 
@@ -242,8 +242,13 @@ def read_compared(spec: ComparisonSpec, potential: Potential, out: Path) -> Comp
     table = contents_of(RunDirectory(out / potential.name)).table()
     samples = samples_of(table)
     stored = [one.mean(nonzero=False) for one in samples]
+    recoils = _recoil_estimates(table, samples)
+    measures = [
+        Measure(section="recoils", name=name, value=one.value, unit=unit) for name, (one, unit) in recoils.items()
+    ]
     return Compared(
-        measures=(*crystal, *_pair_measures(larger), *_recoil_measures(table, samples)),
+        measures=(*crystal, *_pair_measures(larger), *measures),
+        errors={name: one.error for name, (one, _) in recoils.items()},
         pairs_eV=larger,
         recoil_energy_eV=tuple(one.recoil_energy_eV for one in samples),
         stored_energy_eV=tuple(mean.value for mean in stored),
@@ -282,28 +287,35 @@ def _usable(table: CascadeTable) -> list[UsableCascades]:
     return [usable_cascades(table, species=one, allow_failures=True) for one in species]
 
 
-def _recoil_measures(table: CascadeTable, samples: Sequence[Sample]) -> list[Measure]:
-    def measure(name: str, value: float, unit: str) -> Measure:
-        return Measure(section="recoils", name=name, value=value, unit=unit)
-
-    found = []
+def _recoil_estimates(table: CascadeTable, samples: Sequence[Sample]) -> dict[str, tuple[Estimate, str]]:
+    """Return what the recoils did, with its error and unit."""
+    found: dict[str, tuple[Estimate, str]] = {}
     for cascades in _usable(table):
         threshold = threshold_energies(cascades)
-        value = math.nan if threshold.median_eV is None else threshold.median_eV
-        found.append(measure(f"median threshold of {cascades.species}", value, "eV"))
+        low, high = threshold.median_between_eV or (math.nan, math.nan)
+        found[f"median threshold of {cascades.species}"] = (
+            Estimate(value=(low + high) / 2, error=(high - low) / 2),
+            "eV",
+        )
     for one in samples:
-        found.append(measure(f"stored of {one.recoil_energy_eV:g} eV", one.mean(nonzero=False).value, "eV"))
+        found[f"stored of {one.recoil_energy_eV:g} eV"] = (one.mean(nonzero=False), "eV")
     for one in samples:
-        found.append(measure(f"damaging share at {one.recoil_energy_eV:g} eV", one.probability.value, "1"))
+        found[f"damaging share at {one.recoil_energy_eV:g} eV"] = (one.probability, "1")
     return found
 
 
-def comparison_rows(compared: Mapping[str, Compared]) -> list[tuple[str, str, float | None, tuple[float, ...]]]:
-    """Return quantity, unit, experiment and the value of each potential, nan where it has none."""
+def comparison_rows(compared: Mapping[str, Compared]) -> list[tuple[str, str, float | None, tuple[Estimate, ...]]]:
+    """Return quantity, unit, experiment and what each potential has, nan where it has none."""
     names: dict[str, Measure] = {m.name: m for one in compared.values() for m in one.measures}
     rows = []
     for name, example in names.items():
-        of_each = [next((m.value for m in one.measures if m.name == name), math.nan) for one in compared.values()]
+        of_each = [
+            Estimate(
+                value=next((m.value for m in one.measures if m.name == name), math.nan),
+                error=one.errors.get(name, math.nan),
+            )
+            for one in compared.values()
+        ]
         rows.append((name, example.unit, example.reference, tuple(of_each)))
     return rows
 
@@ -312,11 +324,10 @@ def write_comparison(spec: ComparisonSpec, compared: Mapping[str, Compared], out
     """Write `comparison.csv` and its figure; return their paths."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["quantity", "unit", "experiment", *compared])
-    for name, unit, reference, values in comparison_rows(compared):
-        writer.writerow(
-            [name, unit, "" if reference is None else f"{reference:.6g}", *(f"{value:.6g}" for value in values)]
-        )
+    writer.writerow(["quantity", "unit", "experiment", *compared, *(f"error of {name}" for name in compared)])
+    for name, unit, reference, found in comparison_rows(compared):
+        numbers = (reference, *(one.value for one in found), *(one.error for one in found))
+        writer.writerow([name, unit, *("" if x is None or math.isnan(x) else f"{x:.6g}" for x in numbers)])
     table = out / "comparison.csv"
     write_atomically(table, text.getvalue())
     drawn = {

@@ -797,15 +797,16 @@ def print_foreseen(foreseen: Mapping[str, Foreseen], *, console: Console) -> Non
 
 def print_potential_comparison(
     names: Sequence[str],
-    rows: Sequence[tuple[str, str, float | None, tuple[float, ...]]],
+    rows: Sequence[tuple[str, str, float | None, tuple[Estimate, ...]]],
     *,
     console: Console,
 ) -> None:
     """Print several potentials in one crystal, a quantity in each row."""
     shown = Table("", "unit", "experiment", *names)
-    for name, unit, reference, values in rows:
+    for name, unit, reference, found in rows:
         known = "" if reference is None else f"{reference:.4g}"
-        shown.add_row(name, unit, known, *("-" if math.isnan(v) else f"{v:.4g}" for v in values))
+        told = ("-" if math.isnan(one.value) else value_with_error(one.value, one.error) for one in found)
+        shown.add_row(name, unit, known, *told)
     console.print(shown)
 
 

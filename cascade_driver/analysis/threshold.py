@@ -29,6 +29,8 @@ class ThresholdEnergies:
     mean_eV, median_eV : float or None
         Over the solid angle, of the middle between both; none where too many directions never leave a defect
         (any, for the mean; half of the solid angle, for the median).
+    median_between_eV : (float, float) or None
+        The simulated energies that bracket the threshold of the median's direction.
     undamaged_share : float
         Share of the solid angle that never leaves a defect up to the highest simulated energy.
     """
@@ -40,6 +42,7 @@ class ThresholdEnergies:
     threshold_eV: NDArray[np.float64]
     mean_eV: float | None
     median_eV: float | None
+    median_between_eV: tuple[float, float] | None
     undamaged_share: float
 
 
@@ -71,7 +74,8 @@ def threshold_energies(cascades: UsableCascades, *, share: float = 0.5) -> Thres
     order = np.argsort(middle, kind="stable")
     reached = np.cumsum(weight[order])
     # 1e-12: a half that rounding leaves just short of a half
-    median = float(middle[order][np.searchsorted(reached, 0.5 - 1e-12)])
+    median = order[np.searchsorted(reached, 0.5 - 1e-12)]
+    has_median = np.isfinite(middle[median])
     return ThresholdEnergies(
         species=cascades.species,
         direction_index=index,
@@ -79,6 +83,7 @@ def threshold_energies(cascades: UsableCascades, *, share: float = 0.5) -> Thres
         below_eV=below,
         threshold_eV=threshold,
         mean_eV=None if undamaged > 0 else float(weight @ middle),
-        median_eV=median if np.isfinite(median) else None,
+        median_eV=float(middle[median]) if has_median else None,
+        median_between_eV=(float(below[median]), float(threshold[median])) if has_median else None,
         undamaged_share=undamaged,
     )

@@ -125,14 +125,16 @@ def _potential_check(chosen: argparse.Namespace) -> int:
 
 
 def _potential_compare(chosen: argparse.Namespace) -> int:
+    from tempfile import TemporaryDirectory
+
     from cascade_driver.config import WorkSpec
     from cascade_driver.potential_comparison import (
         ComparisonSpec,
         comparison_rows,
         foresee_cost,
         measure_crystal,
-        potentials_of,
         read_compared,
+        require_same_comparison,
         write_comparison,
         write_inputs,
     )
@@ -145,16 +147,19 @@ def _potential_compare(chosen: argparse.Namespace) -> int:
     from cascade_driver.workflow import attended_run
 
     console = make_console()
+    if len(chosen.potentials) < 2:
+        raise InputError(f"{chosen.potentials[0]} alone is compared with nothing; name two potentials or more")
     spec = built(chosen, ComparisonSpec, potentials=tuple(chosen.potentials))
-    potentials = potentials_of(spec)
-    inputs = write_inputs(spec, potentials, chosen.out)
-    for name, path in inputs.items():
-        with attended_run(path, out=chosen.out / name):
-            pass  # refuses what cannot be used before anything is begun
+    potentials = {one.name: one for one in map(potential_of, spec.potentials)}
+    require_same_comparison(spec, potentials, chosen.out)
+    with TemporaryDirectory() as tried:
+        for name, path in write_inputs(spec, potentials, Path(tried)).items():
+            with attended_run(path, out=Path(tried) / name):
+                pass  # refuses what cannot be used before anything is begun
     print_foreseen({name: foresee_cost(spec, one) for name, one in potentials.items()}, console=console)
     if chosen.plan_only:
         return 0
-    for name, path in inputs.items():
+    for name, path in write_inputs(spec, potentials, chosen.out).items():
         console.print(name)
         measure_crystal(spec, potentials[name], chosen.out / f"{name}-crystal", observe=console.print)
         with attended_run(path, out=chosen.out / name) as planned:

@@ -63,9 +63,7 @@ def potential_comparison_figure(potentials: Mapping[str, PotentialInFigure], *, 
             **style,
         )
         damaged.plot(one.recoil_energy_eV, one.damaged_share, lw=1, **style, label=as_drawn(name))
-        stored.errorbar(
-            one.recoil_energy_eV, one.stored_energy_eV, np.nan_to_num(one.error_eV), lw=1, capsize=2, **style
-        )
+        stored.errorbar(one.recoil_energy_eV, one.stored_energy_eV, one.error_eV, lw=1, capsize=2, **style)
     bulk.axhline(0, color=QUIET_COLOUR, lw=0.7)
     bulk.set_xticks(range(len(quantities)), [as_drawn(q) for q in quantities], rotation=35, ha="right", fontsize=6)
     bulk.set_ylabel("off experiment / %")

@@ -112,7 +112,7 @@ def test_threshold_energies_bracket_each_direction():
     assert result.threshold_eV[by_weight].tolist() == [40.0, 60.0, np.inf]
     assert result.below_eV[by_weight].tolist() == [20.0, 40.0, 60.0]
     assert result.mean_eV is None
-    assert result.median_eV == 30.0
+    assert (result.median_eV, result.median_between_eV) == (30.0, (20.0, 40.0))
     assert result.undamaged_share == pytest.approx(0.2)
     all_hit = make_table([0.0, 0.0, 5.0, 5.0], [20.0, 20.0, 40.0, 40.0], direction=[0, 1, 0, 1])
     assert threshold_energies(usable_cascades(all_hit, species="W")).mean_eV == 30.0

@@ -2,15 +2,20 @@
 
 import csv
 import math
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cascade_driver.cli import main
+from cascade_driver.config import RunInput
 from cascade_driver.plot.potentials import PotentialInFigure, potential_comparison_figure
-from cascade_driver.potential_comparison import ComparisonSpec, potentials_of, samples_of
+from cascade_driver.potential_comparison import ComparisonSpec, samples_of
+from cascade_driver.schema import build
 from cascade_driver.simulation.outcome import CascadeTable, Outcome
+from cascade_driver.simulation.potential import load_potential
+from cascade_driver.simulation.spec import QuenchSpec
 
 SMALL = ["--recoil-energies-eV", "30", "--directions", "1", "--minimum-atoms", "500", "--duration-ps", "0.3"]
 TWO = ["potential", "compare", "si-tersoff-zbl", "si-sw-zbl", "--crystal", "Si", *SMALL]
@@ -28,8 +33,7 @@ def test_two_potentials_are_planned_run_and_held_side_by_side(tmp_path, capsys, 
     assert main([*TWO, "--out", str(out), "--plan-only"]) == 0
     said = capsys.readouterr().out
     assert "of CPU time in all" in said
-    assert not (out / "comparison.csv").exists()
-    assert not list(out.glob("*/cascades/*/record.json"))
+    assert not out.exists()
 
     assert main([*TWO, "--out", str(out), "--workers", "2"]) == 0
     records = {path: path.stat().st_mtime_ns for path in out.glob("*/cascades/*/record.json")}
@@ -41,6 +45,10 @@ def test_two_potentials_are_planned_run_and_held_side_by_side(tmp_path, capsys, 
         assert float(found["energy per atom"][name]) == pytest.approx(cohesion_eV, abs=2e-3)
     assert found["energy per atom"]["experiment"] == "-4.63"
     assert float(found["stored of 30 eV"]["si-sw-zbl"]) >= -1e-6
+    # One direction has no error of its mean; one energy brackets no threshold from both sides, or from 0 eV on.
+    assert found["stored of 30 eV"]["error of si-sw-zbl"] == ""
+    bracket = found["median threshold of Si"]
+    assert (bracket["si-sw-zbl"], bracket["error of si-sw-zbl"]) in {("", ""), ("15", "15")}
     assert (out / "comparison.png").stat().st_size > 1000
 
     # Again, with a third: what is there is not done again.
@@ -51,7 +59,7 @@ def test_two_potentials_are_planned_run_and_held_side_by_side(tmp_path, capsys, 
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["si-tersoff-zbl", "--crystal", "Si"], "potentials"),
+        (["si-tersoff-zbl", "--crystal", "Si"], "si-tersoff-zbl alone is compared with nothing"),
         (["si-tersoff-zbl", "si-tersoff-zbl", "--crystal", "Si"], "two of the potentials have one name"),
         (["si-tersoff-zbl", "si-nothing", "--crystal", "Si"], "no potential named `si-nothing`"),
         (["si-tersoff-zbl", "si-sw-zbl", "--crystal", "Ge"], "the crystal holds Ge"),
@@ -108,8 +116,14 @@ def test_the_figure_has_a_mark_for_each_potential():
     assert [text.get_text() for text in figure.axes[2].get_legend().get_texts()] == ["a", "b"]
 
 
-def test_shipped_potentials_are_found_by_name_and_others_by_folder(tmp_path):
-    assert list(potentials_of(ComparisonSpec(potentials=("si-sw-zbl", "si-tersoff-zbl"), crystal="Si"))) == [
-        "si-sw-zbl",
-        "si-tersoff-zbl",
-    ]
+def test_a_folder_of_a_shipped_name_never_takes_its_place(tmp_path, monkeypatch, capsys):
+    (tmp_path / "si-sw-zbl").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main([*TWO, "--out", "c", "--plan-only"]) == 0
+    assert "si-sw-zbl" in capsys.readouterr().out
+
+
+def test_the_recoils_of_a_comparison_are_quenched_as_those_of_any_campaign():
+    spec = ComparisonSpec(potentials=("si-sw-zbl", "si-tersoff-zbl"), crystal="Si")
+    wanted = build(RunInput, tomllib.loads(spec.input_text(load_potential("si-sw-zbl"))), origin="comparison")
+    assert wanted.quench == QuenchSpec()
