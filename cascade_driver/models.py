@@ -382,7 +382,7 @@ def load_model(
     assumptions : CaWO4Assumptions, optional
         Of the published model.
     assumption_error : float
-        Relative, of each of these assumptions, for the error band; see `assumption_replicas`.
+        Relative, of each of these assumptions, for the error band.
     direction : optional
         Of the recoils, for runs, as in `AnalysisSpec`; by default what their inputs say.
     angular_width_deg : float

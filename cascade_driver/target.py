@@ -34,6 +34,7 @@ DENSITIES_g_cm3: dict[str, float] = {
     "Al": 2.70,
     "W": 19.3,
     "C": 3.51,
+    "SiC": 3.21,
     "LiF": 2.64,
     "CaF2": 3.18,
     "NaI": 3.67,
@@ -41,7 +42,7 @@ DENSITIES_g_cm3: dict[str, float] = {
     "MgO": 3.60,
     "SiO2": 2.65,
     "GaAs": 5.32,
-    "TeO2": 5.90,
+    "TeO2": 5.99,
     "ZnSe": 5.65,
     "PbMoO4": 6.70,
 }

@@ -296,7 +296,7 @@ def write_import(
     source : str
         Where they are from.
     zeros : {'missing', 'stored'}, optional
-        See `read_stored_energies`.
+        What directions of a matrix mean that hold exactly 0 where the others store energy; refused without it.
     notes : sequence of str
         What people who use a model of them should know: said with every answer.
 

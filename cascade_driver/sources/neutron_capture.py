@@ -343,7 +343,7 @@ def capture_lines(
     target : str
         Chemical formula.
     neutron_flux_cm2_s : float
-        Neutron density times 2200 m/s, for the rates; see `capture_rate_per_kg_day`.
+        Neutron density times 2200 m/s, for the rates.
     density_g_cm3 : float, optional
         Of the crystal, for the figure of merit; those of detectors are known, see `DENSITIES_g_cm3`.
     table : mapping, optional
@@ -454,10 +454,13 @@ def capture_spectrum(
             counts[one.isotope.symbol] += one.unresolved_rate * _statistical_shape(
                 one, edges, model=model, timing=timing, kept=kept, target=material
             )
+    notes = list(_notes(material, capturing, model))
+    if tag is not None and not any(of_element.any() for of_element in counts.values()):
+        notes.append(f"no capture in {material.formula} of which {_tag_said(tag)} has a recoil in these bins")
     return Spectrum.from_counts(
         energy_edges_eV=edges,
         counts_per_kg_day=counts,
-        notes=tuple(_notes(material, capturing, model)),
+        notes=tuple(notes),
         metadata=_metadata(material, capturing, neutron_flux_cm2_s=neutron_flux_cm2_s, timing=timing, kept=kept),
     )
 

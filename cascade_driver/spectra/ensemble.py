@@ -47,8 +47,8 @@ SAME_AS = {"fit": "statistics"}
 
 #: What makes a component smaller.
 REMEDIES = {
-    "statistics": "more cascades: `cascade plan RUN` says at which energies",
-    "fit": "more cascades: `cascade plan RUN` says at which energies",
+    "statistics": "more cascades: `cascade plan` says of a run at which energies",
+    "fit": "more cascades: `cascade plan` says of a run at which energies",
     "probability": "more cascades at energies where some leave a defect and some do not",
     "shape": "more cascades where the shapes differ, or [analysis] shape and order that fit them better",
     "potential": "a better potential; more cascades with this one do not help",

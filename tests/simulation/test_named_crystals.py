@@ -18,6 +18,7 @@ from cascade_driver.simulation.crystal_file import density_g_cm3, quiet_spglib
 from cascade_driver.simulation.frame import direction_in_box
 from cascade_driver.simulation.named_crystals import named_crystals
 from cascade_driver.simulation.spec import Protocol, ThermalSpec, thermal_of, thermal_said
+from cascade_driver.target import DENSITIES_g_cm3
 from cascade_driver.training.validate import debye_temperature_K
 
 
@@ -121,6 +122,12 @@ def test_every_name_has_a_crystal_of_its_formula():
         assert set(cell.symbols) == set(build_formula(name))
         assert named.source
         assert named.debye_source
+
+
+def test_every_name_has_the_density_of_its_cell_wherever_a_target_asks_for_it():
+    """Handbook densities of `DENSITIES_g_cm3` against the measured cells: within 2 %."""
+    for name in named_crystals():
+        assert DENSITIES_g_cm3[name] == pytest.approx(density_g_cm3(cell_of(name)), rel=0.02), name
 
 
 def build_formula(name: str) -> set[str]:

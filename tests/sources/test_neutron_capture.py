@@ -825,6 +825,14 @@ def test_the_third_peak_of_cawo4_comes_out_in_coincidence() -> None:
     assert seen[112] < 0.02 * free[112]
 
 
+def test_a_tag_that_no_capture_gives_is_said() -> None:
+    words = {"target": "Si", "neutron_flux_cm2_s": 100.0, "energy_edges_eV": [0.0, 700.0, 1400.0]}
+    none = capture_spectrum(**words, tag=GammaTag(energy_keV=9999, width_keV=5))
+    assert none.notes[-1].startswith("no capture in Si of which a gamma of 9999 +- 5 keV is seen")
+    some = capture_spectrum(**words, tag=GammaTag(energy_keV=4933, width_keV=5))
+    assert not any("no capture" in note for note in some.notes)
+
+
 def test_what_is_observed_of_tagged_captures_keeps_their_counts() -> None:
     tag = GammaTag(energy_keV=5470.0, width_keV=200.0, efficiency=0.3)
     recoil = capture_spectrum(**ASKED, tag=tag)
