@@ -411,6 +411,7 @@ def _options_properties(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.relaxation.tls.properties import (
         PropertyTemperatures,
         RelaxingSystems,
+        beside_standard_model,
         relaxation_constant_per_s_K3,
     )
 
@@ -419,6 +420,7 @@ def _options_properties(verb: argparse.ArgumentParser) -> None:
     add_options(verb, PowerLawDensity, names={"prefactor": "--prefactor-per-K"})
     add_options(verb, RelaxingSystems, only=["coupling_K", "frequency_Hz"])
     add_keywords(verb, relaxation_constant_per_s_K3, "crossover_K")
+    add_keywords(verb, beside_standard_model, "variable", names={"variable": "--density-of"})
     _add_temperatures(verb, PropertyTemperatures)
 
 
@@ -778,6 +780,7 @@ def _tls_properties(chosen: argparse.Namespace) -> int:
         law=law,
         systems=built(chosen, RelaxingSystems, relaxation_per_s_K3=rate),
         counted=summarise(chosen.glass).density if chosen.glass else None,
+        **keywords(chosen, beside_standard_model),
     )
     write_file(chosen.out, found.as_csv())
     of_law = f"n = {law.prefactor:g} (T² + E²)^{law.exponent / 2:.3g}"

@@ -416,6 +416,9 @@ def film_motion_figure(path: Trajectory, *, stress_MPa: float, interface: Interf
     panels[2].axhline(interface.pair_breaking_energy_meV, color="#009e73", linestyle=":", linewidth=1.0)
     panels[2].set_ylim(0, None)
     panels[0].set_ylim(0, None)
+    highest = float(path.radiated_power_eV_per_nm_ps.max())
+    panels[3].set_yscale("log", nonpositive="mask")
+    panels[3].set_ylim(1e-5 * highest, 2 * highest)
     panels[-1].set_xlabel("time (ps)")
     panels[-1].set_xlim(0, _end_of_the_swing_ps(path))
     title = _release_title(float(path.distance_nm[0]), stress_MPa, interface)
@@ -424,8 +427,8 @@ def film_motion_figure(path: Trajectory, *, stress_MPa: float, interface: Interf
 
 
 def _end_of_the_swing_ps(path: Trajectory) -> float:
-    """When all but 0.1 % is radiated: what follows is a line."""
-    done = np.flatnonzero(path.radiated_eV_per_nm >= 0.999 * path.radiated_eV_per_nm[-1])
+    """When all but 1e-5 is radiated: what follows is a line."""
+    done = np.flatnonzero(path.radiated_eV_per_nm >= (1 - 1e-5) * path.radiated_eV_per_nm[-1])
     return float(path.time_ps[done[0]] or path.time_ps[-1])
 
 

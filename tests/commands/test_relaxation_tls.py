@@ -68,6 +68,12 @@ def test_properties_of_a_power_law_are_its_powers_and_the_shifts_mirror_each_oth
     np.testing.assert_allclose(table["dielectric_shift"], -table["sound_velocity_shift"])
     assert table["sound_velocity_shift"][0] == 0
     assert out.with_suffix(".png").is_file()
+    # A density of asymmetries (Eq. A1) has the same powers; the mean of n up to E is at most 1 + mu below n(E).
+    assert main(["tls", "properties", *options, "--density-of", "asymmetry", "--out", str(out)]) == 0
+    assert "thermal conductivity ~ T^1.800" in capsys.readouterr().out
+    other = np.genfromtxt(out, delimiter=",", names=True)
+    ratio = other["thermal_conductivity"] / table["thermal_conductivity"]
+    assert np.all((ratio > 1.02) & (ratio < 1.2))
 
 
 @pytest.mark.parametrize(

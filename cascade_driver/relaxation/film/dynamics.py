@@ -63,6 +63,11 @@ _LONGEST_ps = 1e7
 
 _MOST_PASSES = 200
 
+#: Metals of detectors whose dislocations do not glide under the stresses of a cooldown (App. C of the paper).
+_HELD_BY_THE_LATTICE = {
+    "W": "the lattice of tungsten itself holds its dislocations against the stress of a cooldown: no such events; "
+}
+
 
 class ImageForce(StrEnum):
     """Which of the paper's two forms of the force of the image dislocation."""
@@ -155,7 +160,8 @@ class Interface:
     def _by_name(cls, metal: object) -> object:
         if isinstance(metal, str):
             if metal not in METALS:
-                raise ValueError(f"expected one of {', '.join(METALS)}, or a table of its properties")
+                held = _HELD_BY_THE_LATTICE.get(metal, "")
+                raise ValueError(f"{held}expected one of {', '.join(METALS)}, or a table of its properties")
             return METALS[metal]
         return metal
 

@@ -380,6 +380,7 @@ def beside_standard_model(
     law: PowerLawDensity,
     systems: RelaxingSystems,
     counted: CountedDensity | None = None,
+    variable: DensityVariable = "energy",
 ) -> tuple[GlassProperties, GlassProperties]:
     """Return the properties by a density of states, and those of the standard model over the same range.
 
@@ -391,15 +392,17 @@ def beside_standard_model(
     systems : RelaxingSystems
     counted : CountedDensity, optional
         In place of the law, at the temperatures at which it was counted.
+    variable : {'energy', 'asymmetry'}
+        What the density is one of: Eq. 5 and 8 of Churkin 2021, or Eq. A1 and A2.
     """
     flat, at_K = dataclasses.replace(law, exponent=0.0), temperatures.each_K
     if counted is None:
-        found = glass_properties(at_K, density=law, systems=systems)
+        found = glass_properties(at_K, density=law, systems=systems, variable=variable)
     else:
         measured = np.sort(counted.temperature_K[counted.temperature_K > 0])
-        found = glass_properties(measured, density=counted, systems=systems)
+        found = glass_properties(measured, density=counted, systems=systems, variable=variable)
         at_K = np.geomspace(measured[0], measured[-1], temperatures.points)
-    return found, glass_properties(at_K, density=flat, systems=systems)
+    return found, glass_properties(at_K, density=flat, systems=systems, variable=variable)
 
 
 def _over_energies(
