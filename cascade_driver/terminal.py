@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from cascade_driver.simulation.spec import ThermalSpec
     from cascade_driver.spectra.difference import SpectrumDifference
     from cascade_driver.spectra.line_fit import LineFit
+    from cascade_driver.spectra.line_shift import ModelShift
     from cascade_driver.spectra.observe import Observed
     from cascade_driver.spectra.planning import CampaignAdvice
     from cascade_driver.threshold_run import PlannedSearch, SearchStatus
@@ -420,6 +421,25 @@ def print_lines(fit: LineFit, *, console: Console) -> None:
             value_with_error(line.shift_eV, line.shift_error_eV),
             value_with_error(line.width_eV, line.width_error_eV),
             value_with_error(line.counts, line.counts_error),
+        )
+    console.print(shown)
+
+
+def print_model_shifts(shifts: Sequence[ModelShift], *, console: Console) -> None:
+    """Print how far a model moves lines, with its own error and what that is made of."""
+    shown = Table("recoil", "E_R (eV)", "storing", "shift (eV)", "of this error", title="by the model alone")
+    for column in shown.columns:
+        column.justify = "right"
+    for one in shifts:
+        parts = ", ".join(
+            f"{name} {value:.2g}" for name, value in one.parts_eV.items() if value > one.error_eV / 100
+        )
+        shown.add_row(
+            one.species,
+            f"{one.energy_eV:g}",
+            f"{one.storing_share:.2f}",
+            "-" if math.isnan(one.shift_eV) else value_with_error(one.shift_eV, one.error_eV),
+            parts or "-",
         )
     console.print(shown)
 

@@ -216,6 +216,7 @@ HOUSE: dict[str, Wing] = {
             "ensemble_content",
             "observed_capture",
             "observe",
+            "line_shift",
             "templates",
             "response_file",
             "difference",

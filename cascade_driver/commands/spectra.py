@@ -254,6 +254,12 @@ def _options_lines(verb: argparse.ArgumentParser) -> None:
         "scale_error",
         may_be_missing=True,
     )
+    verb.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="say beside it how far this one moves recoils of these energies, with the error of the model: a run, "
+        "a model file, cawo4 or cawo4-published",
+    )
     listed = verb.add_argument_group("the lines of neutron capture, as `cascade capture lines` lists them")
     listed.add_argument(
         "--table", nargs="?", type=Path, const=_SHIPPED, metavar="FOLDER", help="of the package, or your own"
@@ -378,7 +384,8 @@ def _lines(chosen: argparse.Namespace) -> int:
     needed = {"SPECTRUM.csv": chosen.spectrum}
     needed |= {option_of(chosen, kind, name): given(chosen, kind).get(name) for name in required}
     if chosen.table is not None or chosen.target is not None:
-        if more := [name for name, value in (needed | {"--figure": chosen.figure}).items() if value is not None]:
+        needed |= {"--figure": chosen.figure, "--model": chosen.model}
+        if more := [name for name, value in needed.items() if value is not None]:
             raise InputError(
                 f"--table and --target list the lines of neutron capture, {more[0]} fits lines: give one of both"
             )
@@ -389,8 +396,10 @@ def _lines(chosen: argparse.Namespace) -> int:
         return list_lines(chosen, target=chosen.target, table=table, between_eV=between_eV)
     if missing := [name for name, value in needed.items() if value is None]:
         raise InputError(f"the following arguments are required: {', '.join(missing)}; see `cascade lines --help`")
+    from cascade_driver.models import load_model
+    from cascade_driver.spectra.line_shift import model_shifts
     from cascade_driver.spectrum import read_spectrum
-    from cascade_driver.terminal import make_console, print_lines
+    from cascade_driver.terminal import make_console, print_lines, print_model_shifts
 
     spectrum = read_spectrum(chosen.spectrum)
     fit, tests = fit_spectrum_lines(
@@ -405,8 +414,9 @@ def _lines(chosen: argparse.Namespace) -> int:
     print(f"deviance {good.statistic:.4g} for {_freedom(good.degrees_of_freedom)}{said}")
     if not is_measured:
         print(
-            "note: expected counts, no measured ones: errors are those of such an exposure; the deviance has no "
-            "scatter in it, it is what the form of lines and background misses",
+            "note: expected counts, no measured ones: errors are those of such an exposure, that of a model is "
+            "not in them (--model tells it); the deviance has no scatter in it, it is what the form of lines and "
+            "background misses",
             file=sys.stderr,
         )
     for test in tests:
@@ -414,6 +424,9 @@ def _lines(chosen: argparse.Namespace) -> int:
             f"{test.name.replace('_', ' '):14s} chi2 {test.chi_square:8.4g} for "
             f"{_freedom(test.degrees_of_freedom)}: {test.significance:.3g} standard deviations"
         )
+    if chosen.model:
+        shifts = model_shifts(load_model(chosen.model), at_eV=given(chosen, kind)["at_eV"])
+        print_model_shifts(shifts, console=make_console())
     return _keep_lines(chosen, spectrum, fit, tests, is_measured=is_measured)
 
 
