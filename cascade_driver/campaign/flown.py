@@ -29,11 +29,14 @@ class FlightNotes:
         Folder of the logs of a run.
     name : str
         Of the task.
+    of_ps : float
+        When the flight ends at the latest: noted in any case, as a quench may take long.
     beside : Onlooker, optional
     """
 
     logs: Path
     name: str
+    of_ps: float
     beside: Onlooker | None = None
 
     def __post_init__(self) -> None:
@@ -44,7 +47,7 @@ class FlightNotes:
     ) -> None:
         """Look at a step; see `Onlooker`."""
         now_s = time.monotonic()
-        if now_s >= self._next_s:
+        if now_s >= self._next_s or time_ps >= self.of_ps:
             self._next_s = now_s + _EVERY_s
             with suppress(OSError):  # a note that cannot be made stops no flight
                 _write(self.logs / f"{self.name}{_SUFFIX}", f"{time_ps:.3f}\n")

@@ -91,7 +91,7 @@ class Workshop:
             )
             if spec.id != task.cascade.id:
                 raise RuntimeError(f"{task.cascade.id} was planned, its specification hashes to {spec.id}")
-            notes = FlightNotes(logs=directory.logs, name=task.name)
+            notes = FlightNotes(logs=directory.logs, name=task.name, of_ps=shared.follow.duration_ps)
             if self.trajectory is None:
                 noted = partial(make_engine, onlooker=notes)
                 return directory.store(run_cascade(spec, starts=starts, make_engine=noted))

@@ -15,13 +15,16 @@ def test_a_flight_of_lammps_says_how_far_it_is_and_is_the_same(silicon, tmp_path
     def beside(**step):
         seen.append((step["time_ps"], flown_ps(tmp_path, "it")))
 
-    notes = FlightNotes(logs=tmp_path, name="it", beside=beside)
+    of_ps = spec.protocol.follow.duration_ps
+    notes = FlightNotes(logs=tmp_path, name="it", of_ps=of_ps, beside=beside)
     noted = silicon.run(spec, make_engine=lambda: silicon.engine(onlooker=notes)).record
     alone = silicon.run(spec).record
     assert noted.physics == alone.physics
     assert len(seen) > 50
     # The first step is noted at once, and a note is never ahead of the flight.
     assert all(said is not None and said <= time_ps + 1e-3 for time_ps, said in seen)
+    # Its end is noted, however soon after another note: the quench may take longer than the flight.
+    assert flown_ps(tmp_path, "it") >= of_ps
     forget_flight(tmp_path, "it")
     assert flown_ps(tmp_path, "it") is None
 
@@ -32,7 +35,7 @@ def test_a_note_leads_nowhere_and_stops_nothing(tmp_path):
     (tmp_path / "it.ps").symlink_to(precious)
     positions = np.zeros((1, 3))
     for folder in (tmp_path, tmp_path / "not there"):
-        FlightNotes(logs=folder, name="it")(
+        FlightNotes(logs=folder, name="it", of_ps=2.0)(
             time_ps=1.0, pka=0, ids=np.array([1], dtype=np.int32), positions_A=positions
         )
     assert precious.read_text() == "kept"
