@@ -459,8 +459,8 @@ def _lowest_stress_MPa(highest_MPa: float, *, film: Film, interface: Interface) 
     if room(high) <= 0:
         raise InputError(
             f"no dislocation of this film ({film.dislocation_spacing_nm:g} nm apart, {film.bulk_stress_MPa:g} MPa)"
-            " emits phonons above the gap: there are no events; expected a lower density, a higher stress or a "
-            "smaller gap."
+            " emits phonons above the gap: there are no events; expected a lower density, a higher stress, "
+            f"{'a thicker film, ' if interface.thickness_nm else ''}or a smaller gap."
         )
     low = high - 1.0
     while room(low) > 0:
@@ -677,6 +677,8 @@ class FilmBackground:
     @property
     def reading(self) -> str:
         """Which reading of the paper it is, and what that means for its printed rates, in a sentence."""
+        if (thickness := self.interface.thickness_nm) is not None:
+            return f"under the free surface of a film of {thickness:g} nm, which the paper lacks: less than there"
         if self.film.steps is not None and self.film.stress_sampling is StressSampling.PROGRAM:
             return "the steps of the published program, which the paper's printed rates and Fig. 6 were made with"
         if self.film.steps is None and self.film.stress_sampling is StressSampling.WEIGHT:

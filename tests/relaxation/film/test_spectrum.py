@@ -64,6 +64,7 @@ def test_printed_rates_follow_from_the_reading_of_the_published_program():
     assert dict(zip(spacings, rates, strict=True)) == pytest.approx({30: 6.0, 60: 16.2, 100: 16.4}, rel=0.02)
     assert "the steps of the published program" in films[0].reading
     assert "1.5 to 5.5 times the printed rates" in background().reading
+    assert "less than there" in background(interface=Interface(thickness_nm=100.0)).reading
 
 
 @pytest.mark.parametrize(("h_nm", "stress_MPa", "row_MPa", "starts"), [(20.0, 7.0, 25, 3), (41.0, 30.0, 30, 12)])
