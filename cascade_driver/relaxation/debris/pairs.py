@@ -280,15 +280,18 @@ def search_cascade(
     centres = active_atoms(atoms, radius_A=min(CENTRE_A, debris.search.radius_A))
 
     def enter() -> Landscape:
-        return Landscape(
+        cutoff = potential.about.cutoff_A
+        entered = Landscape(
             atoms,
             active=active,
             centres=centres,
             # What an atom feels of its neighbours' bonds.
-            reach_A=2 * potential.about.cutoff_A,
+            reach_A=2 * cutoff,
             make_engine=lambda: LammpsEngine(potential=potential),
             quench=campaign.protocol.quench,
         )
+        entered.narrow(from_A=cutoff)
+        return entered
 
     landscape = enter()
     state = folder / "cascades" / f"{cascade}.npz"

@@ -56,6 +56,10 @@ _NEARLY_STEPS = 300
 _MOST_STEPS = 600
 _REST_eV_A = 1e-3
 
+#: How far atoms feel is sought in these steps, by forces that are alike to rounding, and so much is added for what
+#: moves.
+_REACH_STEP_A, _ALIKE_eV_A, _SPARE_A = 0.5, 1e-8, 1.0
+
 #: Coverage says nothing of fewer finds than this, about one minimum.
 FEWEST_FINDS = 10
 
@@ -121,7 +125,8 @@ class Landscape:
     centres : (m,) int, optional
         Atoms about which climbs begin; all active ones by default.
     reach_A : float
-        Atoms this near to active ones are what these feel: twice the cutoff of a potential of bonds.
+        Atoms this near to active ones are what these feel: twice the cutoff of a potential of bonds, or less,
+        `narrow`.
     make_engine : callable
         Makes an engine; up to three are held.
     quench : QuenchSpec
@@ -143,6 +148,24 @@ class Landscape:
         self.centres = self.active if centres is None else centres
         self._make_engine, self._quench, self._reach_A = make_engine, quench, reach_A
         self._engines: dict[str, Engine] = {}
+
+    def narrow(self, *, from_A: float) -> None:
+        """Bring the reach down to what the active atoms really feel, by their forces; `from_A` outward.
+
+        Of a potential whose pairs reach far and whose bonds do not, twice the cutoff is too much.
+        """
+        start = np.asarray(self.atoms.get_positions())
+        moved = start.copy()
+        moved[self.active] += np.random.default_rng(0).normal(scale=0.05, size=(len(self.active), 3))
+        there = self.energy_and_forces(moved)[1][self.active]
+        for reach in np.arange(from_A, self._reach_A - _SPARE_A, _REACH_STEP_A).tolist():
+            part = self.about(self.active, start)
+            part._reach_A = reach
+            forces = part.energy_and_forces_near(moved[self.active], around_A=start)[1]
+            part.close()
+            if np.max(np.abs(forces - there)) < _ALIKE_eV_A:
+                self._reach_A = reach + _SPARE_A
+                return
 
     def about(self, active: NDArray[np.int64], positions_A: NDArray[np.float64]) -> Landscape:
         """Return the same box as it is at `positions_A`, with other active atoms."""

@@ -141,14 +141,22 @@ def test_active_atoms_feel_in_their_region_what_they_feel_in_the_box():
     landscape = landscape_of(
         atoms, active, active, potential="si-tersoff-zbl", reach_A=2 * potential.about.cutoff_A
     )
+    short = landscape_of(atoms, active, active, potential="si-tersoff-zbl", reach_A=potential.about.cutoff_A)
+    landscape.narrow(from_A=potential.about.cutoff_A)
+    # Bonds to a second shell, 3.84 A away, count; a third, at 4.5 A, does not: 4 A and the spare one.
+    assert potential.about.cutoff_A + 1.0 < landscape._reach_A < 2 * potential.about.cutoff_A
     start = np.asarray(atoms.get_positions())
     moved = start.copy()
     moved[active] += np.random.default_rng(1).normal(scale=0.1, size=(len(active), 3))
     whole = [landscape.energy_and_forces(x) for x in (start, moved)]
     part = [landscape.energy_and_forces_near(x[active], around_A=start) for x in (start, moved)]
+    too_little = short.energy_and_forces_near(moved[active], around_A=start)[1]
     region = len(landscape._region)
     landscape.close()
+    short.close()
     assert region < len(atoms)
+    # Negative control: the cutoff alone is not enough.
+    assert np.max(np.abs(too_little - whole[1][1][active])) > 0.1
     assert part[1][0] - part[0][0] == pytest.approx(whole[1][0] - whole[0][0], abs=1e-8)
     for (_, forces), (_, there) in zip(whole, part, strict=True):
         np.testing.assert_allclose(there, forces[active], atol=1e-8)
