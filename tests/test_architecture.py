@@ -301,8 +301,12 @@ HOUSE: dict[str, Wing] = {
             "session",
             "potential_comparison",
             "run_comparison",
-            "terminal",
         ),
+    ),
+    "terminal": Wing(
+        "what people see in a terminal: tables, and progress bars that tell the time left",
+        imports=None,
+        rooms=("console", "progress", "records", "runs", "spectra", "thresholds", "potentials"),
     ),
     "guide": Wing(
         "the texts that users read, shipped with the package",

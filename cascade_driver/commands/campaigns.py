@@ -336,7 +336,8 @@ def _run(chosen: argparse.Namespace) -> int:
     from cascade_driver.simulation.lammps_build import chosen as chosen_lammps
     from cascade_driver.simulation.protocols import protocol_said
     from cascade_driver.simulation.spec import thermal_said
-    from cascade_driver.terminal import headed, make_console, watched_work
+    from cascade_driver.terminal.console import headed, make_console
+    from cascade_driver.terminal.progress import watched_work
     from cascade_driver.validation.checked import doubt
     from cascade_driver.workflow import attended_run
 
@@ -511,7 +512,8 @@ def _conclude(path: Path, *, allow_failures: bool) -> int:
     """Fit, correct, draw, report; end with the table and the paths, and with 1 if the input asks for more."""
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.conclusion import conclude
-    from cascade_driver.terminal import make_console, print_energies
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.runs import print_energies
 
     console = make_console()
     conclusion = conclude(RunDirectory(path), allow_failures=allow_failures)
@@ -561,14 +563,16 @@ def _status(chosen: argparse.Namespace) -> int:
 def _print_status(path: Path) -> None:
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.campaign.status import run_status
-    from cascade_driver.terminal import make_console, print_status
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.runs import print_status
 
     print_status(run_status(RunDirectory(path.resolve())), console=make_console())
 
 
 def _verify(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.terminal import make_console, watched_verification
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.progress import watched_verification
 
     return watched_verification(RunDirectory(chosen.run.resolve()), console=make_console())
 
@@ -645,7 +649,8 @@ def _show(chosen: argparse.Namespace) -> int:
 
     from cascade_driver.campaign.listing import one_finished
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.terminal import make_console, print_record
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.records import print_record
 
     run = RunDirectory(chosen.run.resolve())
     if chosen.id is None:
@@ -664,7 +669,8 @@ def _show(chosen: argparse.Namespace) -> int:
 def _show_none(run: RunDirectory, chosen: argparse.Namespace) -> int:
     """List the cascades to one who has named none."""
     from cascade_driver.campaign.listing import listed
-    from cascade_driver.terminal import make_console, print_cascades
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.records import print_cascades
 
     for option in ("json", "picture", "film"):
         if getattr(chosen, option):
@@ -707,7 +713,8 @@ def _defects(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.campaign.scene import scenes_of, write_defects
     from cascade_driver.plot import defects_figure, save_figure
-    from cascade_driver.terminal import make_console, print_defects
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.records import print_defects
 
     run = RunDirectory(chosen.run.resolve())
     campaign = run.load()
@@ -726,7 +733,8 @@ def _list(chosen: argparse.Namespace) -> int:
 
     from cascade_driver.campaign.listing import listed
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.terminal import make_console, print_cascades
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.records import print_cascades
 
     run = RunDirectory(chosen.run.resolve())
     cascades = listed(run, **keywords(chosen, listed))
@@ -742,7 +750,8 @@ def _reproduce(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.reproduce import reproduce_apart
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.simulation.trajectory import TrajectorySpec
-    from cascade_driver.terminal import make_console, print_reproduction
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.records import print_reproduction
 
     film = built(chosen, TrajectorySpec) if given(chosen, TrajectorySpec) else None
     run = RunDirectory(chosen.run.resolve())
@@ -757,7 +766,8 @@ def _fit(chosen: argparse.Namespace) -> int:
     from cascade_driver.config import AnalysisSpec
     from cascade_driver.models import analysis_of, fit_run, names_an_import
     from cascade_driver.schema import plain
-    from cascade_driver.terminal import make_console, print_energies, print_model
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.runs import print_energies, print_model
 
     changes = given(chosen, AnalysisSpec)
     if names_an_import(str(chosen.run)):
@@ -806,7 +816,8 @@ def _fit_import(chosen: argparse.Namespace) -> int:
     """Make the model of imported tables, write and print it."""
     from cascade_driver.config import AnalysisSpec
     from cascade_driver.models import MODEL_FILE, fitted_import
-    from cascade_driver.terminal import make_console, print_model
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.runs import print_model
 
     asked = {"shape": "table", **given(chosen, AnalysisSpec)}
     out = getattr(chosen, "out", None)
@@ -822,7 +833,8 @@ def _plan(chosen: argparse.Namespace) -> int:
     from cascade_driver.advice import advise_run
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.config import AnalysisSpec
-    from cascade_driver.terminal import make_console, print_advice
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.runs import print_advice
 
     asked = keywords(chosen, advise_run)
     between = asked.get("between_eV")

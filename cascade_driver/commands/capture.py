@@ -64,7 +64,7 @@ def list_lines(
     from cascade_driver.files import write_file
     from cascade_driver.sources.capture_table import capture_table
     from cascade_driver.sources.neutron_capture import capture_lines
-    from cascade_driver.terminal import make_console
+    from cascade_driver.terminal.console import make_console
     from cascade_driver.text import value_with_error
 
     low, high = between_eV or (0.0, float("inf"))

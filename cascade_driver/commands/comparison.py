@@ -59,7 +59,8 @@ def _compare(chosen: argparse.Namespace) -> int:
     from cascade_driver.run_comparison import compare_runs
     from cascade_driver.schema import without_nan
     from cascade_driver.spectrum import read_spectrum
-    from cascade_driver.terminal import make_console, print_comparison
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.runs import print_comparison
 
     console = make_console()
     found = list(

@@ -72,7 +72,7 @@ def _pairs(chosen: argparse.Namespace) -> int:
     from cascade_driver.analysis.damage import ARC_DPA, DamageSpec, damage_columns, estimate
     from cascade_driver.commands.options import complaints_by_option
     from cascade_driver.files import write_file
-    from cascade_driver.terminal import make_console, print_columns
+    from cascade_driver.terminal.console import make_console, print_columns
 
     with complaints_by_option(chosen, DamageSpec):
         spec = built(chosen, DamageSpec)

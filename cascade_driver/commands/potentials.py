@@ -105,21 +105,24 @@ def _compare_options(verb: argparse.ArgumentParser) -> None:
 def _potential_list(chosen: argparse.Namespace) -> int:
     del chosen
     from cascade_driver.simulation.potential import load_potential, shipped_potentials
-    from cascade_driver.terminal import make_console, print_potentials
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.potentials import print_potentials
 
     print_potentials([load_potential(name) for name in shipped_potentials()], console=make_console())
     return 0
 
 
 def _potential_show(chosen: argparse.Namespace) -> int:
-    from cascade_driver.terminal import make_console, print_potential
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.potentials import print_potential
 
     print_potential(potential_of(chosen.name), console=make_console())
     return 0
 
 
 def _potential_check(chosen: argparse.Namespace) -> int:
-    from cascade_driver.terminal import make_console, watched_check
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.potentials import watched_check
 
     return watched_check(potential_of(chosen.name), crystals=chosen.crystal, console=make_console())
 
@@ -138,12 +141,9 @@ def _potential_compare(chosen: argparse.Namespace) -> int:
         write_comparison,
         write_inputs,
     )
-    from cascade_driver.terminal import (
-        make_console,
-        print_foreseen,
-        print_potential_comparison,
-        watched_work,
-    )
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.potentials import print_foreseen, print_potential_comparison
+    from cascade_driver.terminal.progress import watched_work
     from cascade_driver.workflow import attended_run
 
     console = make_console()

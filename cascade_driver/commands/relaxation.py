@@ -720,7 +720,7 @@ def _tls_dos(chosen: argparse.Namespace) -> int:
     from cascade_driver.plot import save_figure, tls_density_figure
     from cascade_driver.relaxation.tls.glass import Annealing, Glass
     from cascade_driver.relaxation.tls.realisations import GlassRun, make_realisations, write_summary
-    from cascade_driver.terminal import make_console
+    from cascade_driver.terminal.console import make_console
 
     run = built(chosen, GlassRun, glass=built(chosen, Glass), annealing=built(chosen, Annealing))
     asked = keywords(chosen, make_realisations)
@@ -845,7 +845,7 @@ def _search_progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show how far a search is, and how long the rest of it takes at the pace so far."""
     import time
 
-    from cascade_driver.terminal import make_console
+    from cascade_driver.terminal.console import make_console
 
     console = make_console()
     began: dict[str, tuple[float, int]] = {}

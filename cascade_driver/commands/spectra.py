@@ -399,7 +399,8 @@ def _lines(chosen: argparse.Namespace) -> int:
     from cascade_driver.models import load_model
     from cascade_driver.spectra.line_shift import model_shifts
     from cascade_driver.spectrum import read_spectrum
-    from cascade_driver.terminal import make_console, print_lines, print_model_shifts
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.spectra import print_lines, print_model_shifts
 
     spectrum = read_spectrum(chosen.spectrum)
     fit, tests = fit_spectrum_lines(

@@ -22,7 +22,9 @@ def _options(verb: argparse.ArgumentParser) -> None:
 
 def _threshold(chosen: argparse.Namespace) -> int:
     from cascade_driver.config import WorkSpec
-    from cascade_driver.terminal import make_console, print_thresholds, watched_search
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.progress import watched_search
+    from cascade_driver.terminal.thresholds import print_thresholds
     from cascade_driver.threshold_run import conclude_search, plan_search, said_of_plan
 
     built(chosen, WorkSpec)
@@ -41,7 +43,8 @@ def _threshold(chosen: argparse.Namespace) -> int:
 def report_search(path: Path) -> int:
     """Write the tables and maps of a search again and print them."""
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.terminal import make_console, print_thresholds
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.thresholds import print_thresholds
     from cascade_driver.threshold_run import conclude_search
 
     print_thresholds(*conclude_search(RunDirectory(path.resolve())), console=make_console())
@@ -53,7 +56,8 @@ def status_of_search(path: Path, *, as_json: bool) -> int:
     import dataclasses
     import json
 
-    from cascade_driver.terminal import make_console, print_search
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.thresholds import print_search
     from cascade_driver.threshold_run import open_search, search_status
 
     status = search_status(open_search(path))

@@ -236,7 +236,7 @@ def _propose_pairs(chosen: argparse.Namespace) -> int:
 
 
 def _propose_frenkel(chosen: argparse.Namespace) -> int:
-    from cascade_driver.terminal import make_console
+    from cascade_driver.terminal.console import make_console
     from cascade_driver.training.propose import FrenkelSearch, frenkel_pairs
 
     console, box, make_calculator = make_console(), _cell(chosen), _calculator(chosen)
@@ -473,7 +473,7 @@ def _print_imported(found: Sequence[Imported]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from cascade_driver.terminal import make_console
+    from cascade_driver.terminal.console import make_console
     from cascade_driver.text import visible
 
     table = Table(box=None, pad_edge=False)
@@ -726,7 +726,8 @@ def _options_relax(verb: argparse.ArgumentParser) -> None:
 
 
 def _relax(chosen: argparse.Namespace) -> int:
-    from cascade_driver.terminal import make_console, print_relaxations
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.potentials import print_relaxations
     from cascade_driver.training.frames import write_structures
     from cascade_driver.training.propose import structures_in
     from cascade_driver.training.relax import RelaxSettings, relax, relaxed_steps

@@ -15,7 +15,7 @@ from cascade_driver.campaign.listing import SORT_KEYS, listed
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
 from cascade_driver.simulation.record import Cost, Physics
-from cascade_driver.terminal import _TOLD_ELSEWHERE, RECORD_WORDS, _stored
+from cascade_driver.terminal.records import _TOLD_ELSEWHERE, RECORD_WORDS, _stored
 
 
 @pytest.fixture(scope="module")

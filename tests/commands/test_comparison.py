@@ -13,7 +13,7 @@ from cascade_driver.analysis.comparison import compare
 from cascade_driver.analysis.published import shipped_model_folder
 from cascade_driver.cli import main
 from cascade_driver.run_comparison import RunComparison
-from cascade_driver.terminal import print_comparison
+from cascade_driver.terminal.runs import print_comparison
 
 CAMPAIGN = """
 title = "silicon"

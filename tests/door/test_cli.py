@@ -111,7 +111,7 @@ TLS = (
     ],
 )
 def test_a_title_is_shown_as_it_stands(text, shown, capsys):
-    from cascade_driver.terminal import headed, make_console
+    from cascade_driver.terminal.console import headed, make_console
 
     assert visible(text) == shown
     console = make_console()

@@ -40,7 +40,7 @@ from cascade_driver.simulation.start import read_box, read_snapshot
 from cascade_driver.sources.capture_table import capture_table
 from cascade_driver.sources.gamma_recoil import two_gamma_cumulative
 from cascade_driver.sources.neutron_capture import cascades_of
-from cascade_driver.terminal import print_record
+from cascade_driver.terminal.records import print_record
 
 MASS_Si_amu = 28.085
 

@@ -16,7 +16,8 @@ from cascade_driver.campaign.status import _rate, run_status
 from cascade_driver.campaign.supervise import Progress
 from cascade_driver.simulation.record import NUMBERS
 from cascade_driver.simulation.spec import ThermalSpec
-from cascade_driver.terminal import PlainConsole, WorkLog, watched_work
+from cascade_driver.terminal.console import PlainConsole
+from cascade_driver.terminal.progress import WorkLog, watched_work
 
 THERMAL = ThermalSpec(temperature_K=133, equilibration_ps=0.4, snapshot_interval_ps=0.2)
 

@@ -1,0 +1,207 @@
+"""Progress bars that tell the time left, and the same in the lines of a log."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cascade_driver.campaign.flown import flights_said
+from cascade_driver.campaign.plan import start_said
+from cascade_driver.text import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cascade_driver.campaign.rundir import RunDirectory
+    from cascade_driver.campaign.supervise import Progress as WorkProgress
+    from cascade_driver.simulation.spec import ThermalSpec
+    from cascade_driver.threshold_run import PlannedSearch
+    from cascade_driver.workflow import PlannedRun
+
+
+def watched_work(
+    planned: PlannedRun,
+    *,
+    console: Console,
+    workers: int | None = None,
+    executor: str | None = None,
+    allow_failed_contract: bool = False,
+) -> None:
+    """Work on a run under a progress bar."""
+    from cascade_driver.workflow import work_on
+
+    began = time.monotonic()
+    thermal = planned.campaign.protocol.thermal
+    flight_ps = planned.campaign.protocol.follow.duration_ps
+    log = WorkLog(console=console, thermal=thermal, flight_ps=flight_ps)
+    with _bar(console, "cascades") as bar:
+        task = bar.add_task("", total=planned.campaign.size, left="")
+
+        def observe(progress: WorkProgress) -> None:
+            failed = f", {progress.failures} not usable" if progress.failures else ""
+            left = next(iter(_starts_said(progress, thermal)), _time_left(progress)) + failed
+            left = ", ".join(filter(None, (left, flights_said(progress.flown_ps, of_ps=flight_ps))))
+            bar.update(task, total=progress.total, completed=progress.done, left=left)
+            if not console.is_terminal:
+                log(progress)
+
+        progress = work_on(
+            planned,
+            workers=workers,
+            executor=executor,
+            observe=observe,
+            allow_failed_contract=allow_failed_contract,
+            tell=lambda said: console.print(said, soft_wrap=True),
+        )
+    seconds = time.monotonic() - began
+    console.print(
+        f"{progress.done} of {progress.total} cascades finished, {progress.done_here} of them now, "
+        f"in {duration(seconds)}",
+    )
+
+
+def watched_search(
+    planned: PlannedSearch,
+    *,
+    console: Console,
+    workers: int | None = None,
+    executor: str | None = None,
+    allow_failed_contract: bool = False,
+) -> None:
+    """Work on a search for thresholds under a progress bar."""
+    from cascade_driver.threshold_run import work_on_search
+
+    began = time.monotonic()
+    log = WorkLog(console=console, what="directions")
+    with _bar(console, "directions") as bar:
+        task = bar.add_task("", total=planned.plan.size, left="making the starting states")
+
+        def observe(progress: WorkProgress) -> None:
+            bar.update(task, total=progress.total, completed=progress.done, left=_time_left(progress))
+            if not console.is_terminal:
+                log(progress)
+
+        progress = work_on_search(
+            planned,
+            workers=workers,
+            executor=executor,
+            observe=observe,
+            allow_failed_contract=allow_failed_contract,
+            tell=lambda said: console.print(said, soft_wrap=True),
+        )
+    console.print(
+        f"{progress.done} of {progress.total} directions finished, {progress.done_here} of them now, "
+        f"in {duration(time.monotonic() - began)}"
+    )
+
+
+def _bar(console: Console, what: str) -> Progress:
+    return Progress(
+        TextColumn(what),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+        # A log file gets no bar, only the lines around it.
+        disable=not console.is_terminal,
+        refresh_per_second=2,
+    )
+
+
+#: The shortest time between two lines on how far a run is, where they stay: in a log.
+_LOG_EVERY_s = 60.0
+
+
+@dataclass(kw_only=True)
+class WorkLog:
+    """How far work is, in lines that stay: what a thermal start does, the first task, and then every minute or so.
+
+    Attributes
+    ----------
+    console : Console
+    what : str
+        What is done.
+    thermal : ThermalSpec, optional
+        The thermal start of a campaign.
+    flight_ps : float
+        How far its cascades fly.
+    clock : callable
+        Time in s.
+    """
+
+    console: Console
+    what: str = "cascades"
+    thermal: ThermalSpec | None = None
+    flight_ps: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        # The first that is done is told at once, and without one how far it is after a minute.
+        self._began_s, self._next_s, self._first_s = self.clock(), 0.0, _LOG_EVERY_s
+        self._said: set[str] = set()
+
+    def __call__(self, progress: WorkProgress) -> None:
+        """Say what is new, if anything is."""
+        for said in _starts_said(progress, self.thermal) if self.thermal else ():
+            if said not in self._said:
+                self.console.print(said)
+                self._said.add(said)
+        passed = self.clock() - self._began_s
+        due_s = self._next_s if progress.done_here else max(self._next_s, self._first_s)
+        if progress.done < progress.total and passed >= due_s:
+            parts = (_time_left(progress), flights_said(progress.flown_ps, of_ps=self.flight_ps))
+            self.console.print(
+                f"{progress.done} of {progress.total} {self.what} after {duration(passed)}, "
+                f"{', '.join(filter(None, parts))}",
+                soft_wrap=True,
+            )
+            # A run of days does not fill the disk.
+            self._next_s = passed + max(_LOG_EVERY_s, passed / 10)
+
+
+def _starts_said(progress: WorkProgress, thermal: ThermalSpec) -> list[str]:
+    """Return what is done for the thermal start just now, in words."""
+    return [said for name in progress.running if (said := start_said(name, thermal))]
+
+
+def _time_left(progress: WorkProgress) -> str:
+    """Return how long what is left takes at the mean time of the cascades of this session."""
+    if progress.done == progress.total:
+        return "done"
+    if not progress.done_here:
+        return "time left unknown until the first one is done"
+    slots = max(1, len(progress.running))
+    each = progress.busy_s / progress.done_here
+    # Those in progress are half done on average.
+    left = max(0.5, progress.total - progress.done - slots / 2)
+    return f"about {duration(each * left / slots)} left"
+
+
+def watched_verification(run: RunDirectory, *, console: Console) -> int:
+    """Verify a run under a progress bar, name what is damaged, and return 0, or 1 if anything is."""
+    from cascade_driver.campaign.verify import verify
+
+    with _bar(console, "records") as bar:
+        task = bar.add_task("", total=None, left="")
+        found = verify(run, observe=lambda done, total: bar.update(task, completed=done, total=total))
+    for message in (*found.damaged_cascades.values(), *found.damaged_starts.values()):
+        console.print(message, soft_wrap=True)
+    console.print(
+        f"{found.cascades} cascades and {found.starts} starting states read: "
+        f"{len(found.damaged_cascades)} and {len(found.damaged_starts)} damaged",
+    )
+    if found.without_checksum:
+        console.print(
+            f"{found.without_checksum} records name no checksum of their structure, as they did not in the first "
+            "days: whether it is theirs cannot be told"
+        )
+    if len(found.makers) > 1:
+        console.print("made by different codes or engines; within their errors they must agree:")
+    for made_by, count in found.makers.items():
+        console.print(f"{count} by {made_by}", soft_wrap=True)
+    return 0 if found.is_sound else 1
