@@ -3,6 +3,8 @@
 import ast
 import functools
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -644,3 +646,22 @@ def test_negative_control_what_is_allowed_is_not_complained_about():
     assert complaints(list(imports_of("report", types)), {"report"}) == []
     drawing = "def plot(self):\n    from cascade_driver.plot import draw_spectrum"
     assert complaints(list(imports_of("spectrum", drawing)), {"spectrum"}) == []
+
+
+def test_what_options_rest_on_loads_none_of_what_takes_long():
+    """A wrong file is refused in the time that the options take; a fit, a box, a response load what they need."""
+    light = ", ".join(
+        f"cascade_driver.{name}" for name in ("config", "models", "spectra.detector", "commands.spectra")
+    )
+    heavy = (
+        "scipy.optimize",
+        "scipy.special",
+        "scipy.spatial",
+        "scipy.stats",
+        "ase.build",
+        "ase.io",
+        "matplotlib",
+    )
+    script = f"import sys, {light}; print(*sorted(set({heavy!r}) & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

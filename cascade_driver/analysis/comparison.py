@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import scipy  # its `stats` is loaded where it is asked for: that takes as long as all the rest
 from numpy.typing import NDArray
-from scipy import special
 
 from cascade_driver.analysis.outcomes import UsableCascades, effective_number, usable_cascades
 from cascade_driver.errors import InputError
@@ -60,7 +59,7 @@ def equal_within(ratio: float, error: float) -> float:
     That nothing differs significantly is no proof that it is equal; this is (Schuirmann 1987,
     doi:10.1007/BF01068419).
     """
-    return abs(ratio - 1) + float(special.ndtri(0.95)) * error
+    return abs(ratio - 1) + float(scipy.special.ndtri(0.95)) * error
 
 
 @dataclass(frozen=True, kw_only=True)

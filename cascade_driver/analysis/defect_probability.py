@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special
 
 from cascade_driver.analysis.estimation import (
     REFUSED,
@@ -102,7 +102,7 @@ class FermiProbability:
         if self.width_eV == 0:
             return np.asarray(self.maximum * np.heaviside(distance, 0.5))
         with np.errstate(over="ignore"):  # infinitely many widths away: zero or the maximum
-            return np.asarray(self.maximum * special.expit(distance / self.width_eV))
+            return np.asarray(self.maximum * scipy.special.expit(distance / self.width_eV))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +260,7 @@ def defect_points(cascades: UsableCascades, *, coverage: float = POINT_COVERAGE)
     Brown, Cai & DasGupta 2001, doi:10.1214/ss/1009213286, Eq. 4.
     """
     g = _group(cascades)
-    z2 = special.ndtri(0.5 + coverage / 2) ** 2
+    z2 = scipy.special.ndtri(0.5 + coverage / 2) ** 2
     p, n = g.defects / g.trials, g.effective
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * np.maximum(p * (1 - p) / n + z2 / (4 * n * n), 0)) / (1 + z2 / n)
@@ -283,7 +283,7 @@ def _negative_log_likelihood(
     g: _Groups, trials: NDArray[np.float64], defects: NDArray[np.float64], half: float, width: float
 ) -> float:
     eta = (g.energy - half) / width
-    return -float(defects @ special.log_expit(eta) + (trials - defects) @ special.log_expit(-eta))
+    return -float(defects @ scipy.special.log_expit(eta) + (trials - defects) @ scipy.special.log_expit(-eta))
 
 
 def _posterior(g: _Groups, defects: NDArray[np.float64]) -> FermiPosterior:
@@ -316,17 +316,17 @@ def rising_shares(points: tuple[DefectPoint, ...], shares: NDArray[np.float64]) 
     `scipy.optimize.isotonic_regression`).
     """
     weight = np.array([p.effective_number for p in points])
-    return np.stack([optimize.isotonic_regression(row, weights=weight).x for row in np.atleast_2d(shares)])
+    return np.stack([scipy.optimize.isotonic_regression(row, weights=weight).x for row in np.atleast_2d(shares)])
 
 
 def _deviance(g: _Groups, defects: NDArray[np.float64], fitted: NDArray[np.float64]) -> float:
     """Return twice the log-likelihood ratio of the best rising probability to a fitted one."""
     share = np.clip(defects / g.trials, 0, 1)
-    rising = optimize.isotonic_regression(share, weights=g.effective).x
+    rising = scipy.optimize.isotonic_regression(share, weights=g.effective).x
 
     def log_likelihood(p: NDArray[np.float64]) -> float:
         p = np.clip(p, 1e-300, 1 - 1e-16)
-        return float(g.effective @ (special.xlogy(share, p) + special.xlog1py(1 - share, -p)))
+        return float(g.effective @ (scipy.special.xlogy(share, p) + scipy.special.xlog1py(1 - share, -p)))
 
     return max(2 * (log_likelihood(rising) - log_likelihood(fitted)), 0.0)
 
@@ -345,7 +345,7 @@ def _goodness(
     if dof <= 0:
         return Goodness(name="deviance", statistic=deviance, degrees_of_freedom=dof, p_value=None, method="none")
     if n_bootstrap == 0:  # the law of a free probability per energy: a cautious limit
-        value = float(special.chdtrc(dof, deviance))
+        value = float(scipy.special.chdtrc(dof, deviance))
         return Goodness(
             name="deviance", statistic=deviance, degrees_of_freedom=dof, p_value=value, method="chi-square"
         )
@@ -370,12 +370,12 @@ def _width_limit(
     scale = g.effective / g.trials  # weighted trials count as their effective number
     trials, defects = g.trials * scale, g.defects * scale
     share = np.clip(g.defects / g.trials, 0, 1)
-    best = float(g.effective @ (special.entr(share) + special.entr(1 - share)))
+    best = float(g.effective @ (scipy.special.entr(share) + scipy.special.entr(1 - share)))
     span = float(g.energy[-1] - g.energy[0])
 
     def excess(log_width: float) -> float:
         width = float(np.exp(log_width))
-        found = optimize.minimize_scalar(
+        found = scipy.optimize.minimize_scalar(
             lambda half: _negative_log_likelihood(g, trials, defects, half, width),
             bounds=(bracket[0] - 40 * width, bracket[1] + 40 * width),
             method="bounded",
@@ -390,7 +390,7 @@ def _width_limit(
             f"{species}: {len(g.of_cascade)} cascades are too few to limit the width of the defect "
             f"probability: {further}"
         )
-    return float(np.exp(optimize.brentq(excess, lowest, highest, xtol=1e-6)))
+    return float(np.exp(scipy.optimize.brentq(excess, lowest, highest, xtol=1e-6)))
 
 
 def further_cascades(cascades: UsableCascades) -> FurtherCascades:
@@ -509,7 +509,7 @@ def probability_score(cascades: UsableCascades, model: FermiProbability) -> NDAr
     .. math:: \nabla \ln L_i = -(k_i - p_d)\, (1/w,\; \eta), \qquad \eta = (E_R - E_{1/2}) / w
     """
     eta = (cascades.recoil_energy_eV - model.half_energy_eV) / model.width_eV
-    miss = cascades.stores_energy - special.expit(eta)
+    miss = cascades.stores_energy - scipy.special.expit(eta)
     return -np.stack([miss / model.width_eV, miss * eta], axis=1)
 
 
@@ -522,7 +522,7 @@ def inverse_information(cascades: UsableCascades, model: FermiProbability) -> ND
     """
     eta = (cascades.recoil_energy_eV - model.half_energy_eV) / model.width_eV
     slope = np.stack([np.full(len(eta), 1 / model.width_eV), eta], axis=1)
-    scatter = cascades.weight * special.expit(eta) * special.expit(-eta)
+    scatter = cascades.weight * scipy.special.expit(eta) * scipy.special.expit(-eta)
     return np.asarray(np.linalg.pinv(slope.T @ (slope * scatter[:, None]), hermitian=True))
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from iminuit import Minuit
 from numpy.polynomial import polynomial
 from numpy.typing import ArrayLike
-from scipy import special
 
 from cascade_driver.analysis.empirical_law import EmpiricalDistribution
 from cascade_driver.analysis.estimation import FitHealth, Goodness, Independence, sandwich_covariance, symbol_of
@@ -44,7 +44,7 @@ def _tail(edge: Array, location: Array, left: Array, right: Array) -> Array:
     """Return the integral of exp(-z^2 / 2) from `edge` outward, away from the location."""
     distance = edge - location
     side = np.where(distance < 0, left, right)
-    return np.asarray(_SQRT_2PI * side * special.ndtr(-np.abs(distance) / side))
+    return np.asarray(_SQRT_2PI * side * scipy.special.ndtr(-np.abs(distance) / side))
 
 
 def _mass(lower: Array, upper: Array, location: Array, left: Array, right: Array) -> Array:
@@ -66,8 +66,8 @@ def _log_mass(lower: Array, upper: Array, location: Array, left: Array, right: A
         for side, outer, inner in sides:
             far, near = outer / side, inner / side
             between = near - far
-            log_near = special.log_ndtr(near)
-            log_tails = log_near + np.log1p(-np.exp(np.minimum(special.log_ndtr(far) - log_near, 0.0)))
+            log_near = scipy.special.log_ndtr(near)
+            log_tails = log_near + np.log1p(-np.exp(np.minimum(scipy.special.log_ndtr(far) - log_near, 0.0)))
             log_flat = np.log(between) - 0.5 * near * near - np.log(_SQRT_2PI)
             flat = between * (1 + np.abs(near)) < _FLAT
             parts.append(np.log(_SQRT_2PI * side) + np.where(flat, log_flat, log_tails))
@@ -248,8 +248,8 @@ class StoredEnergyDistribution:
             outer = np.where(
                 is_left, np.minimum(zero, location) - location, location - np.maximum(energy, location)
             )
-            log_tail = np.logaddexp(special.log_ndtr(outer / side), log_inside - np.log(_SQRT_2PI * side))
-            z = special.ndtri_exp(np.minimum(log_tail, 0.0))
+            log_tail = np.logaddexp(scipy.special.log_ndtr(outer / side), log_inside - np.log(_SQRT_2PI * side))
+            z = scipy.special.ndtri_exp(np.minimum(log_tail, 0.0))
         return np.asarray(np.clip(location + np.where(is_left, z, -z) * side, 0.0, energy))
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
-from scipy.interpolate import PchipInterpolator
 
 from cascade_driver.analysis.empirical_law import kernel_width_eV
 from cascade_driver.analysis.outcomes import UsableCascades
@@ -75,7 +74,9 @@ class EmpiricalReplicas:
     def transported(self, recoil_energy_eV: ArrayLike) -> Array:
         """Return M(E_R) in eV."""
         energy = np.asarray(recoil_energy_eV, dtype=np.float64)
-        curve = PchipInterpolator(np.concatenate([[0.0], self.knots_eV]), np.concatenate([[0.0], self.mean_eV]))
+        curve = scipy.interpolate.PchipInterpolator(
+            np.concatenate([[0.0], self.knots_eV]), np.concatenate([[0.0], self.mean_eV])
+        )
         top = self.knots_eV[-1]
         return np.asarray(curve(np.minimum(energy, top)) * np.maximum(energy / top, 1.0))
 
@@ -92,7 +93,7 @@ class EmpiricalReplicas:
         points = points_in_bins(counts, recoil_edges_eV=recoil_edges_eV)
         observed, energy, part = points.observed_edges_eV, points.energy_eV, points.share
         hat, mean = self.hat(energy), self.transported(energy)
-        z = special.ndtri((np.arange(KERNEL_POINTS) + 0.5) / KERNEL_POINTS)
+        z = scipy.special.ndtri((np.arange(KERNEL_POINTS) + 0.5) / KERNEL_POINTS)
         z /= z.std()
         moved = np.zeros((len(self.stored_energy_eV), len(observed) - 1))
         home = np.repeat(np.arange(len(points.counts)) + points.below, POINTS_PER_BIN)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
-from scipy.interpolate import PchipInterpolator
 
 from cascade_driver.analysis.outcomes import UsableCascades, effective_number
 from cascade_driver.errors import FitError, InputError
@@ -96,7 +95,9 @@ class EmpiricalDistribution:
         knots, mean = (np.concatenate([[0.0], a]) for a in (self.knots_eV, self._mean_at_knots))
         top = knots[-1]
         beyond = np.maximum(recoil_energy_eV / top, 1.0)
-        return np.asarray(PchipInterpolator(knots, mean)(np.minimum(recoil_energy_eV, top)) * beyond)
+        return np.asarray(
+            scipy.interpolate.PchipInterpolator(knots, mean)(np.minimum(recoil_energy_eV, top)) * beyond
+        )
 
     def parts(self, recoil_energy_eV: Array) -> Iterator[tuple[int, Array, Array, Array]]:
         """Yield number, share, location and width in eV of the kernel of each cascade at recoil energies (...)."""
@@ -123,7 +124,7 @@ class EmpiricalDistribution:
         for number, share, location, width in self.parts(energy):
             low, high = -location / width, (energy - location) / width
             bell = np.exp(-0.5 * low**2) - np.exp(-0.5 * high**2)
-            inside = np.maximum(special.ndtr(high) - special.ndtr(low), 1e-300)
+            inside = np.maximum(scipy.special.ndtr(high) - scipy.special.ndtr(low), 1e-300)
             total += self.weight[number] * share * (location + width * bell / inside / np.sqrt(2 * np.pi))
         return np.clip(total, 0.0, energy)
 
@@ -132,7 +133,7 @@ class EmpiricalDistribution:
         stored, energy = np.broadcast_arrays(*np.atleast_1d(stored_energy_eV, recoil_energy_eV))
         density = np.zeros(energy.shape)
         for number, share, location, width in self.parts(energy.astype(np.float64)):
-            inside = special.ndtr((energy - location) / width) - special.ndtr(-location / width)
+            inside = scipy.special.ndtr((energy - location) / width) - scipy.special.ndtr(-location / width)
             bell = np.exp(-0.5 * ((stored - location) / width) ** 2) / (width * np.sqrt(2 * np.pi))
             density += self.weight[number] * share * bell / np.maximum(inside, 1e-300)
         with np.errstate(divide="ignore"):
@@ -147,8 +148,10 @@ class EmpiricalDistribution:
         stored = np.clip(np.asarray(stored_energy_eV, dtype=np.float64), 0.0, energy)
         value = np.zeros(np.broadcast(stored, energy).shape)
         for number, share, location, width in self.parts(energy):
-            of_zero, whole = special.ndtr(-location / width), special.ndtr((energy - location) / width)
-            part = (special.ndtr((stored - location) / width) - of_zero) / np.maximum(whole - of_zero, 1e-300)
+            of_zero, whole = scipy.special.ndtr(-location / width), scipy.special.ndtr((energy - location) / width)
+            part = (scipy.special.ndtr((stored - location) / width) - of_zero) / np.maximum(
+                whole - of_zero, 1e-300
+            )
             value += self.weight[number] * share * part
         return np.where(stored >= energy, 1.0, np.clip(value, 0.0, 1.0))
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from iminuit import Minuit
 from numpy.typing import NDArray
-from scipy import special
 
 from cascade_driver.analysis.outcomes import effective_number
 
@@ -129,7 +129,7 @@ class Goodness:
             name="chi-square",
             statistic=statistic,
             degrees_of_freedom=degrees_of_freedom,
-            p_value=float(special.chdtrc(degrees_of_freedom, statistic)) if is_tested else None,
+            p_value=float(scipy.special.chdtrc(degrees_of_freedom, statistic)) if is_tested else None,
             method="chi-square" if is_tested else "none",
         )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from cascade_driver.errors import FitError
 from cascade_driver.kinds import Array
@@ -127,7 +127,7 @@ class FermiPosterior:
             distance = ((energy - half) / width).ravel()
             order = np.argsort(distance)
             ends = _inverse(_cumulative(weight[order]), distance[order], share)
-            sides.append(special.expit(ends))
+            sides.append(scipy.special.expit(ends))
         lower, upper = np.array(sides).T
         return lower, upper
 
@@ -176,7 +176,7 @@ def fermi_posterior(
         log_density = -0.5 * ((x[:, None] - middle) ** 2 + np.log(ratio) ** 2) / PRIOR_LOG_SPREAD**2
         for e, yes, no in zip(energy, hit, miss, strict=True):
             distance = (e - half) / width
-            log_density += yes * special.log_expit(distance) + no * special.log_expit(-distance)
+            log_density += yes * scipy.special.log_expit(distance) + no * scipy.special.log_expit(-distance)
         density = np.exp(log_density - log_density.max())
         rows, columns = _inside(density.sum(axis=1)), _inside(density.sum(axis=0))
         if min(len(rows), len(columns)) >= _FILLED * n_nodes:

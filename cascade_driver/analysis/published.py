@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.distribution import StoredEnergyDistribution
@@ -225,7 +225,7 @@ def _location(
             f"{CAWO4_PUBLISHED}: no Gaussian of width {sigma:g} eV on [0, {energy_eV:g}] eV has the printed mean "
             f"of {mean_eV:g} eV; choose a smaller width"
         )
-    return float(optimize.brentq(excess, low, high, xtol=1e-12))
+    return float(scipy.optimize.brentq(excess, low, high, xtol=1e-12))
 
 
 def load_stored_energy_model(

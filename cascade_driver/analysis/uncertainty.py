@@ -6,14 +6,15 @@ of them fold a spectrum in one go.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
+import scipy
 from numpy.polynomial import polynomial
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from cascade_driver.analysis.defect_probability import (
     FermiProbability,
@@ -377,13 +378,17 @@ def _fermi_of(half: Array, width: Array, maximum: Array, recoil_energy_eV: Array
     """Return Fermi functions, (R, n), of (R,) parameters at n recoil energies."""
     distance = np.asarray(recoil_energy_eV, dtype=np.float64)[None, :] - half[:, None]
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        smooth = special.expit(distance / width[:, None])
+        smooth = scipy.special.expit(distance / width[:, None])
     return np.asarray(maximum[:, None] * np.where(width[:, None] > 0, smooth, np.heaviside(distance, 0.5)))
 
 
 _POINTS = np.arange(-round(8 * _PER_UNIT), round(8 * _PER_UNIT) + 1) / _PER_UNIT
-_TABLE = special.ndtr(_POINTS)
 _SLOPE = np.exp(-0.5 * _POINTS**2) / np.sqrt(2 * np.pi)
+
+
+@functools.cache
+def _table() -> Array:
+    return np.asarray(scipy.special.ndtr(_POINTS))
 
 
 def _normal_cumulative(z: Array) -> Array:
@@ -396,13 +401,13 @@ def _normal_cumulative(z: Array) -> Array:
     point = nearest * (1 / _PER_UNIT)
     z -= point
     index = nearest.astype(np.int32)
-    index += len(_TABLE) // 2
+    index += len(_POINTS) // 2
     point *= z
     point *= -0.5
     point += 1.0
     point *= z
     point *= _SLOPE[index]
-    point += _TABLE[index]
+    point += _table()[index]
     return point
 
 
@@ -702,7 +707,9 @@ def information_per_cascade(model: SpeciesModel, recoil_energy_eV: float) -> Arr
     value = float(p(recoil_energy_eV))
     if p.width_eV > 0 and 0 < value < 1:
         eta = (recoil_energy_eV - p.half_energy_eV) / p.width_eV
-        slope = p.maximum * special.expit(eta) * special.expit(-eta) * np.array([-1 / p.width_eV, -eta])
+        slope = (
+            p.maximum * scipy.special.expit(eta) * scipy.special.expit(-eta) * np.array([-1 / p.width_eV, -eta])
+        )
         information[:2, :2] = np.outer(slope, slope) / (value * (1 - value))
     if isinstance(law, StoredEnergyDistribution) and recoil_energy_eV >= law.lowest_energy_eV:
         stored = law.quantile((np.arange(400) + 0.5) / 400, recoil_energy_eV)

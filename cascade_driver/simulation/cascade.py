@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
@@ -390,6 +389,8 @@ def _structure(box: Box, census: Census, snapshot: Snapshot, record: Record) -> 
 
 def write_structure(atoms: Atoms, folder: Path) -> None:
     """Write the final structure as compressed extxyz; the same atoms give the same bytes."""
+    import ase.io
+
     text = io.StringIO()
     ase.io.write(text, atoms, format="extxyz")
     with (

@@ -27,8 +27,6 @@ from typing import Any
 import numpy as np
 import spglib
 from ase import Atoms
-from ase.build import make_supercell
-from ase.constraints import FixAtoms
 from ase.data import chemical_symbols
 from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
@@ -406,6 +404,8 @@ def orthogonal_cell(atoms: Atoms, *, oriented: bool = True) -> Atoms:
     InputError
         If there is no such cell within reach.
     """
+    from ase.build import make_supercell
+
     lengths = atoms.cell.lengths()
     if _largest_cosine(atoms.cell.array) < 1e-12 and np.allclose(atoms.cell.array, np.diag(lengths), atol=1e-9):
         result = atoms.copy()
@@ -524,6 +524,8 @@ def heating_said(atoms: Atoms, *, recoil_energy_eV: float) -> str:
 
 def held_atoms(atoms: Atoms) -> NDArray[np.int64]:
     """Return the sorted indices of the atoms that `FixAtoms` holds."""
+    from ase.constraints import FixAtoms
+
     held = [c.get_indices() for c in atoms.constraints if isinstance(c, FixAtoms)]
     return np.unique(np.concatenate(held)).astype(np.int64) if held else np.empty(0, dtype=np.int64)
 

@@ -23,16 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 import spglib
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers, covalent_radii
 from ase.geometry import get_distances, minkowski_reduce
-from ase.io.cif import parse_cif
-from ase.io.formats import filetype, open_with_compression
-from ase.neighborlist import natural_cutoffs, neighbor_list
-from ase.spacegroup.spacegroup import parse_sitesym
 from numpy.typing import NDArray
 
 from cascade_driver.errors import InputError
@@ -177,6 +172,8 @@ def read_crystal(path: Path) -> tuple[Atoms, bool]:
     InputError
         If the file holds no crystal, not one, or another than it says.
     """
+    from ase.io.formats import filetype
+
     path = readable(path, what="a structure")
     try:
         kind = filetype(str(path))
@@ -210,6 +207,8 @@ def _compact(atoms: Atoms) -> Atoms:
 
 
 def _overlap(atoms: Atoms) -> str | None:
+    from ase.neighborlist import natural_cutoffs, neighbor_list
+
     atoms = _compact(atoms)
     i, j, distance_A = neighbor_list("ijd", atoms, natural_cutoffs(atoms, mult=OVERLAP_SHARE))
     if not len(i):
@@ -262,6 +261,8 @@ def _atoms(count: int) -> str:
 
 def _of_other(path: Path) -> Atoms:
     """Return the last structure of a file in any other format of ASE."""
+    import ase.io
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -384,6 +385,8 @@ def lonely_atoms(atoms: Atoms) -> list[int]:
 
 def _nearest(atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the distance of each atom from its nearest neighbour, and the sum of their covalent radii."""
+    from ase.neighborlist import neighbor_list
+
     atoms = _compact(atoms)
     # No atom is farther from its own image than the shortest lattice vector.
     reach_A = float(np.linalg.norm(atoms.cell.array, axis=1).min()) * 1.001
@@ -397,6 +400,9 @@ def _nearest(atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def _only_block(path: Path) -> Mapping[str, object]:
     """Return the tags of the one block of a CIF that holds sites."""
+    from ase.io.cif import parse_cif
+    from ase.io.formats import open_with_compression
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -539,6 +545,8 @@ def _cellpar(cell: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _listed(tags: Mapping[str, Any], path: Path) -> Symmetry | None:
     """Return the operations that a file lists, if it does."""
+    from ase.spacegroup.spacegroup import parse_sitesym
+
     listed = _first(tags, _OPERATIONS)
     if listed is None:
         return None

@@ -13,11 +13,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import KDTree
-from scipy.spatial.distance import pdist
 
 from cascade_driver.simulation.film_box import FilmPlanes
 
@@ -127,7 +124,7 @@ def take_census(
     displacement = _nearest_image(moved - np.median(moved, axis=0), period)
     sites = wrapped(reference_A, period)
     atoms = wrapped(reference_A + displacement, period)
-    tree = KDTree(sites, boxsize=period)
+    tree = scipy.spatial.KDTree(sites, boxsize=period)
     distance, site = (np.asarray(found) for found in tree.query(atoms))
 
     occupancy = np.bincount(site, minlength=len(names))
@@ -254,7 +251,7 @@ def pocket_of(
     return Pocket(
         atoms=int(inside[: len(atoms)].sum()),
         vacancies=int(inside[len(atoms) :].sum()),
-        extent_A=float(pdist(x).max(initial=0.0)),
+        extent_A=float(scipy.spatial.distance.pdist(x).max(initial=0.0)),
         radius_A=float(np.sqrt(np.mean(np.sum((x - x.mean(axis=0)) ** 2, axis=1)))),
     )
 
@@ -272,9 +269,11 @@ def _cluster_labels(points: NDArray[np.float64], period: NDArray[np.float64]) ->
     """Return the cluster of each point, from 1, the largest first."""
     if len(points) == 0:
         return np.zeros(0, dtype=np.int64)
-    pairs = KDTree(points, boxsize=period).query_pairs(CLUSTER_LINK_A, output_type="ndarray")
-    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(points), len(points)))
-    _, label = connected_components(links, directed=False)
+    pairs = scipy.spatial.KDTree(points, boxsize=period).query_pairs(CLUSTER_LINK_A, output_type="ndarray")
+    links = scipy.sparse.coo_array(
+        (np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(points), len(points))
+    )
+    _, label = scipy.sparse.csgraph.connected_components(links, directed=False)
     rank = np.argsort(np.argsort(-np.bincount(label), kind="stable"), kind="stable")
     return np.asarray(rank[label] + 1, dtype=np.int64)
 

@@ -21,8 +21,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from cascade_driver.simulation.engine import Engine, Minimum
 
@@ -142,7 +142,7 @@ def descend(engine: Engine, stiffness: Stiffness, *, force_tolerance_eV_A: float
     gradients go on from there.
     """
     objective = _Objective(engine, stiffness, force_tolerance_eV_A)
-    minimize(
+    scipy.optimize.minimize(
         objective.at,
         stiffness.flattened(engine.state()[0] - stiffness.sites_A),
         jac=True,

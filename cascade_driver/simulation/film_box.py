@@ -31,8 +31,6 @@ from typing import Literal
 
 import numpy as np
 from ase import Atoms
-from ase.build import cut
-from ase.constraints import FixAtoms
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
@@ -203,6 +201,8 @@ def film_box(
     shift : two float
         Of the film along x and y, in repeats of the aluminium cell.
     """
+    from ase.constraints import FixAtoms
+
     strain = film_strain(spec, al_A=float(al.cell.lengths()[0]), si_A=float(si.cell.lengths()[0]))
     layer, ground = (
         _strained(_turned(cell, spec.normal), percent, thinning(element, spec.normal))
@@ -263,6 +263,8 @@ _ROTATION_111 = np.array([[1, -1, 0], [1, 1, -2], [1, 1, 1]]) / np.sqrt([[2], [6
 
 def _turned(cubic: Atoms, plane: Plane) -> Atoms:
     """Return a cell whose z is the normal of the plane, its edges along x, y, z."""
+    from ase.build import cut
+
     if plane == "001":
         return cubic
     turned = cut(cubic, a=(0.5, -0.5, 0), b=(0.5, 0.5, -1), c=(1, 1, 1))

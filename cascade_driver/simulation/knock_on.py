@@ -17,12 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from ase import Atoms
-from ase.neighborlist import neighbor_list
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator, model_validator
-from scipy.optimize import minimize
-from scipy.spatial import KDTree, SphericalVoronoi
 
 from cascade_driver.errors import InputError
 from cascade_driver.schema import build, parameters
@@ -279,6 +277,8 @@ def surroundings_of(
     InputError
         As `site_rotations`.
     """
+    from ase.neighborlist import neighbor_list
+
     first, second, away = neighbor_list("ijD", atoms_cell, radius_A)
     here = first == index
     return Surroundings(
@@ -395,10 +395,10 @@ def orbit_weights(vectors: NDArray[np.float64], rotations: NDArray[np.float64]) 
     """
     orbit = symmetry_orbit(vectors, rotations).reshape(-1, 3)
     if np.linalg.matrix_rank(orbit - orbit[0], tol=1e-6) == 3:
-        area_sr = SphericalVoronoi(orbit, threshold=1e-8).calculate_areas()[: len(vectors)]
+        area_sr = scipy.spatial.SphericalVoronoi(orbit, threshold=1e-8).calculate_areas()[: len(vectors)]
     else:
         # One to three points, or all on one circle: no Voronoi vertices in general position; count instead.
-        _, nearest = KDTree(orbit).query(fibonacci_sphere(DEGENERATE_POINTS))
+        _, nearest = scipy.spatial.KDTree(orbit).query(fibonacci_sphere(DEGENERATE_POINTS))
         area_sr = np.bincount(nearest % len(vectors), minlength=len(vectors)).astype(np.float64)
     return np.asarray(area_sr / area_sr.sum())
 
@@ -555,7 +555,9 @@ def _repelled(
         length = np.linalg.norm(raw, axis=1, keepdims=True)
         x = np.concatenate([fixed, raw / length])
         orbit = symmetry_orbit(x, rotations).reshape(-1, 3)
-        pairs = KDTree(x).sparse_distance_matrix(KDTree(orbit), reach, output_type="ndarray")
+        pairs = scipy.spatial.KDTree(x).sparse_distance_matrix(
+            scipy.spatial.KDTree(orbit), reach, output_type="ndarray"
+        )
         # The identity comes first: image i of the orbit is direction i itself.
         pairs = pairs[pairs["i"] != pairs["j"]]
         i, r = pairs["i"], np.maximum(pairs["v"], 1e-9)
@@ -567,6 +569,8 @@ def _repelled(
         gradient = (gradient - (gradient * x).sum(axis=1, keepdims=True) * x)[len(fixed) :] / length
         return float(phi.sum() / 2), gradient.ravel()
 
-    found = minimize(energy, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 200, "ftol": 1e-12})
+    found = scipy.optimize.minimize(
+        energy, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 200, "ftol": 1e-12}
+    )
     end = found.x.reshape(-1, 3)
     return np.asarray(end / np.linalg.norm(end, axis=1, keepdims=True))

@@ -23,10 +23,9 @@ from typing import Any
 
 import ase
 import numpy as np
-from ase.constraints import FixAtoms
+import scipy
 from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from cascade_driver.errors import EngineError
 from cascade_driver.simulation.engine import (
@@ -265,7 +264,7 @@ class LammpsEngine:
         low, high, *_, periodic, _ = self._lmp.extract_box()
         lengths, x = np.array(high) - np.array(low), self._gather("x") - low
         around = np.where(periodic, lengths, 0.0)
-        tree = KDTree(np.where(periodic, x % lengths % lengths, x), boxsize=around)
+        tree = scipy.spatial.KDTree(np.where(periodic, x % lengths % lengths, x), boxsize=around)
         reach = self.potential.about.cutoff_A + _SKIN_A
         nearest = np.asarray(tree.query(tree.data, k=[2], distance_upper_bound=reach)[0])
         alone = ~np.isfinite(nearest[:, 0])
@@ -910,6 +909,8 @@ def _write_data(path: Path, atoms: ase.Atoms, *, species: Sequence[str]) -> None
 
 
 def _held_atoms(atoms: ase.Atoms) -> list[int]:
+    from ase.constraints import FixAtoms
+
     held: set[int] = set()
     for constraint in atoms.constraints:
         if not isinstance(constraint, FixAtoms):

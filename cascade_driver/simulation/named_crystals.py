@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Literal
 
 from ase import Atoms
-from ase.build import bulk
-from ase.spacegroup import crystal
 from pydantic import Field, model_validator
 
 from cascade_driver.schema import build, parameters, read_toml
@@ -76,6 +74,9 @@ class NamedCrystal:
 
     def conventional_cell(self, formula: str) -> Atoms:
         """Return the atoms of the conventional cell."""
+        from ase.build import bulk
+        from ase.spacegroup import crystal
+
         if self.prototype is not None:
             return bulk(formula, self.prototype, a=self.cell[0], cubic=True)
         return crystal(

@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
 from scipy import constants
-from scipy.special import erf
 
 from cascade_driver.errors import InputError
 from cascade_driver.sources.form_factor import helm_form_factor, spin_structure_factor
@@ -114,8 +114,8 @@ def mean_inverse_speed_s_km(least_speed_km_s: ArrayLike, halo: HaloModel) -> NDA
     if y < 1e-6:  # The limit y -> 0, exact to y^2 where the quotient below would lose its digits.
         eta = 2.0 / (math.sqrt(math.pi) * norm * v0) * (np.exp(-x * x) - tail)
     else:
-        slow = erf(x + y) - erf(x - y) - 4.0 / math.sqrt(math.pi) * y * tail
-        fast = math.erf(z) - erf(x - y) - 2.0 / math.sqrt(math.pi) * (z + y - x) * tail
+        slow = scipy.special.erf(x + y) - scipy.special.erf(x - y) - 4.0 / math.sqrt(math.pi) * y * tail
+        fast = math.erf(z) - scipy.special.erf(x - y) - 2.0 / math.sqrt(math.pi) * (z + y - x) * tail
         eta = np.where(x < z - y, slow, np.where(x < y - z, 2.0 * norm, fast)) / (2.0 * norm * v0 * y)
     # At the very end the differences round to either side of 0.
     return np.where(x < z + y, np.maximum(eta, 0.0), 0.0)

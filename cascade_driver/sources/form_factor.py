@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from scipy import constants
-from scipy.special import spherical_jn
 
 #: hbar c.
 HBAR_C_MeV_fm: float = constants.physical_constants["reduced Planck constant times c in MeV fm"][0]
@@ -52,7 +52,7 @@ def helm_form_factor(
     # The quotient loses its digits at x -> 0, where the series has them all.
     small = x < 1e-2
     safe = np.where(small, 1.0, x)
-    bulk = np.where(small, 1.0 - x**2 / 10.0 + x**4 / 280.0, 3.0 * spherical_jn(1, safe) / safe)
+    bulk = np.where(small, 1.0 - x**2 / 10.0 + x**4 / 280.0, 3.0 * scipy.special.spherical_jn(1, safe) / safe)
     return np.asarray(bulk * np.exp(-0.5 * (q_per_fm * SKIN_THICKNESS_fm) ** 2), dtype=np.float64)
 
 

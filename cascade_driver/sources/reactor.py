@@ -9,8 +9,9 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import constants, integrate, special
+from scipy import constants
 
 from cascade_driver.errors import InputError
 from cascade_driver.sources.form_factor import HBAR_C_MeV_fm
@@ -209,7 +210,7 @@ def _u238_capture_table() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         whole = sum(share for _, share in branches)
         for end, share in branches:
             fine = np.linspace(0.0, end, 4001)
-            area = integrate.trapezoid(_beta_shape(fine, end_MeV=end, charge=charge), fine)
+            area = scipy.integrate.trapezoid(_beta_shape(fine, end_MeV=end, charge=charge), fine)
             density += share / whole / area * _beta_shape(grid, end_MeV=end, charge=charge)
     return grid, density
 
@@ -223,7 +224,7 @@ def _beta_shape(energy_MeV: NDArray[np.float64], *, end_MeV: float, charge: int)
     gamma = math.sqrt(1 - (constants.fine_structure * charge) ** 2)
     eta = constants.fine_structure * charge * total / momentum
     radius_per_MeV = 1.2 * 239 ** (1 / 3) / HBAR_C_MeV_fm
-    log_gamma = special.loggamma(gamma + 1j * eta).real
+    log_gamma = scipy.special.loggamma(gamma + 1j * eta).real
     fermi = (2 * momentum * radius_per_MeV) ** (2 * (gamma - 1)) * np.exp(math.pi * eta + 2 * log_gamma)
     return np.where(inside, energy_MeV**2 * total * momentum * fermi, 0.0)
 

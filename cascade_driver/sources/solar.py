@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import constants, integrate, interpolate
+from scipy import constants
 
 from cascade_driver.errors import InputError
 from cascade_driver.sources.neutrino_flux import NeutrinoFlux
@@ -118,11 +119,11 @@ def _continuum(source: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if source == "B8":
         table = np.array(B8_SHAPE)
         grid = np.linspace(0.0, table[-1, 0], 617)
-        density = np.maximum(interpolate.CubicSpline(table[:, 0], table[:, 1])(grid), 0.0)
+        density = np.maximum(scipy.interpolate.CubicSpline(table[:, 0], table[:, 1])(grid), 0.0)
     else:
         grid = np.linspace(0.0, _END_POINTS_MeV[source], 401)
         density = allowed_shape_per_MeV(grid, _END_POINTS_MeV[source], daughter_number=_DAUGHTERS[source])
-    return grid, density / integrate.trapezoid(density, grid)
+    return grid, density / scipy.integrate.trapezoid(density, grid)
 
 
 def solar_flux(

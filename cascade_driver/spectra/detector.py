@@ -7,8 +7,8 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
 
 from cascade_driver.errors import InputError
 from cascade_driver.schema import parameters
@@ -162,7 +162,7 @@ def _mean_cumulative(
 def _smoothed_ramp(t: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the integral of Phi up to t, less max(t, 0)."""
     magnitude = np.minimum(np.abs(t), 40.0)  # Beyond it is 0 in double precision, and the square overflows.
-    ramp = np.exp(-0.5 * magnitude**2) / math.sqrt(2.0 * math.pi) - magnitude * ndtr(-magnitude)
+    ramp = np.exp(-0.5 * magnitude**2) / math.sqrt(2.0 * math.pi) - magnitude * scipy.special.ndtr(-magnitude)
     return np.asarray(ramp, dtype=np.float64)
 
 
