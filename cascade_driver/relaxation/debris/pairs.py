@@ -352,7 +352,8 @@ def _next_step(found: Found, spec: SearchSpec) -> _Step | None:
     """Return what a search does next: bursts first, then climbs until their coverage is what was asked for."""
     if found.bursts < spec.bursts:
         return one_burst
-    return one_saddle_search if found.searches < spec.saddle_searches and not found.is_covered(spec) else None
+    is_over = found.searches >= spec.saddle_searches or found.is_covered(spec) or found.climbs_in_vain
+    return None if is_over else one_saddle_search
 
 
 def _find_paths(

@@ -63,6 +63,9 @@ _REACH_STEP_A, _ALIKE_eV_A, _SPARE_A = 0.5, 1e-8, 1.0
 #: Coverage says nothing of fewer finds than this, about one minimum.
 FEWEST_FINDS = 10
 
+#: After so many climbs without a saddle no more are tried; in silicon one of three comes to one.
+_CLIMBS_IN_VAIN = 25
+
 #: With which a minimum is covered.
 _CONFIDENCE = 0.9
 
@@ -78,7 +81,7 @@ class SearchSpec:
     bursts : int
         Per cascade.
     saddle_searches : int
-        At most, per cascade; they end when `coverage` is reached.
+        At most, per cascade; they end when `coverage` is reached, or when the first 25 came to no saddle.
     coverage : float
         Chance that a further saddle about a minimum that the debris goes down to is one that was found before: it
         is at least this, with 90 % confidence, when a search ends.
@@ -424,6 +427,11 @@ class Found:
     def is_covered(self, spec: SearchSpec) -> bool:
         """Whether enough was seen about each minimum that the debris goes down to."""
         return all(self.has_covered(one, spec) for one in self.reached(spec))
+
+    @property
+    def climbs_in_vain(self) -> bool:
+        """Whether climbs have come to no saddle at all, and more would not either."""
+        return self.searches >= _CLIMBS_IN_VAIN and not self.ways
 
     def link(self, one: int, other: int) -> None:
         """Remember a pair."""

@@ -5,6 +5,7 @@ import pytest
 from ase.build import bulk
 from ase.constraints import FixAtoms
 
+from cascade_driver.relaxation.debris import pairs
 from cascade_driver.relaxation.debris.saddle import climb, one_saddle_search
 from cascade_driver.relaxation.debris.search import (
     FEWEST_FINDS,
@@ -231,6 +232,18 @@ def test_cold_debris_reaches_what_lies_down_its_ways_and_nothing_else():
     assert found.reached(spec) == pytest.approx({0: 1.0, 1: 1.0, 2: covered / 2, 5: covered / 2, 3: covered / 2})
     assert not found.is_covered(spec)  # of 5 nothing is known yet
     assert next_to_climb_from(found, spec) == 5
+
+
+def test_climbs_end_when_the_first_25_came_to_no_saddle():
+    found, spec = some_ways(), SearchSpec(bursts=0)
+    found.searches = found.lost = 24
+    assert pairs._next_step(found, spec) is one_saddle_search
+    found.searches = found.lost = 25
+    assert pairs._next_step(found, spec) is None
+    # Negative control: one saddle, of whatever use, and they go on.
+    found = some_ways((0, None, 1))
+    found.searches, found.lost = 25, 24
+    assert pairs._next_step(found, spec) is one_saddle_search
 
 
 def test_where_debris_goes_to_is_not_sure_until_what_it_leaves_is_covered():
