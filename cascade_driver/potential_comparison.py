@@ -92,10 +92,26 @@ class ComparisonSpec:
             raise ValueError("two of the potentials have one name; give each folder a name of its own")
         return potentials
 
+    @property
+    def recoiling(self) -> str:
+        """The species that recoils."""
+        if self.species is not None:
+            return self.species
+        return str(next(iter(constituents(named_or_file(self.crystal)).values())).get_chemical_symbols()[0])
+
+    @property
+    def said(self) -> str:
+        """What each potential is asked, in words."""
+        energies = ", ".join(f"{energy:g}" for energy in self.recoil_energies_eV)
+        where = f"{self.directions} direction{'s' if self.directions > 1 else ''}"
+        return (
+            f"{self.recoiling} recoils of {energies} eV in {where}, for {self.duration_ps:g} ps in a closed box "
+            f"of {self.minimum_atoms} atoms or more of {Path(self.crystal).name}"
+        )
+
     def input_text(self, potential: Potential) -> str:
         """Return the input of the campaign of a potential."""
         crystal = named_or_file(self.crystal)
-        species = self.species or next(iter(constituents(crystal).values())).get_chemical_symbols()[0]
         known = named_crystals().get(crystal.name or "")
         rule = 'temperature = "zero-point-energy"\n' if known and known.debye_temperature_K else ""
         return (
@@ -106,7 +122,7 @@ class ComparisonSpec:
             f"{_quoted(potential.name if potential.is_shipped else str(potential.folder))}\n\n"
             f"[thermal]\n{rule}equilibration_ps = 1\nsnapshot_interval_ps = {_START_PS - 1:.1f}\n\n"
             f"[follow]\nduration_ps = {self.duration_ps:g}\nmax_displacement_A = 0.03\n\n"
-            f"[[recoils]]\nspecies = {_quoted(species)}\n"
+            f"[[recoils]]\nspecies = {_quoted(self.recoiling)}\n"
             f"recoil_energies_eV = [{', '.join(f'{e:g}' for e in self.recoil_energies_eV)}]\n"
             f"directions = {{ count = {self.directions} }}\nsnapshots = 1\n"
         )

@@ -156,6 +156,7 @@ def _potential_compare(chosen: argparse.Namespace) -> int:
         for name, path in write_inputs(spec, potentials, Path(tried)).items():
             with attended_run(path, out=Path(tried) / name):
                 pass  # refuses what cannot be used before anything is begun
+    console.print(spec.said, soft_wrap=True)
     print_foreseen({name: foresee_cost(spec, one) for name, one in potentials.items()}, console=console)
     if chosen.plan_only:
         return 0

@@ -345,7 +345,7 @@ def capture_lines(
     neutron_flux_cm2_s : float
         Neutron density times 2200 m/s, for the rates.
     density_g_cm3 : float, optional
-        Of the crystal, for the figure of merit; those of detectors are known, see `DENSITIES_g_cm3`.
+        Of the crystal, for the figure of merit; those of detectors are known.
     table : mapping, optional
         Of `capture_table`.
 

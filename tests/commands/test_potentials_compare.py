@@ -33,6 +33,7 @@ def test_two_potentials_are_planned_run_and_held_side_by_side(tmp_path, capsys, 
     assert main([*TWO, "--out", str(out), "--plan-only"]) == 0
     said = capsys.readouterr().out
     assert "of CPU time in all" in said
+    assert "Si recoils of 30 eV in 1 direction, for 0.3 ps" in said
     assert not out.exists()
 
     assert main([*TWO, "--out", str(out), "--workers", "2"]) == 0
