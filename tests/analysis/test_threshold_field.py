@@ -46,6 +46,7 @@ def test_directions_between_the_sampled_ones_are_foretold(field):
     assert np.sqrt(np.mean(error**2)) < 0.5 * np.std(truth_ln(mesh))
 
 
+@pytest.mark.physics
 def test_the_mean_over_the_sphere_lies_in_its_interval_as_often_as_it_says():
     mesh = fibonacci_sphere(150)
     truth = np.exp(truth_ln(mesh)).mean()

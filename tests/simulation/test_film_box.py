@@ -148,6 +148,7 @@ def test_virials_add_up_to_the_stress_of_the_box():
         engine.close()
 
 
+@pytest.mark.physics
 def test_a_relaxed_interface_is_not_above_the_one_put_down(tmp_path):
     here, there = (at_rest(tmp_path / name, film_cells=2, **film) for name, film in RELAXED.items())
     assert there.potential_energy_eV < here.potential_energy_eV + 1e-6

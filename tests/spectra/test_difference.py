@@ -31,6 +31,7 @@ def seen_by(table):
     return observe(RECOILS, dataclasses.replace(model, uncertainty=ensemble_content(errors)), extrapolate=True)
 
 
+@pytest.mark.physics
 def test_equal_campaigns_differ_by_chance_alone():
     """p is below 0.1 as often as it should: of 10 pairs in more than 4 with a probability of 0.2 %."""
     rng = np.random.default_rng(4)
