@@ -6,7 +6,16 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from cascade_driver.commands.arguments import Parser, Verbs, a_run, add_verb, any_path, new_file, new_folder
+from cascade_driver.commands.arguments import (
+    Parser,
+    Verbs,
+    a_run,
+    add_verb,
+    any_path,
+    new_file,
+    new_folder,
+    run_or_model,
+)
 
 #: Shells, and where each looks for what completes a command.
 _PLACES = {
@@ -29,7 +38,7 @@ def _completion(command: Parser, chosen: argparse.Namespace) -> int:
 
     for verb in command.leaves():
         for action in verb._actions:
-            if action.type in (Path, any_path, new_file):
+            if action.type in (Path, any_path, new_file, run_or_model):
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
             elif action.type in (a_run, new_folder):
                 action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ from cascade_driver.commands.arguments import (
     new_figure,
     new_file,
     no_kind,
+    run_or_model,
 )
 from cascade_driver.commands.capture import add_line_options, list_lines
 from cascade_driver.commands.options import (
@@ -160,6 +161,7 @@ def _add_observation(verb: argparse.ArgumentParser) -> None:
     seen.add_argument(
         "--model",
         action="append",
+        type=run_or_model,
         default=[],
         metavar="MODEL",
         help="write what is observed: a run directory, a model file, cawo4 or cawo4-published; more of them are "
@@ -195,13 +197,19 @@ def _options_correct(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "files",
         nargs="+",
+        type=run_or_model,
         metavar="FILE",
         help="MODEL [MODEL ...] SPECTRUM.csv: a run directory, a model file of `cascade fit` or the name "
         "cawo4, cawo4-published (a folder of that name is ./cawo4), and a spectrum; further models are the same "
         "with other potentials",
     )
     verb.add_argument(
-        "--model", action="append", default=[], metavar="MODEL", help="a model, if not given before the spectrum"
+        "--model",
+        action="append",
+        type=run_or_model,
+        default=[],
+        metavar="MODEL",
+        help="a model, if not given before the spectrum",
     )
     add_out(verb, "OBSERVED.csv", f"{_ENDINGS} with the members of the error band")
     verb.add_argument(
@@ -256,6 +264,7 @@ def _options_lines(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument(
         "--model",
+        type=run_or_model,
         metavar="MODEL",
         help="say beside it how far this one moves recoils of these energies, with the error of the model: a run, "
         "a model file, cawo4 or cawo4-published",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -34,34 +35,19 @@ def watched_work(
     """Work on a run under a progress bar."""
     from cascade_driver.workflow import work_on
 
-    began = time.monotonic()
     thermal = planned.campaign.protocol.thermal
     flight_ps = planned.campaign.protocol.follow.duration_ps
-    log = WorkLog(console=console, thermal=thermal, flight_ps=flight_ps)
-    with _bar(console, "cascades") as bar:
-        task = bar.add_task("", total=planned.campaign.size, left="")
 
-        def observe(progress: WorkProgress) -> None:
-            failed = f", {progress.failures} not usable" if progress.failures else ""
-            left = next(iter(_starts_said(progress, thermal)), _time_left(progress)) + failed
-            left = ", ".join(filter(None, (left, flights_said(progress.flown_ps, of_ps=flight_ps))))
-            bar.update(task, total=progress.total, completed=progress.done, left=left)
-            if not console.is_terminal:
-                log(progress)
+    def left(progress: WorkProgress) -> str:
+        failed = f", {progress.failures} not usable" if progress.failures else ""
+        start_or_left = next(iter(_starts_said(progress, thermal)), _time_left(progress)) + failed
+        return ", ".join(filter(None, (start_or_left, flights_said(progress.flown_ps, of_ps=flight_ps))))
 
-        progress = work_on(
-            planned,
-            workers=workers,
-            executor=executor,
-            observe=observe,
-            allow_failed_contract=allow_failed_contract,
-            tell=lambda said: console.print(said, soft_wrap=True),
-        )
-    seconds = time.monotonic() - began
-    console.print(
-        f"{progress.done} of {progress.total} cascades finished, {progress.done_here} of them now, "
-        f"in {duration(seconds)}",
+    work = partial(
+        work_on, planned, workers=workers, executor=executor, allow_failed_contract=allow_failed_contract
     )
+    log = WorkLog(console=console, thermal=thermal, flight_ps=flight_ps)
+    _watched(work, log=log, total=planned.campaign.size, at_first="", left=left)
 
 
 def watched_search(
@@ -75,26 +61,34 @@ def watched_search(
     """Work on a search for thresholds under a progress bar."""
     from cascade_driver.threshold_run import work_on_search
 
-    began = time.monotonic()
+    work = partial(
+        work_on_search, planned, workers=workers, executor=executor, allow_failed_contract=allow_failed_contract
+    )
     log = WorkLog(console=console, what="directions")
-    with _bar(console, "directions") as bar:
-        task = bar.add_task("", total=planned.plan.size, left="making the starting states")
+    _watched(work, log=log, total=planned.plan.size, at_first="making the starting states", left=_time_left)
+
+
+def _watched(
+    work: Callable[..., WorkProgress],
+    *,
+    log: WorkLog,
+    total: int,
+    at_first: str,
+    left: Callable[[WorkProgress], str],
+) -> None:
+    """Work under a bar, or with a log where no terminal is, and say what was done."""
+    began, console = time.monotonic(), log.console
+    with _bar(console, log.what) as bar:
+        task = bar.add_task("", total=total, left=at_first)
 
         def observe(progress: WorkProgress) -> None:
-            bar.update(task, total=progress.total, completed=progress.done, left=_time_left(progress))
+            bar.update(task, total=progress.total, completed=progress.done, left=left(progress))
             if not console.is_terminal:
                 log(progress)
 
-        progress = work_on_search(
-            planned,
-            workers=workers,
-            executor=executor,
-            observe=observe,
-            allow_failed_contract=allow_failed_contract,
-            tell=lambda said: console.print(said, soft_wrap=True),
-        )
+        progress = work(observe=observe, tell=lambda said: console.print(said, soft_wrap=True))
     console.print(
-        f"{progress.done} of {progress.total} directions finished, {progress.done_here} of them now, "
+        f"{progress.done} of {progress.total} {log.what} finished, {progress.done_here} of them now, "
         f"in {duration(time.monotonic() - began)}"
     )
 

@@ -74,3 +74,5 @@ def test_a_shell_completes_verbs_options_and_choices(tmp_path):
     assert completed("cascade", "potential", "check", "--cr") == ["--crystal"]
     assert completed("cascade", "new", "--machine", "") == ["minutes", "laptop", "cluster"]
     assert completed("cascade", "nothing", "--cr") == []
+    for verb in ("compare", "cite", "correct"):  # a run, a file or the name of a model
+        assert completed("cascade", verb, f"{tmp_path}/compl") == [str(script)], verb

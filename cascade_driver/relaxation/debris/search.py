@@ -162,21 +162,21 @@ class Landscape:
         moved[self.active] += np.random.default_rng(0).normal(scale=0.05, size=(len(self.active), 3))
         there = self.energy_and_forces(moved)[1][self.active]
         for reach in np.arange(from_A, self._reach_A - _SPARE_A, _REACH_STEP_A).tolist():
-            part = self.about(self.active, start)
-            part._reach_A = reach
+            part = self.about(self.active, start, reach_A=reach)
             forces = part.energy_and_forces_near(moved[self.active], around_A=start)[1]
             part.close()
             if np.max(np.abs(forces - there)) < _ALIKE_eV_A:
                 self._reach_A = reach + _SPARE_A
                 return
 
-    def about(self, active: NDArray[np.int64], positions_A: NDArray[np.float64]) -> Landscape:
-        """Return the same box as it is at `positions_A`, with other active atoms."""
+    def about(
+        self, active: NDArray[np.int64], positions_A: NDArray[np.float64], *, reach_A: float | None = None
+    ) -> Landscape:
+        """Return the same box as it is at `positions_A`, with other active atoms, and another reach if given."""
         there = self.atoms.copy()
         there.set_positions(positions_A)
-        return Landscape(
-            there, active=active, make_engine=self._make_engine, quench=self._quench, reach_A=self._reach_A
-        )
+        reach_A = self._reach_A if reach_A is None else reach_A
+        return Landscape(there, active=active, make_engine=self._make_engine, quench=self._quench, reach_A=reach_A)
 
     def _engine(self, name: str, box: Callable[[], Atoms]) -> Engine:
         """Return an engine that holds a box, made when it is first asked for."""
