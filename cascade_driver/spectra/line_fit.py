@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import scipy  # its `stats` is loaded where it is asked for: that takes as long as all the rest
 from iminuit import Minuit
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 from scipy.special import ndtr, ndtri_exp, xlogy
 
 from cascade_driver.analysis.estimation import FitHealth, Goodness
@@ -413,7 +413,7 @@ def _result(model: _Model, seen: NDArray[np.float64], minuit: Minuit) -> LineFit
             name="deviance",
             statistic=deviance,
             degrees_of_freedom=freedom,
-            p_value=float(stats.chi2.sf(deviance, freedom)) if trusted else None,
+            p_value=float(scipy.stats.chi2.sf(deviance, freedom)) if trusted else None,
             method="chi-square" if trusted else "none",
         ),
         health=health,
@@ -501,7 +501,7 @@ def _scale_test(name: ScaleName, chi_square: float, freedom: int) -> ScaleTest:
     # far out p is no float: then the first term of its asymptotic series, as a logarithm
     half = chi_square / 2
     far = -half + (freedom / 2 - 1) * math.log(max(half, 1e-300)) - math.lgamma(freedom / 2)
-    log_p = float(stats.chi2.logsf(chi_square, freedom)) if chi_square < 1000 else far
+    log_p = float(scipy.stats.chi2.logsf(chi_square, freedom)) if chi_square < 1000 else far
     significance = max(0.0, -float(ndtri_exp(log_p - math.log(2))))
     return ScaleTest(
         name=name,
@@ -581,7 +581,9 @@ def expected_scale_tests(
             energy, position, covariance_eV2=covariance * most / exposure, scale_error=scale_error
         )
         found[exposure] = tuple(
-            _scale_test(t.name, float(stats.ncx2.median(t.degrees_of_freedom, t.chi_square)), t.degrees_of_freedom)
+            _scale_test(
+                t.name, float(scipy.stats.ncx2.median(t.degrees_of_freedom, t.chi_square)), t.degrees_of_freedom
+            )
             for t in asimov
         )
     return found

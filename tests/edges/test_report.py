@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from campaigns import LAW, simulate
 
-from cascade_driver import plot, report
+from cascade_driver import report
 from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.estimation import symbol_of
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
@@ -19,7 +19,7 @@ from cascade_driver.report import ReportContent, report_figures, report_html, wr
 from cascade_driver.simulation.outcome import concatenate
 from cascade_driver.spectra.observe import Observed
 from cascade_driver.spectrum import Spectrum
-from cascade_driver.text import mean_with_error
+from cascade_driver.text import mean_with_error, value_with_error
 
 ENERGIES = (20.0, 40.0, 60.0, 81.0, 160.0)
 VOID_TAGS = {"meta", "img", "br", "link", "input", "hr"}
@@ -201,7 +201,7 @@ def test_fits_come_with_errors_covariance_goodness_and_health(html, content):
     one = content.model["W"]
     for fit in (one.defect_probability_fit, one.distribution_fit):
         for name, value, error in zip(fit.parameters, fit.values, fit.errors, strict=True):
-            assert f"{symbol_of(name)} {plot.value_with_error(value, error)}" in text
+            assert f"{symbol_of(name)} {value_with_error(value, error)}" in text
             assert name not in text
         assert content.model["W"].formulas[0] in text
         assert f"{fit.covariance[0][1]:.3g}" in text
@@ -253,7 +253,7 @@ def test_the_answer_stands_first_and_says_where_by_how_much_and_up_to_where(html
     assert "Above 135 eV it is not known." in text
     assert text.index(said) < text.index("Before using these results") < text.index("Figure 1.")
     fit = content.model["W"].defect_probability_fit
-    assert f"half of them leave a defect at {plot.value_with_error(fit.values[0], fit.errors[0])} eV" in text
+    assert f"half of them leave a defect at {value_with_error(fit.values[0], fit.errors[0])} eV" in text
 
 
 def test_numbers_of_defects_have_their_errors(content):
@@ -261,7 +261,7 @@ def test_numbers_of_defects_have_their_errors(content):
     text = Page(report_html(dataclasses.replace(content, defects={"vacancies": counts}))).text
     here = content.table.recoil_energy_eV == 60
     mean, scatter = counts[here].mean(), counts[here].std() / np.sqrt(here.sum() - 1)  # equal weights
-    assert f"W 60 36 {plot.value_with_error(mean, scatter)}" in text
+    assert f"W 60 36 {value_with_error(mean, scatter)}" in text
     assert "Defects left" not in Page(report_html(content)).text
 
 

@@ -21,6 +21,7 @@ from cascade_driver.errors import FitError, InputError
 from cascade_driver.plot import stored_energy, style
 from cascade_driver.spectra.observe import Observed
 from cascade_driver.spectrum import Spectrum
+from cascade_driver.text import value_with_error
 
 ENERGIES = (20.0, 40.0, 60.0, 81.0, 160.0)
 
@@ -183,8 +184,8 @@ def test_points_have_their_wilson_intervals_and_numbers(table, model):
 def test_legend_tells_half_energy_and_width_with_errors(table, model):
     fit = model["W"].defect_probability_fit
     text = legend_text(plot.defect_probability_figure(table, model, "W").axes[0])
-    assert f"$E_{{1/2}}$ = {plot.value_with_error(fit.values[0], fit.errors[0])} eV" in text
-    assert f"$w$ = {plot.value_with_error(fit.values[1], fit.errors[1])} eV" in text
+    assert f"$E_{{1/2}}$ = {value_with_error(fit.values[0], fit.errors[0])} eV" in text
+    assert f"$w$ = {value_with_error(fit.values[1], fit.errors[1])} eV" in text
 
 
 def test_separated_data_get_curve_band_and_limit():
@@ -256,7 +257,7 @@ def test_fitted_densities_and_means_lie_over_the_histograms(table, model):
             np.testing.assert_allclose(drawn, np.exp(law.log_density(stored, summary.recoil_energy_eV)))
         (mean,) = [line for line in axes.lines if line.get_linestyle() == "--"]
         assert mean.get_xdata()[0] == pytest.approx(summary.mean_eV)
-        assert plot.value_with_error(summary.mean_eV, summary.standard_error_eV) in axes.texts[0].get_text()
+        assert value_with_error(summary.mean_eV, summary.standard_error_eV) in axes.texts[0].get_text()
 
 
 def test_few_events_are_marks_and_their_cumulative_distribution_and_no_density():

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy  # its `stats` is loaded where it is asked for: that takes as long as all the rest
 from iminuit import Minuit
 from iminuit.cost import LeastSquares
 from numpy.typing import NDArray
-from scipy import stats
 
 from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness, profile_interval
 from cascade_driver.errors import FitError, InputError
@@ -180,7 +180,7 @@ def fit_decay(series: RateSeries, *, with_constant: bool = False) -> DecayFit:
         parameters=parameters,
         reference_days=reference,
         goodness=Goodness.of_chi_square(chi_square, len(series.time_days) - free),
-        p_value_of_1=float(stats.chi2.sf(max(float(at_1.fval) - chi_square, 0.0), 1)),
+        p_value_of_1=float(scipy.stats.chi2.sf(max(float(at_1.fval) - chi_square, 0.0), 1)),
         exponential_chi_square=float(other.fval),
         exponential_lifetime_days=reference / decay if decay else math.inf,
         health=FitHealth.of(best),

@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
+import scipy  # its `stats` is loaded where it is asked for: that takes as long as all the rest
 from iminuit import Minuit
 from iminuit.cost import ExtendedBinnedNLL
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
-from scipy import stats
 from scipy.interpolate import CubicSpline
 
 from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness, profile_interval
@@ -397,7 +397,7 @@ def _result(
             name="deviance",
             statistic=deviance,
             degrees_of_freedom=freedom,
-            p_value=float(stats.chi2.sf(deviance, freedom)) if freedom > 0 else None,
+            p_value=float(scipy.stats.chi2.sf(deviance, freedom)) if freedom > 0 else None,
             method="chi-square" if freedom > 0 else "none",
         ),
         health=FitHealth.of(minuit),

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import scipy  # its `stats` is loaded where it is asked for: that takes as long as all the rest
 from iminuit import Minuit
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 from cascade_driver.analysis.estimation import FitHealth, Goodness
 from cascade_driver.errors import FitError, InputError
@@ -179,7 +180,7 @@ class CountedDensity:
 
 def gaussian_density_per_K(energy_K: ArrayLike, *, random_field_K: float) -> NDArray[np.float64]:
     r"""Return the exact density without interactions, a Gaussian of standard deviation :math:`2 h_0`, in 1/K."""
-    return np.asarray(stats.norm.pdf(np.asarray(energy_K, dtype=np.float64), scale=2 * random_field_K))
+    return np.asarray(scipy.stats.norm.pdf(np.asarray(energy_K, dtype=np.float64), scale=2 * random_field_K))
 
 
 def dipolar_gap_density(energy_K: ArrayLike, *, interaction_K: float, ratio: float) -> NDArray[np.float64]:
@@ -295,7 +296,7 @@ def fit_density(counted: CountedDensity, *, temperature_K: float, highest_K: flo
             name="deviance",
             statistic=deviance,
             degrees_of_freedom=freedom if freedom > 0 else None,
-            p_value=float(stats.chi2.sf(deviance, freedom)) if freedom > 0 else None,
+            p_value=float(scipy.stats.chi2.sf(deviance, freedom)) if freedom > 0 else None,
             method="chi-square" if freedom > 0 else "none",
         ),
     )

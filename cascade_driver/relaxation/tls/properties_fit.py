@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import scipy  # its `stats` is loaded where it is asked for: that takes as long as all the rest
 from iminuit import Minuit
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import constants, stats
+from scipy import constants
 
 from cascade_driver.analysis.estimation import FitHealth, FittedParameter, Goodness
 from cascade_driver.errors import FitError, InputError
@@ -431,7 +432,7 @@ def _result(
     relative = _residuals(data, named, probe) / _unit(data)
     rise = max(float(plain.fval) - chi_square, 0.0)
     # the standard model has one parameter less; where the errors are the scatter, chi-square is `freedom`
-    p_value = stats.f.sf(rise, 1, freedom) if scaled else stats.chi2.sf(rise, 1)
+    p_value = scipy.stats.f.sf(rise, 1, freedom) if scaled else scipy.stats.chi2.sf(rise, 1)
     goodness = Goodness.of_chi_square(chi_square, freedom)
     return PropertyFit(
         data=data,
