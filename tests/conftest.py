@@ -25,9 +25,15 @@ settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give all tests a cache of their own, shared by the processes of one session; figures keep their fonts."""
+    """Give all tests a cache of their own, shared by the processes of one session; figures keep their fonts.
+
+    A processor for each of these processes, as the command does it: threads of linear algebra that wait for one
+    another where others are at work, too, take three times the processor time, and ten times as long.
+    """
     if "PYTEST_XDIST_WORKER" in os.environ:
         return
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     os.environ.setdefault("MPLCONFIGDIR", str(home / "matplotlib"))
     cache = tempfile.TemporaryDirectory(prefix="cascade-tests-")
