@@ -218,8 +218,13 @@ def layout_pads(figure: Figure, *, h_pad: float) -> None:
 
 
 def finished(figure: Figure) -> Figure:
-    """Lay out and make all ticks now, while the style holds."""
+    """Lay out and make all ticks now, while the style holds.
+
+    Once: the same places hold for every file, which would take another layout and a drawing more each. Who changes
+    the figure may ask for one again, `figure.set_layout_engine("constrained")`.
+    """
     figure.draw_without_rendering()
+    figure.set_layout_engine(None)
     return figure
 
 
