@@ -563,8 +563,8 @@ def test_compare_tells_what_another_potential_does_to_a_spectrum(runs, recoil, c
         command = ["compare", str(runs["first"]), str(runs[name]), "--spectrum", str(recoil)]
         assert main([*command, "--json"]) == 0
         (found[name],) = json.loads(capsys.readouterr().out)["spectra"]
-        assert main(command) == 0
-        assert ", observed from " in capsys.readouterr().out
+    assert main(command) == 0
+    assert ", observed from " in capsys.readouterr().out
     assert found["shifted"]["p_value"] < 0.05 < found["again"]["p_value"]
     assert found["shifted"]["rms"] > found["again"]["rms"]
     assert len(found["again"]["ratio"]) == len(found["again"]["energy_edges_eV"]) - 1
