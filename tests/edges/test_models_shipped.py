@@ -1,11 +1,15 @@
-"""The model `cawo4` that comes with the package: its table of cascades gives it again, byte for byte."""
+"""The model `cawo4` that comes with the package: its table of cascades gives it again."""
 
+import base64
 import csv
 import dataclasses
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import cascade_driver as cd
 from cascade_driver.analysis.defect_probability import defect_points
@@ -110,8 +114,8 @@ def test_its_table_is_that_of_the_runs():
         assert table.direction_weight[of_it] == pytest.approx(expected, rel=1e-12)
 
 
-def refitted(folder: Path, table: str) -> bytes:
-    """Return the model that the commands of README.md beside the model make of a table of cascades."""
+def refitted(folder: Path, table: str) -> Any:
+    """Return what the commands of README.md beside the model make of a table of cascades."""
     (folder / "W.csv").write_text(table)
     head, *rows = csv.reader(table.splitlines())
     stored = head.index("stored_energy_eV")
@@ -126,16 +130,35 @@ def refitted(folder: Path, table: str) -> bytes:
         assert main(["import", "--crystal", "CaWO4", *words, "--out", str(folder / name)]) == 0
     fitted_import(folder / "relaxed", analysis=FIT)[1].save(folder / "cawo4" / "relaxed.json")
     asked = dataclasses.replace(FIT, potential_runs=("relaxed.json",))
-    return fitted_import(folder / "cawo4", analysis=asked)[1].save(folder / MODEL_FILE).read_bytes()
+    return read_json(fitted_import(folder / "cawo4", analysis=asked)[1].save(folder / MODEL_FILE))
 
 
-def test_its_cascades_refit_to_the_model_byte_for_byte(tmp_path):
-    assert refitted(tmp_path, (FOLDER / "W.csv").read_text()) == (FOLDER / MODEL_FILE).read_bytes()
+def unpacked(content: dict[str, Any]) -> NDArray[Any]:
+    """Return an array that a model keeps as the text of its compressed bytes."""
+    raw = zlib.decompress(base64.b64decode(content["packed"]))
+    return np.frombuffer(raw, dtype=content["type"]).reshape(content["shape"])
+
+
+def differences(one: Any, other: Any, at: str = "model") -> list[str]:
+    """Return where two contents differ, numbers by more than the bits in which minimisers on processors do."""
+    if isinstance(one, dict) and isinstance(other, dict) and "packed" in one and "packed" in other:
+        one, other = ({**each, "packed": unpacked(each).ravel().tolist()} for each in (one, other))
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return [found for name in one for found in differences(one[name], other[name], f"{at}.{name}")]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [found for k, (a, b) in pairs for found in differences(a, b, f"{at}[{k}]")]
+    is_same = one == (pytest.approx(other, rel=1e-4, abs=1e-5) if isinstance(other, float) else other)
+    return [] if is_same else [f"{at}: {one!r} and {other!r}"]
+
+
+def test_its_cascades_refit_to_the_model(tmp_path):
+    assert differences(refitted(tmp_path, (FOLDER / "W.csv").read_text()), read_json(FOLDER / MODEL_FILE)) == []
 
 
 def test_negative_control_a_cascade_less_is_another_model(tmp_path):
     fewer = "".join((FOLDER / "W.csv").read_text().splitlines(keepends=True)[:-1])
-    assert refitted(tmp_path, fewer) != (FOLDER / MODEL_FILE).read_bytes()
+    assert differences(refitted(tmp_path, fewer), read_json(FOLDER / MODEL_FILE))
 
 
 def test_command_and_library_take_it_by_name(tmp_path, monkeypatch, capsys):
