@@ -289,6 +289,7 @@ def search_cascade(
             reach_A=2 * cutoff,
             make_engine=lambda: LammpsEngine(potential=potential),
             quench=campaign.protocol.quench,
+            timestep_fs=campaign.protocol.follow.max_timestep_fs,
         )
         entered.narrow(from_A=cutoff)
         return entered

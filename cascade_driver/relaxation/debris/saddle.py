@@ -146,7 +146,8 @@ def _climb_and_add(
             way.times += 1
             return []
     sides = _sides(landscape, at) if at.barrier_eV <= spec.barrier_below_eV else []
-    back = [_is_back(landscape, side, found.positions_A[parent], at.floor_eV) for side in sides]
+    began_A = found.positions_A[parent]
+    back = [landscape.is_back(side, began_A, within_eV=_SAME_eV, within_A=_SAME_A) for side in sides]
     found.too_high += not sides
     found.unconnected += bool(sides) and not any(back)
     child, length = None, 0.0
@@ -191,12 +192,6 @@ def _beyond(
     root = np.sqrt(landscape.atoms.get_masses())[:, None]
     steps = (at.saddle_A - found.positions_A[parent], other.positions_A - at.saddle_A)
     return child, float(sum(np.linalg.norm(root * step) for step in steps))
-
-
-def _is_back(landscape: Landscape, side: Minimum, parent_A: NDArray[np.float64], parent_energy_eV: float) -> bool:
-    """Whether a side of a saddle, nearly at rest, is the minimum that the climb began in."""
-    near_in_energy = abs(side.potential_energy_eV - parent_energy_eV) < _SAME_eV
-    return near_in_energy and is_same_place(landscape.atoms, parent_A, side.positions_A, within_A=_SAME_A)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,8 +44,11 @@ MakeEngine = Callable[[], Engine]
 #: Atoms displaced by more than this belong to the damage, beside those that the census calls defects.
 DAMAGED_BEYOND_A = 0.5
 
-#: Damping time and step of a burst; the damage has light and fast atoms.
-_DAMPING_ps, _TIMESTEP_ps = 0.05, 0.001
+#: Damping time of a burst.
+_DAMPING_ps = 0.05
+
+#: Nearly at rest no further than this from where it began, a burst led nowhere: it needs no quench of the box.
+_BACK_eV, _BACK_A = 5e-3, 0.1
 
 #: To this force active atoms are relaxed alone, in at most so many steps: they go on from there with all.
 _NEARLY_eV_A = 0.02
@@ -131,9 +134,11 @@ class Landscape:
         Atoms this near to active ones are what these feel: twice the cutoff of a potential of bonds, or less,
         `narrow`.
     make_engine : callable
-        Makes an engine; up to three are held.
+        Makes an engine; up to two are held.
     quench : QuenchSpec
         How to minimise.
+    timestep_fs : float
+        Of bursts.
     """
 
     def __init__(
@@ -145,11 +150,13 @@ class Landscape:
         quench: QuenchSpec,
         centres: NDArray[np.int64] | None = None,
         reach_A: float = 12.0,
+        timestep_fs: float = 1.0,
     ) -> None:
         self.atoms = atoms
         self.active = np.asarray(np.sort(active), dtype=np.int64)
         self.centres = self.active if centres is None else centres
         self._make_engine, self._quench, self._reach_A = make_engine, quench, reach_A
+        self._timestep_fs = timestep_fs
         self._engines: dict[str, Engine] = {}
 
     def narrow(self, *, from_A: float) -> None:
@@ -185,33 +192,22 @@ class Landscape:
             self._engines[name].build(box())
         return self._engines[name]
 
-    def _burning(self) -> Atoms:
-        """Return the box with all but the active atoms held."""
-        burning: Atoms = self.atoms.copy()
-        held = {int(i) for c in self.atoms.constraints for i in c.get_indices()}
-        held |= set(range(len(self.atoms))) - {int(i) for i in self.active}
-        burning.set_constraint(FixAtoms(indices=sorted(held)))
-        return burning
-
     @cached_property
     def _region(self) -> NDArray[np.int64]:
         return near(self.atoms, self.active, within_A=self._reach_A)
 
     def _close_by(self) -> Atoms:
-        """Return the active atoms and what they feel."""
-        burning = self._burning()
-        held = burning.constraints[0].get_indices()
-        cut = burning[self._region]
-        cut.set_constraint(FixAtoms(indices=np.flatnonzero(np.isin(self._region, held))))
+        """Return the active atoms and what they feel, this held."""
+        free = np.setdiff1d(self.active, [i for c in self.atoms.constraints for i in c.get_indices()])
+        box = self.atoms.copy()
+        box.set_constraint()
+        cut: Atoms = box[self._region]
+        cut.set_constraint(FixAtoms(indices=np.flatnonzero(~np.isin(self._region, free))))
         return cut
 
     @property
     def _still(self) -> Engine:
         return self._engine("still", lambda: self.atoms)
-
-    @property
-    def _hot(self) -> Engine:
-        return self._engine("hot", self._burning)
 
     @property
     def _near(self) -> Engine:
@@ -267,23 +263,33 @@ class Landscape:
         whole[self._region] = nearly.positions_A
         return replace(nearly, positions_A=whole)
 
+    def is_back(
+        self, nearly: Minimum, minimum_A: NDArray[np.float64], *, within_eV: float, within_A: float
+    ) -> bool:
+        """Whether the active atoms, come to rest as of `minimum_near`, are where they are in a minimum."""
+        energy, _ = self.energy_and_forces_near(minimum_A[self.active], around_A=minimum_A)
+        near_in_energy = abs(nearly.potential_energy_eV - energy) < within_eV
+        return near_in_energy and is_same_place(self.atoms, minimum_A, nearly.positions_A, within_A=within_A)
+
     def is_quenched(self, minimum: Minimum) -> bool:
         """Whether the minimiser got to the bottom."""
         return minimum.largest_force_eV_A <= self._quench.largest_force_eV_A
 
     def burst(
         self, positions_A: NDArray[np.float64], *, temperature_K: float, duration_ps: float, seed: int
-    ) -> NDArray[np.float64]:
-        """Return where a burst of the active atoms leads, (n, 3), unwrapped."""
-        self._hot.set_positions(positions_A)
-        self._hot.heat(
+    ) -> Minimum:
+        """Return where a burst of the active atoms leads, as of `minimum_near`."""
+        self._near.set_positions(positions_A[self._region])
+        self._near.heat(
             temperature_K=temperature_K,
             duration_ps=duration_ps,
             damping_ps=_DAMPING_ps,
-            timestep_ps=_TIMESTEP_ps,
+            timestep_ps=1e-3 * self._timestep_fs,
             seed=seed,
         )
-        return self._hot.state()[0]
+        whole = positions_A.copy()
+        whole[self._region] = self._near.state()[0]
+        return self.minimum_near(whole)
 
 
 @dataclass(kw_only=True)
@@ -465,13 +471,16 @@ def one_burst(landscape: Landscape, found: Found, spec: SearchSpec, *, seed: int
     found.bursts += 1
     found.tried[parent] += 1
     try:
-        hot = landscape.burst(
+        nearly = landscape.burst(
             found.positions_A[parent],
             temperature_K=temperature,
             duration_ps=spec.burst_duration_ps,
             seed=seed_from(seed, number),
         )
-        minimum = landscape.minimum(hot)
+        if landscape.is_back(nearly, found.positions_A[parent], within_eV=_BACK_eV, within_A=_BACK_A):
+            found.returned += 1
+            return
+        minimum = landscape.minimum(nearly.positions_A)
     except EngineAbortError:
         found.failed += 1
         raise

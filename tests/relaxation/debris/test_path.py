@@ -130,6 +130,11 @@ def test_negative_control_perfect_crystal_has_no_pair():
     landscape = landscape_of(atoms, "si-tersoff-zbl", active=active_atoms(atoms, radius_A=5.0))
     found = begin(landscape)
     spec = SearchSpec(bursts=4, burst_temperatures_K=(600.0,), burst_duration_ps=0.1)
+
+    def refuse(_positions):
+        raise AssertionError("the box was quenched after a burst that led nowhere")
+
+    landscape.minimum = refuse
     for _ in range(spec.bursts):
         one_burst(landscape, found, spec, seed=2)
     landscape.close()
@@ -150,6 +155,11 @@ def test_bursts_of_an_interstitial_find_other_minima_of_it():
         one_burst(landscape, found, spec, seed=2)
     landscape.close()
     assert len(found.pairs) >= 1
+    # All took part in the quench: each is a minimum of the box.
+    whole = landscape_of(atoms, "si-tersoff-zbl", active=np.arange(len(atoms)))
+    for place in found.positions_A:
+        assert np.abs(whole.energy_and_forces(place)[1]).max() < 2e-3
+    whole.close()
     assert found.bursts == sum(found.tried) == 4
     for one, other in found.pairs:
         apart = abs(found.energies_eV[one] - found.energies_eV[other]) > spec.same_energy_eV
