@@ -863,6 +863,7 @@ def _search_progress() -> Iterator[Callable[[str, int, int], None]]:
 
 def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease], *, barrier_below_eV: float) -> None:
     from cascade_driver.relaxation.debris.pairs import TWO_LEVEL_BELOW_eV, mean_coverage, zero_point_shifts
+    from cascade_driver.text import value_with_error
 
     elementary = [pair for one in debris for pair in one.elementary]
     converged = [pair for pair in elementary if pair.converged]
@@ -870,8 +871,8 @@ def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease], *, bar
     print(
         f"{len(debris)} cascades: {number} minima, {len(elementary)} pairs of neighbours, "
         f"{len(elementary) - len(converged)} of them with a path that did not converge and takes no part; "
-        f"{sum(pair.is_two_level for pair in converged)} are two-level systems, split by less than "
-        f"{1e3 * TWO_LEVEL_BELOW_eV:g} meV"
+        f"two-level systems, split by less than {1e3 * TWO_LEVEL_BELOW_eV:g} meV: "
+        f"{sum(pair.is_two_level for pair in converged)}"
     )
     if shifts := zero_point_shifts(converged):
         print(
@@ -891,7 +892,8 @@ def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease], *, bar
     for mean in means:
         at = [int(abs(mean.time_s - t).argmin()) for t in (1e-3, 1.0, 1e6)]
         E, n = mean.released_eV, mean.events
+        first = value_with_error(float(E[at[0]]), float(mean.released_error_eV[at[0]]))
         print(
-            f"{mean.temperature_K:7.3g}   {'':26s}{E[at[0]]:9.4f}   {E[at[1]] - E[at[0]]:11.3g}   "
+            f"{mean.temperature_K:7.3g}   {first:>35s}   {E[at[1]] - E[at[0]]:11.3g}   "
             f"{E[at[2]] - E[at[1]]:14.3g}   {n[at[2]] - n[at[1]]:.3g}"
         )
