@@ -112,6 +112,10 @@ def duration(seconds: float) -> str:
     return f"{s // 86400} d {s % 86400 // 3600} h"
 
 
+#: Smaller errors are written with an exponent: many zeros are hard to count.
+_FIXED_ABOVE = 1e-5
+
+
 def value_with_error(value: float, error: float | None) -> str:
     """Return a value with its standard error, both cut at the second digit of the error.
 
@@ -119,9 +123,13 @@ def value_with_error(value: float, error: float | None) -> str:
     --------
     >>> value_with_error(50.234, 1.27), value_with_error(7.5, None), value_with_error(1234.5, 210.0)
     ('50.2 ± 1.3', '7.5', '1234 ± 210')
+    >>> value_with_error(2.92e-7, 2.9e-7)
+    '2.9e-07 ± 2.9e-07'
     """
     if error is None or not (math.isfinite(error) and error > 0):
         return f"{value:.4g}"
+    if error < _FIXED_ABOVE:
+        return f"{value:.{max(2, 2 + math.floor(math.log10(max(abs(value), error) / error)))}g} ± {error:.2g}"
     digits = max(1 - math.floor(math.log10(error)), 0)
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 

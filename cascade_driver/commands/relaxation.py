@@ -888,12 +888,14 @@ def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease], *, bar
         f"{mean_coverage(debris):.0%} chance; cascade by cascade "
         + " ".join(f"{one.coverage:.0%}" for one in debris)
     )
-    print("  T (K)   given off, eV per cascade: by 1 ms   1 ms to 1 s    1 s to 12 days   events 1 s to 12 days")
+    print(
+        "  T (K)   given off, eV per cascade: by 1 ms        1 ms to 1 s    1 s to 12 days   events 1 s to 12 days"
+    )
     for mean in means:
         at = [int(abs(mean.time_s - t).argmin()) for t in (1e-3, 1.0, 1e6)]
-        E, n = mean.released_eV, mean.events
-        first = value_with_error(float(E[at[0]]), float(mean.released_error_eV[at[0]]))
+        early = value_with_error(mean.released_eV[at[0]], mean.released_error_eV[at[0]])
+        later, late = (value_with_error(*mean.between(*two)) for two in (at[:2], at[1:]))
         print(
-            f"{mean.temperature_K:7.3g}   {first:>35s}   {E[at[1]] - E[at[0]]:11.3g}   "
-            f"{E[at[2]] - E[at[1]]:14.3g}   {n[at[2]] - n[at[1]]:.3g}"
+            f"{mean.temperature_K:7.3g}   {early:>35s}   {later:>16s}   {late:>15s}   "
+            f"{mean.events[at[2]] - mean.events[at[1]]:.3g}"
         )

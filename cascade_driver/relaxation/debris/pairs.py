@@ -698,15 +698,38 @@ class MeanRelease:
     Attributes
     ----------
     temperature_K : float
-    time_s, released_eV, released_error_eV, events : (k,) float
-        As of `Release`, with the standard error of the mean.
+    time_s, events : (k,) float
+        As of `Release`; events are the mean.
+    each_eV : (c, k) float
+        Given off by each of the cascades, as of `Release`.
     """
 
     temperature_K: float
     time_s: NDArray[np.float64]
-    released_eV: NDArray[np.float64]
-    released_error_eV: NDArray[np.float64]
+    each_eV: NDArray[np.float64]
     events: NDArray[np.float64]
+
+    @property
+    def released_eV(self) -> NDArray[np.float64]:
+        """The mean (k,)."""
+        return np.asarray(self.each_eV.mean(axis=0))
+
+    @property
+    def released_error_eV(self) -> NDArray[np.float64]:
+        """Its standard error (k,); nan for one cascade."""
+        return _standard_error(self.each_eV)
+
+    def between(self, first: int, last: int) -> tuple[float, float]:
+        """Return what is given off between two of the times, by their number, and its standard error."""
+        given = self.each_eV[:, [last]] - self.each_eV[:, [first]]
+        return float(given.mean()), float(_standard_error(given)[0])
+
+
+def _standard_error(each: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standard error of the mean over the first axis, nan of one."""
+    if len(each) == 1:
+        return np.full(each.shape[1:], np.nan)
+    return np.asarray(each.std(axis=0, ddof=1) / np.sqrt(len(each)))
 
 
 def mean_coverage(debris: Sequence[Debris]) -> float:
@@ -725,13 +748,10 @@ def mean_release(debris: Sequence[Debris], *, solid: Solid, temperature_K: float
     if not debris:
         raise InputError("no finished search of a cascade: nothing can be said of its release")
     each = [release_of(one, solid=solid, temperature_K=temperature_K) for one in debris]
-    energies = np.array([one.released_eV for one in each])
-    spread = energies.std(axis=0, ddof=1) if len(each) > 1 else np.full(energies.shape[1], np.nan)
     return MeanRelease(
         temperature_K=temperature_K,
         time_s=each[0].time_s,
-        released_eV=energies.mean(axis=0),
-        released_error_eV=spread / np.sqrt(len(each)),
+        each_eV=np.array([one.released_eV for one in each]),
         events=np.mean([one.events for one in each], axis=0),
     )
 
