@@ -448,6 +448,7 @@ def _tls_glass(chosen: argparse.Namespace) -> int:
     from cascade_driver.plot import debris_glass_figure, save_figure
     from cascade_driver.relaxation.debris.glass import PairWindow, afterglow, glass_of, read_folders
     from cascade_driver.schema import plain
+    from cascade_driver.text import value_with_error
 
     debris, solid = read_folders(chosen.debris)
     window = built(chosen, PairWindow)
@@ -466,12 +467,12 @@ def _tls_glass(chosen: argparse.Namespace) -> int:
         f"C = P_0 gamma^2/(rho v^2) {found.longitudinal_strength.told} along, "
         f"{found.transverse_strength.told} across"
     )
-    print("  after   given off since 1 ms, eV   events since 1 ms   after the irradiation: events/s   heat, eV/s")
+    print("  after    given off since 1 ms, eV   events since 1 ms   after the irradiation: events/s   heat, eV/s")
     for name, seconds in (("1 s", 1.0), ("1 h", 3.6e3), ("1 day", 8.64e4), ("1 year", 3.16e7)):
         k = int(abs(late.time_s - seconds).argmin())
-        released, events = (values[k] - values[0] for values in (late.released_eV, late.events))
+        released = value_with_error(float(late.released_eV[k]), float(late.released_error_eV[k]))
         print(
-            f"{name:>7s}   {released:24.3g}   {events:17.3g}   {late.events_per_s[k]:31.3g}   "
+            f"{name:>7s}   {released:>25s}   {late.events[k]:17.3g}   {late.events_per_s[k]:31.3g}   "
             f"{late.heat_eV_per_s[k]:10.3g}"
         )
     print(f"per cascade that stores energy, at {late.temperature_K:g} K; written: {chosen.out}")
@@ -894,7 +895,8 @@ def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease], *, bar
     for mean in means:
         at = [int(abs(mean.time_s - t).argmin()) for t in (1e-3, 1.0, 1e6)]
         early = value_with_error(mean.released_eV[at[0]], mean.released_error_eV[at[0]])
-        later, late = (value_with_error(*mean.between(*two)) for two in (at[:2], at[1:]))
+        spans = [[float(found[last]) for found in mean.since(first)] for first, last in (at[:2], at[1:])]
+        later, late = (value_with_error(*span) for span in spans)
         print(
             f"{mean.temperature_K:7.3g}   {early:>35s}   {later:>16s}   {late:>15s}   "
             f"{mean.events[at[2]] - mean.events[at[1]]:.3g}"

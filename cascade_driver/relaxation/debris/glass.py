@@ -246,7 +246,7 @@ class Afterglow:
     time_s : (k,) float
         Since the cascade, or since the end of the irradiation.
     released_eV, released_error_eV, events : (k,) float
-        Of one cascade until then.
+        Of one cascade from the first of these times on, after its pulse.
     events_per_s, heat_eV_per_s : (k,) float
         After an irradiation, per cascade that it made.
     """
@@ -290,13 +290,15 @@ def afterglow(
     year_s = 365.25 * SECONDS_PER_DAY
     shown = (mean.time_s >= 0.5 * _AFTER_THE_PULSE_s) & (mean.time_s <= 1.1 * year_s)
     time = mean.time_s[shown]
+    pulse = int(np.flatnonzero(shown)[0])
+    released, error = mean.since(pulse)
     return Afterglow(
         temperature_K=temperature_K,
         irradiation_s=irradiation_s,
         time_s=time,
-        released_eV=mean.released_eV[shown],
-        released_error_eV=mean.released_error_eV[shown],
-        events=mean.events[shown],
+        released_eV=released[shown],
+        released_error_eV=error[shown],
+        events=mean.events[shown] - mean.events[pulse],
         events_per_s=after_irradiation(mean.time_s, mean.events, time, irradiation_s=irradiation_s),
         heat_eV_per_s=after_irradiation(mean.time_s, mean.released_eV, time, irradiation_s=irradiation_s),
     )

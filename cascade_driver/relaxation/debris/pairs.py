@@ -719,10 +719,10 @@ class MeanRelease:
         """Its standard error (k,); nan for one cascade."""
         return _standard_error(self.each_eV)
 
-    def between(self, first: int, last: int) -> tuple[float, float]:
-        """Return what is given off between two of the times, by their number, and its standard error."""
-        given = self.each_eV[:, [last]] - self.each_eV[:, [first]]
-        return float(given.mean()), float(_standard_error(given)[0])
+    def since(self, first: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what is given off since one of the times, by its number, mean and standard error (k,)."""
+        given = self.each_eV - self.each_eV[:, [first]]
+        return np.asarray(given.mean(axis=0)), _standard_error(given)
 
 
 def _standard_error(each: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """From pairs to a glass: a drawn density comes back, and what an irradiation leaves is a closed form."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -13,7 +14,7 @@ from cascade_driver.relaxation.debris.glass import (
     glass_of,
     read_folders,
 )
-from cascade_driver.relaxation.debris.pairs import Debris, Pair, WellPath
+from cascade_driver.relaxation.debris.pairs import Debris, MeanRelease, Pair, WellPath
 from cascade_driver.relaxation.debris.tunnelling import SOLIDS
 from cascade_driver.units import eV_J
 
@@ -137,7 +138,21 @@ def test_afterglow_ends_a_year_after_and_conserves_what_is_given_off():
     assert late.time_s[0] == pytest.approx(1e-3, rel=0.1)
     assert late.time_s[-1] == pytest.approx(365 * 86400, rel=0.1)
     assert np.all(late.heat_eV_per_s >= 0)
+    assert late.released_eV[0] == late.events[0] == 0  # counted since then
     assert late.as_csv().startswith("time_s,released_eV,")
+
+
+def test_the_error_of_what_comes_late_is_not_that_of_the_pulse():
+    """One gives off 1 eV within the pulse, the other nothing; both 0.1 eV afterwards."""
+    time = np.array([1e-9, 1e-3, 1.0])
+    each = np.array([[0.0, 1.0, 1.1], [0.0, 0.0, 0.1]])
+    mean = MeanRelease(temperature_K=0.01, time_s=time, each_eV=each, events=each.mean(axis=0))
+    np.testing.assert_allclose(mean.released_error_eV, [0, 0.5, 0.5])
+    late, error = mean.since(1)
+    np.testing.assert_allclose(late, [-0.5, 0.0, 0.1])
+    np.testing.assert_allclose(error, [0.5, 0.0, 0.0], atol=1e-15)
+    one = dataclasses.replace(mean, each_eV=each[:1])
+    assert np.isnan(one.since(1)[1]).all()
 
 
 def test_folders_of_two_crystals_make_no_glass(tmp_path):
