@@ -84,6 +84,7 @@ SOURCES = (
     ("cawo4-pbe-spline/validation/campaign-6000.csv", "stored_energy_eV", (81,)),
     ("cawo4-pbe-spline/validation/protocol-12000-closed.csv", "stored_energy_eV", (81,)),
     ("cawo4-pbe-spline/validation/campaign-12000.csv", "stored_energy_eV", (81, 200)),
+    ("cawo4-pbe-spline/validation/campaign-12000-2.csv", "stored_energy_eV", (81,)),
 )
 #: PBE over spline: what four ends of 10.5 eV in the mean come to where PBE relaxes them (guide, trust).
 RELAXED = 0.886
