@@ -74,6 +74,11 @@ _POD = re.compile(r"pair_style\s(.*\s)?pod(\s|$)")
 #: What LAMMPS says of a style whose package was not built, or that it did not have yet.
 _LACKS = re.compile(r"package which is not enabled|Unrecognized (pair|fix|compute) style")
 
+#: What an evaluation of forces is to LAMMPS, and another one where only positions changed.
+_EVALUATE, _EVALUATE_AGAIN = "run 0 post no", "run 1 pre no post no"
+_AT_REST = "velocity all set 0 0 0"
+_HOLD = "fix hold held setforce 0 0 0"
+
 _NO_FOLDERS: Mapping[str, Path] = MappingProxyType({})
 
 #: LAMMPS' own `nktv2p`: units `metal` give pressures in bar.
@@ -159,6 +164,9 @@ class LammpsEngine:
     ) -> None:
         self.potential = potential
         self.commands: list[str] = []
+        # Whether nothing but positions changed since the last evaluation; fixes that make more of a step than one.
+        self._neighbours_known = False
+        self._moving: set[str] = set()
         self._time_limit_s = time_limit_s
         self._onlooker = onlooker
         self._disk_error: OSError | None = None
@@ -240,7 +248,7 @@ class LammpsEngine:
             self._do(f"group held id {_run_of_ids(self._held)}")
             self._do("group mobile subtract all held")
             self._do("velocity held set 0 0 0")
-            self._do("fix hold held setforce 0 0 0")
+            self._do(_HOLD)
         else:
             self._do("group mobile union all")
         self._do("compute mobile_temperature mobile temp")
@@ -344,8 +352,16 @@ class LammpsEngine:
         return np.array(high) - np.array(low)
 
     def potential_energy_eV(self) -> float:
-        """Return the potential energy of the box as it is."""
-        self._do("run 0 post no")
+        """Return the potential energy of the box as it is.
+
+        A step in which nothing moves does it with the neighbours that LAMMPS knows; they are found anew if an atom
+        has left its skin. `run 0` always finds them and sets all up: that is half of the time.
+        """
+        if self._neighbours_known:
+            self._do(_EVALUATE_AGAIN)
+        else:
+            self._do(_EVALUATE)
+            self._neighbours_known = not (self._moving or self._lmp.extract_setting("kokkos_active"))
         return self._thermo("pe")
 
     def forces_eV_A(self) -> NDArray[np.float64]:
@@ -400,7 +416,7 @@ class LammpsEngine:
         inside = flat - images * lengths
         self._lmp.scatter_atoms("image", 0, 3, _as_ctypes(images.astype(np.intc)))
         self._lmp.scatter_atoms("x", 1, 3, _as_ctypes(inside))
-        self._do("velocity all set 0 0 0")
+        self._do(_AT_REST)
 
     def set_velocities(self, velocities_A_ps: NDArray[np.float64]) -> None:
         """Give all atoms velocities; see `Engine.set_velocities`."""
@@ -705,11 +721,22 @@ class LammpsEngine:
             return float(self._lmp.extract_compute(keyword[2:], _GLOBAL, _SCALAR))
         return float(self._lmp.get_thermo(keyword))
 
+    def _remember(self, command: str) -> None:
+        """Remember what a command does to neighbours and steps."""
+        self._neighbours_known &= command in (_AT_REST, _EVALUATE_AGAIN)
+        if command == "clear":
+            self._moving.clear()
+        elif command.startswith("fix ") and command != _HOLD:
+            self._moving.add(command.split()[1])
+        elif command.startswith("unfix "):
+            self._moving.discard(command.split()[1])
+
     def _do(self, command: str, folders: Mapping[str, Path] = _NO_FOLDERS, *, bare: bool = True) -> None:
         """Give LAMMPS one command and keep it for the bare script; turn its complaint into an outcome."""
         kept = _for_people(command, folders)
         if bare:
             self.commands.append(kept)
+        self._remember(command)
         with with_folders(command, folders) as plain:
             try:
                 self._lmp.command(plain)

@@ -356,3 +356,38 @@ def test_least_distance_sees_through_periodic_faces_and_not_through_free_ones():
     free = {"lengths_A": lengths, "waves_per_A": np.array([0.0, 0.1, 0.1])}
     assert _distance_to_nearest(positions, 0, **periodic) == pytest.approx(0.2)
     assert _distance_to_nearest(positions, 0, **free) == pytest.approx(2.9)
+
+
+def test_an_evaluation_again_is_one_of_its_own(engine, potential):
+    """However far atoms went since: the neighbours known before are those of where the atoms are."""
+    box, random = silicon_crystal(), np.random.default_rng(5)
+    engine.build(box)
+    fresh = LammpsEngine(potential=potential)
+    for scale in (0.0, 0.01, 0.05, 0.5, 0.01, 0.0):
+        positions_A = box.positions + random.normal(scale=scale, size=box.positions.shape)
+        positions_A[0] += scale * np.array([500.0, -40.0, 3.0])  # some boxes away
+        engine.set_positions(positions_A)
+        energy_eV = engine.potential_energy_eV()
+        fresh.build(box)
+        fresh.set_positions(positions_A)
+        assert energy_eV == pytest.approx(fresh.potential_energy_eV(), abs=1e-9)
+        np.testing.assert_allclose(engine.forces_eV_A(), fresh.forces_eV_A(), atol=1e-9)
+    fresh.close()
+    ours = [command for command in engine.commands if command.startswith("run ")]
+    assert ours == ["run 0 post no"] + ["run 1 pre no post no"] * 5
+
+
+def test_an_evaluation_after_anything_else_is_set_up_anew(engine):
+    """As a step it would move the atoms of a flight, and know nothing of what was changed."""
+    box = silicon_crystal(repeats=(2, 2, 2))
+    engine.build(box)
+    engine.potential_energy_eV()
+    engine.heat(temperature_K=100, duration_ps=0.01, damping_ps=0.1, timestep_ps=0.001, seed=1)
+    positions_A, velocities_A_ps = engine.state()
+    assert engine.potential_energy_eV() == engine.potential_energy_eV()
+    engine._do("fix move mobile nve")
+    engine._do("timestep 0.001")
+    assert engine.potential_energy_eV() == engine.potential_energy_eV()
+    now_A, now_A_ps = engine.state()
+    np.testing.assert_allclose(now_A, positions_A, atol=1e-12)  # images apart
+    np.testing.assert_array_equal(now_A_ps, velocities_A_ps)
