@@ -137,7 +137,7 @@ def _made(content: Any) -> Any:
     if not isinstance(content, Mapping):
         return content
     if "packed" in content:
-        return _finite(_unpacked(content["packed"], _type(content["type"]), content["shape"]))
+        return _finite(unpacked(content))
     if "array" in content:
         return _finite(np.array(content["array"], dtype=_type(content["type"])))
     if "kind" in content:
@@ -151,11 +151,23 @@ def _type(name: str) -> np.dtype[Any]:
     return np.dtype(name)
 
 
-def _unpacked(text: str, kind: np.dtype[Any], shape: list[int]) -> NDArray[Any]:
-    """Return a packed array; no more is unpacked than its shape holds, whatever the bytes would bring."""
+def unpacked(content: Mapping[str, Any]) -> NDArray[Any]:
+    """Return an array that a model file keeps packed: the base64 of its zlib-compressed bytes, in C order.
+
+    Parameters
+    ----------
+    content : mapping
+        Of `packed` (str), `type` (str, of numpy) and `shape` (list of int).
+
+    Raises
+    ------
+    ValueError
+        If it is not of that shape, or of another type of number; no more is unpacked than the shape holds.
+    """
+    kind, shape = _type(content["type"]), content["shape"]
     size = math.prod(shape) * kind.itemsize
     unpacking = zlib.decompressobj()
-    raw = unpacking.decompress(base64.b64decode(text), size + 1)
+    raw = unpacking.decompress(base64.b64decode(content["packed"]), size + 1)
     if len(raw) != size or not unpacking.eof:
         raise ValueError(f"not the {size} bytes of an array of shape {tuple(shape)}")
     return np.frombuffer(raw, dtype=kind).reshape(shape)

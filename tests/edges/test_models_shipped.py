@@ -1,15 +1,12 @@
 """The model `cawo4` that comes with the package: its table of cascades gives it again."""
 
-import base64
 import csv
 import dataclasses
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import cascade_driver as cd
 from cascade_driver.analysis.defect_probability import defect_points
@@ -24,6 +21,7 @@ from cascade_driver.files import data_folder
 from cascade_driver.guide.chapters import chapter
 from cascade_driver.models import MODEL_FILE, fitted_import
 from cascade_driver.schema import read_json
+from cascade_driver.spectra.ensemble_content import unpacked
 
 FOLDER = shipped_model_folder(CAWO4)
 
@@ -132,12 +130,6 @@ def refitted(folder: Path, table: str) -> Any:
     fitted_import(folder / "relaxed", analysis=FIT)[1].save(folder / "cawo4" / "relaxed.json")
     asked = dataclasses.replace(FIT, potential_runs=("relaxed.json",))
     return read_json(fitted_import(folder / "cawo4", analysis=asked)[1].save(folder / MODEL_FILE))
-
-
-def unpacked(content: dict[str, Any]) -> NDArray[Any]:
-    """Return an array that a model keeps as the text of its compressed bytes."""
-    raw = zlib.decompress(base64.b64decode(content["packed"]))
-    return np.frombuffer(raw, dtype=content["type"]).reshape(content["shape"])
 
 
 def differences(one: Any, other: Any, at: str = "model") -> list[str]:
