@@ -491,6 +491,11 @@ def _options_debris(debris: argparse.ArgumentParser) -> None:
     add_options(debris.add_argument_group("paths"), PathSpec, names={"steps": "--path-steps"})
     add_options(debris, DebrisRun, only=["seed"])
     add_keywords(debris, search_run, "cascades", "workers")
+    debris.add_argument(
+        "--finished",
+        action="store_true",
+        help="search nothing: sum up the cascades that are searched so far",
+    )
     add_keywords(debris, write_summary, "temperatures_K", names={"temperatures_K": "--temperature-K"})
     crystal = debris.add_argument_group("the crystal; Si, Al, CaWO4 are known")
     add_options(crystal, Solid, may_be_missing=True)
@@ -722,17 +727,18 @@ def _tls_dos(chosen: argparse.Namespace) -> int:
     from cascade_driver.relaxation.tls.glass import Annealing, Glass
     from cascade_driver.relaxation.tls.realisations import GlassRun, make_realisations, write_summary
     from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.progress import told_as_it_goes
 
     run = built(chosen, GlassRun, glass=built(chosen, Glass), annealing=built(chosen, Annealing))
     asked = keywords(chosen, make_realisations)
     workers = processes_for(asked.get("workers"))
     console = make_console()
-    with console.status("annealing") as status:
+    with told_as_it_goes(console, "annealing") as tell:
         make_realisations(
             run,
             chosen.out,
             **asked,
-            observe=lambda done, wanted: status.update(f"annealing: {done} of {wanted} realisations"),
+            observe=lambda done, wanted: tell(f"annealing: {done} of {wanted} realisations"),
         )
     summary, fits = write_summary(chosen.out)
     print(
@@ -802,6 +808,7 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
     from cascade_driver.relaxation.debris.pairs import (
         DebrisRun,
         cascades_with_debris,
+        finished_searches,
         search_run,
         write_summary,
     )
@@ -814,17 +821,23 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
     with complaints_by_option(chosen, Solid):
         solid = solid_of(campaign.protocol.crystal.name, given(chosen, Solid))
     told = keywords(chosen, write_summary)
-    search, path = built(chosen, SearchSpec), built(chosen, PathSpec)
-    with _search_progress() as observe:
-        search_run(
-            run,
-            chosen.out,
-            search=search,
-            path=path,
-            seed=given(chosen, DebrisRun).get("seed", DebrisRun.seed),
-            **keywords(chosen, search_run),
-            observe=observe,
-        )
+    if chosen.finished:
+        if any(given(chosen, kind) for kind in (SearchSpec, PathSpec, DebrisRun, kind_of(chosen, search_run))):
+            raise InputError("--finished searches nothing: leave out what says how to search")
+        searched, number = finished_searches(chosen.out, run=run)
+        search = searched.search
+    else:
+        search, path = built(chosen, SearchSpec), built(chosen, PathSpec)
+        with _search_progress() as observe:
+            number = search_run(
+                run,
+                chosen.out,
+                search=search,
+                path=path,
+                seed=given(chosen, DebrisRun).get("seed", DebrisRun.seed),
+                **keywords(chosen, search_run),
+                observe=observe,
+            )
     storing, usable = cascades_with_debris(run)
     debris, means = write_summary(
         chosen.out,
@@ -837,6 +850,8 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
     figure = debris_figure(debris, means, potential_status=campaign.potential_status)
     save_figure(figure, chosen.out / "debris")
     _print_debris(debris, means, barrier_below_eV=search.barrier_below_eV)
+    if chosen.finished and number < len(storing):
+        print(f"{number} of {len(storing)} cascades with debris are searched; those that take long are missing")
     print(f"written: {chosen.out}/summary.json, pairs.csv, release.csv and debris.png")
     return 0
 
@@ -847,17 +862,17 @@ def _search_progress() -> Iterator[Callable[[str, int, int], None]]:
     import time
 
     from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.progress import told_as_it_goes
 
-    console = make_console()
     began: dict[str, tuple[float, int]] = {}
-    with console.status("searching") as status:
+    with told_as_it_goes(make_console(), "searching") as tell:
 
         def observe(cascade: str, done: int, known: int) -> None:
             start, first = began.setdefault(cascade, (time.monotonic(), done))
             pace = (time.monotonic() - start) / max(done - first, 1)
             what = f"cascade {cascade}: step" if cascade else "cascades:"
             left = f", {pace * (known - done) / 60:.1f} min left" if done > first else ""
-            status.update(f"{what} {done} of {known}{left}")
+            tell(f"{what} {done} of {known}{left}")
 
         yield observe
 

@@ -237,6 +237,7 @@ def _propose_pairs(chosen: argparse.Namespace) -> int:
 
 def _propose_frenkel(chosen: argparse.Namespace) -> int:
     from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.progress import told_as_it_goes
     from cascade_driver.training.propose import FrenkelSearch, frenkel_pairs
 
     console, box, make_calculator = make_console(), _cell(chosen), _calculator(chosen)
@@ -244,8 +245,8 @@ def _propose_frenkel(chosen: argparse.Namespace) -> int:
     def found() -> Iterable[Atoms]:
         for species in chosen.species:
             search = built(chosen, FrenkelSearch, species=species)
-            with console.status("searching") as status:
-                for pair in frenkel_pairs(box, search, make_calculator, observe=status.update):
+            with told_as_it_goes(console, "searching") as tell:
+                for pair in frenkel_pairs(box, search, make_calculator, observe=tell):
                     mark = "" if pair.converged else ", not converged"
                     console.print(f"{species}: {pair.energy_eV:.2f} eV above the crystal{mark}")
                     yield from pair.frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from cascade_driver.campaign.plan import start_said
 from cascade_driver.text import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.campaign.supervise import Progress as WorkProgress
@@ -109,6 +110,26 @@ def _bar(console: Console, what: str) -> Progress:
 
 #: The shortest time between two lines on how far a run is, where they stay: in a log.
 _LOG_EVERY_s = 60.0
+
+
+@contextlib.contextmanager
+def told_as_it_goes(
+    console: Console, at_first: str, *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[str], None]]:
+    """Show what work is at: in one place of a terminal, in a log as lines that stay, one a minute or fewer."""
+    if console.is_terminal:
+        with console.status(at_first) as status:
+            yield status.update
+        return
+    began_s, next_s = clock(), _LOG_EVERY_s
+
+    def tell(said: str) -> None:
+        nonlocal next_s
+        if (passed := clock() - began_s) >= next_s:
+            console.print(f"{said}, after {duration(passed)}", soft_wrap=True)
+            next_s = passed + max(_LOG_EVERY_s, passed / 10)
+
+    yield tell
 
 
 @dataclass(kw_only=True)

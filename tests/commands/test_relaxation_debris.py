@@ -21,7 +21,7 @@ from cascade_driver.relaxation.debris.pairs import (
 from cascade_driver.relaxation.debris.path import PathSpec
 from cascade_driver.relaxation.debris.search import SearchSpec
 from cascade_driver.relaxation.debris.tunnelling import SOLIDS
-from cascade_driver.schema import build
+from cascade_driver.schema import build, read_json
 from cascade_driver.simulation.cascade import STRUCTURE_FILE, run_cascade
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import load_potential
@@ -187,6 +187,35 @@ def test_same_command_searches_nothing_twice_and_another_search_is_refused(finis
     said = capsys.readouterr().err
     assert "holds another search" in said
     assert said.count("\n") == 1
+
+
+def test_finished_sums_up_what_is_there_and_searches_nothing(finished, searched, tmp_path, capsys):
+    on_its_way = shutil.copytree(searched, tmp_path / "on_its_way")
+    (on_its_way / "summary.json").unlink()
+    (table := on_its_way / "pairs.csv").unlink()
+    assert main(["tls", "glass", str(on_its_way), "--out", str(tmp_path / "glass.json")]) == 2
+    assert "--finished it sums up" in capsys.readouterr().err
+    words = ["tls", "debris", str(finished.path), "--out", str(on_its_way), "--finished"]
+    for more, complaint in (
+        (["--bursts", "3"], "leave out what says how to search"),
+        (["--cascades", "1"], "leave out what says how to search"),
+        (["--out", str(tmp_path / "none")], "no such file"),
+    ):
+        assert main([*words, *more]) == 2
+        assert complaint in capsys.readouterr().err
+    assert not table.exists()
+    assert main(words) == 0
+    assert "cascades with debris are searched" not in capsys.readouterr().out
+    assert table.read_bytes() == (searched / "pairs.csv").read_bytes()
+    (only,) = (on_its_way / "cascades").glob("*.json")
+    only.unlink()
+    assert main(words) == 2
+    assert "no finished search" in capsys.readouterr().err
+    another = read_json(on_its_way / "debris.json")
+    another["debris"]["run_protocol"] = "0" * 64
+    (on_its_way / "debris.json").write_text(json.dumps(another))
+    assert main(words) == 2
+    assert "of another run" in capsys.readouterr().err
 
 
 def test_interrupted_search_goes_on_where_it_stopped(finished, searched, tmp_path):

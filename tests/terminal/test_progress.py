@@ -17,7 +17,7 @@ from cascade_driver.campaign.supervise import Progress
 from cascade_driver.simulation.record import NUMBERS
 from cascade_driver.simulation.spec import ThermalSpec
 from cascade_driver.terminal.console import PlainConsole
-from cascade_driver.terminal.progress import WorkLog, watched_work
+from cascade_driver.terminal.progress import WorkLog, told_as_it_goes, watched_work
 
 THERMAL = ThermalSpec(temperature_K=133, equilibration_ps=0.4, snapshot_interval_ps=0.2)
 
@@ -109,3 +109,15 @@ def test_a_log_tells_how_far_the_first_flights_are():
         "in flight: 0.02 to 0.04 of 8 ps"
     )
     assert 20 < len(lines) < 50
+
+
+def test_a_log_of_what_work_is_at_has_a_line_a_minute_and_fewer_later():
+    said, now = io.StringIO(), [0.0]
+    with told_as_it_goes(PlainConsole(file=said, width=120), "searching", clock=lambda: now[0]) as tell:
+        for minute in range(0, 60 * 24):
+            now[0] = 60.0 * minute
+            tell(f"step {minute} of 1440")
+    lines = said.getvalue().splitlines()
+    assert lines[0] == "step 1 of 1440, after 1 min 0 s"
+    assert len(lines) < 75  # 10 in ten minutes, then one for each tenth of the time
+    assert lines[-1].startswith("step 1")

@@ -34,7 +34,14 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator
 
 from cascade_driver.errors import InputError
-from cascade_driver.relaxation.debris.pairs import Debris, Pair, mean_coverage, mean_release, read_debris
+from cascade_driver.relaxation.debris.pairs import (
+    DEBRIS_FILE,
+    Debris,
+    Pair,
+    mean_coverage,
+    mean_release,
+    read_debris,
+)
 from cascade_driver.relaxation.debris.tunnelling import Solid, StrainCoupling
 from cascade_driver.schema import build, findings, parameters, read_json
 from cascade_driver.units import A3_PER_M3, SECONDS_PER_DAY, eV_J
@@ -142,6 +149,12 @@ def read_folders(folders: Sequence[Path]) -> tuple[list[Debris], Solid]:
     RecordError
         If a cascade is damaged.
     """
+    for folder in folders:
+        if (folder / DEBRIS_FILE).is_file() and not (folder / "summary.json").is_file():
+            raise InputError(
+                f"{folder}: not summed up yet; `cascade tls debris RUN --out {folder}` goes on with the search, "
+                "with --finished it sums up what is there"
+            )
     summaries = [read_json(folder / "summary.json") for folder in folders]
     for name in ("solid", "potential"):
         if len({json.dumps(summary.get(name), sort_keys=True) for summary in summaries}) != 1:

@@ -643,6 +643,22 @@ def load_debris_run(folder: Path) -> DebrisRun:
     return build(DebrisRun, content.get("debris", {}), origin=str(folder / DEBRIS_FILE))
 
 
+def finished_searches(folder: Path, *, run: RunDirectory) -> tuple[DebrisRun, int]:
+    """Return what a folder of searches of a run is of, and how many of its cascades are finished.
+
+    Raises
+    ------
+    InputError
+        If it is no such folder, or of another run.
+    """
+    wanted = load_debris_run(folder)
+    if wanted.run_protocol != run.load().protocol.digest:
+        raise InputError(
+            f"{folder}: holds searches of another run than {run.path}; name that one, or another --out"
+        )
+    return wanted, len(list((folder / "cascades").glob("[!.]*.json")))
+
+
 def read_debris(folder: Path) -> list[Debris]:
     """Return all finished searches of a folder.
 
