@@ -461,7 +461,7 @@ def _tls_glass(chosen: argparse.Namespace) -> int:
         save_figure(debris_glass_figure(debris, window, late), chosen.out.with_suffix(""))
     print(
         f"{found.cascades} cascades, {found.pairs} pairs in the window, {found.two_level_systems} of them two-"
-        f"level systems; a further saddle is a known one with a {found.coverage:.0%} chance: lower bounds\n"
+        f"level systems; {_known_said(debris)}: lower bounds\n"
         f"P_0 {found.density_per_J_m3.told} /J/m3 of debris\n"
         f"gamma {found.longitudinal_coupling_eV.told} eV along, {found.transverse_coupling_eV.told} eV across\n"
         f"C = P_0 gamma^2/(rho v^2) {found.longitudinal_strength.told} along, "
@@ -877,8 +877,21 @@ def _search_progress() -> Iterator[Callable[[str, int, int], None]]:
         yield observe
 
 
+def _is_climbed(debris: Sequence[Debris]) -> bool:
+    """Whether climbs went from it, which alone tell how much they found of what there is."""
+    return any(one.counts["searches"] for one in debris)
+
+
+def _known_said(debris: Sequence[Debris]) -> str:
+    from cascade_driver.relaxation.debris.pairs import mean_coverage
+
+    if not _is_climbed(debris):
+        return "found by bursts alone, without climbs, so how much was missed is not known"
+    return f"a further saddle is a known one with a {mean_coverage(debris):.0%} chance"
+
+
 def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease], *, barrier_below_eV: float) -> None:
-    from cascade_driver.relaxation.debris.pairs import TWO_LEVEL_BELOW_eV, mean_coverage, zero_point_shifts
+    from cascade_driver.relaxation.debris.pairs import TWO_LEVEL_BELOW_eV, zero_point_shifts
     from cascade_driver.text import value_with_error
 
     elementary = [pair for one in debris for pair in one.elementary]
@@ -896,14 +909,16 @@ def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease], *, bar
             f"{1e3 * shifts['unsettled_eV']:.2g} meV the second half of the vibrating atoms), barriers by "
             f"{1e3 * shifts['barrier_shift_eV']:.3g} meV (of {shifts['saddles']} pairs); root mean squares"
         )
-    times = [n for one in debris for n in one.times]
-    reached = sum(len(one.coverages) for one in debris)
-    print(
-        f"the debris goes down to {reached} minima by {len(times)} ways below {barrier_below_eV:g} eV (found "
-        f"{sum(times)} times, {times.count(1)} of them once); a further saddle is a known one with a "
-        f"{mean_coverage(debris):.0%} chance; cascade by cascade "
-        + " ".join(f"{one.coverage:.0%}" for one in debris)
-    )
+    if _is_climbed(debris):
+        times = [n for one in debris for n in one.times]
+        reached = sum(len(one.coverages) for one in debris)
+        print(
+            f"the debris goes down to {reached} minima by {len(times)} ways below {barrier_below_eV:g} eV (found "
+            f"{sum(times)} times, {times.count(1)} of them once); {_known_said(debris)}; cascade by cascade "
+            + " ".join(f"{one.coverage:.0%}" for one in debris)
+        )
+    else:
+        print(_known_said(debris))
     print(
         "  T (K)   given off, eV per cascade: by 1 ms        1 ms to 1 s    1 s to 12 days   events 1 s to 12 days"
     )

@@ -208,6 +208,13 @@ def test_finished_sums_up_what_is_there_and_searches_nothing(finished, searched,
     assert "cascades with debris are searched" not in capsys.readouterr().out
     assert table.read_bytes() == (searched / "pairs.csv").read_bytes()
     (only,) = (on_its_way / "cascades").glob("*.json")
+    by_bursts = read_json(only)
+    by_bursts["counts"]["searches"] = 0
+    only.write_text(json.dumps(by_bursts))
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert "by bursts alone" in told
+    assert "chance" not in told
     only.unlink()
     assert main(words) == 2
     assert "no finished search" in capsys.readouterr().err
