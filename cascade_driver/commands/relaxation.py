@@ -808,7 +808,7 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
     from cascade_driver.relaxation.debris.pairs import (
         DebrisRun,
         cascades_with_debris,
-        finished_searches,
+        load_searches_of,
         search_run,
         write_summary,
     )
@@ -824,12 +824,11 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
     if chosen.finished:
         if any(given(chosen, kind) for kind in (SearchSpec, PathSpec, DebrisRun, kind_of(chosen, search_run))):
             raise InputError("--finished searches nothing: leave out what says how to search")
-        searched, number = finished_searches(chosen.out, run=run)
-        search = searched.search
+        search = load_searches_of(run, chosen.out).search
     else:
         search, path = built(chosen, SearchSpec), built(chosen, PathSpec)
         with _search_progress() as observe:
-            number = search_run(
+            search_run(
                 run,
                 chosen.out,
                 search=search,
@@ -850,8 +849,10 @@ def _tls_debris(chosen: argparse.Namespace) -> int:
     figure = debris_figure(debris, means, potential_status=campaign.potential_status)
     save_figure(figure, chosen.out / "debris")
     _print_debris(debris, means, barrier_below_eV=search.barrier_below_eV)
-    if chosen.finished and number < len(storing):
-        print(f"{number} of {len(storing)} cascades with debris are searched; those that take long are missing")
+    if chosen.finished and len(debris) < len(storing):
+        print(
+            f"{len(debris)} of {len(storing)} cascades with debris are searched; those that take long are missing"
+        )
     print(f"written: {chosen.out}/summary.json, pairs.csv, release.csv and debris.png")
     return 0
 

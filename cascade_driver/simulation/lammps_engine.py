@@ -355,7 +355,7 @@ class LammpsEngine:
         """Return the potential energy of the box as it is.
 
         A step in which nothing moves does it with the neighbours that LAMMPS knows; they are found anew if an atom
-        has left its skin. `run 0` always finds them and sets all up: that is half of the time.
+        has left its skin. `run 0` always finds them and sets all up: some half of the time.
         """
         if self._neighbours_known:
             self._do(_EVALUATE_AGAIN)

@@ -112,6 +112,11 @@ def _bar(console: Console, what: str) -> Progress:
 _LOG_EVERY_s = 60.0
 
 
+def _next_line_s(passed_s: float) -> float:
+    """Return when a log gets its next line: a run of days does not fill the disk."""
+    return passed_s + max(_LOG_EVERY_s, passed_s / 10)
+
+
 @contextlib.contextmanager
 def told_as_it_goes(
     console: Console, at_first: str, *, clock: Callable[[], float] = time.monotonic
@@ -127,7 +132,7 @@ def told_as_it_goes(
         nonlocal next_s
         if (passed := clock() - began_s) >= next_s:
             console.print(f"{said}, after {duration(passed)}", soft_wrap=True)
-            next_s = passed + max(_LOG_EVERY_s, passed / 10)
+            next_s = _next_line_s(passed)
 
     yield tell
 
@@ -175,8 +180,7 @@ class WorkLog:
                 f"{', '.join(filter(None, parts))}",
                 soft_wrap=True,
             )
-            # A run of days does not fill the disk.
-            self._next_s = passed + max(_LOG_EVERY_s, passed / 10)
+            self._next_s = _next_line_s(passed)
 
 
 def _starts_said(progress: WorkProgress, thermal: ThermalSpec) -> list[str]:

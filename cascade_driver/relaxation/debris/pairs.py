@@ -643,8 +643,8 @@ def load_debris_run(folder: Path) -> DebrisRun:
     return build(DebrisRun, content.get("debris", {}), origin=str(folder / DEBRIS_FILE))
 
 
-def finished_searches(folder: Path, *, run: RunDirectory) -> tuple[DebrisRun, int]:
-    """Return what a folder of searches of a run is of, and how many of its cascades are finished.
+def load_searches_of(run: RunDirectory, folder: Path) -> DebrisRun:
+    """Return what a folder of searches is of, those of a run.
 
     Raises
     ------
@@ -656,7 +656,7 @@ def finished_searches(folder: Path, *, run: RunDirectory) -> tuple[DebrisRun, in
         raise InputError(
             f"{folder}: holds searches of another run than {run.path}; name that one, or another --out"
         )
-    return wanted, len(list((folder / "cascades").glob("[!.]*.json")))
+    return wanted
 
 
 def read_debris(folder: Path) -> list[Debris]:
