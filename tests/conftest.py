@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from cascade_driver.plot import style
 from cascade_driver.schema import build
 from cascade_driver.simulation.cascade import Result, run_cascade
 from cascade_driver.simulation.lammps_engine import LammpsEngine
@@ -54,6 +55,18 @@ def _environment_of_its_own() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def embedded_fonts() -> Iterator[int]:
+    """Figures of the tests draw their letters: to embed a font costs half a second for each figure.
+
+    Returns how figures embed fonts outside the tests (`pdf.fonttype`).
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        usual = style._STYLE["pdf.fonttype"]
+        patch.setitem(style._STYLE, "pdf.fonttype", 3)
+        yield usual
 
 
 @dataclass(frozen=True, kw_only=True)

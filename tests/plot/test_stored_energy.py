@@ -520,6 +520,16 @@ def test_same_figure_gives_the_same_bytes(table, model, tmp_path):
     assert contents[0] == contents[1]
 
 
+def test_a_pdf_embeds_its_font_as_journals_ask_for(table, tmp_path, embedded_fonts, monkeypatch):
+    fonts = {}
+    for kind in (3, embedded_fonts):
+        monkeypatch.setitem(style._STYLE, "pdf.fonttype", kind)
+        figure = plot.defect_probability_figure(table, None, "W")
+        _, pdf = plot.save_figure(figure, tmp_path / f"fonts-{kind}")
+        fonts[kind] = b"/FontFile2" in pdf.read_bytes()
+    assert fonts == {3: False, 42: True}
+
+
 def test_a_failed_save_leaves_the_old_file_and_no_remains(table, tmp_path, monkeypatch):
     figure = plot.defect_probability_figure(table, None, "W")
     (tmp_path / "p.png").write_text("old")
