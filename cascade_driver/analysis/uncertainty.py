@@ -374,6 +374,12 @@ def rising_replicas(model: SpeciesModel, *, n_replicas: int, rng: np.random.Gene
 ModelReplicas = ParameterReplicas | EmpiricalLawReplicas | TabulatedReplicas
 
 
+def in_single_precision(replicas: ModelReplicas) -> ModelReplicas:
+    """Return replicas whose numbers have seven digits, far finer than they scatter: half of a model file."""
+    arrays = {name: value for name, value in vars(replicas).items() if isinstance(value, np.ndarray)}
+    return replace(replicas, **{name: a.astype(np.float32).astype(np.float64) for name, a in arrays.items()})
+
+
 def _fermi_of(half: Array, width: Array, maximum: Array, recoil_energy_eV: ArrayLike) -> Array:
     """Return Fermi functions, (R, n), of (R,) parameters at n recoil energies."""
     distance = np.asarray(recoil_energy_eV, dtype=np.float64)[None, :] - half[:, None]

@@ -531,12 +531,12 @@ def _conclude(path: Path, *, allow_failures: bool) -> int:
 
 
 def _report(chosen: argparse.Namespace) -> int:
+    from cascade_driver.analysis.imported import is_import
     from cascade_driver.config import AnalysisSpec
-    from cascade_driver.models import names_an_import
 
     if is_search_folder(chosen.run):
         return report_search(chosen.run)
-    if names_an_import(str(chosen.run)):
+    if is_import(chosen.run):
         from cascade_driver.conclusion import conclude_import
 
         conclusion = conclude_import(chosen.run.resolve())
@@ -762,15 +762,16 @@ def _reproduce(chosen: argparse.Namespace) -> int:
 
 def _fit(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.contents import contents_of
+    from cascade_driver.analysis.imported import is_import
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.config import AnalysisSpec
-    from cascade_driver.models import analysis_of, fit_run, names_an_import
+    from cascade_driver.models import analysis_of, fit_run
     from cascade_driver.schema import plain
     from cascade_driver.terminal.console import make_console
     from cascade_driver.terminal.runs import print_energies, print_model
 
     changes = given(chosen, AnalysisSpec)
-    if names_an_import(str(chosen.run)):
+    if is_import(chosen.run):  # a folder, also one that is called as a model that ships
         return _fit_import(chosen)
     run = RunDirectory(chosen.run.resolve())
     run.load()

@@ -26,6 +26,7 @@ from cascade_driver.analysis.uncertainty import (
     bootstrap_replicas,
     central_replica,
     covariance_replicas,
+    in_single_precision,
     rising_replicas,
 )
 from cascade_driver.errors import FitError, InputError
@@ -335,9 +336,10 @@ def campaign_ensemble(
             statistics[species] = table_replicas(one.distribution, n_replicas=TABLE_REPLICAS, rng=rng)
             continue
         cascades = usable_cascades(table, species=species, allow_failures=allow_failures)
-        statistics[species] = bootstrap_replicas(cascades, one, n_replicas=n_replicas, unit=unit, rng=rng)
+        others = bootstrap_replicas(cascades, one, n_replicas=n_replicas, unit=unit, rng=rng)
+        statistics[species] = in_single_precision(others)
         if one.defect_probability_fit is not None and one.distribution_fit is not None:
-            fit[species] = covariance_replicas(one, n_replicas=n_replicas, rng=rng)
+            fit[species] = in_single_precision(covariance_replicas(one, n_replicas=n_replicas, rng=rng))
             rising[species] = rising_replicas(one, n_replicas=min(n_replicas, RISING_MEMBERS), rng=rng)
         left_out: dict[str, str] = {}
         for name, shape, order in SHAPE_ALTERNATIVES:

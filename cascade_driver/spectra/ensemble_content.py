@@ -43,7 +43,7 @@ _KINDS: Mapping[str, type] = {
 }
 
 #: Types of the numbers in a file: another one would make other numbers of the same bytes.
-_TYPES = ("<f8", "<i8")
+_TYPES = ("<f8", "<f4", "<i8")
 
 #: Arrays of more numbers than a person reads are packed.
 _READABLE = 64
@@ -126,7 +126,11 @@ def _plain(value: object) -> Any:
 
 
 def _packed(array: NDArray[Any]) -> Mapping[str, JsonValue]:
-    """Return an array as the text (base64) of its compressed bytes, in C order."""
+    """Return an array as text: base64 of its compressed bytes, C order, single precision where nothing is lost."""
+    with np.errstate(over="ignore"):
+        single = array.astype("<f4")
+    if array.dtype == np.float64 and np.array_equal(single, array):
+        array = single
     text = base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes())).decode("ascii")
     return {"packed": text, "type": array.dtype.str, "shape": list(array.shape)}
 
@@ -154,6 +158,8 @@ def _type(name: str) -> np.dtype[Any]:
 def unpacked(content: Mapping[str, Any]) -> NDArray[Any]:
     """Return an array that a model file keeps packed: the base64 of its zlib-compressed bytes, in C order.
 
+    Numbers of single precision become those of double precision.
+
     Parameters
     ----------
     content : mapping
@@ -170,7 +176,8 @@ def unpacked(content: Mapping[str, Any]) -> NDArray[Any]:
     raw = unpacking.decompress(base64.b64decode(content["packed"]), size + 1)
     if len(raw) != size or not unpacking.eof:
         raise ValueError(f"not the {size} bytes of an array of shape {tuple(shape)}")
-    return np.frombuffer(raw, dtype=kind).reshape(shape)
+    array = np.frombuffer(raw, dtype=kind).reshape(shape)
+    return array.astype(np.float64) if kind.kind == "f" else array
 
 
 def _finite(array: NDArray[Any]) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """The model `cawo4` that comes with the package: its table of cascades gives it again."""
 
+import contextlib
 import csv
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +15,36 @@ from cascade_driver.analysis.imported import IMPORT_FILE, load_import
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.analysis.published import CAWO4, shipped_model_folder
 from cascade_driver.cli import main
-from cascade_driver.config import AnalysisSpec
 from cascade_driver.errors import InputError
-from cascade_driver.files import data_folder
 from cascade_driver.guide.chapters import chapter
-from cascade_driver.models import MODEL_FILE, fitted_import
+from cascade_driver.models import MODEL_FILE
 from cascade_driver.schema import read_json
 from cascade_driver.spectra.ensemble_content import unpacked
 
 FOLDER = shipped_model_folder(CAWO4)
+#: Tables of runs, which the wheel leaves out.
+RUNS = Path(__file__).parents[2] / "potentials"
 
 
 def numbers_of_the_guide() -> list[str]:
     """The numbers of the guide that this model makes; `pytest -s` prints them after a longer campaign."""
-    cascades = usable_cascades(load_import(FOLDER)[1], species="W")
-    sums = {one.recoil_energy_eV: one for one in summarise_stored_energies(cascades)}
     rows = []
-    for point in defect_points(cascades):
-        one = sums[point.recoil_energy_eV]
-        mean = "-"
-        if one.mean_eV is not None and one.standard_error_eV is not None:
-            share = one.mean_eV / one.recoil_energy_eV
-            mean = f"{one.mean_eV:.1f} ± {one.standard_error_eV:.1f} eV, {share:.0%}"
-        rows.append(
-            f"| {one.recoil_energy_eV:g} eV | {one.n_cascades} | {point.probability:.2f} "
-            f"({point.lower:.2f} to {point.upper:.2f}) | {mean} |"
-        )
-    fit = cd.load_model(CAWO4).species["W"].defect_probability_fit
-    (half, width), (half_error, width_error) = fit.values, fit.errors
-    rows.append(
-        f"half of the recoils leave a defect at {half:.0f} ± {half_error:.0f} eV, "
-        f"width {width:.0f} ± {width_error:.0f} eV"
-    )
+    for species, model in cd.load_model(CAWO4).species.items():
+        cascades = usable_cascades(load_import(FOLDER)[1], species=species)
+        sums = {one.recoil_energy_eV: one for one in summarise_stored_energies(cascades)}
+        for point in defect_points(cascades):
+            one = sums[point.recoil_energy_eV]
+            mean = "-"
+            if one.mean_eV is not None and one.standard_error_eV is not None:
+                share = one.mean_eV / one.recoil_energy_eV
+                mean = f"{one.mean_eV:.1f} ± {one.standard_error_eV:.1f} eV, {share:.0%}"
+            rows.append(
+                f"| {species}, {one.recoil_energy_eV:g} eV | {one.n_cascades} | {point.probability:.2f} "
+                f"({point.lower:.2f} to {point.upper:.2f}) | {mean} |"
+            )
+        fit = model.defect_probability_fit
+        (half, width), (half_error, width_error) = fit.values, fit.errors
+        rows.append(f"| {species} | {half:.0f} ± {half_error:.0f} eV | {width:.0f} ± {width_error:.0f} eV |")
     one = cd.load_model(CAWO4).species["W"].distribution
     mean_eV = one.mean_eV(np.array([160.0]))[0]
     rows.append(f"a recoil of 160 eV that stores energy keeps {mean_eV:.1f} eV")
@@ -74,62 +72,82 @@ def test_the_guide_tells_its_numbers():
     assert [row for row in rows if " ".join(row.split()) not in said] == []
 
 
-#: Where the table is from: its column, and the energies taken.
+#: Where the tables are from: species, table of a run, its column, and the energies taken: of each the largest box.
 SOURCES = (
-    ("cawo4-pbe-two-tier/campaign.csv", "stored_energy_follow_eV", (20, 30, 40, 50)),
-    ("cawo4-pbe-spline/validation/campaign-3024.csv", "stored_energy_eV", (60, 112)),
-    ("cawo4-pbe-spline/validation/protocol-3024-closed.csv", "stored_energy_eV", (81,)),
-    ("cawo4-pbe-spline/validation/campaign-6000.csv", "stored_energy_eV", (81,)),
-    ("cawo4-pbe-spline/validation/protocol-12000-closed.csv", "stored_energy_eV", (81,)),
-    ("cawo4-pbe-spline/validation/campaign-12000.csv", "stored_energy_eV", (81, 200)),
-    ("cawo4-pbe-spline/validation/campaign-12000-2.csv", "stored_energy_eV", (81,)),
+    ("W", "cawo4-pbe-two-tier/campaign.csv", "stored_energy_follow_eV", (20, 30, 40, 50)),
+    ("W", "cawo4-pbe-spline/validation/campaign-3024.csv", "stored_energy_eV", (60, 112)),
+    ("W", "cawo4-pbe-spline/validation/protocol-12000-closed.csv", "stored_energy_eV", (81,)),
+    ("W", "cawo4-pbe-spline/validation/campaign-12000.csv", "stored_energy_eV", (81, 200)),
+    ("W", "cawo4-pbe-spline/validation/campaign-12000-2.csv", "stored_energy_eV", (81,)),
+    ("W", "cawo4-pbe-spline/validation/campaign-12000-3.csv", "stored_energy_eV", (81,)),
+    ("W", "cawo4-pbe-spline/validation/campaign-12000-160.csv", "stored_energy_eV", (160,)),
+    ("Ca", "cawo4-pbe-spline/validation/campaign-ca-o-15.csv", "stored_energy_eV", (15,)),
+    ("Ca", "cawo4-pbe-spline/validation/campaign-ca-o.csv", "stored_energy_eV", (30, 60, 100)),
+    ("Ca", "cawo4-pbe-spline/validation/campaign-ca-o-200.csv", "stored_energy_eV", (200,)),
+    ("O", "cawo4-pbe-spline/validation/campaign-o-8.csv", "stored_energy_eV", (8,)),
+    ("O", "cawo4-pbe-spline/validation/campaign-ca-o-15.csv", "stored_energy_eV", (15,)),
+    ("O", "cawo4-pbe-spline/validation/campaign-ca-o.csv", "stored_energy_eV", (30, 60, 100)),
+    ("O", "cawo4-pbe-spline/validation/campaign-ca-o-200.csv", "stored_energy_eV", (200,)),
 )
 #: PBE over spline: what four ends of 10.5 eV in the mean come to where PBE relaxes them (guide, trust).
 RELAXED = 0.886
-FIT = AnalysisSpec(shape="auto", fallback_species="W")
 
 
-def test_its_table_is_that_of_the_runs():
-    """Written again by `import` from the tables of the runs, as README.md beside the model says."""
+SPECIES = tuple(dict.fromkeys(source[0] for source in SOURCES))
+
+
+def cascades_of_the_runs(species: str) -> list[list[float]]:
+    """Energy, direction, stored energy and weight of each cascade of a species in the tables of the runs."""
     rows = []
-    for file, column, energies in SOURCES:
-        with (data_folder("potentials") / file).open(encoding="utf-8") as stream:
+    for of, file, column, energies in SOURCES:
+        if of != species:
+            continue
+        with (RUNS / file).open(encoding="utf-8") as stream:
             for row in csv.DictReader(line for line in stream if not line.startswith("#")):
-                if row["outcome"] == "completed" and float(row["recoil_energy_eV"]) in energies:
-                    names = (
-                        "recoil_energy_eV",
-                        *(f"direction_{axis}" for axis in "xyz"),
-                        column,
-                        "direction_weight",
-                    )
-                    rows.append([float(row[name]) for name in names])
-    _, table = load_import(FOLDER)
-    here = np.column_stack([table.recoil_energy_eV, table.direction, table.stored_energy_eV])
-    np.testing.assert_allclose(here, np.array(rows)[:, :5], rtol=1e-8, atol=1e-12)  # directions to their digits
-    weights = np.array(rows)[:, 5]
-    for energy in np.unique(table.recoil_energy_eV):
-        of_it = table.recoil_energy_eV == energy
-        expected = weights[of_it] / weights[of_it].sum()
-        assert table.direction_weight[of_it] == pytest.approx(expected, rel=1e-12)
+                energy = round(float(row["recoil_energy_eV"]), 6)
+                if (row["species"], row["outcome"]) == (of, "completed") and energy in energies:
+                    names = (*(f"direction_{axis}" for axis in "xyz"), column, "direction_weight")
+                    rows.append([energy, *(float(row[name]) for name in names)])
+    return rows
 
 
-def refitted(folder: Path, table: str) -> Any:
-    """Return what the commands of README.md beside the model make of a table of cascades."""
-    (folder / "W.csv").write_text(table)
-    head, *rows = csv.reader(table.splitlines())
-    stored = head.index("stored_energy_eV")
-    for row in rows:
-        row[stored] = repr(float(row[stored]) * RELAXED)
-    (folder / "relaxed.csv").write_text("".join(",".join(row) + "\n" for row in (head, *rows)))
+@pytest.mark.parametrize("species", SPECIES)
+def test_its_tables_are_those_of_the_runs(species):
+    """Written again by `import` from the tables of the runs, as README.md beside the model says."""
+    rows = np.array(cascades_of_the_runs(species))
+    with (FOLDER / f"{species}.csv").open(encoding="utf-8") as stream:
+        here = np.array([[float(cell) for cell in row] for row in list(csv.reader(stream))[1:]])
+    np.testing.assert_allclose(here[:, :5], rows[:, :5], rtol=1e-8, atol=1e-12)  # directions to their digits
+    for energy in np.unique(here[:, 0]):
+        weights, expected = (of[of[:, 0] == energy, 5] for of in (here, rows))
+        assert weights / weights.sum() == pytest.approx(expected / expected.sum(), rel=1e-9)
+
+
+def tables() -> dict[str, str]:
+    return {species: (FOLDER / f"{species}.csv").read_text() for species in SPECIES}
+
+
+def refitted(folder: Path, tables: dict[str, str]) -> Any:
+    """Return what the commands of README.md beside the model make of tables of cascades."""
+    (folder / "relaxed-tables").mkdir()
+    for species, table in tables.items():
+        (folder / f"{species}.csv").write_text(table)
+        head, *rows = csv.reader(table.splitlines())
+        stored = head.index("stored_energy_eV")
+        for row in rows:
+            row[stored] = repr(float(row[stored]) * RELAXED)
+        lines = "".join(",".join(row) + "\n" for row in (head, *rows))
+        (folder / "relaxed-tables" / f"{species}.csv").write_text(lines)
     made = read_json(FOLDER / IMPORT_FILE)
-    for name, words in {
-        "relaxed": [f"W={folder}/relaxed.csv"],
-        "cawo4": [f"W={folder}/W.csv", "--source", made["source"], "--notes", *made["notes"]],
-    }.items():
-        assert main(["import", "--crystal", "CaWO4", *words, "--out", str(folder / name)]) == 0
-    fitted_import(folder / "relaxed", analysis=FIT)[1].save(folder / "cawo4" / "relaxed.json")
-    asked = dataclasses.replace(FIT, potential_runs=("relaxed.json",))
-    return read_json(fitted_import(folder / "cawo4", analysis=asked)[1].save(folder / MODEL_FILE))
+    origin = ["--source", made["source"], "--notes", *made["notes"]]
+    fit = ["--shape", "auto"]
+    with contextlib.chdir(folder):
+        for out, place, words in (("relaxed", "relaxed-tables/", []), ("cawo4", "", origin)):
+            given = [f"{species}={place}{species}.csv" for species in tables]
+            assert main(["import", "--crystal", "CaWO4", *given, *words, "--out", out]) == 0
+        assert main(["fit", "relaxed", *fit, "--out", "cawo4/relaxed.json"]) == 0
+        assert main(["fit", "cawo4", *fit, "--potential-runs", "relaxed.json"]) == 0
+    return read_json(folder / "cawo4" / MODEL_FILE)
 
 
 def differences(one: Any, other: Any, at: str = "model") -> list[str]:
@@ -146,11 +164,11 @@ def differences(one: Any, other: Any, at: str = "model") -> list[str]:
 
 
 def test_its_cascades_refit_to_the_model(tmp_path):
-    assert differences(refitted(tmp_path, (FOLDER / "W.csv").read_text()), read_json(FOLDER / MODEL_FILE)) == []
+    assert differences(refitted(tmp_path, tables()), read_json(FOLDER / MODEL_FILE)) == []
 
 
 def test_negative_control_a_cascade_less_is_another_model(tmp_path):
-    fewer = "".join((FOLDER / "W.csv").read_text().splitlines(keepends=True)[:-1])
+    fewer = {species: "".join(table.splitlines(keepends=True)[:-1]) for species, table in tables().items()}
     assert differences(refitted(tmp_path, fewer), read_json(FOLDER / MODEL_FILE))
 
 
