@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import scipy
@@ -376,7 +376,7 @@ ModelReplicas = ParameterReplicas | EmpiricalLawReplicas | TabulatedReplicas
 
 def in_single_precision(replicas: ModelReplicas) -> ModelReplicas:
     """Return replicas whose numbers have seven digits, far finer than they scatter: half of a model file."""
-    arrays = {name: value for name, value in vars(replicas).items() if isinstance(value, np.ndarray)}
+    arrays: dict[str, Any] = {name: a for name, a in vars(replicas).items() if isinstance(a, np.ndarray)}
     return replace(replicas, **{name: a.astype(np.float32).astype(np.float64) for name, a in arrays.items()})
 
 

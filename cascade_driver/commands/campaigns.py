@@ -761,8 +761,8 @@ def _reproduce(chosen: argparse.Namespace) -> int:
 
 
 def _fit(chosen: argparse.Namespace) -> int:
-    from cascade_driver.campaign.contents import contents_of
     from cascade_driver.analysis.imported import is_import
+    from cascade_driver.campaign.contents import contents_of
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.config import AnalysisSpec
     from cascade_driver.models import analysis_of, fit_run
