@@ -127,10 +127,10 @@ def _plain(value: object) -> Any:
 
 def _packed(array: NDArray[Any]) -> Mapping[str, JsonValue]:
     """Return an array as text: base64 of its compressed bytes, C order, single precision where nothing is lost."""
-    with np.errstate(over="ignore"):
-        single = array.astype("<f4")
-    if array.dtype == np.float64 and np.array_equal(single, array):
-        array = single
+    if array.dtype == np.float64:
+        with np.errstate(over="ignore"):
+            single = array.astype("<f4")
+        array = single if np.array_equal(single, array) else array
     text = base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes())).decode("ascii")
     return {"packed": text, "type": array.dtype.str, "shape": list(array.shape)}
 

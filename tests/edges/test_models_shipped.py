@@ -91,8 +91,6 @@ SOURCES = (
 )
 #: PBE over spline: what four ends of 10.5 eV in the mean come to where PBE relaxes them (guide, trust).
 RELAXED = 0.886
-
-
 SPECIES = tuple(dict.fromkeys(source[0] for source in SOURCES))
 
 
@@ -115,12 +113,15 @@ def cascades_of_the_runs(species: str) -> list[list[float]]:
 def test_its_tables_are_those_of_the_runs(species):
     """Written again by `import` from the tables of the runs, as README.md beside the model says."""
     rows = np.array(cascades_of_the_runs(species))
-    with (FOLDER / f"{species}.csv").open(encoding="utf-8") as stream:
-        here = np.array([[float(cell) for cell in row] for row in list(csv.reader(stream))[1:]])
-    np.testing.assert_allclose(here[:, :5], rows[:, :5], rtol=1e-8, atol=1e-12)  # directions to their digits
-    for energy in np.unique(here[:, 0]):
-        weights, expected = (of[of[:, 0] == energy, 5] for of in (here, rows))
-        assert weights / weights.sum() == pytest.approx(expected / expected.sum(), rel=1e-9)
+    table = load_import(FOLDER)[1]
+    mine = table.species == species
+    energies, given = table.recoil_energy_eV[mine], table.direction_weight[mine]
+    here = np.column_stack([energies, table.direction[mine], table.stored_energy_eV[mine]])
+    np.testing.assert_allclose(here, rows[:, :5], rtol=1e-8, atol=1e-12)  # directions to their digits
+    for energy in np.unique(energies):
+        of_it = energies == energy
+        expected = rows[of_it, 5] / rows[of_it, 5].sum()
+        assert given[of_it] == pytest.approx(expected, rel=1e-12)
 
 
 def tables() -> dict[str, str]:
