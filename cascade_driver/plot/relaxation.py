@@ -865,9 +865,11 @@ def debris_figure(debris: Sequence[Debris], means: Sequence[MeanRelease], *, pot
     wells.set(xscale="log", yscale="log")  # first: the limits of axes without a point are those of their scale
     for converged, face in ((True, DATA_COLOUR), (False, "white")):
         chosen = [pair for pair in elementary if pair.converged is converged]
+        asymmetries_eV = [abs(pair.ground_asymmetry_eV) for pair in chosen]
+        barriers_eV = [pair.lower_barrier_eV for pair in chosen]
         wells.plot(
-            [max(abs(pair.ground_asymmetry_eV), _LOWEST_ASYMMETRY_eV) for pair in chosen],
-            [max(pair.lower_barrier_eV, _LOWEST_ASYMMETRY_eV) for pair in chosen],
+            np.maximum(asymmetries_eV, _LEAST_DRAWN_eV),
+            np.maximum(barriers_eV, _LEAST_DRAWN_eV),
             "o",
             markersize=3.5,
             color=DATA_COLOUR,
@@ -876,6 +878,11 @@ def debris_figure(debris: Sequence[Debris], means: Sequence[MeanRelease], *, pot
         )
     wells.set_xlabel("asymmetry (eV)")
     wells.set_ylabel("barrier from the higher minimum (eV)")
+    _tell_least(
+        wells,
+        asymmetries_eV=[abs(pair.ground_asymmetry_eV) for pair in elementary],
+        barriers_eV=[pair.lower_barrier_eV for pair in elementary],
+    )
     legend(wells)
     for mean, colour in zip(means, PAIR_COLOURS, strict=False):
         later.plot(mean.time_s, mean.released_eV, color=colour, label=f"{mean.temperature_K:g} K")
@@ -892,8 +899,18 @@ def debris_figure(debris: Sequence[Debris], means: Sequence[MeanRelease], *, pot
     return finished(figure)
 
 
-#: Asymmetries below what quenched energies agree to are drawn here.
-_LOWEST_ASYMMETRY_eV = 1e-4
+#: What lies below this, to which quenched energies agree, is drawn here: barriers that zero-point energies take
+#: away, too.
+_LEAST_DRAWN_eV = 1e-4
+
+
+def _tell_least(axes: Axes, **energies_eV: Sequence[float]) -> None:
+    """Say above the axes how many of some energies are drawn at `_LEAST_DRAWN_eV` because they lie lower."""
+    lower = {name: np.less(given, _LEAST_DRAWN_eV).sum() for name, given in energies_eV.items()}
+    said = " and ".join(f"{n} {name.removesuffix('_eV')}" for name, n in lower.items() if n)
+    if said:
+        title = f"{said} below {1e3 * _LEAST_DRAWN_eV:g} meV, drawn there"
+        axes.set_title(title, loc="left", fontsize=6.5, color=QUIET_COLOUR)
 
 
 @styled
@@ -911,8 +928,9 @@ def debris_glass_figure(debris: Sequence[Debris], window: PairWindow, late: Afte
     pairs = [pair for one in debris for pair in one.elementary if pair.converged and pair.tunnelling_eV]
     plane.set(xscale="log", yscale="log")
     low, high = window.tunnelling_eV
+    asymmetries_eV = [abs(pair.ground_asymmetry_eV) for pair in pairs]
     plane.fill_between(
-        [_LOWEST_ASYMMETRY_eV / 2, window.asymmetry_below_eV],
+        [_LEAST_DRAWN_eV / 2, window.asymmetry_below_eV],
         low,
         high,
         color=QUIET_COLOUR,
@@ -921,7 +939,7 @@ def debris_glass_figure(debris: Sequence[Debris], window: PairWindow, late: Afte
     )
     plane.axvline(TWO_LEVEL_BELOW_eV, color=QUIET_COLOUR, linestyle=":", linewidth=1.0)
     plane.plot(
-        [max(abs(pair.ground_asymmetry_eV), _LOWEST_ASYMMETRY_eV) for pair in pairs],
+        np.maximum(asymmetries_eV, _LEAST_DRAWN_eV),
         [pair.tunnelling_eV for pair in pairs],
         "o",
         markersize=3.5,
@@ -929,6 +947,7 @@ def debris_glass_figure(debris: Sequence[Debris], window: PairWindow, late: Afte
     )
     plane.set_xlabel("asymmetry (eV)")
     plane.set_ylabel("tunnelling amplitude (eV)")
+    _tell_least(plane, asymmetries_eV=asymmetries_eV)
     shown = np.where(late.heat_eV_per_s > 0, late.heat_eV_per_s, np.nan)
     heat.plot(late.time_s, shown, color=MODEL_COLOUR)
     heat.set_xscale("log")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import ase.io
 import numpy as np
@@ -21,6 +22,7 @@ from cascade_driver.relaxation.debris.pairs import (
 from cascade_driver.relaxation.debris.path import PathSpec
 from cascade_driver.relaxation.debris.search import SearchSpec
 from cascade_driver.relaxation.debris.tunnelling import SOLIDS
+from cascade_driver.relaxation.debris.vibrations import ZeroPoint
 from cascade_driver.schema import build, read_json
 from cascade_driver.simulation.cascade import STRUCTURE_FILE, run_cascade
 from cascade_driver.simulation.lammps_engine import LammpsEngine
@@ -132,8 +134,21 @@ def test_pairs_are_those_of_their_paths(searched):
         assert well.length_amu12_A > 0.95 * pair.largest_displacement_A * np.sqrt(pair.moved_mass_amu)
     cold = release_of(one, solid=SOLIDS["Si"], temperature_K=0.01)
     assert np.all(np.diff(cold.released_eV) >= -1e-9)
-    figure = debris_figure([one], [], potential_status="quantitative")
-    assert len(figure.axes) == 2
+
+
+def test_figure_says_how_many_barriers_lie_below_what_it_draws(searched):
+    (one,) = read_debris(searched)
+    high = [
+        replace(pair, elementary=True, zero_point=None, barrier_eV=0.3, asymmetry_eV=0.1) for pair in one.pairs
+    ]
+    # The zero-point energy at the saddle takes the barrier away.
+    shift = {"one_eV": (0.0, 0.0, 1.0), "other_eV": (0.0, 0.0, 1.0), "saddle_eV": (0.0, 0.0, 0.6)}
+    low = replace(high[0], zero_point=ZeroPoint(**shift, prefactors_Hz=None))
+    assert low.lower_barrier_eV < 0
+    for pairs, said in ((high, ""), ([*high, low], "1 barriers below 0.1 meV, drawn there")):
+        figure = debris_figure([replace(one, pairs=tuple(pairs))], [], potential_status="quantitative")
+        assert len(figure.axes) == 2
+        assert figure.axes[0].get_title(loc="left") == said
 
 
 def test_debris_makes_a_glass_that_damping_and_properties_take(searched, tmp_path, capsys):
