@@ -303,8 +303,10 @@ def _citation(directory: RunDirectory, campaign: Campaign | None = None) -> tupl
 
 def _defects(contents: RunContents) -> dict[str, NDArray[np.float64]]:
     """Return what was left in the cascades of the table: numbers of defects, nan where nobody counted."""
-    names = ("vacancies", "interstitials", "antisites", "clusters", "displaced_atoms")
-    return {name: _numbers_of(contents, name) for name in names}
+    of_films = ("adatoms", "interface_atoms")
+    names = ("vacancies", "interstitials", "antisites", *of_films, "clusters", "displaced_atoms")
+    found = {name: _numbers_of(contents, name) for name in names}
+    return {name: numbers for name, numbers in found.items() if name not in of_films or np.any(numbers > 0)}
 
 
 def _numbers_of(contents: RunContents, name: str) -> NDArray[np.float64]:

@@ -252,7 +252,11 @@ def read_input(path: Path | str) -> RunInput:
 
 def _read(kind: type[T], path: Path) -> T:
     """Return an input of some kind, its protocol by name worked out."""
-    return build(kind, with_protocol(read_toml(path), origin=str(path)), origin=str(path))
+    content = read_toml(path)
+    for section, verb, of in (("thresholds", "threshold", ThresholdInput), ("recoils", "run", RunInput)):
+        if section in content and of is not kind:
+            raise InputError(f"{path}: [[{section}]] make it an input of `cascade {verb}`; give it to that")
+    return build(kind, with_protocol(content, origin=str(path)), origin=str(path))
 
 
 def find_input(given: Path | str, *, room: str = "") -> Path:

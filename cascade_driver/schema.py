@@ -275,6 +275,8 @@ def _complaint(detail: ErrorDetails, kind: Any, *, missing: list[str]) -> str:
         return f"unknown key `{where}`; {_suggestion(word, missing, _keys_at(kind, detail['loc'][:-1]))}"
     if detail["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         return f"`{where}` is missing; add it"
+    if detail["type"] == "dataclass_type":
+        return f"`{where}`: found {detail['input']!r}, expected a table of keys; see `cascade guide inputs`"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     found = detail["input"]

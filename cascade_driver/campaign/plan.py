@@ -30,7 +30,7 @@ from cascade_driver.simulation.film_box import REGION_BULK, REGION_FILM, REGION_
 from cascade_driver.simulation.kick_sequence import ThenSpec, draw_later_kicks, most_recoil_energy_eV
 from cascade_driver.simulation.knock_on import DirectionsSpec, choose_atom, directions, site_rotations
 from cascade_driver.simulation.potential import Potential
-from cascade_driver.simulation.spec import CascadeSpec, KnockOn, LaterKick, Protocol, ThermalSpec, cascade_id
+from cascade_driver.simulation.spec import CascadeSpec, KnockOn, LaterKick, Protocol, cascade_id
 from cascade_driver.simulation.stopping import require_reach
 
 #: Digits kept of a direction: beyond the noise of any minimiser, far below any physics.
@@ -508,12 +508,15 @@ def snapshot_task(index: int) -> str:
     return f"{_SNAPSHOT_TASK}{index:03d}"
 
 
-def start_said(task: str, thermal: ThermalSpec) -> str | None:
+def start_said(task: str, protocol: Protocol) -> str | None:
     """Return what a task does for the thermal start of a campaign, in words; None for a cascade."""
     if task == BOX_TASK:
-        return "thermal start: relaxing the crystal"
+        film = protocol.crystal.film if protocol.crystal.is_film else None
+        annealed = film is not None and film.interface == "relaxed"
+        return "thermal start: relaxing the crystal" + (", annealing interfaces for minutes" if annealed else "")
     if not task.startswith(_SNAPSHOT_TASK):
         return None
+    thermal = protocol.thermal
     index = int(task.removeprefix(_SNAPSHOT_TASK))
     if thermal.start == "quantum":
         return f"thermal start: snapshot {index}, drawn at {thermal.temperature_K:g} K, and a quench"

@@ -166,9 +166,9 @@ def run_status(run: RunDirectory, contents: RunContents | None = None) -> RunSta
     found = [row for group in rows.values() for _, row in group]
     at_work = Claims(run.claims).living()
     tasks = [name.partition("-")[2] for name in at_work]
-    starting = (start_said(task, campaign.protocol.thermal) for task in tasks)
+    starting = (start_said(task, campaign.protocol) for task in tasks)
     noted = {task: flown_ps(run.logs, task) for task in tasks}
-    flying = sum(start_said(task, campaign.protocol.thermal) is None for task in tasks)
+    flying = sum(start_said(task, campaign.protocol) is None for task in tasks)
     rate, left = _rate(found, total=total, at_work=flying)
     n = len(found)
     return RunStatus(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cascade_driver.commands.arguments import Verbs, add_out, add_verb, no_kind, number, positive
 from cascade_driver.commands.options import add_keywords, keywords
+from cascade_driver.errors import InputError
 
 _COLUMNS = (
     "isotope",
@@ -63,13 +64,16 @@ def list_lines(
 
     from cascade_driver.files import write_file
     from cascade_driver.sources.capture_table import capture_table
-    from cascade_driver.sources.neutron_capture import capture_lines
+    from cascade_driver.sources.neutron_capture import capture_lines, capture_notes
     from cascade_driver.terminal.console import make_console
     from cascade_driver.text import value_with_error
 
     low, high = between_eV or (0.0, float("inf"))
+    if not low < high:
+        raise InputError(f"recoils between {low:g} and {high:g} eV, expected the lower energy first")
     asked = keywords(chosen, capture_lines)
-    every = capture_lines(target=target, table=capture_table(table), **asked)
+    isotopes = capture_table(table)
+    every = capture_lines(target=target, table=isotopes, **asked)
     found = [line for line in every if low <= line.recoil_energy_eV <= high]
     sources = list(dict.fromkeys(line.source for line in found))
     few = f", the first {chosen.first} of them (--first)" if chosen.first < len(found) else ""
@@ -97,6 +101,8 @@ def list_lines(
     print("merit: share of the isotope (%) x b x gammas per 100 captures x atoms of the element (1e22/cm3)")
     for n, source in enumerate(sources, start=1):
         console.print(f"[{n}] {source}", highlight=False, markup=False)
+    for note in capture_notes(target=target, table=isotopes):
+        print(f"note: {note}", file=sys.stderr)
     if found and found[0].figure_of_merit is None:
         print(f"note: no density is known of {target}, for the figure of merit (--density-g-cm3)", file=sys.stderr)
     if chosen.out:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from cascade_driver.commands.arguments import Verbs, add_out, add_verb, no_kind
 from cascade_driver.commands.options import add_keywords, add_options, built, keywords
@@ -48,7 +49,7 @@ def _options_recoils(verb: argparse.ArgumentParser) -> None:
 
     from cascade_driver.sources.collision_files import energies_of, read_collisions
 
-    verb.add_argument("file", type=Path, metavar="FILE", help="COLLISON.txt, or displacements.output")
+    verb.add_argument("file", type=Path, metavar="FILE", help="COLLISON.txt, or displacements.output in u and eV")
     add_keywords(verb, read_collisions, "program")
     add_keywords(verb, energies_of, "species")
     add_out(verb, "CSV")
@@ -60,11 +61,20 @@ def _recoils(chosen: argparse.Namespace) -> int:
     from cascade_driver.files import write_file
     from cascade_driver.sources.collision_files import energies_of, read_collisions
 
-    found = read_collisions(chosen.file, **keywords(chosen, read_collisions))
+    asked = keywords(chosen, read_collisions)
+    found = read_collisions(chosen.file, **asked)
     energies = energies_of(found, **keywords(chosen, energies_of))
     counted = ", ".join(f"{n} {name}" for name, n in Counter(found.species.tolist()).items())
     write_file(chosen.out, "\n".join(["energy_eV", *(f"{energy:.8g}" for energy in energies)]) + "\n")
     print(f"{chosen.out}: {len(energies)} recoils; {chosen.file} holds {counted}")
+    if len(set(found.species.tolist())) > 1 and len(energies) == len(found.species):
+        print("note: energies of all species in one list; --species NAME keeps those of one", file=sys.stderr)
+    if asked["program"] == "rustbca":
+        print(
+            "note: RustBCA lists the recoils of recoils, too: where a model of whole cascades corrects this list, "
+            "they count twice",
+            file=sys.stderr,
+        )
     return 0
 
 

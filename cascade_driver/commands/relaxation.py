@@ -165,7 +165,8 @@ def _options_read(read: argparse.ArgumentParser) -> None:
     read.add_argument(
         "file", type=Path, metavar="FILE", help="events, or bins; NAME_exposure.txt and NAME_eff.txt may be beside"
     )
-    add_keywords(read, read_workshop, "name", "unit", "exposure_kg_day", "efficiency", "energy_eV", "bins")
+    asked = ("name", "unit", "exposure_kg_day", "efficiency", "energy_eV", "bins", "values")
+    add_keywords(read, read_workshop, *asked)
     add_out(read, "FILE.csv")
 
 
@@ -176,8 +177,9 @@ def _background_read(chosen: argparse.Namespace) -> int:
     found.spectrum().write(chosen.out)
     low, *_, high = found.energy_edges_eV
     print(
-        f"{chosen.out}: {found.events.sum():.6g} events in {len(found.events)} bins from {low:g} to {high:g} eV, "
-        f"{found.exposure_kg_day:g} kg day"
+        f"{chosen.out}: {found.events.sum():.6g} events in {len(found.events)} bins from {low + 0:g} to {high:g} "
+        f"eV, {found.exposure_kg_day:g} kg day; the file holds {found.given_as}"
+        + ("" if found.given_as == "events" else " (--values says otherwise)")
     )
     return 0
 
@@ -904,10 +906,13 @@ def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease], *, bar
         f"two-level systems, split by less than {1e3 * TWO_LEVEL_BELOW_eV:g} meV: "
         f"{sum(pair.is_two_level for pair in converged)}"
     )
+    if perhaps := sum(pair.may_be_two_level for pair in converged):
+        print(f"{perhaps} of them may be such or not: their zero-point energies are not known well enough")
     if shifts := zero_point_shifts(converged):
+        step = f", by {1e3 * shifts['step_eV']:.2g} meV another step of differences" if "step_eV" in shifts else ""
         print(
             f"zero-point energies shift asymmetries by {1e3 * shifts['asymmetry_shift_eV']:.3g} meV (by "
-            f"{1e3 * shifts['unsettled_eV']:.2g} meV the second half of the vibrating atoms), barriers by "
+            f"{1e3 * shifts['unsettled_eV']:.2g} meV the second half of the vibrating atoms{step}), barriers by "
             f"{1e3 * shifts['barrier_shift_eV']:.3g} meV (of {shifts['saddles']} pairs); root mean squares"
         )
     if _is_climbed(debris):

@@ -821,6 +821,23 @@ def loss_fit_figure(fit: LossFit) -> Figure:
     return finished(figure)
 
 
+#: With more numbers of photons than this, as where each point has its own, colours tell them.
+_MOST_DRIVES = 8
+
+
+def _draw_loss_points(fit: LossFit, axes: Axes) -> None:
+    """Draw measured points in colours of their photons, and the fit at each of them as a line across."""
+    data = fit.data
+    photons = np.asarray(data.photons, dtype=np.float64)
+    at_each = zip(data.temperature_K, photons.tolist(), strict=True)
+    loss = [fit.loss(np.array([T]), photons=n)[0] for T, n in at_each]
+    shown = axes.scatter(data.temperature_K, 1 / data.quality, c=np.log10(photons), s=8, cmap="viridis")
+    axes.plot(data.temperature_K, loss, "_", color=MODEL_COLOUR, markersize=7, label="fit at each point")
+    figure = axes.figure
+    figure.colorbar(shown, ax=axes, label="photons, power of ten")
+    legend(axes)
+
+
 @styled
 def draw_loss_fit(fit: LossFit, *, ax: Axes | None = None) -> Axes:
     """Draw what `loss_fit_figure` shows into axes or into new ones; return them."""
@@ -828,6 +845,9 @@ def draw_loss_fit(fit: LossFit, *, ax: Axes | None = None) -> Axes:
     dress(axes)
     T = np.geomspace(data.temperature_K.min(), data.temperature_K.max(), 201)
     drives = [None] if data.photons is None else np.unique(data.photons).tolist()
+    if len(drives) > _MOST_DRIVES:
+        _draw_loss_points(fit, axes)
+        drives = []
     for k, photons in enumerate(drives):
         chosen = np.full(len(data.quality), True) if data.photons is None else data.photons == photons
         colour = PAIR_COLOURS[k % len(PAIR_COLOURS)] if len(drives) > 1 else DATA_COLOUR

@@ -382,7 +382,7 @@ def _structure(box: Box, census: Census, snapshot: Snapshot, record: Record) -> 
         "potential": spec.protocol.potential_name,
         "potential_digest": f"d{spec.protocol.potential_digest}",
         "comment": "defect: 0 on site, 1 interstitial, 2 antisite, 3 adatom, 4 interface atom; "
-        "displacement from the quenched start",
+        "displacement from the quenched start; region: 0 substrate or bulk, 1 film",
     }
     return atoms
 

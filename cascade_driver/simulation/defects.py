@@ -102,8 +102,8 @@ def take_census(
 ) -> Census:
     """Return the defects of `final_A` against `reference_A`.
 
-    The median displacement is taken out first: the kick sets the whole box in motion, and a census without this
-    would count drifted sites as vacancies.
+    The drift of the box is taken out first: the kick sets it in motion, and a census without this would count
+    drifted sites as vacancies.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def take_census(
     names = np.asarray(symbols)
     period = np.where(np.asarray(periodic, dtype=bool), lengths_A, 0.0)
     moved = final_A - reference_A
-    displacement = _nearest_image(moved - np.median(moved, axis=0), period)
+    displacement = _nearest_image(moved - drift_A(moved, periodic=periodic), period)
     sites = wrapped(reference_A, period)
     atoms = wrapped(reference_A + displacement, period)
     tree = scipy.spatial.KDTree(sites, boxsize=period)
@@ -153,6 +153,15 @@ def take_census(
         adatoms=_count(names[flag == ADATOM]),
         interface_atoms=_count(names[flag == INTERFACE_ATOM]),
     )
+
+
+def drift_A(moved_A: NDArray[np.float64], *, periodic: Sequence[bool]) -> NDArray[np.float64]:
+    """Return how far a box moved as a whole (3,), by the displacements (n, 3) of its atoms.
+
+    It is their median, whatever a few atoms do; a box that does not repeat along an axis rests on atoms that are
+    held, and does not move.
+    """
+    return np.asarray(np.median(moved_A, axis=0)) if all(periodic) else np.zeros(3)
 
 
 @dataclass(frozen=True, kw_only=True)

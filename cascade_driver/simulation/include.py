@@ -262,8 +262,8 @@ class _Reading:
         has_ending = "." in word and FILE_NAME.fullmatch(word) and not _NUMBER.fullmatch(word)
         if is_path or has_ending:
             raise PotentialError(
-                f"{place}: `{name}` is no file of the potential; name it in [files], or in [distribution_files] "
-                "if it comes with LAMMPS"
+                f"{place}: `{name}` is no file of the potential, neither beside it nor of LAMMPS: check the name; "
+                "in a potential.toml it stands in [files], or in [distribution_files] if it comes with LAMMPS"
             )
         return word
 

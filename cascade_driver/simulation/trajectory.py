@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cascade_driver.schema import parameters
+from cascade_driver.simulation.defects import drift_A
 from cascade_driver.units import FS_PER_PS
 
 TRAJECTORY_FILE = "trajectory.extxyz.gz"
@@ -78,6 +79,7 @@ class TrajectoryWriter:
         self._next_ps = 0.0
         self._symbols = symbols
         self._lengths_A = np.asarray(lengths_A, dtype=np.float64)
+        self._periodic = tuple(bool(p) for p in periodic)
         self._wrap = np.where(np.asarray(periodic, dtype=bool), 1 / self._lengths_A, 0.0)
         lattice = " ".join(f"{x:.8f}" for x in np.diag(self._lengths_A).ravel())
         flags = " ".join("FT"[int(p)] for p in periodic)
@@ -137,8 +139,7 @@ class TrajectoryWriter:
         step = ordered - self._now_A
         self._now_A = self._now_A + step - self._lengths_A * np.round(step * self._wrap)
         moved = self._now_A - self._start_A
-        # The median is the motion of the box as a whole, whatever a few atoms do.
-        drift = np.median(moved, axis=0)
+        drift = drift_A(moved, periodic=self._periodic)
         self._chosen |= np.einsum("ij,ij->i", moved - drift, moved - drift) > _MOVED_A**2
         self._chosen[pka] = True
         self._write(time_ps, self._now_A - drift)

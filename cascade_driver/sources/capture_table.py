@@ -14,6 +14,7 @@ from typing import Any
 import periodictable
 
 from cascade_driver.errors import InputError
+from cascade_driver.files import readable
 from cascade_driver.schema import read_toml
 from cascade_driver.units import AMU_MeV
 
@@ -28,6 +29,9 @@ LEVEL_COLUMNS = ("target", "level_keV", "half_life_fs", "final_level_keV", "shar
 #: Primary gammas of one isotope that add up to more than this per capture are an error of the table, not of the
 #: measurements.
 LARGEST_SUM = 1.5
+
+#: A primary gamma and the level where it ends are the separation energy together, but for errors of both.
+_SPARE_keV = 50.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,6 +281,13 @@ def _isotope(
             f"{where}: the primary gammas of {target} add up to {whole:.3g} per capture, expected at most "
             f"{LARGEST_SUM:g}; per_capture is the partial over the thermal cross-section of the isotope"
         )
+    separation_keV = number("neutron_separation_keV")
+    for line in ours:
+        if line.gamma_keV + line.final_level_keV > separation_keV + _SPARE_keV:
+            raise InputError(
+                f"{where}: a gamma of {line.gamma_keV:g} keV to a level of {line.final_level_keV:g} keV is more "
+                f"than the {separation_keV:g} keV that a capture in {target} sets free"
+            )
     return CaptureIsotope(
         target=target,
         symbol=symbol,
@@ -284,7 +295,7 @@ def _isotope(
         compound_mass_u=_compound_mass_u(target),
         cross_section_b=number("cross_section_b"),
         cross_section_error_b=number("cross_section_error_b"),
-        neutron_separation_keV=number("neutron_separation_keV"),
+        neutron_separation_keV=separation_keV,
         neutron_separation_error_keV=number("neutron_separation_error_keV"),
         lines=ours,
         decays={level: tuple(rows) for level, rows in decays.get(target, {}).items()},
@@ -298,9 +309,10 @@ def _isotope(
 
 def _rows(path: Path, columns: tuple[str, ...], *, known: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
     """Return each row of a table with the words that name it in a message."""
+    path = readable(path, what="part of a capture table")
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     numbered = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line and line[0] != "#"]
     if not numbered or tuple(numbered[0][1].split(",")) != columns:

@@ -5,7 +5,7 @@ SRIM (detailed calculation with full cascades, or quick): a line per collision o
 in eV. What stands between `Prime Recoil` and `Summary` are the later recoils of that collision and is left out:
 it is what a cascade of molecular dynamics makes itself. RustBCA (`track_displacements`): mass, Z, energy at the
 origin, three coordinates of the origin and three of the end, between commas, in the units of its input: u and eV
-here; no header.
+here; no header. Its recoils are those of all generations, which a line does not tell apart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
 from cascade_driver.errors import InputError
@@ -25,6 +25,10 @@ from cascade_driver.files import readable
 
 #: Between the fields of SRIM.
 _BAR = "\xb3"
+
+#: A mass may differ so much from that of its element: isotopes, but not kilograms.
+_MASS_RATIOS = (0.7, 1.4)
+_HYDROGEN_RATIOS = (0.7, 3.1)
 
 Program = Literal["srim", "rustbca"]
 
@@ -96,11 +100,16 @@ def _of_srim(lines: list[str], path: Path) -> Iterator[tuple[str, float]]:
         if "Prime Recoil" in line or "Summary" in line:
             within = "Prime Recoil" in line
             continue
-        fields = [field.strip() for field in line.strip().strip(_BAR).split(_BAR)]
-        # Frames and headings have no number of an ion before the first bar.
-        if within or len(fields) < 8 or not fields[0].isdigit():
+        fields = [field.strip() for field in line.strip().removeprefix(_BAR).split(_BAR)]
+        # Frames and headings have no bar and number of an ion in front.
+        if within or not (line.strip().startswith(_BAR) and fields[0].isdigit()):
             continue
-        yield _checked(fields[6], fields[7], where=f"{path}, line {number}")
+        where = f"{path}, line {number}"
+        if len(fields) < 9:  # the eighth ends with a bar
+            raise InputError(f"{where}: ends within a collision; the file was cut off, copy it again whole")
+        yield _checked(fields[6], fields[7], where=where)
+    if within:
+        raise InputError(f"{path}: ends within the cascade of a collision; it was cut off, copy it again whole")
 
 
 def _of_rustbca(lines: list[str], path: Path) -> Iterator[tuple[str, float]]:
@@ -109,24 +118,40 @@ def _of_rustbca(lines: list[str], path: Path) -> Iterator[tuple[str, float]]:
         where = f"{path}, line {number}"
         if len(fields) != 9:
             raise InputError(f"{where}: {len(fields)} values, expected 9: m, Z, E, x, y, z, x, y, z")
-        try:
-            z = float(fields[1])
-        except ValueError:
-            z = 0.0
+        mass_u, z = _number(fields[0]), _number(fields[1])
         if not (z.is_integer() and 0 < z < len(chemical_symbols)):
             raise InputError(
                 f"{where}: {fields[1][:20]!r} is no atomic number; expected m, Z, E, x, y, z, x, y, z"
             )
-        yield _checked(chemical_symbols[int(z)], fields[2], where=where)
+        symbol = chemical_symbols[int(z)]
+        low, high = _HYDROGEN_RATIOS if symbol == "H" else _MASS_RATIOS
+        if not low < mass_u / atomic_masses[int(z)] < high:
+            raise InputError(
+                f"{where}: a mass of {fields[0][:20]} for {symbol}, expected about {atomic_masses[int(z)]:.4g}: "
+                "the units of the input of RustBCA have to be u and eV"
+            )
+        if wrong := [field for field in fields[3:] if not np.isfinite(_number(field))]:
+            raise InputError(f"{where}: {wrong[0].strip()[:20]!r} is no coordinate; the file may be cut off")
+        yield symbol, _energy(fields[2], where=where)
 
 
 def _checked(species: str, energy: str, *, where: str) -> tuple[str, float]:
     if species not in atomic_numbers or species == "X":
         raise InputError(f"{where}: {species[:20]!r} is no element; expected the atom that was hit")
-    try:
-        value = float(energy)
-    except ValueError:
-        value = float("nan")
+    return species, _energy(energy, where=where)
+
+
+def _energy(word: str, *, where: str) -> float:
+    value = _number(word)
     if not 0 <= value < np.inf:
-        raise InputError(f"{where}: {energy[:20]!r} is no recoil energy; expected one of at least 0 eV")
-    return species, value
+        comma = ", with a decimal point" if "," in word else ""
+        raise InputError(f"{where}: {word[:20]!r} is no recoil energy; expected one of at least 0 eV{comma}")
+    return value
+
+
+def _number(word: str) -> float:
+    """Return a number, nan of what is none."""
+    try:
+        return float(word)
+    except ValueError:
+        return float("nan")

@@ -726,6 +726,18 @@ def unresolved_shares(*, target: str, table: Mapping[str, CaptureIsotope] | None
     return {symbol: share for symbol, share in found.items() if share > 1 - _COMPLETE}
 
 
+def capture_notes(*, target: str, table: Mapping[str, CaptureIsotope] | None = None) -> tuple[str, ...]:
+    """Return what a reader of the lines of a target must know: captures without a line, or without a gamma.
+
+    Raises
+    ------
+    InputError
+        As `capture_lines`.
+    """
+    material = parse_target(target)
+    return tuple(_notes(material, _capturing(material, 1.0, table), None))
+
+
 def _unresolved_share(capturing: list[_Capturing]) -> float:
     rate = sum(one.rate for one in capturing)
     return sum(one.rate * max(0.0, 1 - one.isotope.tabulated_per_capture) for one in capturing) / rate

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.campaign.supervise import Progress as WorkProgress
-    from cascade_driver.simulation.spec import ThermalSpec
+    from cascade_driver.simulation.spec import Protocol
     from cascade_driver.threshold_run import PlannedSearch
     from cascade_driver.workflow import PlannedRun
 
@@ -36,18 +36,18 @@ def watched_work(
     """Work on a run under a progress bar."""
     from cascade_driver.workflow import work_on
 
-    thermal = planned.campaign.protocol.thermal
+    protocol = planned.campaign.protocol
     flight_ps = planned.campaign.protocol.follow.duration_ps
 
     def left(progress: WorkProgress) -> str:
         failed = f", {progress.failures} not usable" if progress.failures else ""
-        start_or_left = next(iter(_starts_said(progress, thermal)), _time_left(progress)) + failed
+        start_or_left = next(iter(_starts_said(progress, protocol)), _time_left(progress)) + failed
         return ", ".join(filter(None, (start_or_left, flights_said(progress.flown_ps, of_ps=flight_ps))))
 
     work = partial(
         work_on, planned, workers=workers, executor=executor, allow_failed_contract=allow_failed_contract
     )
-    log = WorkLog(console=console, thermal=thermal, flight_ps=flight_ps)
+    log = WorkLog(console=console, protocol=protocol, flight_ps=flight_ps)
     _watched(work, log=log, total=planned.campaign.size, at_first="", left=left)
 
 
@@ -146,8 +146,8 @@ class WorkLog:
     console : Console
     what : str
         What is done.
-    thermal : ThermalSpec, optional
-        The thermal start of a campaign.
+    protocol : Protocol, optional
+        That of a campaign, which has a thermal start.
     flight_ps : float
         How far its cascades fly.
     clock : callable
@@ -156,7 +156,7 @@ class WorkLog:
 
     console: Console
     what: str = "cascades"
-    thermal: ThermalSpec | None = None
+    protocol: Protocol | None = None
     flight_ps: float = 0.0
     clock: Callable[[], float] = time.monotonic
 
@@ -167,7 +167,7 @@ class WorkLog:
 
     def __call__(self, progress: WorkProgress) -> None:
         """Say what is new, if anything is."""
-        for said in _starts_said(progress, self.thermal) if self.thermal else ():
+        for said in _starts_said(progress, self.protocol) if self.protocol else ():
             if said not in self._said:
                 self.console.print(said)
                 self._said.add(said)
@@ -183,9 +183,9 @@ class WorkLog:
             self._next_s = _next_line_s(passed)
 
 
-def _starts_said(progress: WorkProgress, thermal: ThermalSpec) -> list[str]:
+def _starts_said(progress: WorkProgress, protocol: Protocol) -> list[str]:
     """Return what is done for the thermal start just now, in words."""
-    return [said for name in progress.running if (said := start_said(name, thermal))]
+    return [said for name in progress.running if (said := start_said(name, protocol))]
 
 
 def _time_left(progress: WorkProgress) -> str:

@@ -32,6 +32,15 @@ def capture(tmp_path_factory) -> Path:
     return path
 
 
+def test_lines_are_not_listed_between_reversed_energies_and_come_with_notes(capsys):
+    assert main(["capture", "lines", "CaWO4", "--between-eV", "120", "80"]) == 2
+    assert "recoils between 120 and 80 eV, expected the lower energy first" in capsys.readouterr().err
+    assert main(["capture", "lines", "LiF", "--first", "1"]) == 0
+    assert "Li6: 940 b of neutron absorption give charged particles" in capsys.readouterr().err
+    assert main(["capture", "lines", "CaWO4", "--first", "1"]) == 0
+    assert "of the captures in W have no tabulated primary gamma" in capsys.readouterr().err
+
+
 def test_capture_is_written_with_its_sources(capture: Path) -> None:
     spectrum = read_spectrum(capture)
     assert spectrum.elements == ("Ca", "W", "O")

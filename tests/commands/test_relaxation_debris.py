@@ -151,6 +151,25 @@ def test_figure_says_how_many_barriers_lie_below_what_it_draws(searched):
         assert figure.axes[0].get_title(loc="left") == said
 
 
+def test_a_pair_is_told_from_a_two_level_system_no_better_than_its_zero_point_energy_is_known(searched):
+    (one,) = read_debris(searched)
+    pair = replace(one.pairs[0], elementary=True, converged=True, tunnelling_eV=1e-6, asymmetry_eV=0.05)
+
+    def with_asymmetry(ground_eV, *, step_eV):
+        settled = {"one_eV": (0.0, 0.0, 0.0), "other_eV": (0.0, ground_eV - 0.05, ground_eV - 0.05)}
+        z = ZeroPoint(**settled, saddle_eV=None, prefactors_Hz=None, step_eV=step_eV)
+        return replace(pair, zero_point=z)
+
+    far = with_asymmetry(0.03, step_eV=0.01)
+    near = with_asymmetry(0.003, step_eV=0.01)
+    there = with_asymmetry(5e-5, step_eV=1e-5)
+    assert [(p.is_two_level, p.may_be_two_level) for p in (far, near, there)] == [
+        (False, False),
+        (False, True),
+        (True, False),
+    ]
+
+
 def test_debris_makes_a_glass_that_damping_and_properties_take(searched, tmp_path, capsys):
     glass, debris = tmp_path / "glass.json", tmp_path / "debris"
     shutil.copytree(searched, debris)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade_driver.config import PotentialChoice, RunInput, find_input, read_input
+from cascade_driver.config import PotentialChoice, RunInput, find_input, read_input, read_threshold_input
 from cascade_driver.errors import InputError
 from cascade_driver.files import data_folder
 from cascade_driver.schema import build, plain
@@ -61,3 +61,12 @@ def test_a_potential_folder_is_relative_to_its_input(tmp_path):
 def test_a_potential_is_named_once(content):
     with pytest.raises(InputError, match="give either `name` or `folder`"):
         build(PotentialChoice, content, origin="potential")
+
+
+def test_an_input_of_the_other_verb_says_which(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(find_input("threshold-si.toml", room="thresholds").read_text())
+    with pytest.raises(InputError, match=r"\[\[thresholds\]\] make it an input of `cascade threshold`"):
+        read_input(path)
+    with pytest.raises(InputError, match=r"\[\[recoils\]\] make it an input of `cascade run`"):
+        read_threshold_input(find_input("minimal.toml"))

@@ -121,6 +121,17 @@ def test_a_rigid_drift_is_perfect(box, drift):
     assert np.abs(census.displacement_A).max() < 1e-9
 
 
+def test_a_box_that_rests_on_held_atoms_does_not_drift(box):
+    # Most atoms creep by 0.06 A, as a film does over the atoms that hold it: those that are held stay.
+    moved = np.array(box.positions)
+    moved[len(box) // 3 :, 2] += 0.06
+    rests = census_of(box, moved, periodic=(True, True, False))
+    np.testing.assert_allclose(rests.displacement_A, moved - box.positions, atol=1e-12)
+    # Negative control: a box that repeats everywhere has no atom to rest on.
+    floats = census_of(box, moved)
+    assert floats.displacement_A[0, 2] == pytest.approx(-0.06)
+
+
 def test_drift_does_not_hide_a_defect(box):
     final = box.positions + np.array([1.7, 0.4, -2.2])
     tungsten = atoms_of(box, "W")[2]

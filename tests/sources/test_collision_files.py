@@ -35,6 +35,12 @@ def test_recoils_of_the_ion_are_read_and_those_of_its_cascades_left_out(tmp_path
     assert found.recoil_energy_eV.tolist() == [61.0, 15.5]
 
 
+def test_isotopes_have_the_masses_of_their_elements(tmp_path):
+    isotopes = "2.014,1,5,0,0,0,1,1,1\n6.015,3,5,0,0,0,1,1,1\n3.016,2,5,0,0,0,1,1,1\n3.016,1,5,0,0,0,1,1,1\n"
+    found = read_collisions(written(tmp_path, isotopes), program="rustbca")
+    assert found.species.tolist() == ["H", "Li", "He", "H"]
+
+
 def test_displacements_of_rustbca_are_read(tmp_path):
     found = read_collisions(written(tmp_path, RUSTBCA), program="rustbca")
     assert found.species.tolist() == ["Si", "O"]
@@ -52,6 +58,14 @@ def test_displacements_of_rustbca_are_read(tmp_path):
         ("rustbca", RUSTBCA.replace(",8,", ",8.5,"), "no atomic number"),
         ("rustbca", RUSTBCA.replace(",8,", ",inf,"), "no atomic number"),
         ("rustbca", RUSTBCA.replace(",8,", ",nan,"), "no atomic number"),
+        ("srim", SRIM.rpartition("50E+01")[0], "line 9: ends within a collision"),
+        ("srim", SRIM.rpartition(f"{BAR} O")[0], "line 9: ends within a collision"),
+        ("srim", SRIM.partition(" Summary")[0], "ends within the cascade of a collision"),
+        ("srim", SRIM.replace("6.100E+01", "6,100E+01"), "with a decimal point"),
+        ("rustbca", RUSTBCA.replace("28.0855", "4.66e-26"), "the units of the input of RustBCA"),
+        ("rustbca", RUSTBCA.replace("15.999,8", "15.999,14"), "a mass of 15.999 for Si"),
+        ("rustbca", RUSTBCA.rpartition("0.3")[0], "'' is no coordinate"),
+        ("rustbca", RUSTBCA.replace("4.1,", "abc,"), "'abc' is no coordinate"),
     ],
 )
 def test_what_the_programs_do_not_write_is_refused_in_one_line(tmp_path, program, text, complaint):

@@ -725,6 +725,12 @@ def test_a_table_of_ones_own_adds_elements_and_replaces_whole_ones(tmp_path: Pat
     assert table["Tc99"].lines[0].source == "measured by us"
     assert table["Si28"] is capture_table()["Si28"]
     assert [name for name in table if name.startswith("W")] == ["W182"]  # of W no isotope is ours any more
+    beyond = tmp_path / "beyond"
+    shutil.copytree(tmp_path, beyond, ignore=shutil.ignore_patterns("beyond"))
+    text = (beyond / "capture_lines.csv").read_text()
+    (beyond / "capture_lines.csv").write_text(text.replace("6764.0,,0,", "6764.0,,1e9,"))
+    with pytest.raises(InputError, match=r"of 1e\+09 keV is more than the 6764.4 keV that a capture in Tc99"):
+        capture_table(beyond)
 
 
 # -- a gamma in coincidence ---------------------------------------------------------------------------------

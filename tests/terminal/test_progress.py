@@ -2,6 +2,7 @@
 
 import io
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,12 +15,15 @@ from cascade_driver.campaign.index import Row
 from cascade_driver.campaign.plan import start_said
 from cascade_driver.campaign.status import _rate, run_status
 from cascade_driver.campaign.supervise import Progress
+from cascade_driver.simulation.crystal import CrystalSpec
+from cascade_driver.simulation.film_box import FilmSpec
 from cascade_driver.simulation.record import NUMBERS
 from cascade_driver.simulation.spec import ThermalSpec
 from cascade_driver.terminal.console import PlainConsole
 from cascade_driver.terminal.progress import WorkLog, told_as_it_goes, watched_work
 
 THERMAL = ThermalSpec(temperature_K=133, equilibration_ps=0.4, snapshot_interval_ps=0.2)
+PROTOCOL = replace(a_campaign(energies=(50,), directions=1, snapshots=1).protocol, thermal=THERMAL)
 
 
 def test_a_log_tells_the_thermal_start_before_it_is_done(tmp_path, monkeypatch):
@@ -48,12 +52,17 @@ def test_a_log_tells_the_thermal_start_before_it_is_done(tmp_path, monkeypatch):
     ],
 )
 def test_a_task_of_the_thermal_start_is_told_with_its_length(task, said):
-    assert start_said(task, THERMAL) == said
+    assert start_said(task, PROTOCOL) == said
+
+
+def test_an_annealed_interface_is_told_as_what_takes_minutes():
+    film = CrystalSpec(name="Al/Si", minimum_atoms=1, film=FilmSpec(interface="relaxed"))
+    assert start_said("box", replace(PROTOCOL, crystal=film)).endswith("annealing interfaces for minutes")
 
 
 def test_a_log_of_a_long_run_stays_short():
     said, now = io.StringIO(), [0.0]
-    log = WorkLog(console=PlainConsole(file=said, width=120), thermal=THERMAL, clock=lambda: now[0])
+    log = WorkLog(console=PlainConsole(file=said, width=120), protocol=PROTOCOL, clock=lambda: now[0])
     for second in range(0, 3 * 86400, 20):
         now[0] = float(second)
         log(Progress(total=100_000, done=second // 20, done_here=second // 20, busy_s=second, running=["a"]))
@@ -98,7 +107,7 @@ def test_the_time_left_is_right_from_the_first_cascades_on_and_knows_no_idle_tim
 def test_a_log_tells_how_far_the_first_flights_are():
     said, now = io.StringIO(), [0.0]
     console = PlainConsole(file=said, width=120)
-    log = WorkLog(console=console, thermal=THERMAL, flight_ps=8, clock=lambda: now[0])
+    log = WorkLog(console=console, protocol=PROTOCOL, flight_ps=8, clock=lambda: now[0])
     for second in range(0, 10_800, 5):
         now[0] = float(second)
         flown = {"a": second / 10_800 * 8, "b": second / 21_600 * 8}

@@ -192,6 +192,16 @@ class Pair:
         return self.elementary and self.converged and close
 
     @property
+    def may_be_two_level(self) -> bool:
+        """Whether it is one but for what its zero-point energies are not known to."""
+        if not (self.elementary and self.converged) or self.tunnelling_eV is None or self.zero_point is None:
+            return False
+        nearest_eV = max(abs(self.ground_asymmetry_eV) - self.zero_point.error_eV, 0.0)
+        furthest_eV = abs(self.ground_asymmetry_eV) + self.zero_point.error_eV
+        within = math.hypot(nearest_eV, self.tunnelling_eV) < TWO_LEVEL_BELOW_eV
+        return within and not math.hypot(furthest_eV, self.tunnelling_eV) < TWO_LEVEL_BELOW_eV
+
+    @property
     def well(self) -> DoubleWell:
         """The double well of the path, with the zero-point energy of what vibrates across it."""
         kept = {name: np.array(values, dtype=np.float64) for name, values in dataclasses.asdict(self.path).items()}
@@ -867,6 +877,7 @@ def _summary(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> dict[str
         "pairs": int(sum(len(one.pairs) for one in debris)),
         "elementary_pairs": len(elementary),
         "two_level_systems": sum(pair.is_two_level for pair in elementary),
+        "perhaps_two_level_systems": sum(pair.may_be_two_level for pair in elementary),
         "unconverged_paths": sum(not pair.converged for one in debris for pair in one.elementary),
         "coverage": mean_coverage(debris),
         "coverage_by_cascade": {one.cascade: one.coverage for one in debris},
@@ -888,15 +899,18 @@ def _summary(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> dict[str
 def zero_point_shifts(pairs: Sequence[Pair]) -> dict[str, float] | None:
     """Return by how much zero-point energies shift asymmetries and barriers, root mean square, and how settled.
 
-    `unsettled_eV` is what the second half of the vibrating atoms changed of the asymmetries.
+    `unsettled_eV` is what the second half of the vibrating atoms changed of the asymmetries, `step_eV` what half
+    the step of finite differences changes.
     """
     counted = [pair.zero_point for pair in pairs if pair.zero_point is not None]
     if not counted:
         return None
     saddles = [one.barrier_eV for one in counted if one.barrier_eV is not None]
+    steps = [one.step_eV for one in counted if one.step_eV is not None]
     return {
         "asymmetry_shift_eV": _root_mean_square([one.asymmetry_eV for one in counted]),
         "unsettled_eV": _root_mean_square([one.unsettled_eV for one in counted]),
+        **({"step_eV": _root_mean_square(steps)} if steps else {}),
         "barrier_shift_eV": _root_mean_square(saddles),
         "saddles": len(saddles),
     }

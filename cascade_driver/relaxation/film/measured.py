@@ -43,6 +43,8 @@ class Counts:
         Mass times live time.
     efficiency : (n,) float
         Share of the events in a bin that are seen.
+    given_as : {'events', 'counts', 'rates'}
+        What the file holds.
     """
 
     name: str
@@ -50,12 +52,16 @@ class Counts:
     events: NDArray[np.float64]
     exposure_kg_day: float
     efficiency: NDArray[np.float64]
+    given_as: Literal["events", "counts", "rates"] = "counts"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.exposure_kg_day) and self.exposure_kg_day > 0):
             raise InputError(f"{self.name}: an exposure of {self.exposure_kg_day:g} kg day, expected one above 0.")
         if not np.all(np.isfinite(self.events) & (self.events >= 0)):
-            raise InputError(f"{self.name}: found less than no event in a bin, expected counts of at least 0.")
+            low = float(self.energy_edges_eV[:-1][~(self.events >= 0)][0])
+            raise InputError(
+                f"{self.name}: less than no event in the bin from {low:g} eV, expected counts of at least 0."
+            )
         if not np.all((self.efficiency > 0) & (self.efficiency <= 1)):
             raise InputError(
                 f"{self.name}: an efficiency of {self.efficiency.min():g} to {self.efficiency.max():g}, expected "
@@ -151,6 +157,7 @@ def read_workshop(
     efficiency: Annotated[float, Field(gt=0, le=1)] | None = None,
     energy_eV: tuple[float, float] | None = None,
     bins: Annotated[int, Field(ge=1)] | None = None,
+    values: Literal["counts", "rates"] | None = None,
 ) -> Counts:
     """Return the counts in a file of the EXCESS workshop.
 
@@ -173,6 +180,8 @@ def read_workshop(
         Range to take; by default all bins, of events from 0 to the largest.
     bins : int, optional
         Of events, in that range; by default 100.
+    values : {'counts', 'rates'}, optional
+        What the last column of bins holds; by default rates of two columns, or where the exposure beside is 1.
 
     Raises
     ------
@@ -189,22 +198,26 @@ def read_workshop(
         said = f" ({path.stem}_exposure.txt says 1, as beside rates)" if told == 1 else ""
         raise InputError(f"{path}: the exposure is not known{said}; give it with --exposure-kg-day.")
     called = name or path.stem
-    if rows.shape[1] == 1:
+    events_eV = rows[:, 0] * scale if rows.shape[1] == 1 else None
+    if events_eV is not None:
+        if values is not None:
+            raise InputError(f"{path}: a list of events, which has no {values}; leave out --values.")
         low, high = energy_eV or (0.0, float(rows.max()) * scale)
         edges = check_edges(np.linspace(low, high, (bins or 100) + 1), name="energy_eV")
-        events, _ = np.histogram(rows[:, 0] * scale, bins=edges)
+        events, _ = np.histogram(events_eV, bins=edges)
         made, is_rate = events.astype(np.float64), False
     elif bins is not None:
         raise InputError(f"{path}: it has bins already; leave out --bins.")
     else:
         edges, made = _edges(path, rows, scale), rows[:, -1]
-        is_rate = rows.shape[1] == 2 or told == 1
+        is_rate = values == "rates" if values is not None else rows.shape[1] == 2 or told == 1
     counts = Counts(
         name=called,
         energy_edges_eV=edges,
         events=np.zeros(len(made)),
         exposure_kg_day=exposure,
-        efficiency=_efficiency(path, edges, efficiency),
+        efficiency=_efficiency(path, edges, efficiency, events_eV=events_eV),
+        given_as="events" if events_eV is not None else "rates" if is_rate else "counts",
     )
     if is_rate:
         per_kg_keV = 1.0 if unit == "keV" else 1e3 * EV_PER_KEV  # per g and eV
@@ -260,7 +273,13 @@ def _beside(path: Path, what: str) -> NDArray[np.float64] | None:
     return _numbers(other) if other.is_file() else None
 
 
-def _efficiency(path: Path, edges_eV: NDArray[np.float64], given: float | None) -> NDArray[np.float64]:
+def _efficiency(
+    path: Path, edges_eV: NDArray[np.float64], given: float | None, *, events_eV: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Return the share of the events in each bin that is seen.
+
+    It is that at the centre of the bin, or of events, one by one, the harmonic mean: it may rise within a bin.
+    """
     centres = 0.5 * (edges_eV[1:] + edges_eV[:-1])
     if given is not None:
         return np.full(len(centres), given)
@@ -269,7 +288,14 @@ def _efficiency(path: Path, edges_eV: NDArray[np.float64], given: float | None) 
         return np.ones(len(centres))
     if table.shape[1] != 2:
         raise InputError(f"{path}: {path.stem}_eff.txt has {table.shape[1]} columns, expected keV and efficiency.")
-    return np.asarray(np.interp(centres, table[:, 0] * EV_PER_KEV, table[:, 1]), dtype=np.float64)
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    seen = np.interp(centres, table[:, 0] * EV_PER_KEV, table[:, 1])
+    if events_eV is not None:
+        each = np.interp(events_eV, table[:, 0] * EV_PER_KEV, table[:, 1])
+        number, _ = np.histogram(events_eV, bins=edges_eV)
+        happened, _ = np.histogram(events_eV, bins=edges_eV, weights=1 / np.maximum(each, 1e-12))
+        seen = np.where(number > 0, number / np.maximum(happened, 1e-300), seen)
+    return np.asarray(seen, dtype=np.float64)
 
 
 @parameters

@@ -250,6 +250,8 @@ class FrequencyTrace:
             )
         if not (math.isfinite(self.step_s) and self.step_s > 0):
             raise InputError(f"a step of {self.step_s:g} s, expected one above 0")
+        if np.ptp(self.frequency_Hz) == 0:
+            raise InputError(f"all frequencies are {self.frequency_Hz[0]:.12g} Hz: there is no noise in it")
 
 
 def read_trace(path: Path | str) -> FrequencyTrace:
@@ -373,10 +375,11 @@ def _fitted_spectrum(
     level = math.log(float(np.median(power)) / math.log(2.0))
 
     def minus_log_likelihood(exponent: float, amplitude: float, white: float) -> float:
-        density = np.exp(amplitude) * (frequency / middle) ** -exponent
-        if with_white:
-            density = density + np.exp(white)
-        return float(2.0 * np.sum(np.log(density) + power / density))
+        with np.errstate(over="ignore"):  # the minimiser may try anything on its way
+            density = np.exp(amplitude) * (frequency / middle) ** -exponent
+            if with_white:
+                density = density + np.exp(white)
+            return float(2.0 * np.sum(np.log(density) + power / density))
 
     minuit = Minuit(minus_log_likelihood, exponent=0.8, amplitude=level, white=level - 2.0)
     minuit.errordef = Minuit.LEAST_SQUARES  # the sum has a factor of 2

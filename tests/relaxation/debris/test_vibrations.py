@@ -1,5 +1,7 @@
 """Partial Hessians: a chain and oscillators in closed form, a vacancy and its saddle on the real engine."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -8,6 +10,7 @@ from cascade_driver.relaxation.debris.path import PathSpec, find_path
 from cascade_driver.relaxation.debris.search import Landscape
 from cascade_driver.relaxation.debris.tunnelling import HBAR_AMU12_A_eV12
 from cascade_driver.relaxation.debris.vibrations import (
+    Vibrations,
     mass_weighted_hessian,
     modes_of,
     moving_atoms,
@@ -45,6 +48,29 @@ def test_zero_point_energy_of_some_atoms_is_that_with_the_others_held():
     # the first four of eight between a wall and a fifth that is held: a shorter chain
     assert chain_modes(8).zero_point_eV[1] == pytest.approx(chain_modes(4).zero_point_eV[-1])
     assert chain_modes(8).zero_point_eV[0] == pytest.approx(chain_modes(2).zero_point_eV[-1])
+
+
+def test_a_step_over_a_kink_of_the_forces_gives_the_mean_curvature_over_it():
+    # 2 eV/A^2 within 0.02 A and 6 outside, as at the cutoff of a bond: over 0.05 A (2*0.02 + 6*0.03) / 0.05.
+    def forces(x):
+        return -(2 * x + 4 * np.sign(x) * np.maximum(np.abs(x) - 0.02, 0.0))
+
+    found = [mass_weighted_hessian(forces, np.zeros((1, 3)), np.ones(1), step_A=h)[0, 0] for h in (0.01, 0.05)]
+    assert found == pytest.approx([2.0, 4.4])
+    assert mass_weighted_hessian(forces, np.zeros((1, 3)), np.ones(1))[0, 0] == pytest.approx(4.4)
+
+
+def test_asymmetry_is_known_to_what_another_step_and_more_atoms_change_of_it():
+    one, other = (
+        Vibrations(quanta_eV=np.ones(3), growing=0, zero_point_eV=z, by_short_step_eV=short)
+        for z, short in (((1.0, 2.0, 4.0), 1.1), ((1.2, 2.5, 4.7), 1.35))
+    )
+    pair = zero_point_of(one, other, None)
+    assert pair.asymmetry_eV == pytest.approx(0.7)
+    assert pair.unsettled_eV == pytest.approx(0.2)
+    assert pair.step_eV == pytest.approx(0.05)  # 0.25 by the short step, 0.2 by the long one
+    assert pair.error_eV == pytest.approx(np.hypot(0.2, 0.05))
+    assert zero_point_of(one, replace(other, by_short_step_eV=None), None).step_eV is None
 
 
 def test_prefactor_is_the_ratio_of_products_and_a_point_without_a_growing_mode_is_no_saddle():
@@ -103,6 +129,8 @@ def test_a_hop_between_equal_sites_has_no_asymmetry_and_one_growing_mode():
     assert 0.6 < at[0].zero_point_eV[-1] < 0.5 * 60 * 0.040
     # The atom squeezes through a window: the barrier changes by some of the 18 meV of its three modes.
     assert abs(pair.barrier_eV) < 0.018
+    # The forces of an embedded-atom potential are smooth: another step is no other answer.
+    assert abs(pair.step_eV) < 1e-3
     for prefactor in pair.prefactors_Hz:
         assert 1e12 < prefactor < 1e14
     # Negative control: with the first moved atom alone the barrier's zero-point energy is another.

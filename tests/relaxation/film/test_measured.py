@@ -44,6 +44,31 @@ def test_bins_hold_counts_and_rates_where_the_exposure_beside_is_1(tmp_path):
     np.testing.assert_allclose(rated.spectrum().total_rate_per_kg_day_keV, [30, 10])
 
 
+def test_what_three_columns_hold_can_be_said_and_is_told(tmp_path, capsys):
+    # An exposure under another name, as of the workshop's MINER: nothing beside says that these are rates.
+    path = put(tmp_path, M="0.1\t0.3\t30\n0.3\t0.5\t10\n", M_other_exposure="1")
+    np.testing.assert_allclose(read_workshop(path, exposure_kg_day=2.0).events, [30, 10])
+    np.testing.assert_allclose(read_workshop(path, exposure_kg_day=2.0, values="rates").events, [12, 4])
+    command = ["background", "read", str(path), "--exposure-kg-day", "2", "--out", str(tmp_path / "m.csv")]
+    assert main(command) == 0
+    assert "the file holds counts (--values says otherwise)" in capsys.readouterr().out
+    assert main([*command, "--values", "rates"]) == 0
+    assert "the file holds rates" in capsys.readouterr().out
+    with pytest.raises(InputError, match="a list of events, which has no rates"):
+        read_workshop(put(tmp_path, E="0.1\n0.2\n"), exposure_kg_day=1.0, values="rates")
+
+
+def test_efficiency_is_that_of_the_events_however_wide_the_bins_are(tmp_path):
+    # 4 events of which a quarter and 6 of which three quarters are seen: 16 and 8 happened. Rows in any order.
+    events = "0.01\n" * 4 + "0.03\n" * 6
+    path = put(tmp_path, D=events, D_eff="0.03 0.75\n0.01 0.25\n0.05 0.75")
+    for bins in (1, 2):
+        found = read_workshop(path, exposure_kg_day=1.0, energy_eV=(0, 40), bins=bins)
+        assert found.spectrum().total_counts_per_kg_day == pytest.approx(24)
+    # Negative control: the centre of one bin, 20 eV, has the half of them.
+    assert found.events.sum() / 0.5 != pytest.approx(24)
+
+
 def test_centres_per_gram_and_eV_are_a_million_times_those_per_kg_and_keV(tmp_path):
     path = put(tmp_path, C="1.0,3.0\n3.0,0.0\n5.0,1.0\n")
     found = read_workshop(path, unit="eV", exposure_kg_day=0.01)

@@ -30,6 +30,11 @@ def shifts(generator, *, cubic=D, error=5e-7) -> ShiftData:
     return ShiftData(temperature_K=TEMPERATURE, shift=generator.normal(law, error), shift_error=np.full(40, error))
 
 
+def test_a_trace_without_noise_is_refused():
+    with pytest.raises(InputError, match="all frequencies are 17500000 Hz: there is no noise in it"):
+        FrequencyTrace(step_s=1.0, frequency_Hz=np.full(2000, 17.5e6))
+
+
 def test_the_law_of_the_shift_is_found_with_its_errors():
     generator = np.random.default_rng(1)
     fits = [fit_shift(shifts(generator)) for _ in range(60)]
@@ -134,7 +139,7 @@ def test_what_cannot_be_determined_is_refused():
     with pytest.raises(FitError, match="2 different temperatures for 3 parameters"):
         fit_shift(ShiftData(temperature_K=np.array([1.0, 2.0]), shift=np.zeros(2), shift_error=np.ones(2)))
     with pytest.raises(InputError, match="an average over 60 steps of 100"):
-        allan_deviation_Hz(FrequencyTrace(step_s=1.0, frequency_Hz=np.zeros(100)), 60)
+        allan_deviation_Hz(FrequencyTrace(step_s=1.0, frequency_Hz=np.arange(100.0)), 60)
 
 
 # -- a resonator of some GHz ------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Fit of tunnelling systems to quality factors: closed forms, closed loop, a published resonator, the command."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from scipy import constants, special
 
 from cascade_driver.cli import main
 from cascade_driver.errors import FitError, InputError
+from cascade_driver.plot import loss_fit_figure
 from cascade_driver.relaxation.tls.loss_fit import LossData, fit_loss, model_loss, relaxation_loss
 
 #: A mechanical mode of 1 MHz, whose systems follow it above 0.1 K.
@@ -171,3 +173,21 @@ def test_command_fits_draws_and_refuses_what_says_nothing(tmp_path, capsys):
     (tmp_path / "data.csv").write_text("temperature_K,loss\n0.1,1e-6\n")
     assert main([*words, "--frequency-Hz", "6e9"]) == 2
     assert "no column `quality`" in capsys.readouterr().err
+
+
+def test_points_with_photons_of_their_own_are_told_by_colours():
+    T = np.tile(np.array([0.05, 0.1, 0.3, 0.8]), 10)
+    photons = np.geomspace(1.0, 1e8, 40)
+    true = {"strength": 1e-6, "saturation": 1e-3, "photon_exponent": 0.3, "temperature_exponent": 0.5}
+    quality = 1 / model_loss(T, true, frequency_Hz=NIOBIUM_Hz, photons=photons)
+    data = LossData(temperature_K=T, quality=quality, photons=photons)
+    fit = fit_loss(data, frequency_Hz=NIOBIUM_Hz, terms=("saturation",))
+    figure = loss_fit_figure(fit)
+    axes, colours = figure.axes
+    assert colours.get_ylabel() == "photons, power of ten"
+    (points,), (fitted,) = axes.collections, axes.lines
+    np.testing.assert_allclose(np.asarray(points.get_offsets())[:, 1], 1 / quality)
+    np.testing.assert_allclose(fitted.get_ydata(), 1 / quality, rtol=0.02)
+    alike = LossData(temperature_K=T, quality=quality, photons=np.repeat(5.0, 40))
+    few = loss_fit_figure(replace(fit, data=alike))
+    assert len(few.axes) == 1
