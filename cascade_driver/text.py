@@ -117,7 +117,7 @@ _FIXED_ABOVE = 1e-5
 
 
 def value_with_error(value: float, error: float | None) -> str:
-    """Return a value with its standard error, both cut at the second digit of the error.
+    """Return a value with its standard error, both cut at the second digit of the error, or six of the value.
 
     Examples
     --------
@@ -125,11 +125,14 @@ def value_with_error(value: float, error: float | None) -> str:
     ('50.2 ± 1.3', '7.5', '1234 ± 210')
     >>> value_with_error(2.92e-7, 2.9e-7)
     '2.9e-07 ± 2.9e-07'
+    >>> value_with_error(12.007480449, 4.8e-11)
+    '12.0075 ± 4.8e-11'
     """
     if error is None or not (math.isfinite(error) and error > 0):
         return f"{value:.4g}"
     if error < _FIXED_ABOVE:
-        return f"{value:.{max(2, 2 + math.floor(math.log10(max(abs(value), error) / error)))}g} ± {error:.2g}"
+        digits = 2 + math.floor(math.log10(max(abs(value), error) / error))
+        return f"{value:.{min(max(2, digits), 6)}g} ± {error:.2g}"
     digits = max(1 - math.floor(math.log10(error)), 0)
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
