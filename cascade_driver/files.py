@@ -72,6 +72,10 @@ def readable(path: Path | str, *, what: str) -> Path:
     return path
 
 
+#: How files of gzip begin.
+_GZIP = b"\x1f\x8b"
+
+
 def text_of(path: Path | str, *, what: str) -> str:
     r"""Return the text of a file in UTF-8, with or without its mark, its lines ended by \n.
 
@@ -97,6 +101,8 @@ def text_of(path: Path | str, *, what: str) -> str:
         ) from None
     if len(content) > LARGEST_TEXT_bytes:
         raise InputError(f"{path}: larger than {LARGEST_TEXT_bytes / 2**20:.0f} MiB, expected {what}")
+    if content.startswith(_GZIP):
+        raise InputError(f"{path}: compressed by gzip, expected {what}; unpack it")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,5 +1,6 @@
 """What comes in by files is read to its end or refused at once; what goes out is there whole or not at all."""
 
+import gzip
 import json
 import os
 import stat
@@ -43,6 +44,7 @@ def test_what_is_no_text_file_is_refused_at_once(tmp_path):
         stream.truncate(LARGEST_TEXT_bytes + 1)
     (tmp_path / "latin").write_bytes("±".encode("latin-1"))
     (tmp_path / "binary").write_bytes(b"a\0b")
+    (tmp_path / "packed").write_bytes(gzip.compress(b"a"))
     for name, complaint in {
         "none": "no such file, expected a table",
         "pipe": "it is a named pipe; expected a file, a table",
@@ -50,6 +52,7 @@ def test_what_is_no_text_file_is_refused_at_once(tmp_path):
         ".": "it is a folder",
         "sparse": "larger than 512 MiB",
         "latin": "not a text file in UTF-8 (byte 0xb1 at 0)",
+        "packed": "compressed by gzip, expected a table; unpack it",
         "binary": "it holds the character \\x00",
         "a\0b": "embedded null byte",
         300 * "x": "File name too long",

@@ -145,12 +145,14 @@ def read_folders(folders: Sequence[Path]) -> tuple[list[Debris], Solid]:
     Raises
     ------
     InputError
-        If a folder has no summary, or they are of different crystals or potentials.
+        If a folder is none of searches or has no summary, or they are of different crystals or potentials.
     RecordError
         If a cascade is damaged.
     """
     for folder in folders:
-        if (folder / DEBRIS_FILE).is_file() and not (folder / "summary.json").is_file():
+        if not (folder / DEBRIS_FILE).is_file():
+            raise InputError(f"{folder}: no folder of `cascade tls debris`; name what that was given as --out")
+        if not (folder / "summary.json").is_file():
             raise InputError(
                 f"{folder}: not summed up yet; `cascade tls debris RUN --out {folder}` goes on with the search, "
                 "with --finished it sums up what is there"

@@ -160,5 +160,12 @@ def test_folders_of_two_crystals_make_no_glass(tmp_path):
         (tmp_path / name).mkdir()
         content = {"solid": {"longitudinal_speed_m_s": speed}, "potential": "p"}
         (tmp_path / name / "summary.json").write_text(json.dumps(content))
+        (tmp_path / name / "debris.json").write_text("{}")
     with pytest.raises(InputError, match="different solids"):
         read_folders([tmp_path / "a", tmp_path / "b"])
+
+
+def test_a_folder_that_is_none_of_searches_is_refused(tmp_path):
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(InputError, match="no folder of `cascade tls debris`; name what that was given as --out"):
+        read_folders([tmp_path])
