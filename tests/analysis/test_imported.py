@@ -218,3 +218,21 @@ def test_a_folder_of_something_else_is_kept(tmp_path: Path) -> None:
     (tmp_path / "out" / "campaign.json").write_text("{}")
     with pytest.raises(InputError, match="there is something else in it"):
         write_import({"C": written(tmp_path, MATRIX, "m.dat")}, crystal="C", out=tmp_path / "out")
+
+
+def test_the_spectrum_of_diamond_that_is_kept_follows_from_its_records(tmp_path):
+    kept = Path(__file__).parents[2] / "potentials" / "diamond-erhart-albe-zbl" / "validation"
+    expected, observed = str(tmp_path / "dm.csv"), str(tmp_path / "seen.csv")
+    flux = ["--mass-GeV", "1", "--cross-section-cm2", "1e-40", "--energy-eV", "1", "100", "--bins", "99"]
+    assert (
+        main(["import", f"C={kept / 'dark-matter.csv'}", "--crystal", "C", "--out", str(tmp_path / "TABLE")]) == 0
+    )
+    assert main(["spectrum", "dm", "--target", "C", *flux, "--out", expected]) == 0
+    assert main(["correct", str(tmp_path / "TABLE"), expected, "--extrapolate", "--out", observed]) == 0
+    seen, told = read_spectrum(observed), read_spectrum(kept / "dark-matter-observed.csv")
+    np.testing.assert_allclose(told.total_rate_per_kg_day_keV, seen.total_rate_per_kg_day_keV, rtol=1e-5)
+    # A sharp threshold makes a peak: Sassi et al. 2022 (doi:10.1103/PhysRevD.106.063012) have it at 30 to 50 eV.
+    ratio = seen.total_rate_per_kg_day_keV / read_spectrum(expected).total_rate_per_kg_day_keV
+    centres = seen.energy_centers_eV
+    assert 30 < centres[np.argmax(np.where(centres > 10, ratio, 0.0))] < 50
+    assert ratio[(centres > 30) & (centres < 50)].mean() > 1.2
