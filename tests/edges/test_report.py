@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from cascade_driver import report
 from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.estimation import symbol_of
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel, fit_stored_energy_model
+from cascade_driver.conclusion import _defects
 from cascade_driver.errors import InputError, RecordError
 from cascade_driver.report import ReportContent, report_figures, report_html, write_report
 from cascade_driver.simulation.outcome import concatenate
+from cascade_driver.simulation.record import NUMBERS
 from cascade_driver.spectra.observe import Observed
 from cascade_driver.spectrum import Spectrum
 from cascade_driver.text import mean_with_error, value_with_error
@@ -465,3 +468,15 @@ def test_every_text_is_escaped(content):
     assert page.tags.count("script") == 1
     assert "<script>alert" not in html
     assert page.text.count(evil) >= 15
+
+
+def test_adatoms_and_interface_atoms_are_counted_where_there_are_some():
+    def left(**counts):
+        row = SimpleNamespace(numbers=[counts.get(name, 0) for name in NUMBERS])
+        return _defects(SimpleNamespace(rows={"a": row}, planned=[SimpleNamespace(id="a")]))
+
+    film = left(vacancies=1, interface_atoms=1)
+    assert (film["vacancies"][0], film["interface_atoms"][0]) == (1, 1)
+    assert "adatoms" not in film
+    # Negative control: a crystal without a film has no such columns.
+    assert set(left(vacancies=1)) == {"vacancies", "interstitials", "antisites", "clusters", "displaced_atoms"}
