@@ -907,7 +907,7 @@ def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease], *, bar
         f"{sum(pair.is_two_level for pair in converged)}"
     )
     if perhaps := sum(pair.may_be_two_level for pair in converged):
-        print(f"{perhaps} of them may be such or not: their zero-point energies are not known well enough")
+        print(f"{perhaps} pairs may be two-level systems or not: zero-point energies are not known well enough")
     if shifts := zero_point_shifts(converged):
         step = f", by {1e3 * shifts['step_eV']:.2g} meV another step of differences" if "step_eV" in shifts else ""
         print(

@@ -833,8 +833,7 @@ def _draw_loss_points(fit: LossFit, axes: Axes) -> None:
     loss = [fit.loss(np.array([T]), photons=n)[0] for T, n in at_each]
     shown = axes.scatter(data.temperature_K, 1 / data.quality, c=np.log10(photons), s=8, cmap="viridis")
     axes.plot(data.temperature_K, loss, "_", color=MODEL_COLOUR, markersize=7, label="fit at each point")
-    figure = axes.figure
-    figure.colorbar(shown, ax=axes, label="photons, power of ten")
+    axes.figure.colorbar(shown, ax=axes, label="photons, power of ten")
     legend(axes)
 
 
@@ -882,14 +881,15 @@ def debris_figure(debris: Sequence[Debris], means: Sequence[MeanRelease], *, pot
     dress(wells)
     dress(later)
     elementary = [pair for one in debris for pair in one.elementary]
+    asymmetries_eV = np.array([abs(pair.ground_asymmetry_eV) for pair in elementary])
+    barriers_eV = np.array([pair.lower_barrier_eV for pair in elementary])
+    has_converged = np.array([pair.converged for pair in elementary], dtype=bool)
     wells.set(xscale="log", yscale="log")  # first: the limits of axes without a point are those of their scale
     for converged, face in ((True, DATA_COLOUR), (False, "white")):
-        chosen = [pair for pair in elementary if pair.converged is converged]
-        asymmetries_eV = [abs(pair.ground_asymmetry_eV) for pair in chosen]
-        barriers_eV = [pair.lower_barrier_eV for pair in chosen]
+        chosen = has_converged == converged
         wells.plot(
-            np.maximum(asymmetries_eV, _LEAST_DRAWN_eV),
-            np.maximum(barriers_eV, _LEAST_DRAWN_eV),
+            np.maximum(asymmetries_eV[chosen], _LEAST_DRAWN_eV),
+            np.maximum(barriers_eV[chosen], _LEAST_DRAWN_eV),
             "o",
             markersize=3.5,
             color=DATA_COLOUR,
@@ -898,11 +898,7 @@ def debris_figure(debris: Sequence[Debris], means: Sequence[MeanRelease], *, pot
         )
     wells.set_xlabel("asymmetry (eV)")
     wells.set_ylabel("barrier from the higher minimum (eV)")
-    _tell_least(
-        wells,
-        asymmetries_eV=[abs(pair.ground_asymmetry_eV) for pair in elementary],
-        barriers_eV=[pair.lower_barrier_eV for pair in elementary],
-    )
+    _tell_least(wells, asymmetries_eV=asymmetries_eV, barriers_eV=barriers_eV)
     legend(wells)
     for mean, colour in zip(means, PAIR_COLOURS, strict=False):
         later.plot(mean.time_s, mean.released_eV, color=colour, label=f"{mean.temperature_K:g} K")
@@ -924,7 +920,7 @@ def debris_figure(debris: Sequence[Debris], means: Sequence[MeanRelease], *, pot
 _LEAST_DRAWN_eV = 1e-4
 
 
-def _tell_least(axes: Axes, **energies_eV: Sequence[float]) -> None:
+def _tell_least(axes: Axes, **energies_eV: NDArray[np.float64]) -> None:
     """Say above the axes how many of some energies are drawn at `_LEAST_DRAWN_eV` because they lie lower."""
     lower = {name: np.less(given, _LEAST_DRAWN_eV).sum() for name, given in energies_eV.items()}
     said = " and ".join(f"{n} {name.removesuffix('_eV')}" for name, n in lower.items() if n)
@@ -948,7 +944,7 @@ def debris_glass_figure(debris: Sequence[Debris], window: PairWindow, late: Afte
     pairs = [pair for one in debris for pair in one.elementary if pair.converged and pair.tunnelling_eV]
     plane.set(xscale="log", yscale="log")
     low, high = window.tunnelling_eV
-    asymmetries_eV = [abs(pair.ground_asymmetry_eV) for pair in pairs]
+    asymmetries_eV = np.array([abs(pair.ground_asymmetry_eV) for pair in pairs])
     plane.fill_between(
         [_LEAST_DRAWN_eV / 2, window.asymmetry_below_eV],
         low,

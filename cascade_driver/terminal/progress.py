@@ -37,7 +37,7 @@ def watched_work(
     from cascade_driver.workflow import work_on
 
     protocol = planned.campaign.protocol
-    flight_ps = planned.campaign.protocol.follow.duration_ps
+    flight_ps = protocol.follow.duration_ps
 
     def left(progress: WorkProgress) -> str:
         failed = f", {progress.failures} not usable" if progress.failures else ""

@@ -8,7 +8,7 @@ rates; beside NAME.txt stand NAME_exposure.txt, in kg day, and NAME_eff.txt.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -89,11 +89,10 @@ class Counts:
                 f"{self.energy_edges_eV[0]:g} to {self.energy_edges_eV[-1]:g} eV."
             )
         first, last = np.flatnonzero(inside)[[0, -1]]
-        return Counts(
-            name=self.name,
+        return replace(
+            self,
             energy_edges_eV=self.energy_edges_eV[first : last + 2],
             events=self.events[first : last + 1],
-            exposure_kg_day=self.exposure_kg_day,
             efficiency=self.efficiency[first : last + 1],
         )
 
@@ -145,7 +144,7 @@ def counts_of(spectrum: Spectrum, *, name: str) -> Counts:
     events = spectrum.total_rate_per_kg_day_keV * made.exposure_per_rate
     whole = np.round(events)
     events = np.where(np.abs(events - whole) < 1e-3, whole, events)
-    return Counts(**{**vars(made), "events": events})
+    return replace(made, events=events)
 
 
 def read_workshop(
@@ -222,7 +221,7 @@ def read_workshop(
     if is_rate:
         per_kg_keV = 1.0 if unit == "keV" else 1e3 * EV_PER_KEV  # per g and eV
         made = made * per_kg_keV * counts.exposure_per_rate
-    counts = Counts(**{**vars(counts), "events": made})
+    counts = replace(counts, events=made)
     return counts if energy_eV is None or rows.shape[1] == 1 else counts.within(*energy_eV)
 
 
@@ -291,10 +290,12 @@ def _efficiency(
     table = table[np.argsort(table[:, 0], kind="stable")]
     seen = np.interp(centres, table[:, 0] * EV_PER_KEV, table[:, 1])
     if events_eV is not None:
-        each = np.interp(events_eV, table[:, 0] * EV_PER_KEV, table[:, 1])
-        number, _ = np.histogram(events_eV, bins=edges_eV)
-        happened, _ = np.histogram(events_eV, bins=edges_eV, weights=1 / np.maximum(each, 1e-12))
-        seen = np.where(number > 0, number / np.maximum(happened, 1e-300), seen)
+        inside = events_eV[(events_eV >= edges_eV[0]) & (events_eV <= edges_eV[-1])]
+        each = np.interp(inside, table[:, 0] * EV_PER_KEV, table[:, 1])
+        bins = np.minimum(np.searchsorted(edges_eV, inside, side="right") - 1, len(centres) - 1)
+        number = np.bincount(bins, minlength=len(centres))
+        with np.errstate(divide="ignore", invalid="ignore"):  # nothing is seen where the efficiency is 0: refused
+            seen = np.where(number > 0, number / np.bincount(bins, 1 / each, minlength=len(centres)), seen)
     return np.asarray(seen, dtype=np.float64)
 
 

@@ -54,6 +54,7 @@ def test_what_three_columns_hold_can_be_said_and_is_told(tmp_path, capsys):
     assert "the file holds counts (--values says otherwise)" in capsys.readouterr().out
     assert main([*command, "--values", "rates"]) == 0
     assert "the file holds rates" in capsys.readouterr().out
+    assert read_workshop(path, exposure_kg_day=2.0, values="rates", energy_eV=(100, 300)).given_as == "rates"
     with pytest.raises(InputError, match="a list of events, which has no rates"):
         read_workshop(put(tmp_path, E="0.1\n0.2\n"), exposure_kg_day=1.0, values="rates")
 
@@ -65,6 +66,9 @@ def test_efficiency_is_that_of_the_events_however_wide_the_bins_are(tmp_path):
     for bins in (1, 2):
         found = read_workshop(path, exposure_kg_day=1.0, energy_eV=(0, 40), bins=bins)
         assert found.spectrum().total_counts_per_kg_day == pytest.approx(24)
+    # Where nothing is seen no event can be.
+    with pytest.raises(InputError, match="an efficiency of 0"):
+        read_workshop(put(tmp_path, Z=events, Z_eff="0.0 0\n0.02 0\n0.03 0.75"), exposure_kg_day=1.0, bins=1)
     # Negative control: the centre of one bin, 20 eV, has the half of them.
     assert found.events.sum() / 0.5 != pytest.approx(24)
 
