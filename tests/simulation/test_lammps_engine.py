@@ -9,6 +9,7 @@ from ase.build import bulk
 from ase.constraints import FixAtoms, FixedPlane
 
 from cascade_driver.errors import EngineError
+from cascade_driver.simulation import lammps_engine
 from cascade_driver.simulation.engine import EngineAbortError, FlightRules, HeatedBorder
 from cascade_driver.simulation.knock_on import kick_velocity
 from cascade_driver.simulation.lammps_engine import LammpsEngine, _distance_to_nearest, _outcome_of, _run_of_ids
@@ -115,6 +116,26 @@ def test_a_quench_returns_the_perfect_crystal(engine):
     minimum = engine.minimise(force_tolerance_eV_A=1e-4, max_iterations=1000)
     assert minimum.potential_energy_eV == pytest.approx(perfect, abs=1e-6)
     assert minimum.largest_force_eV_A < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "styles"), [(1000, ["cg"]), (22, ["cg", "forcezero"]), (3, ["cg", "forcezero", "fire"])]
+)
+def test_a_descent_that_gets_stuck_goes_on_another_way_to_the_same_place(engine, monkeypatch, evaluations, styles):
+    # A vacancy: atoms about it move by a tenth of an angstrom, so that there is a way to go.
+    monkeypatch.setattr(lammps_engine, "_CONJUGATE_GRADIENT_EVALUATIONS", evaluations)
+    atoms = silicon_crystal(repeats=(2, 2, 2))
+    atoms.rattle(0.05, seed=1)
+    del atoms[20]
+    engine.build(atoms)
+    before = len(engine.commands)
+    minimum = engine.minimise(force_tolerance_eV_A=1e-4, max_iterations=1000)
+    assert [c.split()[-1] for c in engine.commands[before:] if c.startswith("min_")] == styles
+    assert minimum.largest_force_eV_A < 1e-4
+    monkeypatch.undo()
+    engine.build(atoms)
+    straight = engine.minimise(force_tolerance_eV_A=1e-6, max_iterations=1000)
+    assert minimum.potential_energy_eV == pytest.approx(straight.potential_energy_eV, abs=1e-6)
 
 
 # -- boxes ----------------------------------------------------------------------------------------------------
