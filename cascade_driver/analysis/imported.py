@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from cascade_driver.kinds import Array
 from cascade_driver.schema import build, canonical_json, file_sha256, parameters, plain, read_json
 from cascade_driver.simulation.outcome import (
     CascadeTable,
+    Outcome,
     STORED_ENERGY_FLOOR_eV,
     concatenate,
     outcome_of_stored_energy,
@@ -41,6 +44,10 @@ _VECTOR = ("direction_x", "direction_y", "direction_z")
 _ANGLES = {"_rad": 1.0, "_deg": math.pi / 180}
 _WEIGHT = "weight"
 _EXAMPLE = "recoil_energy_eV,direction_x,direction_y,direction_z,stored_energy_eV[,weight]"
+
+#: How the line of names of a table of `cascade export` begins, and what one record of it takes.
+_EXPORTED = "id,species,recoil_energy_eV,"
+_OF_EXPORTED = ("recoil_energy_eV", *_VECTOR, "stored_energy_eV", "direction_weight")
 
 #: Exact zeros at so many of the highest energies, in so large a share of the directions, are no results where so
 #: large a share of the others stores energy.
@@ -114,14 +121,14 @@ class Records:
     notes: tuple[str, ...] = ()
 
 
-def read_stored_energies(path: Path, *, zeros: Zeros | None = None) -> Records:
+def read_stored_energies(path: Path, *, zeros: Zeros | None = None, species: str | None = None) -> Records:
     """Return the records in a file.
 
     Either a table with named columns (`recoil_energy_eV` or `_keV`, `stored_energy_eV` or `_keV`, a direction as
     `direction_x`, `direction_y`, `direction_z` or as `polar_rad`, `azimuth_rad` or `polar_deg`, `azimuth_deg`, and
-    perhaps `weight`), one record a row; or the matrix of github.com/sebsassi/elosssim: a row with two nan and the
-    recoil energies in eV, and for each direction one of its polar and azimuthal angle in rad and what is stored at
-    each energy, in eV; nan is not simulated.
+    perhaps `weight`), one record a row; or a table of `cascade export`; or the matrix of
+    github.com/sebsassi/elosssim: a row with two nan and the recoil energies in eV, and for each direction one of
+    its polar and azimuthal angle in rad and what is stored at each energy, in eV; nan is not simulated.
 
     Parameters
     ----------
@@ -129,6 +136,8 @@ def read_stored_energies(path: Path, *, zeros: Zeros | None = None) -> Records:
     zeros : {'missing', 'stored'}, optional
         What directions of a matrix mean that hold exactly 0 up to the highest energy where the others store some.
         Without it they are refused.
+    species : str, optional
+        Whose records of a table of `cascade export` are read, which may have those of several.
 
     Raises
     ------
@@ -139,7 +148,38 @@ def read_stored_energies(path: Path, *, zeros: Zeros | None = None) -> Records:
     first = next((line for line in lines if not line.lstrip().startswith("#")), "")
     if first.split()[:2] == ["nan", "nan"]:
         return _matrix(path, lines, zeros)
+    if first.startswith(_EXPORTED):
+        return _exported(path, lines, species)
     return _table(path)
+
+
+def _exported(path: Path, lines: Sequence[str], species: str | None) -> Records:
+    """Return the records of one species in a table of `cascade export`, which has to hold completed ones alone."""
+    table = list(csv.DictReader(lines))
+    there = sorted({str(row["species"]) for row in table})
+    if species is None and len(there) == 1:
+        species = there[0]
+    rows = [row for row in table if row["species"] == species]
+    if not rows:
+        raise InputError(
+            f"{path}: holds recoils of {', '.join(there) or 'nothing'}, expected {species or 'one of them'}"
+        )
+    failed = Counter(str(row["outcome"]) for row in rows if row["outcome"] != Outcome.COMPLETED.key)
+    if failed:
+        what = ", ".join(f"{count} {outcome}" for outcome, count in failed.most_common())
+        raise InputError(
+            f"{path}: {failed.total()} of {len(rows)} cascades of {species} did not end as completed ({what}): "
+            "those that fail store more than others; correct with the run itself, or delete their lines"
+        )
+    try:
+        values = np.array([[float(row[name]) for name in _OF_EXPORTED] for row in rows])
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{path}: not as `cascade export` wrote it, expected numbers as {', '.join(_OF_EXPORTED)} in each row"
+        ) from None
+    return Records(
+        recoil_energy_eV=values[:, 0], direction=values[:, 1:4], stored_energy_eV=values[:, 4], weight=values[:, 5]
+    )
 
 
 def _table(path: Path) -> Records:
@@ -319,7 +359,7 @@ def write_import(
         raise InputError(f"{out}: there is something else in it; give a new folder")
     tables, said, texts = [], list(notes), {}
     for species, path in files.items():
-        records = read_stored_energies(path, zeros=zeros)
+        records = read_stored_energies(path, zeros=zeros, species=species)
         texts[f"{species}.csv"] = text = _canonical(records)
         digest = hashlib.sha256(text.encode()).hexdigest()
         tables.append(ImportedTable(species=species, file=f"{species}.csv", sha256=digest, origin=path.name))

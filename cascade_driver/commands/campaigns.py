@@ -245,7 +245,8 @@ def _options_import(verb: argparse.ArgumentParser) -> None:
         type=_species_file,
         metavar="SPECIES=FILE",
         help="columns recoil_energy_eV, stored_energy_eV (or _keV), direction_x, direction_y, direction_z "
-        "(or polar_rad, azimuth_rad, or _deg), and weight if they differ; or a matrix of sebsassi/elosssim",
+        "(or polar_rad, azimuth_rad, or _deg), and weight if they differ; a table of `cascade "
+        "export`; or a matrix of sebsassi/elosssim",
     )
     add_keywords(verb, write_import, "crystal", "source", "zeros", "notes")
     add_out(verb, "FOLDER", is_folder=True)

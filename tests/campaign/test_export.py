@@ -15,10 +15,12 @@ import pytest
 from ase.build import molecule
 from fake_engine import a_campaign, a_run, work_of
 
+from cascade_driver.analysis.imported import read_stored_energies
 from cascade_driver.campaign.executors import Processes, Serial
 from cascade_driver.campaign.export import export_ase_db, export_structures, export_table
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
+from cascade_driver.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,25 @@ def test_csv_says_what_the_records_say(run, tmp_path):
         else:
             assert row["stored_energy_eV"] == ""
         assert row["potential_status"] == "qualitative"
+
+
+def test_a_table_is_read_again_by_import_without_the_failed(run, tmp_path):
+    path = tmp_path / "x.csv"
+    export_table(run, path)
+    lines = path.read_text().splitlines(keepends=True)
+    rows = list(csv.DictReader(lines))
+    species = rows[0]["species"]
+    failed = sum(row["species"] == species and row["outcome"] != "completed" for row in rows)
+    assert failed  # else nothing is refused below
+    with pytest.raises(InputError, match=rf"{failed} of .* did not end as completed.*lost_atoms"):
+        read_stored_energies(path, species=species)
+    path.write_text("".join([lines[0], *(line for line in lines[1:] if ",lost_atoms," not in line)]))
+    wanted = [row for row in rows if row["species"] == species and row["outcome"] == "completed"]
+    read = read_stored_energies(path, species=species)
+    assert read.stored_energy_eV.tolist() == [float(row["stored_energy_eV"]) for row in wanted]
+    assert read.direction[0] == pytest.approx([float(wanted[0][f"direction_{axis}"]) for axis in "xyz"], abs=1e-8)
+    with pytest.raises(InputError, match=r"holds recoils of .*, expected Xe"):
+        read_stored_energies(path, species="Xe")
 
 
 def test_parquet_holds_the_same_as_csv(run, tmp_path):
