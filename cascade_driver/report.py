@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cascade_driver import plot
 from cascade_driver.analysis.defect_probability import DefectPoint, DefectProbabilityFit, defect_points
-from cascade_driver.analysis.directional import DirectionPoint, direction_map
+from cascade_driver.analysis.directional import DirectionEffect, DirectionPoint, direction_effect, direction_map
 from cascade_driver.analysis.distribution import (
     SMALLEST_GROUP_FOR_A_WIDTH,
     DistributionFit,
@@ -326,7 +326,9 @@ def _direction_map(content: ReportContent, species: str) -> list[CaptionedFigure
     points = direction_map(usable, species=species, recoil_energy_eV=energy)
     site = content.sites.get(species)
     figure = plot.direction_figure(points, species, site=site, potential_status=content.status)
-    caption = _map_caption(points, species, is_whole=site is not None)
+    caption = _map_caption(points, species, is_whole=site is not None) + _effect_said(
+        direction_effect(usable, species=species, recoil_energy_eV=energy)
+    )
     made = [CaptionedFigure(name=f"direction-{species}", caption=caption, figure=figure, part="maps")]
     if site is None:
         return made
@@ -356,6 +358,19 @@ def _map_caption(points: Sequence[DirectionPoint], species: str, *, is_whole: bo
         ", beside its standard error; below the defect probability, beside half of its 68 % interval. Each "
         "sampled direction (dot) stands for what is nearest to its images; the line encloses the elementary "
         "region, crosses are the crystal's axes."
+    )
+
+
+def _effect_said(effect: DirectionEffect | None) -> str:
+    """Return whether the directions of a map differ by more than chance."""
+    if effect is None:
+        return (
+            " Differences may be chance: at most one direction was flown twice, or all cascades stored the same."
+        )
+    return (
+        f" The direction explains {max(effect.share, 0.0):.0%} of the variance between the {effect.n_cascades} "
+        f"cascades of the {effect.n_directions} directions that were flown more than once (p = "
+        f"{effect.p_value:.2g} that it explains nothing); the rest is the thermal start's."
     )
 
 

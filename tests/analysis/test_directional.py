@@ -1,9 +1,12 @@
 """Responses by direction: symmetry, the isotropic limit, and a crystal with a soft axis."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.stats import f_oneway, kstest
 
-from cascade_driver.analysis.directional import along, direction_map, toward
+from cascade_driver.analysis.directional import along, direction_effect, direction_map, toward
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.errors import InputError
 from cascade_driver.simulation.outcome import CascadeTable
@@ -47,6 +50,42 @@ def test_the_map_counts_each_direction_with_its_errors(table):
     assert points[0].mean_stored_energy_eV == pytest.approx(8 * points[0].probability)
     with pytest.raises(InputError, match="choose a simulated energy"):
         direction_map(table, species="W", recoil_energy_eV=99.0)
+
+
+def test_the_share_of_the_direction_is_that_of_the_variance_it_makes(table):
+    effect = direction_effect(table, species="W", recoil_energy_eV=100.0)
+    # p = |z| of isotropic directions is uniform: of p (1 - p), in all 1/4, its variance 1/12 is a third.
+    assert effect.share == pytest.approx(1 / 3, abs=0.1)
+    assert effect.p_value == 1e-4
+    assert (effect.n_directions, effect.n_cascades) == (60, 1200)
+
+
+def test_directions_that_do_not_matter_have_an_even_p_value(table):
+    rng = np.random.default_rng(2)
+    effects = []
+    for _ in range(60):
+        few = table.select(rng.random(len(table)) < 0.1)
+        stored = np.where(rng.random(len(few)) < 0.5, rng.normal(8.0, 2.0, len(few)), 0.0)
+        effects.append(
+            direction_effect(replace(few, stored_energy_eV=stored), species="W", recoil_energy_eV=100.0)
+        )
+    assert kstest([effect.p_value for effect in effects], "uniform").pvalue > 1e-3
+    assert abs(np.mean([effect.share for effect in effects])) < 0.06
+
+
+def test_the_share_is_that_of_an_analysis_of_variance(table):
+    few = table.select(np.arange(len(table)) % 20 < 4)
+    groups = few.stored_energy_eV.reshape(60, 4)
+    f = f_oneway(*groups).statistic
+    effect = direction_effect(few, species="W", recoil_energy_eV=100.0)
+    assert effect.share == pytest.approx((f - 1) / (f + 3))
+
+
+def test_directions_that_were_flown_once_or_store_the_same_say_nothing(table):
+    once = table.select(table.snapshot == 0)
+    assert direction_effect(once, species="W", recoil_energy_eV=100.0) is None
+    same = replace(table, stored_energy_eV=np.zeros(len(table)))
+    assert direction_effect(same, species="W", recoil_energy_eV=100.0) is None
 
 
 def test_recoils_along_the_soft_axis_store_more_and_images_are_alike(table):
