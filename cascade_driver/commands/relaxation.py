@@ -103,8 +103,12 @@ def _background_fit(chosen: argparse.Namespace) -> int:
     write_file(chosen.out, json.dumps(fit.as_json(), indent=1) + "\n")
     if not is_stream(chosen.out):
         save_figure(film_fit_figure(fit), chosen.out.with_suffix(""))
-    for one in fit.spectra:
-        print(f"{one.name}: {one.events.sum():.6g} events, {one.expected.sum():.6g} expected")
+    for one, (detector, _) in zip(fit.spectra, measured, strict=True):
+        print(
+            f"{one.name}: {one.events.sum():.6g} events, {one.expected.sum():.6g} expected from "
+            f"{detector.film_area_mm2:g} mm2 of film on {detector.detector_mass_kg:g} kg, "
+            f"{detector.days_since_cooldown:g} days after the cooldown"
+        )
     _print_fit({**fit.parameters, "Gamma": fit.gamma}, fit.goodness, fit.health)
     print(f"written: {chosen.out}")
     return 0
@@ -181,6 +185,15 @@ def _background_read(chosen: argparse.Namespace) -> int:
         f"eV, {found.exposure_kg_day:g} kg day; the file holds {found.given_as}"
         + ("" if found.given_as == "events" else " (--values says otherwise)")
     )
+    at = int(found.events.argmax())
+    share = found.events[at] / found.events.sum()
+    if share > 0.5 and len(found.events) > 1:
+        low, high = found.energy_edges_eV[at : at + 2] + 0
+        print(
+            f"note: {share:.0%} of the events lie in one bin, {low:g} to {high:g} eV; a narrower range shows how "
+            "they are spread (--energy-eV, --bins)",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -109,6 +109,18 @@ def test_the_command_reads_and_writes_what_is_drawn(tmp_path, capsys):
     assert counts_of(read_spectrum(tmp_path / "d.csv"), name="d").events.tolist() == [1, 1]
 
 
+def test_an_excess_that_falls_into_one_bin_is_told(tmp_path, capsys):
+    path = put(tmp_path, D="0.015\n" * 30 + "0.025\n" * 20 + "12\n", D_exposure="2.0")
+    arguments = ["background", "read", str(path), "--out", str(tmp_path / "d.csv")]
+    assert main(arguments) == 0
+    assert "98% of the events lie in one bin, 0 to 120 eV; a narrower range" in capsys.readouterr().err
+    assert main([*arguments, "--energy-eV", "10", "40", "--bins", "4"]) == 0
+    assert "60% of the events lie in one bin, 10 to 17.5 eV" in capsys.readouterr().err
+    even = put(tmp_path, E="0.015\n" * 30 + "0.025\n" * 30, E_exposure="2.0")
+    assert main(["background", "read", str(even), "--out", str(tmp_path / "e.csv")]) == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("text", "arguments", "message"),
     [

@@ -101,6 +101,7 @@ def test_the_command_fits_what_was_read(monkeypatch, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "bulk_stress_MPa          120 (held)" in shown
     assert "Gamma" in shown
+    assert "expected from 91.2 mm2 of film on 0.0106 kg, 42 days after the cooldown" in shown
     content = json.loads((tmp_path / "fit.json").read_text())
     assert len(content["spectra"][0]["events"]) == 28
     assert {path.suffix for path in tmp_path.glob("fit.*")} == {".json", ".png", ".pdf"}
