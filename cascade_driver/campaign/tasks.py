@@ -93,7 +93,7 @@ def do_tasks(
 
 def _sweep(tasks: Tasks, claims: Claims) -> None:
     """Remove claims that the dead left on what they had done."""
-    for path in (tasks.folder / "claims").glob("*.json"):
+    for path in (tasks.folder / "claims").glob("[!.]*.json"):
         if tasks.is_done(path.stem) and (claim := claims.take(path.stem)) is not None:
             claim.release()
 

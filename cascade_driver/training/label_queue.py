@@ -191,7 +191,7 @@ class LabelQueue:
     def status(self) -> QueueStatus:
         """Return how far the queue is."""
         labels = list((self.folder / "labels").glob("[!.]*.extxyz"))
-        times = [read_json(path)["seconds"] for path in (self.folder / "labels").glob("*.json")]
+        times = [read_json(path)["seconds"] for path in (self.folder / "labels").glob("[!.]*.json")]
         return QueueStatus(
             asked=len(self._asked()),
             labelled=len(labels),

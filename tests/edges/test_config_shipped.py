@@ -20,7 +20,7 @@ SIZES = {
     "cawo4-laptop": 192,
     "cawo4-reference": 1184,
     "dark-matter-c": 608,
-    "dark-matter-ge": 1344,
+    "dark-matter-ge": 576,
     "dark-matter-si": 576,
     "minimal": 1,
     "quickstart": 12,

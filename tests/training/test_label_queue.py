@@ -211,6 +211,12 @@ def test_a_killed_worker_costs_nothing_but_its_structure(tmp_path):
     assert queue.status().labelled == 5
 
 
+def test_a_file_that_is_just_being_written_is_no_label(queue):
+    before = queue.status()
+    (queue.folder / "labels" / ".draft-4fe82eec-18603-0.json").write_text("")
+    assert queue.status() == before
+
+
 def test_labels_of_two_kinds_are_not_mixed(queue):
     other = AseSettings(kind="ase", factory="ase.calculators.emt:EMT")
     with pytest.raises(InputError, match="other settings"):
