@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -155,10 +155,14 @@ def read_stored_energies(path: Path, *, zeros: Zeros | None = None, species: str
 
 def _exported(path: Path, lines: Sequence[str], species: str | None) -> Records:
     """Return the records of one species in a table of `cascade export`, which has to hold completed ones alone."""
-    table = list(csv.DictReader(lines))
+    numbered = [(n, line) for n, line in enumerate(lines, start=1) if not line.lstrip().startswith("#")]
+    table = list(csv.DictReader(line for _, line in numbered))
+    if missing := {*_OF_EXPORTED, "outcome"} - set(table[0] if table else ()):
+        raise InputError(f"{path}: no column {min(missing)}, or no row; export the table again")
     there = sorted({str(row["species"]) for row in table})
     if species is None and len(there) == 1:
         species = there[0]
+    own = [n for (n, _), row in zip(numbered[1:], table, strict=True) if row["species"] == species]
     rows = [row for row in table if row["species"] == species]
     if not rows:
         raise InputError(
@@ -173,13 +177,14 @@ def _exported(path: Path, lines: Sequence[str], species: str | None) -> Records:
         )
     try:
         values = np.array([[float(row[name]) for name in _OF_EXPORTED] for row in rows])
-    except (KeyError, TypeError, ValueError):
+    except (TypeError, ValueError):
         raise InputError(
             f"{path}: not as `cascade export` wrote it, expected numbers as {', '.join(_OF_EXPORTED)} in each row"
         ) from None
-    return Records(
+    records = Records(
         recoil_energy_eV=values[:, 0], direction=values[:, 1:4], stored_energy_eV=values[:, 4], weight=values[:, 5]
     )
+    return _checked(path, own, records)
 
 
 def _table(path: Path) -> Records:
@@ -222,23 +227,29 @@ def _table(path: Path) -> Records:
         direction = _unit_vectors(columns["polar"], columns["azimuth"])
     else:
         direction = np.stack([columns[name] for name in _VECTOR], axis=1)
-    length = np.linalg.norm(direction, axis=1)
-    weight = columns.get(_WEIGHT, np.ones(len(length)))
+    records = Records(
+        recoil_energy_eV=columns["recoil_energy"],
+        stored_energy_eV=columns["stored_energy"],
+        direction=direction,
+        weight=columns.get(_WEIGHT, np.ones(len(direction))),
+    )
+    return _checked(path, read.numbers, records)
+
+
+def _checked(path: Path, lines: Sequence[int], read: Records) -> Records:
+    """Return records whose rows stand in some lines of a file, or name the first that cannot be one."""
+    length = np.linalg.norm(read.direction, axis=1)
     checks = (
-        (columns["recoil_energy"] > 0, columns["recoil_energy"], "recoil energy in eV is", "a positive one"),
+        (read.recoil_energy_eV > 0, read.recoil_energy_eV, "recoil energy in eV is", "a positive one"),
+        (np.isfinite(read.stored_energy_eV), read.stored_energy_eV, "stored energy in eV is", "a finite one"),
         (np.abs(length - 1) <= _LENGTH_TOLERANCE, length, "length of the direction is", "a unit vector"),
-        (weight >= 0, weight, "weight is", "none below 0"),
+        (read.weight >= 0, read.weight, "weight is", "none below 0"),
     )
     for fit, value, what, expected in checks:
         if not fit.all():
             row = int(np.argmin(fit))
-            raise InputError(f"{path}, line {read.numbers[row]}: {what} {value[row]:g}, expected {expected}")
-    return Records(
-        recoil_energy_eV=columns["recoil_energy"],
-        stored_energy_eV=columns["stored_energy"],
-        direction=direction / length[:, None],
-        weight=weight,
-    )
+            raise InputError(f"{path}, line {lines[row]}: {what} {value[row]:g}, expected {expected}")
+    return replace(read, direction=read.direction / length[:, None])
 
 
 def _matrix(path: Path, lines: Sequence[str], zeros: Zeros | None) -> Records:

@@ -66,6 +66,17 @@ def test_a_table_is_read_again_by_import_without_the_failed(run, tmp_path):
     assert read.direction[0] == pytest.approx([float(wanted[0][f"direction_{axis}"]) for axis in "xyz"], abs=1e-8)
     with pytest.raises(InputError, match=r"holds recoils of .*, expected Xe"):
         read_stored_energies(path, species="Xe")
+    whole = path.read_text()
+    path.write_text("# of a colleague\n" + whole)
+    assert read_stored_energies(path, species=species).stored_energy_eV.tolist() == read.stored_energy_eV.tolist()
+    # Checked as any other table is.
+    stored = wanted[0]["stored_energy_eV"]
+    path.write_text(whole.replace(f",{stored},", ",nan,", 1))
+    with pytest.raises(InputError, match=r"x.csv, line \d: stored energy in eV is nan, expected a finite one"):
+        read_stored_energies(path, species=species)
+    path.write_text(whole.replace("outcome", "ended", 1))
+    with pytest.raises(InputError, match=r"no column outcome, or no row"):
+        read_stored_energies(path, species=species)
 
 
 def test_parquet_holds_the_same_as_csv(run, tmp_path):
