@@ -14,8 +14,10 @@ from cascade_driver.errors import InputError
 from cascade_driver.kinds import Array
 from cascade_driver.simulation.outcome import CascadeTable
 
-#: Shufflings of cascades among directions: p-values down to 1e-4.
-_SHUFFLINGS = 9999
+#: Shufflings of cascades among directions: p-values down to 5e-4, 10 000 cascades in two seconds.
+_SHUFFLINGS = 1999
+#: Of them, so that those of 10 000 cascades take some ten MB.
+_SHUFFLED_AT_ONCE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,16 +141,19 @@ def direction_effect(table: CascadeTable, *, species: str, recoil_energy_eV: flo
     between = float(((whole - whole.mean()) ** 2).sum()) - within
     mean_between, mean_within = between / (len(n) - 1), within / (n.sum() - len(n))
     typical = (n.sum() - (n**2).sum() / n.sum()) / (len(n) - 1)
-    starts = np.concatenate([[0], np.cumsum(n)[:-1]])
-    shuffled = np.random.default_rng(0).permuted(np.tile(whole, (_SHUFFLINGS, 1)), axis=1)
-    # The whole sum of squares stays, so that of the directions' sums orders the shufflings as F does.
-    spread = (np.add.reduceat(shuffled, starts, axis=1) ** 2 / n).sum(axis=1)
-    seen = float((np.add.reduceat(whole, starts) ** 2 / n).sum())
+
+    def spread(*shuffled: Array, axis: int) -> Array:
+        # The whole sum of squares stays, so that of the directions' sums orders the shufflings as F does.
+        return sum((np.sum(group, axis=axis) ** 2 / group.shape[axis] for group in shuffled), start=np.zeros(()))
+
+    trial = scipy.stats.permutation_test(
+        groups, spread, n_resamples=_SHUFFLINGS, batch=_SHUFFLED_AT_ONCE, alternative="greater", rng=0
+    )
     return DirectionEffect(
         n_directions=len(n),
         n_cascades=int(n.sum()),
         share=float((mean_between - mean_within) / (mean_between + (typical - 1) * mean_within)),
-        p_value=float((1 + np.sum(spread >= seen * (1 - 1e-12))) / (1 + _SHUFFLINGS)),
+        p_value=float(trial.pvalue),
     )
 
 
