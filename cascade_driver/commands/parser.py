@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cascade_driver.commands import (
+    background,
     campaigns,
     capture,
     comparison,
@@ -15,10 +16,10 @@ from cascade_driver.commands import (
     guide,
     new,
     potentials,
-    relaxation,
     schemas,
     spectra,
     thresholds,
+    tls,
     training,
 )
 from cascade_driver.commands.arguments import Parser
@@ -41,7 +42,8 @@ def make_parser() -> Command:
         estimates,
         spectra,
         capture,
-        relaxation,
+        background,
+        tls,
         potentials,
         training,
         schemas,

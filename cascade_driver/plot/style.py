@@ -26,6 +26,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from cascade_driver.files import write_file
+from cascade_driver.kinds import Array
 from cascade_driver.text import value_with_error
 
 #: What a figure says whose potential calls itself qualitative.
@@ -248,3 +249,8 @@ def species_handles(symbols: Iterable[str]) -> list[Line2D]:
         )
         for one in sorted(set(map(str, symbols)))
     ]
+
+
+def draw_points(axes: Axes, x: Array, y: Array, error: Array | None) -> None:
+    """Draw measured points of one kind, with their errors where there are any."""
+    axes.errorbar(x, y, yerr=error, fmt="o", markersize=2.5, linewidth=0.7, color=DATA_COLOUR, label="measured")
