@@ -150,6 +150,8 @@ class AnalysisSpec:
     potential_runs : tuple of str
         Runs or model files of the same campaign with other potentials, relative to the run directory: their
         distance from this run is the error of the potential.
+    protocol_runs : tuple of str
+        The same with another protocol, as a larger box or a longer flight: their distance is its error.
     direction : optional
         Of recoils near it alone, as after the tag of a gamma; by default of all, isotropic. Three Cartesian
         components in the frame of the box, or indices of the crystal, `"[0 0 1]"` or `"(1 1 0)"`.
@@ -165,6 +167,7 @@ class AnalysisSpec:
     other_crystal: bool = False
     resampling: Literal["cascade", "direction", "direction_and_snapshot"] = "cascade"
     potential_runs: tuple[str, ...] = ()
+    protocol_runs: tuple[str, ...] = ()
     direction: Direction | None = None
     angular_width_deg: float = Field(default=15.0, gt=0)
 

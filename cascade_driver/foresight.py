@@ -61,11 +61,12 @@ def _foresee_models(analysis: AnalysisSpec, campaign: Campaign, run: Path, *, kn
         )
     if analysis.direction is not None and campaign.protocol.crystal.is_film:
         raise InputError("`analysis.direction`: responses by direction are for bulk crystals; leave it out")
-    for name in analysis.potential_runs:
-        if name not in NAMED_MODELS and not (run / name).exists():
-            raise InputError(
-                f"`analysis.potential_runs`: {name}: no run and no model file, seen from {run}; make it first"
-            )
+    for key in ("potential_runs", "protocol_runs"):
+        for name in getattr(analysis, key):
+            if name not in NAMED_MODELS and not (run / name).exists():
+                raise InputError(
+                    f"`analysis.{key}`: {name}: no run and no model file, seen from {run}; make it first"
+                )
 
 
 def _foresee_spectrum(

@@ -37,7 +37,7 @@ from cascade_driver.simulation.spec import Protocol
 from cascade_driver.sources.requested import halo_of, requested_spectrum
 from cascade_driver.spectra.correction import species_of_elements
 from cascade_driver.spectra.daily_modulation import DailyModulation, daily_modulation
-from cascade_driver.spectra.ensemble import Ensemble, campaign_ensemble, with_potentials
+from cascade_driver.spectra.ensemble import Ensemble, campaign_ensemble, with_alternatives
 from cascade_driver.spectra.ensemble_content import ensemble_content, ensemble_of
 from cascade_driver.spectra.observe import check_crystal
 from cascade_driver.spectra.recoil_direction import laboratory_velocity_km_s
@@ -229,7 +229,8 @@ def run_ensemble(
 ) -> Ensemble:
     """Return what a run leaves uncertain of its model; always the same for the same cascades.
 
-    Runs with other potentials that its input names are looked for from the run directory, `relative_to`.
+    Runs with another potential or protocol that its input names are looked for from the run directory,
+    `relative_to`.
 
     Raises
     ------
@@ -238,14 +239,18 @@ def run_ensemble(
     """
     place = relative_to or Path()
     changes = {name: getattr(analysis, name) for name in ("direction", "angular_width_deg") if analysis.direction}
-    return campaign_ensemble(
+    own = campaign_ensemble(
         table,
         model,
         unit=analysis.resampling,
         allow_failures=analysis.allow_failures,
-        potentials={name: central_model(str(place / name), **changes) for name in analysis.potential_runs},
         rng=np.random.default_rng(0),
     )
+    potentials, protocols = (
+        {name: central_model(str(place / name), **changes) for name in named}
+        for named in (analysis.potential_runs, analysis.protocol_runs)
+    )
+    return with_alternatives(own, model, potentials=potentials, protocols=protocols)
 
 
 def with_errors(
@@ -255,7 +260,7 @@ def with_errors(
 
     A table carries its directions, from which the same errors are drawn again.
     """
-    if analysis.shape == "table" and not analysis.potential_runs:
+    if analysis.shape == "table" and not (analysis.potential_runs or analysis.protocol_runs):
         return model
     ensemble = run_ensemble(table, model, analysis=analysis, relative_to=relative_to)
     return dataclasses.replace(model, uncertainty=ensemble_content(ensemble))
@@ -378,7 +383,7 @@ def load_model(
     ----------
     *given : str or pathlib.Path
         A run directory, a model file, `cawo4` or `cawo4-published`, and further ones. Those that the input of
-        the first one names as `potential_runs` count as well.
+        the first one names as `potential_runs` and `protocol_runs` count as well.
     assumptions : CaWO4Assumptions, optional
         Of the published model.
     assumption_error : float
@@ -430,7 +435,9 @@ def load_model(
         ensemble = dataclasses.replace(ensemble, assumptions={"W": drawn}, notes=(note,))
     elif not potentials:
         return model  # it tells all that there is
-    return dataclasses.replace(model, uncertainty=ensemble_content(with_potentials(ensemble, model, potentials)))
+    return dataclasses.replace(
+        model, uncertainty=ensemble_content(with_alternatives(ensemble, model, potentials=potentials))
+    )
 
 
 def modulation_of_run(

@@ -165,7 +165,10 @@ def _spectra(
     if not asked:
         return (), ()
     analysis = analysis_with(
-        (wanted and wanted.analysis) or AnalysisSpec(), potential_runs=(), allow_failures=allow_failures
+        (wanted and wanted.analysis) or AnalysisSpec(),
+        potential_runs=(),
+        protocol_runs=(),
+        allow_failures=allow_failures,
     )
     try:
         models = [_model(side, analysis) for side in (first, second)]

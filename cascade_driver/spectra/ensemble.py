@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -53,6 +54,7 @@ REMEDIES = {
     "probability": "more cascades at energies where some leave a defect and some do not",
     "shape": "more cascades where the shapes differ, or [analysis] shape and order that fit them better",
     "potential": "a better potential; more cascades with this one do not help",
+    "protocol": "a box and times that a larger and a longer one agree with; more cascades do not help",
     "source": "a better known source; no cascade helps",
     "assumptions": "a campaign of your own in place of assumed numbers",
 }
@@ -112,7 +114,8 @@ class SpectrumBands:
         Of observed energy.
     nominal_per_kg_day_keV : (n,) float
     components : mapping of str to Band
-        `statistics`, `fit`, `assumptions`, `probability`, `shape`, `potential`, `source`: those that were given.
+        `statistics`, `fit`, `assumptions`, `probability`, `shape`, `potential`, `protocol`, `source`: those that
+        were given.
     total : Band
         Of all of them, `fit` only where there is no `statistics`: both come from the same scatter of the cascades.
     coverage : float
@@ -264,7 +267,7 @@ class Ensemble:
         honest to the last: where the thresholds of the directions spread (a logarithmic normal law of 0.45 about
         40 eV, 256 cascades), bands of 68 % held the truth in 44 to 72 % of the bins below the half energy, and
         without this part in less than 20 %.
-    shapes, potentials : mapping of str to mapping
+    shapes, potentials, protocols : mapping of str to mapping
         Name of an alternative to its single replica per species; species it lacks are those of `nominal`.
     notes : tuple of str
     """
@@ -276,6 +279,7 @@ class Ensemble:
     rising: Mapping[str, Replicas] = field(default_factory=dict)
     shapes: Mapping[str, Mapping[str, Replicas]] = field(default_factory=dict)
     potentials: Mapping[str, Mapping[str, Replicas]] = field(default_factory=dict)
+    protocols: Mapping[str, Mapping[str, Replicas]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -286,6 +290,8 @@ SHAPE_ALTERNATIVES: tuple[tuple[str, Shape, int], ...] = (
     ("split gaussian, order 1", "split_gaussian", 1),
     ("split gaussian, order 2", "split_gaussian", 2),
 )
+
+_NONE: Mapping[str, StoredEnergyModel] = MappingProxyType({})
 
 #: The alternative that assumes no shape.
 EMPIRICAL = "empirical"
@@ -298,7 +304,6 @@ def campaign_ensemble(
     n_replicas: int = 1000,
     unit: ResamplingUnit = "cascade",
     allow_failures: bool = False,
-    potentials: Mapping[str, StoredEnergyModel] | None = None,
     rng: np.random.Generator,
 ) -> Ensemble:
     """Return what a campaign leaves uncertain: statistics by bootstrap, the fit's covariance, the shapes.
@@ -317,8 +322,6 @@ def campaign_ensemble(
         What the bootstrap takes as independent.
     allow_failures : bool
         As in `usable_cascades`.
-    potentials : mapping of str to StoredEnergyModel, optional
-        Models of the same campaign with other potentials, by name.
     rng : numpy.random.Generator
 
     Raises
@@ -358,19 +361,35 @@ def campaign_ensemble(
         fit=fit,
         rising=rising,
         shapes=shapes,
-        potentials=_of_models(potentials or {}),
-        notes=(*notes, *_lacking(model, potentials or {})),
+        notes=tuple(notes),
     )
 
 
-def with_potentials(
-    ensemble: Ensemble, model: StoredEnergyModel, potentials: Mapping[str, StoredEnergyModel]
+def with_alternatives(
+    ensemble: Ensemble,
+    model: StoredEnergyModel,
+    *,
+    potentials: Mapping[str, StoredEnergyModel] = _NONE,
+    protocols: Mapping[str, StoredEnergyModel] = _NONE,
 ) -> Ensemble:
-    """Return an ensemble with models of other potentials, by name, as further alternatives."""
+    """Return an ensemble with models of the same recoils, by name, as further alternatives to its own.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    model : StoredEnergyModel
+        That it is of.
+    potentials : mapping of str to StoredEnergyModel
+        By other potentials.
+    protocols : mapping of str to StoredEnergyModel
+        By another protocol: a larger box, a longer flight, another border or start.
+    """
+    lacking = (*_lacking(model, potentials, by="potential"), *_lacking(model, protocols, by="protocol"))
     return replace(
         ensemble,
         potentials={**ensemble.potentials, **_of_models(potentials)},
-        notes=(*ensemble.notes, *_lacking(model, potentials)),
+        protocols={**ensemble.protocols, **_of_models(protocols)},
+        notes=(*ensemble.notes, *lacking),
     )
 
 
@@ -402,11 +421,11 @@ def model_ensemble(model: StoredEnergyModel, *, n_replicas: int = 1000, rng: np.
     )
 
 
-def _lacking(model: StoredEnergyModel, potentials: Mapping[str, StoredEnergyModel]) -> list[str]:
-    """Return which species the potential error leaves out of which alternative."""
+def _lacking(model: StoredEnergyModel, others: Mapping[str, StoredEnergyModel], *, by: str) -> list[str]:
+    """Return which species each alternative lacks, whose error is left out there."""
     return [
-        f"{name}: knows nothing of {', '.join(missing)}, whose error by the potential is left out there"
-        for name, other in potentials.items()
+        f"{name}: knows nothing of {', '.join(missing)}, whose error by the {by} is left out there"
+        for name, other in others.items()
         if (missing := [species for species in model.species if species not in other.species])
     ]
 
@@ -470,8 +489,8 @@ def correction_bands(
     with signs s of 1, for alternatives of 1 or -1,
     over all components but `fit` where there is `statistics` (`SAME_AS`). Bands are central quantiles, and hold
     the nominal rate in any case (`FermiPosterior` says how rarely that widens them); for alternatives (shapes,
-    potentials; fewer than 20 members) plus or minus the root mean square distance from the nominal. Bins
-    correlate: a band holds the truth with its coverage in each bin, not in all at once, and where thresholds
+    potentials, protocols; fewer than 20 members) plus or minus the root mean square distance from the nominal.
+    Bins correlate: a band holds the truth with its coverage in each bin, not in all at once, and where thresholds
     spread over the directions with less (`Ensemble.rising`).
 
     Parameters
@@ -518,7 +537,11 @@ def correction_bands(
     ):
         if sample:
             members[name] = folded(sample)
-    for name, alternatives in (("shape", ensemble.shapes), ("potential", ensemble.potentials)):
+    for name, alternatives in (
+        ("shape", ensemble.shapes),
+        ("potential", ensemble.potentials),
+        ("protocol", ensemble.protocols),
+    ):
         if alternatives:
             members[name] = np.concatenate([folded(one) for one in alternatives.values()])
     if source_counts is not None:

@@ -1,6 +1,7 @@
 """Replicas of a model and their bands: against fits, response, closed forms, and simulated campaigns."""
 
 import dataclasses
+import re
 
 import campaigns
 import numpy as np
@@ -31,7 +32,7 @@ from cascade_driver.spectra.ensemble import (
     campaign_ensemble,
     correction_bands,
     model_ensemble,
-    with_potentials,
+    with_alternatives,
 )
 from cascade_driver.spectra.planning import advise
 from cascade_driver.spectrum import Spectrum, read_spectrum, write_spectrum
@@ -259,8 +260,16 @@ def test_a_model_put_in_by_hand_has_no_error_and_says_so():
 def test_a_potential_that_lacks_a_species_is_named():
     model = StoredEnergyModel(species={"W": TRUTH, "O": TRUTH})
     other = StoredEnergyModel(species={"W": TRUTH})
-    made = with_potentials(model_ensemble(model, rng=np.random.default_rng(0)), model, {"second": other})
-    assert made.notes[-1].startswith("second: knows nothing of O")
+    made = with_alternatives(
+        model_ensemble(model, rng=np.random.default_rng(0)),
+        model,
+        potentials={"second": other},
+        protocols={"third": other},
+    )
+    for note, said in zip(
+        made.notes[-2:], ("second: .* of O, .* the potential", "third: .* the protocol"), strict=True
+    ):
+        assert re.match(said, note)
 
 
 def test_unfit_requests_are_named(campaign):

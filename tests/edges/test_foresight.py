@@ -30,6 +30,7 @@ def test_negative_control_the_whole_input_is_planned(tmp_path):
         pytest.param("[analysis]", '[analysis]\nfallback_species = "O"', "only of W; name", id="fallback"),
         pytest.param("[analysis]", "[analysis]\ndirection = [0, 0, 0]", "of length zero", id="direction"),
         pytest.param("[analysis]", '[analysis]\npotential_runs = ["../no"]', "no run and no", id="other run"),
+        pytest.param("[analysis]", '[analysis]\nprotocol_runs = ["../no"]', "protocol_runs", id="other protocol"),
         pytest.param("\n[[spectra]]", "\n" + SOLAR + "[[spectra]]", "`spectra[1]`: ", id="no source of the Sun"),
     ],
 )

@@ -287,6 +287,21 @@ def test_an_input_may_name_the_runs_of_other_potentials(runs):
         run_ensemble(table, model, analysis=AnalysisSpec(potential_runs=("none",)), relative_to=runs["first"])
 
 
+def test_a_larger_box_is_an_error_of_the_protocol(runs, recoil, tmp_path):
+    widths = {}
+    for part, key in (("potential", "--potential-runs"), ("protocol", "--protocol-runs")):
+        model = str(tmp_path / f"{part}.json")
+        assert main(["fit", str(runs["first"]), key, "../shifted", "--out", model]) == 0
+        assert main(["correct", model, str(recoil), "--out", str(tmp_path / f"{part}.csv")]) == 0
+        columns = columns_of(tmp_path / f"{part}.csv")
+        assert {name for name in columns if "potential" in name or "protocol" in name} == {
+            f"rate_lower_{part}",
+            f"rate_upper_{part}",
+        }
+        widths[part] = columns[f"rate_upper_{part}"]
+    assert widths["protocol"] == pytest.approx(widths["potential"])
+
+
 def test_a_model_file_brings_what_its_run_knows(runs, recoil, tmp_path, capsys):
     model = tmp_path / "model.json"
     assert main(["fit", str(runs["first"]), "--out", str(model)]) == 0
