@@ -239,7 +239,8 @@ class SpectrumBands:
             value = self.relative_deviation(name, low_eV=low_eV, high_eV=high_eV)
             same = SAME_AS.get(name)
             remark = f", of the same origin as {same} and not added" if same in self.components else ""
-            kind = "alternatives" if band.n_members < SMALLEST_SAMPLE else "members"
+            kind = "alternative" if band.n_members < SMALLEST_SAMPLE else "member"
+            kind += "s" if band.n_members != 1 else ""
             lines.append(f"  {name:11s} {value:8.2%}  ({band.n_members} {kind}{remark})")
         largest = self.dominant(low_eV=low_eV, high_eV=high_eV)
         return (*lines, f"  {largest} dominates; what helps is {REMEDIES[largest]}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,11 @@ def test_the_guide_tells_its_numbers():
     assert [row for row in rows if " ".join(row.split()) not in said] == []
 
 
+#: Species, table of a run, its column of stored energies, and the energies taken.
+Source = tuple[str, str, str, tuple[int, ...]]
+
 #: Where the tables are from: species, table of a run, its column, and the energies taken: of each the largest box.
-SOURCES = (
+SOURCES: tuple[Source, ...] = (
     ("W", "cawo4-pbe-two-tier/campaign.csv", "stored_energy_follow_eV", (20, 30, 40, 50)),
     ("W", "cawo4-pbe-spline/validation/campaign-3024.csv", "stored_energy_eV", (60, 112)),
     ("W", "cawo4-pbe-spline/validation/protocol-12000-closed.csv", "stored_energy_eV", (81,)),
@@ -89,15 +93,20 @@ SOURCES = (
     ("O", "cawo4-pbe-spline/validation/campaign-ca-o.csv", "stored_energy_eV", (30, 60, 100)),
     ("O", "cawo4-pbe-spline/validation/campaign-ca-o-200.csv", "stored_energy_eV", (200,)),
 )
+#: What smaller boxes say of W of 81 eV, in place of the largest ones.
+SMALLER_BOXES: tuple[Source, ...] = (
+    ("W", "cawo4-pbe-spline/validation/protocol-3024-closed.csv", "stored_energy_eV", (81,)),
+    ("W", "cawo4-pbe-spline/validation/campaign-6000.csv", "stored_energy_eV", (81,)),
+)
 #: PBE over spline: what four ends of 10.5 eV in the mean come to where PBE relaxes them (guide, trust).
 RELAXED = 0.886
 SPECIES = tuple(dict.fromkeys(source[0] for source in SOURCES))
 
 
-def cascades_of_the_runs(species: str) -> list[list[float]]:
+def cascades_of_the_runs(species: str, sources: Sequence[Source] = SOURCES) -> list[list[float]]:
     """Energy, direction, stored energy and weight of each cascade of a species in the tables of the runs."""
     rows = []
-    for of, file, column, energies in SOURCES:
+    for of, file, column, energies in sources:
         if of != species:
             continue
         with (RUNS / file).open(encoding="utf-8") as stream:
@@ -128,8 +137,19 @@ def tables() -> dict[str, str]:
     return {species: (FOLDER / f"{species}.csv").read_text() for species in SPECIES}
 
 
+def in_smaller_boxes(table: str) -> str:
+    """Return the cascades of W with those of 81 eV in smaller boxes, by the columns of its table."""
+    head, *rows = csv.reader(table.splitlines())
+    energy = head.index("recoil_energy_eV")
+    others = [[str(number) for number in row] for row in cascades_of_the_runs("W", SMALLER_BOXES)]
+    replaced = {float(row[energy]) for row in others}
+    kept = [row for row in rows if float(row[energy]) not in replaced]
+    return "".join(",".join(row) + "\n" for row in (head, *kept, *others))
+
+
 def refitted(folder: Path, tables: dict[str, str]) -> Any:
     """Return what the commands of README.md beside the model make of tables of cascades."""
+    (folder / "W-smaller-boxes.csv").write_text(in_smaller_boxes(tables["W"]))
     (folder / "relaxed-tables").mkdir()
     for species, table in tables.items():
         (folder / f"{species}.csv").write_text(table)
@@ -146,8 +166,11 @@ def refitted(folder: Path, tables: dict[str, str]) -> Any:
         for out, place, words in (("relaxed", "relaxed-tables/", []), ("cawo4", "", origin)):
             given = [f"{species}={place}{species}.csv" for species in tables]
             assert main(["import", "--crystal", "CaWO4", *given, *words, "--out", out]) == 0
-        assert main(["fit", "relaxed", *fit, "--out", "cawo4/relaxed.json"]) == 0
-        assert main(["fit", "cawo4", *fit, "--potential-runs", "relaxed.json"]) == 0
+        assert main(["import", "--crystal", "CaWO4", "W=W-smaller-boxes.csv", "--out", "smaller"]) == 0
+        for name, out in (("relaxed", "relaxed.json"), ("smaller", "smaller-boxes.json")):
+            assert main(["fit", name, *fit, "--out", f"cawo4/{out}"]) == 0
+        others = ["--potential-runs", "relaxed.json", "--protocol-runs", "smaller-boxes.json"]
+        assert main(["fit", "cawo4", *fit, *others]) == 0
     return read_json(folder / "cawo4" / MODEL_FILE)
 
 
