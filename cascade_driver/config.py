@@ -85,33 +85,27 @@ class DaskSpec:
 
 
 @parameters
-class WorkSpec:
-    """How the work is done; nothing here changes a result: the section `[work]`.
+class SearchWorkSpec:
+    """How a search is done; nothing here changes a result: the section `[work]`.
 
     Attributes
     ----------
     workers : int, optional
         Processes at a time; all cores by default.
-    attempts : int
-        Tries of a cascade whose process crashed or hung.
     time_limit_s : float
         Wall time of one cascade.
     executor : str
         `processes`, `serial` or `dask`.
     dask : DaskSpec
         For the last.
-    trajectory : TrajectorySpec, optional
-        Which film is kept of each cascade; none by default.
     allow_failed_contract : bool
         Work also with a LAMMPS in which the potential fails the contract.
     """
 
     workers: int | None = Field(default=None, ge=1, le=10_000)
-    attempts: int = Field(default=2, ge=1)
     time_limit_s: float = Field(default=6 * 3600.0, gt=0)
     executor: str = "processes"
     dask: DaskSpec = DaskSpec()
-    trajectory: TrajectorySpec | None = None
     allow_failed_contract: bool = False
 
     @field_validator("executor")
@@ -121,6 +115,24 @@ class WorkSpec:
             return require_executor(executor)
         except InputError as error:
             raise ValueError(str(error)) from None
+
+
+@parameters
+class WorkSpec(SearchWorkSpec):
+    """How the work is done; nothing here changes a result: the section `[work]`.
+
+    Attributes
+    ----------
+    workers, time_limit_s, executor, dask, allow_failed_contract
+        See `SearchWorkSpec`.
+    attempts : int
+        Tries of a cascade whose process crashed or hung.
+    trajectory : TrajectorySpec, optional
+        Which film is kept of each cascade; none by default.
+    """
+
+    attempts: int = Field(default=2, ge=1)
+    trajectory: TrajectorySpec | None = None
 
 
 @parameters
@@ -236,6 +248,20 @@ class RunInput:
         return self
 
     @model_validator(mode="after")
+    def _a_species_recoils_in_one_region(self) -> RunInput:
+        """What recoils in film and substrate store is not one sample, and tables know the species alone."""
+        regions: dict[str, set[str]] = {}
+        for group in self.recoils:
+            regions.setdefault(group.species, set()).add(group.region or "box")
+        for species, places in regions.items():
+            if len(places) > 1:
+                raise ValueError(
+                    f"[[recoils]] of {species} in {' and '.join(sorted(places))} would be one sample: make a "
+                    "campaign of each region"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _spectra_need_a_model(self) -> RunInput:
         if self.spectra and self.analysis is None:
             raise ValueError("[[spectra]] are corrected by a fitted model: add a section [analysis]")
@@ -324,8 +350,15 @@ class ThresholdInput:
     displaced: DisplacedSpec = DisplacedSpec()
     snapshots: int = Field(default=4, ge=1, le=1000)
     thresholds: tuple[ThresholdSpec, ...] = Field(min_length=1)
-    work: WorkSpec = WorkSpec()
+    work: SearchWorkSpec = SearchWorkSpec()
     engine: EngineSpec = EngineSpec()
+
+    @field_validator("quench")
+    @classmethod
+    def _goes_downhill(cls, quench: QuenchSpec) -> QuenchSpec:
+        if quench.method is not None:
+            raise ValueError(f"a search knows conjugate gradients alone; leave out method = {quench.method!r}")
+        return quench
 
 
 def read_threshold_input(path: Path | str) -> ThresholdInput:

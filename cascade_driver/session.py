@@ -37,7 +37,7 @@ from cascade_driver.simulation.potential import Potential
 from cascade_driver.simulation.potential import load_potential as potential_of
 from cascade_driver.simulation.protocols import with_protocol
 from cascade_driver.simulation.record import Record
-from cascade_driver.simulation.spec import FollowSpec, Protocol, QuenchSpec, ThermalSpec, thermal_of
+from cascade_driver.simulation.spec import FollowSpec, Protocol, QuenchSpec, ThermalSpec
 from cascade_driver.simulation.start import make_box, make_snapshot, relaxed_constituents
 from cascade_driver.spectra.detector import Detector
 from cascade_driver.spectra.observe import Observed
@@ -45,7 +45,7 @@ from cascade_driver.spectra.observe import observe as observe_with
 from cascade_driver.spectrum import Spectrum, read_spectrum
 from cascade_driver.validation.calculator import calculator as calculator_of
 from cascade_driver.validation.contract import ContractResult, check_apart, contract_crystals
-from cascade_driver.workflow import attended_run, plan_run, work_on
+from cascade_driver.workflow import attended_run, make_protocol, plan_run, work_on
 
 
 class Run:
@@ -324,14 +324,14 @@ def run_cascade(
     asked = {"crystal": size, "thermal": thermal or {}, "follow": follow or {}, "quench": quench or {}}
     says = with_protocol({**asked, **({"protocol": protocol} if protocol else {})}, origin="run_cascade")
     crystal_spec = _crystal_spec(given, says["crystal"])
-    shared = Protocol(
-        crystal=crystal_spec,
-        potential_name=chosen.name,
-        potential_digest=chosen.digest,
-        thermal=thermal_of(build(ThermalSpec, says["thermal"], origin="thermal"), crystal_spec),
+    shared = make_protocol(
+        crystal_spec,
+        chosen,
+        thermal=build(ThermalSpec, says["thermal"], origin="thermal"),
         follow=build(FollowSpec, says["follow"], origin="follow"),
         quench=build(QuenchSpec, says["quench"], origin="quench"),
-        campaign_seed=seed,
+        seed=seed,
+        base=Path(),
     )
     recoils = build(
         RecoilsSpec,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from cascade_driver.campaign.dask_executor import SharedPlace
 from cascade_driver.campaign.executors import require_executor
 from cascade_driver.campaign.rundir import RunDirectory, disk_error
 from cascade_driver.campaign.supervise import Progress
-from cascade_driver.campaign.tasks import do_tasks, processes_for, share_tasks
+from cascade_driver.campaign.tasks import processes_for, share_tasks
 from cascade_driver.campaign.work_log import work_log
 from cascade_driver.config import ThresholdInput, find_input, read_threshold_input
 from cascade_driver.errors import InputError
@@ -72,7 +73,10 @@ class PlannedSearch:
         """What there is to do."""
         engine = self.wanted.engine
         return ThresholdTasks(
-            path=self.directory.path, plan=self.plan, lammps=None if engine.is_installed else engine
+            path=self.directory.path,
+            plan=self.plan,
+            lammps=None if engine.is_installed else engine,
+            time_limit_s=self.wanted.work.time_limit_s,
         )
 
 
@@ -222,7 +226,7 @@ def _watched(
         )
         return dask_of(planned.wanted.work).fly(place, observe)
     progress = Progress(total=total, done=tasks.done(), running=[""] * workers)
-    began = flown_since = time.monotonic()
+    flown_since = time.monotonic()
     _log.info("begun: %d of %d directions are finished", progress.done, total)
 
     def finished(name: str) -> None:
@@ -236,10 +240,8 @@ def _watched(
         progress.busy_s = (time.monotonic() - flown_since) * workers
         observe(progress)
 
-    if until_s is not None:
-        do_tasks(tasks, observe=finished, go_on=lambda: time.monotonic() - began < until_s, stay=True)
-    else:
-        share_tasks(tasks, workers=1 if name == "serial" else workers, observe=finished)
+    until = math.inf if until_s is None else time.time() + until_s
+    share_tasks(tasks, workers=1 if name == "serial" else workers, observe=finished, until=until)
     progress.done = tasks.done()
     _log.info("ended: %d directions finished here, %d in all", progress.done_here, progress.done)
     return progress

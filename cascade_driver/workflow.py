@@ -20,6 +20,7 @@ from cascade_driver.campaign.verify import set_damaged_aside
 from cascade_driver.campaign.work_log import work_log
 from cascade_driver.config import (
     RunInput,
+    SearchWorkSpec,
     ThresholdInput,
     WorkSpec,
     find_input,
@@ -36,7 +37,7 @@ from cascade_driver.schema import read_toml
 from cascade_driver.simulation.crystal import CrystalSpec, resolved
 from cascade_driver.simulation.lammps_build import chosen, library_of
 from cascade_driver.simulation.potential import Potential, load_potential
-from cascade_driver.simulation.spec import Protocol, thermal_of
+from cascade_driver.simulation.spec import FollowSpec, Protocol, QuenchSpec, ThermalSpec, thermal_of
 from cascade_driver.simulation.stopping import resolved_stopping
 from cascade_driver.validation.builds import require_contract
 
@@ -134,16 +135,43 @@ def protocol_of(
     wanted: RunInput | ThresholdInput, *, potential: Potential, base: Path, directory: RunDirectory
 ) -> Protocol:
     """Return what the kicks of an input in the folder `base` have in common; `directory` may hold its crystal."""
+    return make_protocol(
+        resolved(_found(wanted.crystal, base, directory), base),
+        potential,
+        thermal=wanted.thermal,
+        follow=wanted.follow,
+        quench=wanted.quench,
+        seed=wanted.seed,
+        base=base,
+    )
+
+
+def make_protocol(
+    crystal: CrystalSpec,
+    potential: Potential,
+    *,
+    thermal: ThermalSpec,
+    follow: FollowSpec,
+    quench: QuenchSpec,
+    seed: int,
+    base: Path,
+) -> Protocol:
+    """Return a protocol of which nothing is left to be looked up; files in `follow` are relative to `base`.
+
+    Raises
+    ------
+    InputError
+        If a table of stopping powers cannot be read, or the temperature of the crystal is not known.
+    """
+    stopping = resolved_stopping(follow.electronic_stopping, base)
     return Protocol(
-        crystal=resolved(_found(wanted.crystal, base, directory), base),
+        crystal=crystal,
         potential_name=potential.name,
         potential_digest=potential.digest,
-        thermal=thermal_of(wanted.thermal, wanted.crystal),
-        follow=dataclasses.replace(
-            wanted.follow, electronic_stopping=resolved_stopping(wanted.follow.electronic_stopping, base)
-        ),
-        quench=wanted.quench,
-        campaign_seed=wanted.seed,
+        thermal=thermal_of(thermal, crystal),
+        follow=dataclasses.replace(follow, electronic_stopping=stopping),
+        quench=quench,
+        campaign_seed=seed,
     )
 
 
@@ -277,7 +305,7 @@ def _executor(name: str, settings: WorkSpec) -> Executor:
     return dask_of(settings)
 
 
-def dask_of(settings: WorkSpec) -> DaskExecutor:
+def dask_of(settings: SearchWorkSpec) -> DaskExecutor:
     """Return the executor that `[work.dask]` asks for."""
     dask = settings.dask
     return DaskExecutor(

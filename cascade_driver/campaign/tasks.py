@@ -8,6 +8,7 @@ it was at, and another takes it over.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -113,7 +114,13 @@ def processes_for(*wanted: int | None) -> int:
     return next(filter(None, wanted), None) or len(os.sched_getaffinity(0))
 
 
-def share_tasks(tasks: Tasks, *, workers: int, observe: Callable[[str], None] = lambda _name: None) -> None:
+def share_tasks(
+    tasks: Tasks,
+    *,
+    workers: int,
+    observe: Callable[[str], None] = lambda _name: None,
+    until: float = math.inf,
+) -> None:
     """Do all that waits on some processes, and stay until what others are at is done, too.
 
     Parameters
@@ -122,6 +129,8 @@ def share_tasks(tasks: Tasks, *, workers: int, observe: Callable[[str], None] = 
     workers : int
     observe : callable
         Called with the name of each that was done here.
+    until : float
+        Seconds since the epoch from which none is begun any more.
 
     Raises
     ------
@@ -131,12 +140,12 @@ def share_tasks(tasks: Tasks, *, workers: int, observe: Callable[[str], None] = 
         That a task raised.
     """
     if workers == 1:
-        do_tasks(tasks, observe=observe, stay=True)
+        _do_until(observe, tasks, until)
         return
-    ended = side_by_side(_do_and_say, tasks, processes=workers, tell=observe)
+    ended = side_by_side(_do_until, tasks, until, processes=workers, tell=observe)
     if ended and any(True for _ in tasks.waiting()):
         raise ended[0]
 
 
-def _do_and_say(say: Callable[[str], None], tasks: Tasks) -> None:
-    do_tasks(tasks, observe=say, stay=True)
+def _do_until(say: Callable[[str], None], tasks: Tasks, until: float) -> None:
+    do_tasks(tasks, observe=say, go_on=lambda: time.time() < until, stay=True)

@@ -170,7 +170,15 @@ def lindhard_scharff_eV_A(
 
 
 def stopping_curves(given: ElectronicStopping, *, symbols: Sequence[str], volume_A3: float) -> StoppingCurves:
-    """Return the stopping powers of the species of a box full of atoms."""
+    """Return the stopping powers of the species of a box full of atoms.
+
+    Raises
+    ------
+    ValueError
+        If its table was not read yet, see `resolved_stopping`.
+    """
+    if given.file is not None:
+        raise ValueError(f"the table {given.file} was not read")
     if given.energy_eV is not None and given.stopping_eV_A is not None:
         return StoppingCurves(
             above_eV=given.above_eV,

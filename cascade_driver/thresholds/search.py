@@ -12,6 +12,7 @@ attempt is kept as soon as it is made: who dies loses one.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,11 +133,14 @@ class ThresholdTasks:
     plan : ThresholdPlan
     lammps : EngineSpec, optional
         Which LAMMPS.
+    time_limit_s : float
+        Wall time of a flight or a quench.
     """
 
     path: Path
     plan: ThresholdPlan
     lammps: EngineSpec | None = None
+    time_limit_s: float = math.inf
     _fields: dict[tuple[int, int], tuple[ThresholdField | None, tuple[float, ...] | None]] = field(
         default_factory=dict, repr=False
     )
@@ -190,7 +194,7 @@ class ThresholdTasks:
     def make_engine(self) -> LammpsEngine:
         """Return an engine with the potential that the folder keeps."""
         potential = RunDirectory(self.path).potential_of(self.plan.protocol)
-        return LammpsEngine(potential=potential, lammps=self.lammps)
+        return LammpsEngine(potential=potential, lammps=self.lammps, time_limit_s=self.time_limit_s)
 
     def _make_starts(self) -> None:
         self.starts.mkdir(parents=True, exist_ok=True)

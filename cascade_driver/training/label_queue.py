@@ -94,7 +94,8 @@ class LabelQueue:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        # CP2K works in its own folder, from which a relative one would be another place.
+        self.folder = folder.resolve()
         content = folder / "settings.json"
         if not content.is_file():
             raise InputError(

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
 from work_apart import Files
@@ -22,6 +23,15 @@ def test_two_processes_do_each_task_once(tmp_path):
     share_tasks(files, workers=2, observe=said.append)
     assert sorted(said) == sorted(NAMES)
     assert all(len(by) == 1 for by in doers(files))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_after_the_deadline_none_is_begun(tmp_path, workers):
+    files = Files(tmp_path, NAMES)
+    share_tasks(files, workers=workers, until=time.time() - 1)
+    assert list(files.waiting()) == list(NAMES)
+    share_tasks(files, workers=workers, until=time.time() + 600)
+    assert list(files.waiting()) == []
 
 
 def test_the_tasks_of_a_killed_process_are_done_by_the_others(tmp_path):

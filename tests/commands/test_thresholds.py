@@ -1,6 +1,7 @@
 """The verb `threshold`, and the verbs of campaigns on its folder."""
 
 import json
+import time
 
 import pytest
 from searches import SMALL_SEARCH
@@ -15,6 +16,16 @@ def given(tmp_path):
     path = tmp_path / "small.toml"
     path.write_text(INPUT)
     return path
+
+
+def test_a_time_limit_leaves_the_workers_as_they_are(given, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    assert main(["threshold", str(given), "--out", str(out), "--plan-only"]) == 0
+    asked = {}
+    monkeypatch.setattr("cascade_driver.threshold_run.share_tasks", lambda _tasks, **how: asked.update(how))
+    assert main(["work", str(out), "--workers", "3", "--until", "1000"]) == 0
+    assert asked["workers"] == 3
+    assert asked["until"] == pytest.approx(time.time() + 1000, abs=100)
 
 
 def test_a_plan_is_worked_on_by_any_worker_and_reported(given, tmp_path, capsys, monkeypatch):

@@ -63,6 +63,30 @@ def test_a_potential_is_named_once(content):
         build(PotentialChoice, content, origin="potential")
 
 
+def test_a_species_in_two_regions_is_two_campaigns():
+    film, substrate = ({**LEAST["recoils"][0], "region": region} for region in ("film", "substrate"))
+    build(RunInput, {**LEAST, "recoils": [film, film]}, origin="one region")
+    with pytest.raises(InputError, match="in film and substrate would be one sample"):
+        build(RunInput, {**LEAST, "recoils": [film, substrate]}, origin="two regions")
+
+
+@pytest.mark.parametrize(
+    ("section", "complaint"),
+    [
+        ("[work]\nattempts = 3", "`work.attempts`"),
+        ("[work.trajectory]", "`work.trajectory`"),
+        ('[quench]\nmethod = "stiffness"', "conjugate gradients alone"),
+    ],
+)
+def test_a_search_refuses_what_it_would_not_do(section, complaint, tmp_path):
+    path = tmp_path / "mine.toml"
+    text = find_input("threshold-si.toml", room="thresholds").read_text()
+    assert "[work]" not in text
+    path.write_text(text + "\n" + section + "\n")
+    with pytest.raises(InputError, match=complaint):
+        read_threshold_input(path)
+
+
 def test_an_input_of_the_other_verb_says_which(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(find_input("threshold-si.toml", room="thresholds").read_text())

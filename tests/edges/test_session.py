@@ -222,6 +222,26 @@ def test_one_cascade_in_python_is_that_of_the_campaign(campaign, tmp_path):
     assert result.record.physics == campaign.record(wanted.id).physics
 
 
+def test_one_cascade_in_python_reads_its_table_of_stopping_powers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def lost_eV(file):
+        follow = {"duration_ps": 0.05, "max_displacement_A": 0.1, "max_timestep_fs": 2}
+        follow |= {"energy_drift_tolerance_eV": 5, "electronic_stopping": {"above_eV": 10, "file": file}}
+        thermal = {"temperature_K": 20, "equilibration_ps": 0.05, "snapshot_interval_ps": 0.05}
+        kick = {"species": "Si", "recoil_energy_eV": 40, "direction": (1, 2, 3)}
+        how = {"thermal": thermal, "follow": follow, "quench": {"force_tolerance_eV_A": 1e-2}}
+        made = cd.run_cascade("Si", minimum_atoms=620, potential="si-tersoff-zbl", **kick, **how)
+        return made.record.physics["electronic_loss_eV"]
+
+    for name, power in (("none", 0), ("some", 1)):
+        Path(f"{name}.csv").write_text(f"energy_eV,Si\n1,{power}\n1000,{power}\n")
+    assert lost_eV("none.csv") == 0
+    assert lost_eV("some.csv") > 0.1
+    with pytest.raises(cd.InputError, match=r"missing\.csv"):
+        lost_eV("missing.csv")
+
+
 def test_a_script_without_a_guard_runs_a_campaign_once(tmp_path):
     (tmp_path / "tiny.toml").write_text(TINY)
     script = tmp_path / "script.py"

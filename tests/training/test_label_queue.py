@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,6 +53,14 @@ KINDS = {"Si": Cp2kKind(basis="DZVP-MOLOPT-SR-GTH", pseudopotential="GTH-PBE-q4"
 
 def silicon(count=3):
     return strained(bulk("Si", cubic=True), strain=0.02, count=count, rattle_A=0.05)
+
+
+def test_a_queue_lies_where_it_lay_whatever_folder_one_works_in(tmp_path, monkeypatch):
+    LabelQueue.create(tmp_path / "queue", LJ)
+    monkeypatch.chdir(tmp_path)
+    queue = LabelQueue(Path("queue"))
+    monkeypatch.chdir("queue")
+    assert queue.folder.is_dir()
 
 
 @pytest.fixture
