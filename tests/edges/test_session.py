@@ -232,7 +232,7 @@ def test_one_cascade_in_python_reads_its_table_of_stopping_powers(tmp_path, monk
         kick = {"species": "Si", "recoil_energy_eV": 40, "direction": (1, 2, 3)}
         how = {"thermal": thermal, "follow": follow, "quench": {"force_tolerance_eV_A": 1e-2}}
         made = cd.run_cascade("Si", minimum_atoms=620, potential="si-tersoff-zbl", **kick, **how)
-        return made.record.physics["electronic_loss_eV"]
+        return made.record.physics.electronic_loss_eV
 
     for name, power in (("none", 0), ("some", 1)):
         Path(f"{name}.csv").write_text(f"energy_eV,Si\n1,{power}\n1000,{power}\n")
