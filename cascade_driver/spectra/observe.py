@@ -77,6 +77,9 @@ RARELY_STORED = 1e-4
 #: So many standard deviations a resolution carries energies.
 RESOLUTION_REACH = 5.0
 
+#: How far members of the bands are followed, in multiples of what the nominal model brings back.
+_FURTHER = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+
 #: A spectrum whose last bin has no more than this share of the highest rate has ended by itself.
 ENDED = 1e-9
 
@@ -327,7 +330,9 @@ def observe(
     )
     notes += _of_one_response(counted, responses, used, range_eV=made.range_eV)
     if bands:
-        found = _bands(recoil, ensemble_of(law), law, detector=detector, edges_eV=wanted)
+        ensemble = ensemble_of(law)
+        wider = _as_far_as_members_reach(recoil, request, law, ensemble, used, wanted=wanted, detector=detector)
+        found = _bands(wider, ensemble, law, detector=detector, edges_eV=wanted)
         rate = made.observed_in_same_bins.total_rate_per_kg_day_keV
         made = dataclasses.replace(made, bands=found.centred_on(rate))
         notes += found.notes
@@ -533,6 +538,51 @@ def _recoils(
         end = min(end, *(one.maximum_recoil_energy_eV for one in simulated))
     edges = _continued(wanted, request, detector, up_to_eV=end)
     return requested_spectrum(request, energy_edges_eV=edges), wanted, reach_eV
+
+
+def _as_far_as_members_reach(
+    recoil: Spectrum,
+    request: AnySpectrumRequest | None,
+    law: StoredEnergyModel,
+    ensemble: Ensemble,
+    used: Mapping[str, str],
+    *,
+    wanted: Array,
+    detector: Detector | None,
+) -> Spectrum:
+    """Return the recoils up to where no member of the bands brings any back that the nominal model does not.
+
+    Members that store more beyond what was simulated would lack recoils, and their band would be a matter of where
+    the spectrum ends.
+    """
+    top, end = float(wanted[-1]), float(recoil.energy_edges_eV[-1])
+    if request is None or not law.extrapolate or end <= top:
+        return recoil
+    width = float(wanted[-1] - wanted[-2])
+    further = [top + factor * (end - top) for factor in _FURTHER]
+    back = ((at, _brought_back(ensemble, used, top_eV=top, from_eV=at, width_eV=width)) for at in further)
+    far = next((at for at, share in back if share < RARELY_STORED), further[-1])
+    if far <= end:
+        return recoil
+    return requested_spectrum(
+        request, energy_edges_eV=_continued(wanted, request, detector, up_to_eV=far + _resolved_eV(detector, top))
+    )
+
+
+def _brought_back(
+    ensemble: Ensemble, used: Mapping[str, str], *, top_eV: float, from_eV: float, width_eV: float
+) -> float:
+    """Return the largest share of recoils of one energy that a member of the bands brings below another."""
+    edges = np.array([from_eV - width_eV, from_eV])
+    below = observed_edges(edges)[1:] <= top_eV
+    alternatives = (ensemble.shapes, ensemble.potentials, ensemble.protocols)
+    groups = [ensemble.nominal, ensemble.statistics, *(one for each in alternatives for one in each.values())]
+    return max(
+        float(group[species].fold([1.0], recoil_edges_eV=edges)[:, below].sum(axis=1).max())
+        for group in groups
+        for species in set(used.values())
+        if species in group
+    )
 
 
 def _continued(wanted: Array, request: AnySpectrumRequest, detector: Detector | None, *, up_to_eV: float) -> Array:

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 from fake_engine import LawfulEngine, a_campaign, a_run, work_of
 
+import cascade_driver as cd
 from cascade_driver.advice import advise_run
 from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.analysis.published import CaWO4Assumptions, assumption_replicas, cawo4_published
+from cascade_driver.analysis.uncertainty import central_replica
 from cascade_driver.campaign.claims import Claims
 from cascade_driver.campaign.executors import Serial
 from cascade_driver.campaign.rundir import RunDirectory
@@ -29,7 +31,7 @@ from cascade_driver.request import CaptureRequest, ReactorRequest
 from cascade_driver.session import open_run
 from cascade_driver.sources.requested import is_as_requested, requested_spectrum, source_members_of
 from cascade_driver.spectra.ensemble import Ensemble, bands_of_file
-from cascade_driver.spectra.ensemble_content import ensemble_of
+from cascade_driver.spectra.ensemble_content import ensemble_content, ensemble_of
 from cascade_driver.spectrum import Spectrum, read_spectrum, rebin, write_spectrum
 
 ENERGIES = (20.0, 30.0, 40.0, 50.0, 60.0, 81.0, 112.0, 160.0)
@@ -285,6 +287,23 @@ def test_an_input_may_name_the_runs_of_other_potentials(runs):
         (runs["first"] / "input.toml").write_text(text)
     with pytest.raises(InputError, match="no such model file or run directory"):
         run_ensemble(table, model, analysis=AnalysisSpec(potential_runs=("none",)), relative_to=runs["first"])
+
+
+def test_the_band_of_a_bin_does_not_depend_on_where_the_spectrum_ends(runs):
+    model = load_model(runs["first"])
+    one, reach_eV = model["Si"], model["Si"].maximum_recoil_energy_eV
+    location = (one.distribution.location_eV[0] + 20.0, *one.distribution.location_eV[1:])
+    more = dataclasses.replace(one, distribution=dataclasses.replace(one.distribution, location_eV=location))
+    errors = dataclasses.replace(ensemble_of(model), shapes={"more": {"Si": central_replica(more)}})
+    model = dataclasses.replace(model, extrapolate=True, uncertainty=ensemble_content(errors))
+    sides = []
+    for end in (0.8, 1.0):
+        top = round(end * reach_eV)
+        source = cd.dark_matter("Si", mass_GeV=2, cross_section_cm2=1e-40, energy_eV=(1, top), bins=top - 1)
+        total = cd.observe(source, model).bands.total
+        at = round(0.8 * reach_eV) - 2
+        sides.append([side[at] for side in (total.lower_per_kg_day_keV, total.upper_per_kg_day_keV)])
+    assert sides[0] == pytest.approx(sides[1], rel=0.02)
 
 
 def test_a_larger_box_is_an_error_of_the_protocol(runs, recoil, tmp_path):
