@@ -311,7 +311,7 @@ class AtomProgress:
     cpu_s : float
         Spent on them.
     mean_of_finished_eV : float, optional
-        Mean of their thresholds, each counted once.
+        Mean of their thresholds, by the solid angle that each stands for.
     """
 
     atom: str
@@ -388,7 +388,8 @@ def search_status(planned: PlannedSearch) -> SearchStatus:
 def _progress_of(tasks: ThresholdTasks, number: int, group: ThresholdGroup) -> AtomProgress:
     found = [one for k in range(len(group.vectors)) if (one := tasks.direction(number, k)) is not None]
     attempts = [a for one in found for a in one.attempts]
-    mean_eV = float(np.mean([posterior_of(one, group).quantile_eV(0.5) for one in found])) if found else None
+    middle_eV = [float(posterior_of(one, group).quantile_eV(0.5)) for one in found]
+    mean_eV = float(np.average(middle_eV, weights=[group.weights[one.index] for one in found])) if found else None
     return AtomProgress(
         atom=group.name,
         directions=len(group.vectors),

@@ -19,8 +19,10 @@ from cascade_driver.simulation.outcome import STORED_ENERGY_FLOOR_eV
 #: Replicas of a table, drawn direction by direction.
 TABLE_REPLICAS = 200
 
-#: A recoil bin is cut into pieces of this share of the distance between two tabulated energies.
-_PIECES = 0.5
+#: A recoil bin is cut into pieces of this share of the distance between two tabulated energies: each record is a
+#: step, which crosses the borders of observed bins wherever it likes. Of 1 eV bins of silicon's records half left
+#: errors of 4.5 %.
+_PIECES = 1 / 256
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,7 +126,10 @@ def _tls_shift(chosen: argparse.Namespace) -> int:
         save_figure(frequency_shift_figure(data, fit), chosen.out.with_suffix(""))
     print_fit(fit.parameters, fit.goodness, fit.health)
     for T, found in zip(data.temperature_K[~warm], fit.temperature_K(data.shift[~warm]), strict=True):
-        print(f"at {T:.4g} K the systems are at {found:.4g} K")
+        told = f"at {found:.4g} K" if found > 0 else "colder than the least shift tells"
+        print(f"at {T:.4g} K the systems are {told}")
+    if fit.coldest_told_K > 0 and not warm.all():
+        print(f"note: below {fit.coldest_told_K:.3g} K a shift is that of a warmer temperature, too: the one told")
     print(f"written: {chosen.out}")
     return 0
 

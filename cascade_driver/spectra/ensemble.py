@@ -65,6 +65,9 @@ TWO_SIDED = ("probability",)
 #: Members of the component `probability`.
 RISING_MEMBERS = 200
 
+#: Energies that a note names.
+_MOST_NAMED = 5
+
 #: Bins below zero by a smaller share of the largest rate are so by rounding.
 ROUNDING = 1e-9
 
@@ -338,6 +341,7 @@ def campaign_ensemble(
     for species, one in model.species.items():
         if isinstance(one.distribution, TabulatedDistribution):
             statistics[species] = table_replicas(one.distribution, n_replicas=TABLE_REPLICAS, rng=rng)
+            notes += _of_single_directions(species, one.distribution)
             continue
         cascades = usable_cascades(table, species=species, allow_failures=allow_failures)
         others = bootstrap_replicas(cascades, one, n_replicas=n_replicas, unit=unit, rng=rng)
@@ -407,6 +411,7 @@ def model_ensemble(model: StoredEnergyModel, *, n_replicas: int = 1000, rng: np.
     for species, one in model.species.items():
         if isinstance(one.distribution, TabulatedDistribution):
             statistics[species] = table_replicas(one.distribution, n_replicas=TABLE_REPLICAS, rng=rng)
+            notes += _of_single_directions(species, one.distribution)
             continue
         try:
             fit[species] = covariance_replicas(one, n_replicas=n_replicas, rng=rng)
@@ -429,6 +434,17 @@ def _lacking(model: StoredEnergyModel, others: Mapping[str, StoredEnergyModel], 
         for name, other in others.items()
         if (missing := [species for species in model.species if species not in other.species])
     ]
+
+
+def _of_single_directions(species: str, law: TabulatedDistribution) -> list[str]:
+    """Return at which energies of a table one direction stands for all, which drawing it anew cannot tell."""
+    along = set(zip(law.knot, law.direction, strict=True))
+    flown = np.bincount([knot for knot, _ in along])
+    alone = [f"{law.knots_eV[knot]:g}" for knot in np.flatnonzero(flown == 1)]
+    if not alone:
+        return []
+    said = ", ".join(alone[:_MOST_NAMED]) + (" ..." if len(alone) > _MOST_NAMED else "")
+    return [f"{species}: one direction alone at {said} eV: its band knows nothing of others"]
 
 
 def _of_models(models: Mapping[str, StoredEnergyModel]) -> dict[str, dict[str, Replicas]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import cascade_driver as cd
 from cascade_driver.analysis.model import StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.analysis.response import observed_edges
 from cascade_driver.analysis.tabulated import (
@@ -184,3 +187,37 @@ def test_numbers_that_do_not_fit_together_are_refused(change, words: str) -> Non
     law = law_of(THREE)
     with pytest.raises(InputError, match=words):
         TabulatedDistribution(**{name: getattr(law, name) for name in law.__dataclass_fields__} | change)
+
+
+#: Two directions that store so much of each energy that a bin is crossed by few records.
+DENSE_eV = np.arange(20.0, 301.0, 2.0)
+
+
+def dense_model() -> StoredEnergyModel:
+    table = cascades_of([0.28 * DENSE_eV, 0.30 * DENSE_eV], DENSE_eV)
+    return replace(fit_stored_energy_model(table, shape="table"), extrapolate=True)
+
+
+def test_a_bin_of_the_response_is_the_sum_of_narrower_ones() -> None:
+    wide, narrow = (dense_model().response("Si", np.linspace(50, 150, n + 1)) for n in (100, 800))
+    middle = (narrow.observed_edges_eV[1:] + narrow.observed_edges_eV[:-1]) / 2
+    summed, _ = np.histogram(middle, wide.observed_edges_eV, weights=narrow.matrix.sum(axis=1) / 8)
+    ours = wide.matrix.sum(axis=1)
+    whole = (wide.observed_edges_eV[:-1] > 40) & (wide.observed_edges_eV[1:] < 100)
+    np.testing.assert_allclose(ours[whole], summed[whole], rtol=0.01)
+
+
+def test_the_last_bins_have_what_comes_down_into_them() -> None:
+    rates = []
+    for top in (100, 150):
+        source = cd.dark_matter("Si", mass_GeV=1, cross_section_cm2=1e-40, energy_eV=(50, top), bins=top - 50)
+        seen = cd.observe(source, dense_model(), bands=False).observed_in_same_bins
+        rates.append(seen.total_rate_per_kg_day_keV[40:50])
+    np.testing.assert_allclose(rates[0], rates[1], rtol=1e-3)
+
+
+def test_one_direction_has_no_band_and_says_so() -> None:
+    model = fit_stored_energy_model(cascades_of([[4.0, 5.0, 6.0, 7.0]]), shape="table")
+    assert any("one direction alone at 10, 20, 30, 40 eV" in note for note in ensemble_of(model).notes)
+    both = fit_stored_energy_model(cascades_of(THREE), shape="table")
+    assert not any("one direction" in note for note in ensemble_of(both).notes)

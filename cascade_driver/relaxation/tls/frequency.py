@@ -41,6 +41,10 @@ _EQUAL_STEPS = 0.01
 _SHORTEST_TRACE = 64
 
 
+#: Temperatures between which a shift is inverted, in quanta h f / k.
+_INVERTED_hf = (0.05, 1e6)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ShiftData:
     """Measured frequency shifts.
@@ -96,18 +100,37 @@ class ShiftFit:
         return np.asarray(C * (np.log(T / T_0) + quantum_term(T, frequency_Hz=self.frequency_Hz)) + D * T**3)
 
     def temperature_K(self, shift: ArrayLike) -> NDArray[np.float64]:
-        r"""Return what the logarithm alone says of the temperature, :math:`T_0 e^{\delta\omega/(\omega C)}`.
+        r"""Return what the logarithm, without the cube, says of the temperature: nan where it says nothing.
 
-        A thermometer of the systems where they are warmer than the cryostat (dotted line of Fig. 2 b).
+        A thermometer of the systems where they are warmer than the cryostat (dotted line of Fig. 2 b),
+        :math:`T_0 e^{\delta\omega/(\omega C)}`. With a frequency the quantum term of the fit is in it, too; the
+        shift then has a minimum near h f = 2 k T, and what is told is the temperature above it.
         """
         C, T_0 = self.parameters["strength"].value, self.parameters["reference_temperature_K"].value
-        return np.asarray(T_0 * np.exp(np.asarray(shift, dtype=np.float64) / C))
+        given = np.asarray(shift, dtype=np.float64) / C
+        if self.frequency_Hz is None:
+            return np.asarray(T_0 * np.exp(given))
+        temperature, law = _rising_law(self.frequency_Hz)
+        return np.asarray(np.interp(given + np.log(T_0), law, temperature, left=np.nan, right=np.nan))
+
+    @property
+    def coldest_told_K(self) -> float:
+        """Below it a shift is that of a warmer temperature, too; 0 without a frequency."""
+        return 0.0 if self.frequency_Hz is None else float(_rising_law(self.frequency_Hz)[0][0])
 
     def as_json(self) -> Mapping[str, object]:
         """Return the fit, JSON-ready."""
         content = dataclasses.asdict(self)
         content["health"]["at_limit"] = list(self.health.at_limit)
         return content
+
+
+def _rising_law(frequency_Hz: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return temperatures from the minimum of the shift on, in K, and logarithm with quantum term at them."""
+    temperature = np.geomspace(*_INVERTED_hf, 20_001) * constants.h * frequency_Hz / constants.k
+    law = np.log(temperature) + quantum_term(temperature, frequency_Hz=frequency_Hz)
+    least = int(np.argmin(law))
+    return temperature[least:], law[least:]
 
 
 def quantum_term(temperature_K: NDArray[np.float64], *, frequency_Hz: float | None) -> NDArray[np.float64]:

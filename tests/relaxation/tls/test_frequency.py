@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import constants, special, stats
 
 from cascade_driver.cli import main
 from cascade_driver.errors import FitError, InputError
@@ -53,6 +53,16 @@ def test_the_shift_is_a_thermometer_of_the_systems():
     fit = fit_shift(shifts(np.random.default_rng(2), error=1e-8))
     read = fit.temperature_K(relative_frequency_shift(0.1, strength=C, reference_temperature_K=T_0))
     assert float(read) == pytest.approx(0.1, rel=0.01)
+
+
+def test_the_thermometer_of_quanta_has_their_term_and_tells_nothing_below_its_minimum():
+    frequency_Hz, warm = 5.6e9, np.array([0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.2])
+    x = constants.h * frequency_Hz / (2 * np.pi * constants.k * warm)
+    shift = C * (np.log(warm / T_0) + special.digamma(0.5 + 1j * x).real - special.digamma(0.5))
+    data = ShiftData(temperature_K=warm, shift=shift, shift_error=np.full(len(warm), 1e-8))
+    fit = fit_shift(data, with_cubic=False, frequency_Hz=frequency_Hz)
+    assert fit.temperature_K(shift) == pytest.approx(warm, rel=1e-3)
+    assert np.isnan(fit.temperature_K(shift.min() - 10 * C))
 
 
 def coloured(generator, exponent: float, *, n: int = 4096, step_s: float = 0.5) -> FrequencyTrace:
