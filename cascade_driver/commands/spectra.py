@@ -412,7 +412,7 @@ def _lines(chosen: argparse.Namespace) -> int:
     from cascade_driver.terminal.spectra import print_lines, print_model_shifts
 
     spectrum = read_spectrum(chosen.spectrum)
-    model = load_model(chosen.model) if chosen.model else None
+    shifts = model_shifts(load_model(chosen.model), at_eV=given(chosen, kind)["at_eV"]) if chosen.model else []
     fit, tests = fit_spectrum_lines(
         spectrum,
         recoil=read_spectrum(chosen.recoils) if chosen.recoils else None,
@@ -435,8 +435,7 @@ def _lines(chosen: argparse.Namespace) -> int:
             f"{test.name.replace('_', ' '):14s} chi2 {test.chi_square:8.4g} for "
             f"{_freedom(test.degrees_of_freedom)}: {test.significance:.3g} standard deviations"
         )
-    if model is not None:
-        shifts = model_shifts(model, at_eV=given(chosen, kind)["at_eV"])
+    if shifts:
         print_model_shifts(shifts, console=make_console())
     return _keep_lines(chosen, spectrum, fit, tests, is_measured=is_measured)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,10 @@ def _shift(model: StoredEnergyModel, species: str, energy_eV: float) -> ModelShi
     edges = energy_eV + _BIN_eV * (np.arange(bins + 1, dtype=np.float64) - bins + 0.5)
     rate = np.zeros(bins)
     rate[-1] = 1.0
-    seen = observe(Spectrum(energy_edges_eV=edges, rate_per_kg_day_keV={species: rate}), model)
+    # Half of the line's own bin lies above it: a line at the highest simulated energy is no extrapolation.
+    within = energy_eV <= model[species].maximum_recoil_energy_eV
+    law = replace(model, extrapolate=model.extrapolate or within)
+    seen = observe(Spectrum(energy_edges_eV=edges, rate_per_kg_day_keV={species: rate}), law)
     nominal, stored = _moved_eV(seen.observed.total_rate_per_kg_day_keV, seen.observed.energy_edges_eV, energy_eV)
     parts = {}
     bands = seen.bands

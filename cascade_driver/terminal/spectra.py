@@ -50,3 +50,5 @@ def print_model_shifts(shifts: Sequence[ModelShift], *, console: Console) -> Non
             parts or "-",
         )
     console.print(shown)
+    if any("assumptions" in one.parts_eV for one in shifts):
+        console.print("note: the model has printed means, as if they were exact: they are no part of these errors")

@@ -65,6 +65,18 @@ def print_thresholds(found: Sequence[GroupThresholds], files: Sequence[Path], *,
         )
     console.print(shown)
     for one in found:
+        if one.group.wanted.directions.scheme == "list":
+            console.print(
+                f"note: {one.group.name}: mean and median are those of the listed directions, not of the solid "
+                "angle; scheme symmetry or random samples it",
+                soft_wrap=True,
+            )
+        if unknown := sum(not row.is_known for row in one.directions):
+            console.print(
+                f"note: {one.group.name}: {unknown} of {len(one.directions)} directions ended at most_attempts "
+                f"= {one.group.wanted.most_attempts} before they were known as well as asked",
+                soft_wrap=True,
+            )
         if one.beyond > 0.01:
             console.print(
                 f"note: {one.group.name}: {one.beyond:.0%} of the solid angle lie above highest_eV = "

@@ -40,7 +40,7 @@ from cascade_driver.simulation.start import (
     read_box,
     read_snapshot,
 )
-from cascade_driver.thresholds.plan import ThresholdGroup, ThresholdPlan
+from cascade_driver.thresholds.plan import ThresholdGroup, ThresholdPlan, ThresholdSpec
 
 SCHEMA = 1
 
@@ -120,6 +120,13 @@ def stage_of(index: int) -> int:
     while index >= end:
         stage, end = stage + 1, 2 * end
     return stage
+
+
+def is_known(posterior: ThresholdPosterior, wanted: ThresholdSpec) -> bool:
+    """Return whether a threshold is known as well as was asked for, or to lie above all that is tried."""
+    low, high = posterior.interval_eV()
+    allowed_eV = max(2 * wanted.precision_eV, wanted.precision_share * (high + low))
+    return high - low <= allowed_eV or posterior.above_highest() > 0.95
 
 
 @dataclass(kw_only=True)
@@ -371,13 +378,9 @@ class _Direction:
         self._tasks.partial(self._group, self._index).unlink(missing_ok=True)
 
     def _is_enough(self, posterior: ThresholdPosterior) -> bool:
-        wanted = self._own.wanted
-        if posterior.attempts >= wanted.most_attempts:
+        if posterior.attempts >= self._own.wanted.most_attempts:
             return True
-        low, high = posterior.interval_eV()
-        allowed_eV = max(2 * wanted.precision_eV, wanted.precision_share * (high + low))
-        is_known = high - low <= allowed_eV or posterior.above_highest() > 0.95
-        return is_known and posterior.attempts >= _FEWEST_ATTEMPTS
+        return is_known(posterior, self._own.wanted) and posterior.attempts >= _FEWEST_ATTEMPTS
 
     def _attempt(
         self, recoil_energy_eV: float, box: Box, starts: list[Snapshot], engine: WatchfulEngine

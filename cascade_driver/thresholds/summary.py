@@ -25,7 +25,13 @@ from cascade_driver.schema import plain, seed_from
 from cascade_driver.simulation.knock_on import fibonacci_sphere
 from cascade_driver.simulation.provenance import provenance
 from cascade_driver.thresholds.plan import ThresholdGroup, ThresholdPlan
-from cascade_driver.thresholds.search import FinishedDirection, ThresholdTasks, learnt_field, posterior_of
+from cascade_driver.thresholds.search import (
+    FinishedDirection,
+    ThresholdTasks,
+    is_known,
+    learnt_field,
+    posterior_of,
+)
 
 #: Directions at which the field is drawn, and fields: the sphere's mean of one field is good to a percent.
 _MESH, _DRAWS = 800, 400
@@ -58,6 +64,8 @@ class DirectionThreshold:
     width_eV : float
     above_highest : float
         Probability that it is beyond the highest energy that was tried.
+    is_known : bool
+        As well as was asked for; if not, the search ended at `most_attempts`.
     attempts, met_image, failures : int
         Those that reached their own image are counted among the first; failures are not.
     cpu_s : float
@@ -69,6 +77,7 @@ class DirectionThreshold:
     threshold_eV: WithInterval
     width_eV: float
     above_highest: float
+    is_known: bool
     attempts: int
     met_image: int
     failures: int
@@ -176,6 +185,7 @@ def _row(one: FinishedDirection, group: ThresholdGroup) -> DirectionThreshold:
         threshold_eV=WithInterval(value=float(posterior.quantile_eV(0.5)), low=low, high=high),
         width_eV=posterior.width_eV(),
         above_highest=posterior.above_highest(),
+        is_known=len(one.attempts) < group.wanted.most_attempts or is_known(posterior, group.wanted),
         attempts=len(one.attempts),
         met_image=sum(a.met_image for a in one.attempts),
         failures=len(one.failures),

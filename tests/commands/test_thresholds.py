@@ -8,7 +8,9 @@ from searches import SMALL_SEARCH
 
 from cascade_driver.cli import main
 
-INPUT = SMALL_SEARCH.format(directions='scheme = "list", vectors = [[1, 2, 3]]', most=3)
+INPUT = SMALL_SEARCH.format(directions='scheme = "list", vectors = [[1, 2, 3]]', most=3).replace(
+    "precision_eV = 5", "precision_eV = 0.5"
+)
 
 
 @pytest.fixture
@@ -63,6 +65,8 @@ def test_a_plan_is_worked_on_by_any_worker_and_reported(given, tmp_path, capsys,
     assert main(["threshold", str(given), "--out", str(out), "--workers", "1"]) == 0
     said = capsys.readouterr().out
     assert "threshold displacement energies" in said
+    assert "mean and median are those of the listed directions" in " ".join(said.split())
+    assert "1 of 1 directions ended at most_attempts = 3" in " ".join(said.split())
     summary = json.loads((out / "summary.json").read_text())
     found = summary["atoms"]["Si"]["mean_eV"]
     assert 5 <= found["low"] <= found["value"] <= found["high"] <= 100

@@ -48,4 +48,15 @@ def test_the_fit_of_lines_tells_the_error_of_a_model_beside_its_own(tmp_path, ca
     spectrum.write(tmp_path / "o.csv")
     words = ["lines", str(tmp_path / "o.csv"), "--at-eV", "81", "--resolution-eV", "3", "--exposure-kg-day", "10"]
     assert main([*words, "--background-order", "0", "--model", "cawo4-published"]) == 0
-    assert "by the model alone" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "by the model alone" in said
+    assert "they are no part of these errors" in " ".join(said.split())
+
+
+def test_a_line_at_the_highest_simulated_energy_is_no_extrapolation(published):
+    highest_eV = published["W"].maximum_recoil_energy_eV
+    (at,) = model_shifts(published, at_eV=[highest_eV])
+    (below,) = model_shifts(published, at_eV=[highest_eV - 1])
+    assert at.shift_eV == pytest.approx(below.shift_eV, rel=0.02)
+    with pytest.raises(InputError, match="simulated up to"):
+        model_shifts(published, at_eV=[highest_eV + 1])
