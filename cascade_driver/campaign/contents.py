@@ -13,7 +13,8 @@ from cascade_driver.campaign.plan import Campaign, PlannedCascade, solid_angle_s
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import RecordError
 from cascade_driver.simulation.outcome import CascadeTable, Outcome, outcome_of_stored_energy
-from cascade_driver.simulation.record import Record
+from cascade_driver.simulation.record import EarlierQuench
+from cascade_driver.simulation.spec import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,26 +83,32 @@ def earlier_tables(run: RunDirectory, contents: RunContents) -> dict[float, Casc
     RecordError
         If a record of the plan is damaged.
     """
+    # Of the plan and not of the records: an id holds the digest of the protocol, so all share it.
+    protocol = contents.campaign.protocol
+    times_ps = protocol.follow.also_quench_at_ps or ()
+    if not times_ps:
+        return {}
     table = contents.table()
-    records = [run.record(str(cascade)) for cascade in table.id]
-    times = {time for record in records for time in record.spec.protocol.follow.also_quench_at_ps or ()}
-    return {time: _ended_at(time, table, records) for time in sorted(times)}
+    outcome = np.tile(table.outcome.astype(object), (len(times_ps), 1))
+    stored_eV = np.full(outcome.shape, np.nan)
+    for i, cascade in enumerate(table.id):
+        record = run.record(str(cascade))
+        quenches = (record.physics and record.physics.earlier_quenches) or ()
+        for k, quench in enumerate(quenches):
+            stored_eV[k, i] = quench.stored_energy_eV
+            if record.outcome in (Outcome.COMPLETED, Outcome.NOT_QUENCHED, Outcome.NEGATIVE_STORED_ENERGY):
+                outcome[k, i] = _outcome_of(quench, protocol).key
+    return {
+        time_ps: replace(table, outcome=ended.astype(np.str_), stored_energy_eV=stored)
+        for time_ps, ended, stored in zip(times_ps, outcome, stored_eV, strict=True)
+    }
 
 
-def _ended_at(time_ps: float, table: CascadeTable, records: list[Record]) -> CascadeTable:
-    """Return a table with the outcomes and stored energies of an earlier time."""
-    outcome, stored = table.outcome.astype(object), np.full(len(table), np.nan)
-    for i, record in enumerate(records):
-        times = record.spec.protocol.follow.also_quench_at_ps or ()
-        if record.physics is None or not record.physics.earlier_quenches or time_ps not in times:
-            continue
-        quench = record.physics.earlier_quenches[times.index(time_ps)]
-        stored[i] = quench.stored_energy_eV
-        if record.outcome in (Outcome.COMPLETED, Outcome.NOT_QUENCHED, Outcome.NEGATIVE_STORED_ENERGY):
-            is_quenched = quench.largest_force_eV_A <= record.spec.protocol.quench.largest_force_eV_A
-            ended = outcome_of_stored_energy(stored[i]) if is_quenched else Outcome.NOT_QUENCHED
-            outcome[i] = ended.key
-    return replace(table, outcome=outcome.astype(np.str_), stored_energy_eV=stored)
+def _outcome_of(quench: EarlierQuench, protocol: Protocol) -> Outcome:
+    """Return how a cascade would have ended with this quench."""
+    if quench.largest_force_eV_A > protocol.quench.largest_force_eV_A:
+        return Outcome.NOT_QUENCHED
+    return outcome_of_stored_energy(quench.stored_energy_eV)
 
 
 def contents_of(run: RunDirectory) -> RunContents:
