@@ -112,21 +112,28 @@ def _write_rows(run: RunDirectory, campaign: Campaign, path: Path) -> int:
     columns = {"cascade", *_COLUMNS}
     count = 0
     with connect(path, type="db", use_lock_file=False) as database:
-        there = {row.cascade: row for row in database.select("cascade", include_data=False)}
+        there = _known(database)
         for planned, row in _finished(run, campaign):
             atoms = read_structure(run, planned.id)
             content = {k: v for k, v in _flat(campaign, planned, row).items() if v is not None}
             # ASE refuses strings that look like numbers, and `id` is its own.
-            content["cascade"] = f"c{content.pop('id')}"
+            name = content["cascade"] = f"c{content.pop('id')}"
             arrays = {} if atoms is None else {k: atoms.arrays[k] for k in ("displacement", "defect", "is_pka")}
-            known = there.get(content["cascade"])
+            known = there.get(name)
             if known is None:
                 database.write(_bare(atoms), key_value_pairs=content, data=arrays)
             else:
-                stale = [key for key in known.key_value_pairs if key in columns and key not in content]
-                database.update(known.id, atoms=_bare(atoms), delete_keys=stale, data=arrays, **content)
+                number, keys = known
+                stale = [key for key in keys if key in columns and key not in content]
+                database.update(number, atoms=_bare(atoms), delete_keys=stale, data=arrays, **content)
             count += 1
     return count
+
+
+def _known(database: Any) -> dict[str, tuple[int, tuple[str, ...]]]:
+    """Return, by `cascade`, the row number and the keys of the rows of cascades; their atoms are not read."""
+    rows = database.select("cascade", include_data=False, columns=["id", "key_value_pairs"])
+    return {row.cascade: (row.id, tuple(row.key_value_pairs)) for row in rows}
 
 
 def export_structures(run: RunDirectory, folder: Path | str) -> int:
