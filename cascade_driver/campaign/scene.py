@@ -29,7 +29,39 @@ from cascade_driver.simulation.defects import (
 )
 from cascade_driver.simulation.film_box import film_planes
 from cascade_driver.simulation.record import Record
+from cascade_driver.simulation.spec import KnockOn
 from cascade_driver.simulation.trajectory import TRAJECTORY_FILE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remains:
+    """What is left of a finished cascade, without its atoms: 1e5 of them fit into memory.
+
+    Attributes
+    ----------
+    cascade : str
+        Id.
+    knock_on : KnockOn
+    stored_energy_eV : float
+    defects : tuple of ListedDefect
+        Their positions from the knock-on's site.
+    pocket : Pocket, optional
+    """
+
+    cascade: str
+    knock_on: KnockOn
+    stored_energy_eV: float
+    defects: tuple[ListedDefect, ...]
+    pocket: Pocket | None
+
+    @property
+    def title(self) -> str:
+        """What it is of, in a line."""
+        x, y, z = self.knock_on.direction
+        return (
+            f"{self.knock_on.species}, {self.knock_on.recoil_energy_eV:g} eV along [{x:.2f} {y:.2f} {z:.2f}], "
+            f"stored {self.stored_energy_eV:.2f} eV"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,11 +109,17 @@ class Scene:
     @property
     def title(self) -> str:
         """What it is, in a line."""
-        knock_on = self.record.spec.knock_on
-        x, y, z = knock_on.direction
-        return (
-            f"{knock_on.species}, {knock_on.recoil_energy_eV:g} eV along [{x:.2f} {y:.2f} {z:.2f}], "
-            f"stored {self.record.stored_energy_eV:.2f} eV"
+        return self.remains.title
+
+    @property
+    def remains(self) -> Remains:
+        """What is left, without the atoms."""
+        return Remains(
+            cascade=self.record.id,
+            knock_on=self.record.spec.knock_on,
+            stored_energy_eV=self.record.stored_energy_eV,
+            defects=self.defects,
+            pocket=self.pocket,
         )
 
 
@@ -210,8 +248,10 @@ def _read_frames(path: Path, scene: Scene) -> Iterator[Frame]:
         raise RecordError(f"{path}: damaged ({error}); `cascade verify` and `cascade run` repair it") from None
 
 
-def scenes_of(run: RunDirectory, cascades: Sequence[str] | None = None) -> list[Scene]:
-    """Return cascades of a run that left a structure, by default all that are finished in its plan.
+def remains_of(run: RunDirectory, cascades: Sequence[str] | None = None) -> list[Remains]:
+    """Return what cascades of a run left that have a structure, by default all that are finished in its plan.
+
+    Atoms are held of one cascade at a time.
 
     Raises
     ------
@@ -222,10 +262,10 @@ def scenes_of(run: RunDirectory, cascades: Sequence[str] | None = None) -> list[
     """
     finished = run.finished()
     wanted = [p.id for p in run.load().cascades() if p.id in finished] if cascades is None else cascades
-    scenes = [scene_of(run, name) for name in wanted if (run.cascades / name / STRUCTURE_FILE).is_file()]
-    if not scenes:
+    left = [scene_of(run, name).remains for name in wanted if (run.cascades / name / STRUCTURE_FILE).is_file()]
+    if not left:
         raise InputError(f"{run.path}: no cascade with a final structure; `cascade status` says what there is")
-    return scenes
+    return left
 
 
 #: Columns of the table of defects.
@@ -244,7 +284,7 @@ DEFECT_COLUMNS = (
 )
 
 
-def write_defects(scenes: Sequence[Scene], path: Path) -> int:
+def write_defects(cascades: Sequence[Remains], path: Path) -> int:
     """Write a row per defect as CSV, positions from the knock-on's site; return how many.
 
     Raises
@@ -256,12 +296,11 @@ def write_defects(scenes: Sequence[Scene], path: Path) -> int:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(DEFECT_COLUMNS)
     count = 0
-    for scene in scenes:
-        record = scene.record
-        head = (record.id, record.spec.knock_on.species, record.spec.knock_on.recoil_energy_eV)
-        for d in scene.defects:
+    for left in cascades:
+        head = (left.cascade, left.knock_on.species, left.knock_on.recoil_energy_eV)
+        for d in left.defects:
             where = [f"{x:.3f}" for x in (*d.position_A, float(np.linalg.norm(d.position_A)))]
-            table.writerow((*head, f"{record.stored_energy_eV:.6g}", d.kind, d.species, *where, d.cluster))
+            table.writerow((*head, f"{left.stored_energy_eV:.6g}", d.kind, d.species, *where, d.cluster))
             count += 1
     write_file(path, text.getvalue())
     return count

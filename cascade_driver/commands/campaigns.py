@@ -712,19 +712,19 @@ def _show_scene(run: RunDirectory, cascade: str, chosen: argparse.Namespace) -> 
 def _defects(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.listing import one_finished
     from cascade_driver.campaign.rundir import RunDirectory
-    from cascade_driver.campaign.scene import scenes_of, write_defects
+    from cascade_driver.campaign.scene import remains_of, write_defects
     from cascade_driver.plot import defects_figure, save_figure
     from cascade_driver.terminal.console import make_console
     from cascade_driver.terminal.records import print_defects
 
     run = RunDirectory(chosen.run.resolve())
     campaign = run.load()
-    scenes = scenes_of(run, [one_finished(run, chosen.id)] if chosen.id else None)
-    print_defects(scenes, one_by_one=bool(chosen.id), console=make_console())
+    left = remains_of(run, [one_finished(run, chosen.id)] if chosen.id else None)
+    print_defects(left, one_by_one=bool(chosen.id), console=make_console())
     if chosen.out:
-        print(f"{chosen.out}: {write_defects(scenes, chosen.out)} defects of {len(scenes)} cascades")
+        print(f"{chosen.out}: {write_defects(left, chosen.out)} defects of {len(left)} cascades")
     if chosen.figure:
-        figure = defects_figure(scenes, potential_status=campaign.potential_status)
+        figure = defects_figure(left, potential_status=campaign.potential_status)
         print(*save_figure(figure, chosen.figure), sep="\n")
     return 0
 

@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cascade_driver.campaign.scene import Frame, Scene
+from cascade_driver.campaign.scene import Frame, Remains, Scene
 from cascade_driver.errors import InputError
 from cascade_driver.kinds import Array
 from cascade_driver.plot.style import (
@@ -275,7 +275,7 @@ def ffmpeg() -> str:
 
 
 @styled
-def defects_figure(scenes: Sequence[Scene], *, potential_status: str = "qualitative") -> Figure:
+def defects_figure(cascades: Sequence[Remains], *, potential_status: str = "qualitative") -> Figure:
     """Return where the defects of cascades lie, and how large their pockets are.
 
     Left: the distances of empty sites, interstitials and antisites from the site of the knock-on, cumulative, per
@@ -283,23 +283,23 @@ def defects_figure(scenes: Sequence[Scene], *, potential_status: str = "qualitat
     """
     figure = Figure(figsize=(2.05 * COLUMN_WIDTH_in, 2.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    draw_defect_distances(scenes, ax=left).legend(frameon=False)
-    draw_pockets(scenes, ax=right).legend(frameon=False)
+    draw_defect_distances(cascades, ax=left).legend(frameon=False)
+    draw_pockets(cascades, ax=right).legend(frameon=False)
     mark(right, potential_status)
     return finished(figure)
 
 
 @styled
-def draw_defect_distances(scenes: Sequence[Scene], *, ax: Axes | None = None) -> Axes:
+def draw_defect_distances(cascades: Sequence[Remains], *, ax: Axes | None = None) -> Axes:
     """Draw how many defects of each kind lie within a distance of the knock-on's site; return the axes."""
     axes = ax or new_axes()
     dress(axes)
-    away = [(d.kind, float(np.linalg.norm(d.position_A))) for scene in scenes for d in scene.defects]
+    away = [(d.kind, float(np.linalg.norm(d.position_A))) for left in cascades for d in left.defects]
     reach = 1.05 * max((distance for _, distance in away), default=0.0) or 1.0
     for colour, kind in zip(PAIR_COLOURS, get_args(DefectKind), strict=False):
         distance = np.sort([distance for one, distance in away if one == kind])
         if len(distance):
-            share = np.arange(1, len(distance) + 1) / len(scenes)
+            share = np.arange(1, len(distance) + 1) / len(cascades)
             share = np.r_[0, share, share[-1]]
             axes.step(np.r_[0, distance, reach], share, where="post", color=colour, label=kind)
     axes.set_xlim(-0.02 * reach, reach)
@@ -310,17 +310,17 @@ def draw_defect_distances(scenes: Sequence[Scene], *, ax: Axes | None = None) ->
 
 
 @styled
-def draw_pockets(scenes: Sequence[Scene], *, ax: Axes | None = None) -> Axes:
+def draw_pockets(cascades: Sequence[Remains], *, ax: Axes | None = None) -> Axes:
     """Draw the displaced atoms of the largest pocket of each cascade over its recoil energy; return the axes.
 
     Cascades that are alike share a mark, with an area in their number.
     """
     axes = ax or new_axes()
     dress(axes)
-    species = sorted({scene.record.spec.knock_on.species for scene in scenes})
+    species = sorted({left.knock_on.species for left in cascades})
     for colour, name in zip(PAIR_COLOURS, species, strict=False):
-        of = [scene for scene in scenes if scene.record.spec.knock_on.species == name]
-        sizes = [(s.record.spec.knock_on.recoil_energy_eV, s.pocket.atoms if s.pocket else 0) for s in of]
+        of = [left for left in cascades if left.knock_on.species == name]
+        sizes = [(left.knock_on.recoil_energy_eV, left.pocket.atoms if left.pocket else 0) for left in of]
         (energy, size), number = np.array(list(Counter(sizes))).T, np.array(list(Counter(sizes).values()))
         label = f"{name} recoils" + (", area: how many" if number.max() > 1 else "")
         axes.scatter(energy, size, s=12 * number, color=colour, alpha=0.7, linewidths=0, label=label)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cascade_driver.campaign.listing import ListedCascade
     from cascade_driver.campaign.reproduce import Reproduction
-    from cascade_driver.campaign.scene import Scene
+    from cascade_driver.campaign.scene import Remains
     from cascade_driver.simulation.defects import Pocket
     from cascade_driver.simulation.record import Record
 
@@ -216,39 +216,38 @@ def _shortened(value: object) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def print_defects(scenes: Sequence[Scene], *, one_by_one: bool, console: Console) -> None:
+def print_defects(cascades: Sequence[Remains], *, one_by_one: bool, console: Console) -> None:
     """Print what cascades left: a row per cascade that left something, or per defect of one."""
     if one_by_one:
-        for scene in scenes:
-            console.print(headed(scene.title, f", cascade {scene.record.id}"))
+        for left in cascades:
+            console.print(headed(left.title, f", cascade {left.cascade}"))
             shown = Table("defect", "species", "from the knock-on's site (A)", "distance (A)", "cluster")
-            for d in scene.defects:
+            for d in left.defects:
                 where = "  ".join(f"{x:7.2f}" for x in d.position_A)
                 cluster = str(d.cluster) if d.cluster else "-"
                 shown.add_row(d.kind, d.species, where, f"{math.hypot(*d.position_A):.2f}", cluster)
             console.print(shown)
-            if (pocket := scene.pocket) is not None:
+            if (pocket := left.pocket) is not None:
                 console.print(
                     f"pocket: {pocket.atoms} displaced atoms and {pocket.vacancies} empty sites within "
                     f"{pocket.extent_A:.1f} A, root mean square radius {pocket.radius_A:.1f} A"
                 )
         return
     shown = Table()
-    found = {defect.kind for scene in scenes for defect in scene.defects}
+    found = {defect.kind for left in cascades for defect in left.defects}
     names = {"vacancy": "vacancies", "interstitial": "interstitials", "antisite": "antisites"}
     names |= {kind: f"{kind}s" for kind in ("adatom", "interface atom") if kind in found}
     for heading in ("cascade", "recoil (eV)", "stored (eV)", *names.values(), "pocket"):
         shown.add_column(heading, justify="left" if heading == "cascade" else "right")
-    left = [scene for scene in scenes if scene.defects or scene.pocket is not None]
-    for scene in left:
-        knock_on = scene.record.spec.knock_on
-        kinds = (_by_species(scene, kind) for kind in names)
-        energy = f"{knock_on.species} {knock_on.recoil_energy_eV:g}"
-        stored = round(scene.record.stored_energy_eV, 2) + 0.0  # no -0.00
-        shown.add_row(scene.record.id, energy, f"{stored:.2f}", *kinds, _size_of(scene.pocket))
+    with_some = [left for left in cascades if left.defects or left.pocket is not None]
+    for left in with_some:
+        kinds = (_by_species(left, kind) for kind in names)
+        energy = f"{left.knock_on.species} {left.knock_on.recoil_energy_eV:g}"
+        stored = round(left.stored_energy_eV, 2) + 0.0  # no -0.00
+        shown.add_row(left.cascade, energy, f"{stored:.2f}", *kinds, _size_of(left.pocket))
     console.print(shown)
     console.print(
-        f"{len(left)} of {len(scenes)} cascades left something; pocket: its displaced atoms, and its extent"
+        f"{len(with_some)} of {len(cascades)} cascades left something; pocket: its displaced atoms, and its extent"
     )
 
 
@@ -258,6 +257,6 @@ def _size_of(pocket: Pocket | None) -> str:
     return "1 atom" if pocket.atoms == 1 else f"{pocket.atoms} atoms, {pocket.extent_A:.1f} A"
 
 
-def _by_species(scene: Scene, kind: str) -> str:
-    found = Counter(d.species for d in scene.defects if d.kind == kind)
+def _by_species(left: Remains, kind: str) -> str:
+    found = Counter(d.species for d in left.defects if d.kind == kind)
     return " ".join(f"{n} {species}" for species, n in sorted(found.items())) or "-"

@@ -152,7 +152,7 @@ def test_every_displaced_atom_has_its_arrow_and_the_knock_on_is_black(run, name)
     along = np.asarray(seen.record.spec.knock_on.direction)
     np.testing.assert_allclose(track.get_xdata(), seen.track_A @ along, atol=1e-9)
     for draw in (plot.draw_defect_distances, plot.draw_pockets):
-        assert draw([seen], ax=axes) is axes
+        assert draw([seen.remains], ax=axes) is axes
 
 
 def test_defects_are_listed_with_their_places(run, name, tmp_path, capsys):
