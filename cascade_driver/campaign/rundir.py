@@ -25,7 +25,7 @@ import os
 import shutil
 import time
 import typing
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -453,21 +453,28 @@ class RunDirectory:
 
     def _missing_starts(self, campaign: Campaign) -> list[Path]:
         """Return the files of the starting states that are not there though cascades were started from them."""
-        finished = self.finished()
-        started_from = {p.snapshot for p in campaign.cascades() if p.id in finished}
+        started_from = self._finished_by_snapshot(campaign)
         if not started_from:
             return []
         folder = self.starts(campaign)
         files = [folder / BOX_FILE, *(folder / f"{index:03d}.npz" for index in range(max(started_from) + 1))]
         return [file for file in files if not file.is_file()]
 
+    def _finished_by_snapshot(self, campaign: Campaign) -> dict[int, list[str]]:
+        """Return the finished cascades of a campaign, in its order, by the snapshot that they started from."""
+        finished = self.finished()
+        started_from: dict[int, list[str]] = {}
+        for planned in campaign.cascades():
+            if planned.id in finished:
+                started_from.setdefault(planned.snapshot, []).append(planned.id)
+        return started_from
+
     def set_damaged_starts_aside(self, campaign: Campaign) -> dict[Path, str]:
         """Move damaged starting states out of the way, so that they are made again; return what was wrong."""
         wrong = self.damaged_starts(campaign)
+        self._remember_checksums(campaign, wrong)
         for file in wrong:
-            if file.stem.isdigit():
-                self._remember_checksum(campaign, file)
-            elif file.name != BOX_FILE:
+            if not file.stem.isdigit() and file.name != BOX_FILE:
                 # What belongs to the box is made with it.
                 self.set_aside(file.with_name(BOX_FILE))
             # First the file whose presence says that the snapshot is there.
@@ -479,15 +486,18 @@ class RunDirectory:
     def note_missing_starts(self, campaign: Campaign) -> list[str]:
         """Let starting states be made again that were removed; return what is missing."""
         missing = self._missing_starts(campaign)
-        for file in missing:
-            if file.stem.isdigit():
-                self._remember_checksum(campaign, file)
+        self._remember_checksums(campaign, missing)
         return [f"{file}: missing, is made again" for file in missing]
 
-    def _remember_checksum(self, campaign: Campaign, snapshot: Path) -> None:
-        if checksum := self._checksum_before(campaign, snapshot):
-            snapshot.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(expected_checksum(snapshot.parent, int(snapshot.stem)), checksum + "\n")
+    def _remember_checksums(self, campaign: Campaign, starts: Collection[Path]) -> None:
+        """Keep the SHA-256 that snapshots among these files had: they are made again to the same bits."""
+        snapshots = [file for file in starts if file.stem.isdigit()]
+        started_from = self._finished_by_snapshot(campaign) if snapshots else {}
+        for file in snapshots:
+            index = int(file.stem)
+            if checksum := self._checksum_before(file, started_from.get(index, ())):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(expected_checksum(file.parent, index), checksum + "\n")
 
     def starts_to_restore(self, campaign: Campaign) -> set[int]:
         """Return the snapshots that were set aside and are not there again, with those that they need."""
@@ -497,16 +507,14 @@ class RunDirectory:
             lost = [0]  # it is there, and what it needs is made first
         return set(range(max(lost) + 1)) if lost else set()
 
-    def _checksum_before(self, campaign: Campaign, snapshot: Path) -> str:
-        """Return the SHA-256 that a damaged snapshot had: as it says itself, or a cascade that started from it."""
+    def _checksum_before(self, snapshot: Path, cascades: Iterable[str]) -> str:
+        """Return the SHA-256 that a damaged snapshot had: as it says itself, or one of the cascades from it."""
         with suppress(Exception), np.load(snapshot, allow_pickle=False) as data:
             return str(data["state_sha256"])
-        finished = self.finished()
-        for planned in campaign.cascades():
-            if planned.snapshot == int(snapshot.stem) and planned.id in finished:
-                with suppress(RecordError):
-                    if physics := self.record(planned.id).physics:
-                        return physics.start_sha256
+        for cascade in cascades:
+            with suppress(RecordError):
+                if physics := self.record(cascade).physics:
+                    return physics.start_sha256
         return ""
 
     def record(self, cascade: str) -> Record:

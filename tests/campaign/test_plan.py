@@ -11,6 +11,7 @@ from fake_engine import a_campaign
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cascade_driver.campaign import plan
 from cascade_driver.campaign.plan import Campaign, RecoilsSpec, make_campaign, solid_angle_shares
 from cascade_driver.errors import InputError
 from cascade_driver.schema import build
@@ -264,3 +265,11 @@ def test_energy_of_zero_is_refused():
 def test_species_that_the_crystal_lacks_is_refused():
     with pytest.raises(InputError, match="Al"):
         planned([GROUP | {"species": "Al"}])
+
+
+def test_a_plan_is_worked_out_once(monkeypatch):
+    campaign = a_campaign()
+    first = list(campaign.cascades())
+    monkeypatch.delattr(plan, "cascade_id")
+    assert list(campaign.cascades()) == first
+    assert len(first) == campaign.size
