@@ -75,8 +75,9 @@ def verify(run: RunDirectory, *, observe: Callable[[int, int], None] = lambda _d
         If another version of the program wrote one of the records.
     """
     campaign = run.load()
-    finished = sorted(run.finished())
-    damaged = {name: said for name, said in run.index.read()[1].items() if name not in set(finished)}
+    names = run.finished()
+    finished = sorted(names)
+    damaged = {name: said for name, said in run.index.read()[1].items() if name not in names}
     without = 0
     makers: Counter[str] = Counter()
     for number, name in enumerate(finished):
