@@ -395,7 +395,7 @@ class RunDirectory:
                 return is_running(int(pid))
         return time.time() - partial.stat().st_mtime < _SWEEP_AFTER_s
 
-    def set_damaged_aside(self) -> dict[str, str]:
+    def set_damaged_records_aside(self) -> dict[str, str]:
         """Move damaged records out of the way, so that their cascades run again; return what was wrong."""
         wrong = self.index.read()[1]
         for cascade in wrong:

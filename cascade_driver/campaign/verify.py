@@ -185,7 +185,7 @@ def set_damaged_aside(run: RunDirectory, campaign: Campaign) -> list[str]:
     OSError
         If the run directory cannot be written.
     """
-    messages = [*run.set_damaged_aside().values(), *run.note_missing_starts(campaign)]
+    messages = [*run.set_damaged_records_aside().values(), *run.note_missing_starts(campaign)]
     findings = run.path / _FINDINGS
     try:
         names = json.loads(text_of(findings, what="a list of what is damaged"))

@@ -140,7 +140,7 @@ def test_a_damaged_record_is_named_and_set_aside(run, damage):
         file.write_bytes((run.cascades / sorted(run.finished())[1] / "record.json").read_bytes())
     with pytest.raises(RecordError, match=name):
         contents_of(run).table()
-    assert list(run.set_damaged_aside()) == [name]
+    assert list(run.set_damaged_records_aside()) == [name]
     assert name not in run.finished()
     assert [p.name.split("-")[0] for p in (run.path / "damaged").iterdir()] == [name]
     assert len(contents_of(run).table()) == 3

@@ -384,7 +384,7 @@ def test_a_start_that_cannot_be_repaired_stops_the_campaign(finished, monkeypatc
 def test_a_damaged_record_is_made_again(finished):
     before = physics_of(finished)
     flip(finished.cascades / sorted(before)[0] / "record.json", 0.3)
-    assert len(finished.set_damaged_aside()) == 1
+    assert len(finished.set_damaged_records_aside()) == 1
     assert Processes().work(work_of(finished), silent).done_here == 1
     assert physics_of(finished) == before
 
