@@ -12,10 +12,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from cascade_driver.campaign.claims import Claim, Claims, Heartbeat
 from cascade_driver.campaign.flown import flown_ps, forget_flight
+from cascade_driver.campaign.index import Row, row_of
 from cascade_driver.campaign.plan import BOX_TASK, Campaign, PlannedCascade, snapshot_task
 from cascade_driver.campaign.rundir import PASSING_TROUBLE, RunDirectory, disk_error
 from cascade_driver.campaign.slots import Ending, Slots
@@ -283,18 +285,14 @@ class Supervisor:
             if kind == "damaged":
                 self._repair_starts(ending)
             elif kind == "disturbed":
-                self._again(task)
-                if self._disturbances == len(_PATIENCE_s):
-                    raise CascadeError(
-                        f"{ending.message}, again and again; what is finished is safe: run again when the machine "
-                        "and its file system are in order"
-                    )
-                self._go_on_at = time.monotonic() + _PATIENCE_s[self._disturbances]
-                self._disturbances += 1
+                self._wait_for_calm(ending)
             elif kind != "done" and not self._is_done(task):
                 self._after_failure(ending)
+            # Whatever became of the process, what it stored before is done.
             if task.cascade is not None and self._is_done(task):
                 self._count(ending)
+            else:
+                self._again(task)
         finally:
             if claim := self._jobs.pop(task.name, None):
                 self._beat.release(claim)
@@ -303,21 +301,38 @@ class Supervisor:
             (self._run.logs / f"{task.name}.log").unlink(missing_ok=True)
 
     def _count(self, ending: Ending) -> None:
+        row = ending.row or self._stored_row(ending.task)
         self.progress.done += 1
         self.progress.done_here += 1
         self.progress.busy_s += ending.wall_s
-        self.progress.failures += ending.row is None or ending.row.outcome != Outcome.COMPLETED.key
-        if ending.row is not None:
-            self._index.add(ending.row)
-            level = logging.INFO if ending.row.outcome == Outcome.COMPLETED.key else logging.WARNING
-            _log.log(level, "%s: %s after %.1f s", ending.row.id, ending.row.outcome, ending.wall_s)
+        self.progress.failures += row is None or row.outcome != Outcome.COMPLETED.key
+        if row is not None:
+            self._index.add(row)
+            level = logging.INFO if row.outcome == Outcome.COMPLETED.key else logging.WARNING
+            _log.log(level, "%s: %s after %.1f s", row.id, row.outcome, ending.wall_s)
+
+    def _stored_row(self, task: Task) -> Row | None:
+        """Return the row of a cascade whose task could not say it; None if its record cannot be read."""
+        with suppress(OSError, RecordError):
+            return row_of(self._run.record(task.name), self._run.cascades / task.name)
+        return None
+
+    def _wait_for_calm(self, ending: Ending) -> None:
+        """Start nothing for a while after passing trouble of a task; raise what does not pass."""
+        if self._disturbances == len(_PATIENCE_s):
+            raise CascadeError(
+                f"{ending.message}, again and again; what is finished is safe: run again when the machine "
+                "and its file system are in order"
+            )
+        self._go_on_at = time.monotonic() + _PATIENCE_s[self._disturbances]
+        self._disturbances += 1
 
     def _again(self, task: Task) -> None:
         if task.cascade is not None:
             self._waiting.setdefault(task.cascade.snapshot, deque()).appendleft(task.cascade)
 
     def _repair_starts(self, ending: Ending) -> None:
-        """Set damaged starting states aside, to be made again, and then do what met them."""
+        """Set damaged starting states aside, to be made again before what met them is."""
         name = ending.task.name
         self._repairs[name] = self._repairs.get(name, 0) + 1
         if self._repairs[name] > _MOST_REPAIRS:
@@ -325,14 +340,12 @@ class Supervisor:
         self._run.set_damaged_starts_aside(self._campaign)
         self._to_restore = self._run.starts_to_restore(self._campaign)
         self._has_snapshot.clear()
-        self._again(ending.task)
 
     def _after_failure(self, ending: Ending) -> None:
-        """Try again; when the attempts are used up, record the failure of a cascade, or stop for a start."""
+        """When the attempts are used up, record the failure of a cascade, or stop for a start."""
         task = ending.task
         failed = self._failed_attempts[task.name] = self._failed_attempts.get(task.name, 0) + 1
         if failed < self._attempts:
-            self._again(task)
             return
         log = self._run.logs / f"{task.name}.log"
         if task.cascade is None:
@@ -346,7 +359,7 @@ class Supervisor:
             cost=Cost(attempts=failed, wall_s=round(ending.wall_s, 3)),
             provenance=provenance(),
         )
-        self._index.add(self._run.store(Result(record=record, structure=None)))
+        self._run.store(Result(record=record, structure=None))
 
     def _stop_all(self) -> None:
         for task in self._slots.stop():

@@ -23,12 +23,13 @@ import pytest
 from fake_engine import a_campaign, a_run, physics_of, work_of
 
 from cascade_driver.analysis.outcomes import effective_number
-from cascade_driver.campaign import supervise
+from cascade_driver.campaign import rundir, supervise
 from cascade_driver.campaign.claims import Claims, _owner_text
 from cascade_driver.campaign.contents import contents_of
 from cascade_driver.campaign.executors import Processes, Serial
 from cascade_driver.campaign.plan import Campaign, RecoilsSpec, make_campaign
 from cascade_driver.campaign.rundir import RunDirectory
+from cascade_driver.campaign.slots import Ending, OwnProcess
 from cascade_driver.campaign.status import run_status
 from cascade_driver.campaign.verify import set_damaged_aside, verify
 from cascade_driver.cli import main
@@ -530,6 +531,57 @@ def test_passing_trouble_of_a_task_is_waited_out_and_counts_for_no_attempt(tmp_p
         with pytest.raises(CascadeError, match="Stale file handle, again and again; what is finished is safe"):
             Serial().work(work, silent)
         assert not run.finished()
+
+
+def test_a_cascade_whose_disk_stumbles_after_it_is_stored_is_counted_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervise, "_PATIENCE_s", (0.01,) * 4)
+    run = a_run(tmp_path, a_campaign(energies=(50,)))
+    real, troubles = rundir.flush, iter(range(1))
+
+    def flush(path):
+        if path == run.cascades and next(troubles, None) is not None:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        real(path)
+
+    monkeypatch.setattr(rundir, "flush", flush)
+    progress = Serial().work(work_of(run), silent)
+    assert (progress.total, progress.done, progress.done_here, progress.failures) == (4, 4, 4, 0)
+    assert run_status(run).outcomes == {"completed": 4}
+
+
+class Mistaken(OwnProcess):
+    """Does each task, and says of the first cascade that it ended as `kind`, whether or not it was `is_stored`."""
+
+    def __init__(self, workshop, *, kind, is_stored):
+        super().__init__(workshop)
+        self.kind, self.is_stored, self.did = kind, is_stored, Counter()
+
+    def ended(self, timeout_s):
+        task = self._task
+        if task is None or task.cascade is None:
+            return super().ended(timeout_s)
+        self.did[task.name] += 1
+        if len(self.did) > 1 or self.did[task.name] > 1:
+            return super().ended(timeout_s)
+        if self.is_stored:
+            super().ended(timeout_s)
+        self._task = None
+        return [Ending(task=task, kind=self.kind, message="so it says")]
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+@pytest.mark.parametrize("kind", ["done", "crashed", "timed_out", "damaged", "disturbed"])
+def test_a_cascade_is_counted_if_it_is_stored_and_done_again_if_not_whatever_is_said(
+    tmp_path, monkeypatch, kind, is_stored
+):
+    monkeypatch.setattr(supervise, "_PATIENCE_s", (0.01,) * 4)
+    run = a_run(tmp_path, a_campaign(energies=(50,)))
+    work = work_of(run)
+    slots = Mistaken(work.workshop, kind=kind, is_stored=is_stored)
+    progress = supervise.Supervisor(run, work.campaign, slots=slots, attempts=2, observe=silent).work()
+    assert (progress.total, progress.done, progress.done_here, progress.failures) == (4, 4, 4, 0)
+    assert sorted(slots.did.values()) == ([1, 1, 1, 1] if is_stored else [1, 1, 1, 2])
+    assert list(run.claims.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ETIMEDOUT, errno.ESTALE])
