@@ -20,6 +20,7 @@ from ase.data import atomic_masses, atomic_numbers
 from numpy.typing import NDArray
 
 from cascade_driver.simulation.defects import Census, take_census
+from cascade_driver.simulation.descent import Stiffness
 from cascade_driver.simulation.engine import (
     Engine,
     EngineAbortError,
@@ -46,7 +47,7 @@ from cascade_driver.simulation.record import (
     numbers,
 )
 from cascade_driver.simulation.spec import CascadeSpec, FollowSpec, KnockOn, LaterKick
-from cascade_driver.simulation.start import Box, Snapshot, quench, read_box, read_snapshot
+from cascade_driver.simulation.start import Box, Snapshot, quench, quench_stiffness, read_box, read_snapshot
 from cascade_driver.units import FS_PER_PS
 
 STRUCTURE_FILE = "final.extxyz.gz"
@@ -87,16 +88,17 @@ def run_cascade(spec: CascadeSpec, *, starts: Path, make_engine: Callable[[], En
     clock = _Clock()
     box = read_box(starts)
     snapshot = read_snapshot(starts, spec.snapshot)
+    stiffness = quench_stiffness(spec.protocol, starts)
     pka = choose_atom(box.atoms(), spec.knock_on.species, region=spec.knock_on.region)
     engine = make_engine()
     try:
         engine.read(snapshot.state, periodic=box.periodic, held=box.held.tolist())
-        with _Copies(spec, starts, snapshot, box, make_engine) as copies:
+        with _Copies(spec, stiffness, snapshot, box, make_engine) as copies:
             flight = _kick_and_follow(engine, spec, pka, snapshot, box, is_over=copies.are_settled)
-        end = quench(engine, spec.protocol, starts)
+        end = quench(engine, spec.protocol, stiffness)
         # After the end's own quench, which they must not touch.
         earlier = copies.quenched or tuple(
-            _quenched(engine, look, spec, starts, snapshot) for look in flight.looks
+            _quenched(engine, look, spec, stiffness, snapshot) for look in flight.looks
         )
         kept = _stored_in(engine, spec, box, snapshot, end)
     except EngineAbortError as abort:
@@ -130,9 +132,14 @@ class _Copies:
     """
 
     def __init__(
-        self, spec: CascadeSpec, starts: Path, snapshot: Snapshot, box: Box, make_engine: Callable[[], Engine]
+        self,
+        spec: CascadeSpec,
+        stiffness: Stiffness | None,
+        snapshot: Snapshot,
+        box: Box,
+        make_engine: Callable[[], Engine],
     ) -> None:
-        self._spec, self._starts, self._snapshot, self._box = spec, starts, snapshot, box
+        self._spec, self._stiffness, self._snapshot, self._box = spec, stiffness, snapshot, box
         self._make_engine = make_engine
         self._engine: Engine | None = None
         self.quenched: tuple[EarlierQuench, ...] = ()
@@ -156,7 +163,7 @@ class _Copies:
             self._engine = self._make_engine()
             box = self._box
             self._engine.read(self._snapshot.state, periodic=box.periodic, held=box.held.tolist())
-        self.quenched += (_quenched(self._engine, look, self._spec, self._starts, self._snapshot),)
+        self.quenched += (_quenched(self._engine, look, self._spec, self._stiffness, self._snapshot),)
         return settled.is_settled(
             [copy.time_ps for copy in self.quenched], [copy.stored_energy_eV for copy in self.quenched]
         )
@@ -221,10 +228,12 @@ def _stored_in(engine: Engine, spec: CascadeSpec, box: Box, snapshot: Snapshot, 
     return stored_in(stored_eV, spec=film, positions_A=snapshot.reference_positions_A, region=box.region)
 
 
-def _quenched(engine: Engine, look: Look, spec: CascadeSpec, starts: Path, snapshot: Snapshot) -> EarlierQuench:
+def _quenched(
+    engine: Engine, look: Look, spec: CascadeSpec, stiffness: Stiffness | None, snapshot: Snapshot
+) -> EarlierQuench:
     """Return what a copy of the box stores that is quenched as it was at an earlier time."""
     engine.set_positions(look.positions_A)
-    end = quench(engine, spec.protocol, starts)
+    end = quench(engine, spec.protocol, stiffness)
     return EarlierQuench(
         time_ps=look.time_ps,
         stored_energy_eV=end.potential_energy_eV - snapshot.reference_energy_eV,

@@ -12,6 +12,7 @@ import pytest
 
 from cascade_driver.errors import InputError, RecordError
 from cascade_driver.schema import build, canonical_json, file_sha256, plain
+from cascade_driver.simulation import start
 from cascade_driver.simulation.cascade import STRUCTURE_FILE, write_structure
 from cascade_driver.simulation.engine import EngineAbortError, Flight, Minimum
 from cascade_driver.simulation.outcome import Outcome
@@ -331,6 +332,16 @@ def test_the_end_is_the_same_with_and_without_earlier_quenches(silicon, with_ear
     assert alone.earlier_quenches is None
     assert with_earlier_quenches.stored_energy_eV == pytest.approx(alone.stored_energy_eV, abs=1e-6)
     assert with_earlier_quenches.followed_ps == pytest.approx(alone.followed_ps, abs=0.02)
+
+
+def test_the_stiffness_is_read_once_for_all_quenches_of_a_cascade(silicon, monkeypatch):
+    spec = silicon.spec(species="Si", recoil_energy_eV=20.0, follow={"also_quench_at_ps": (0.1, 0.2)})
+    protocol = dataclasses.replace(spec.protocol, quench=QuenchSpec(method="stiffness"))
+    read = []
+    monkeypatch.setattr(start, "read_stiffness", read.append)  # gives None, as of a film
+    physics = silicon.run(dataclasses.replace(spec, protocol=protocol)).record.physics
+    assert len(physics.earlier_quenches) == 2
+    assert read == [silicon.starts]
 
 
 @pytest.mark.parametrize("times", [(0.2, 0.1), (0.1, 0.1), (0.0,), (0.3,), (-1.0,)])
