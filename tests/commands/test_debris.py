@@ -277,6 +277,9 @@ def test_interrupted_search_goes_on_where_it_stopped(finished, searched, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         search_cascade(debris, tmp_path, run=finished, cascade=one.cascade, observe=interrupt)
     assert not read_debris(tmp_path)
+    state = tmp_path / "cascades" / f"{one.cascade}.npz"
+    with np.load(state) as kept:
+        np.savez_compressed(state, **dict(kept))  # as earlier versions left it
     search_cascade(
         debris, tmp_path, run=finished, cascade=one.cascade, observe=lambda _c, done, _k: steps.append(done)
     )

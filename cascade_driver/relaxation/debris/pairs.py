@@ -481,11 +481,16 @@ def _as_json(pairs: Sequence[Pair]) -> list[object]:
 
 
 def _write_state(path: Path, found: Found, pairs: Sequence[Pair]) -> None:
+    """Write a search as it stands, after each step.
+
+    Not packed, as those of earlier versions are: of 400 places of 3000 atoms that took 1.4 s, in place of 0.05 s,
+    and saved 5 to 14 %, for the last digits of positions are noise.
+    """
     counts = {name: getattr(found, name) for name in _COUNTS}
     known = list(found.saddles_A)
     ways = [(way.parent, -1 if way.child is None else way.child, way.times) for way in found.ways]
     with whole_file(path, remedy="choose another place with --out") as partial:
-        np.savez_compressed(
+        np.savez(
             partial,
             energies_eV=np.array(found.energies_eV),
             positions_A=np.array(found.positions_A),
