@@ -292,26 +292,36 @@ class EmpiricalLawReplicas:
         points = points_in_bins(counts, recoil_edges_eV=recoil_edges_eV)
         observed, energy, n = points.observed_edges_eV, points.energy_eV, len(points.counts)
         damaging = points.share * self.defect_probability(energy)
-        middle = damaging.mean(axis=0)
         stored = np.clip(energy - observed[:, None], 0.0, energy)
-        whole = np.zeros((len(observed) - 1, len(energy)))
-        central = np.array(self.law.weight)
-        of_cascade = np.empty((len(central), len(observed) - 1))
-        for number, share, location, width in self.law.parts(energy):
-            at = np.flatnonzero(share > 0)
-            edges = np.concatenate([stored[:, at], np.zeros((1, len(at))), energy[None, at]])
-            reached = _normal_cumulative((edges - location[at]) / width[at])
-            part, of_zero, at_energy = reached[:-2] - reached[-2], reached[-2], reached[-1]
-            part /= np.maximum(at_energy - of_zero, 1e-300)
-            part[0] = 1.0  # the lowest edge takes whatever lies further
-            column = share[at] * (part[:-1] - part[1:])
-            whole[:, at] += central[number] * column
-            of_cascade[number] = column @ middle[at]
-        out = np.zeros((len(self), len(observed) - 1))
-        out[:, points.below :] = points.counts - damaging.reshape(len(self), n, POINTS_PER_BIN).sum(axis=2)
-        out += damaging @ whole.T + (self.weight - central) @ of_cascade
+        reached = self.law.cumulative(stored, energy)
+        reached[0] = 1.0  # the lowest edge takes whatever lies further
+        out = damaging @ (reached[:-1] - reached[1:]).T
+        out[:, points.below :] += points.counts - damaging.reshape(len(self), n, POINTS_PER_BIN).sum(axis=2)
+        step = self.weight - np.array(self.law.weight)
+        if step.any():
+            out += step @ self._of_each_cascade(damaging.mean(axis=0), energy, stored)
         out = np.maximum(out, 0.0)  # a superposition may fall below zero by a hair where hardly a count is
         return np.asarray(out * (points.counts.sum() / np.maximum(out.sum(axis=1, keepdims=True), 1e-300)))
+
+    def _of_each_cascade(self, damaging: Array, energy: Array, stored: Array) -> Array:
+        """Return (c, m) observed counts of what each cascade stands for.
+
+        Parameters
+        ----------
+        damaging, energy : (n,) float
+            Counts that store energy, and their recoil energies in eV.
+        stored : (m + 1, n) float
+            Stored energy in eV at each edge of the observed bins.
+        """
+        found = np.zeros((len(self.law.knot), len(stored) - 1))
+        for number, at, share, location, width in self.law.parts(energy):
+            edges = np.concatenate([stored[:, at], np.zeros((1, len(at))), energy[None, at]])
+            reached = _normal_cumulative((edges - location) / width)
+            part, of_zero, at_energy = reached[:-2] - reached[-2], reached[-2], reached[-1]
+            part /= np.maximum(at_energy - of_zero, 1e-300)
+            part[0] = 1.0
+            found[number] = (part[:-1] - part[1:]) @ (share * damaging[at])
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -107,6 +107,30 @@ def test_the_law_is_a_law():
         dataclasses.replace(law, bandwidth_eV=(0.5,))
 
 
+def test_the_table_of_the_law_is_its_kernels_one_by_one():
+    """To a millionth: also of kernels that zero or E_R cuts, far apart, and beyond all knots."""
+    rng = np.random.default_rng(8)
+    knot = np.repeat([0, 1, 2], 50)
+    stored = rng.gamma(2.0, np.array([3.0, 5.0, 9.0])[knot])
+    stored[[0, 60, 110]] = 29.9, 44.0, 79.0  # nearly all of the recoil
+    stored[[1, 61]] = 0.02  # nearly nothing
+    law = EmpiricalDistribution(
+        knots_eV=(30.0, 45.0, 80.0), knot=tuple(map(int, knot)), stored_energy_eV=tuple(map(float, stored)),
+        weight=(1 / 50,) * 150, bandwidth_eV=(0.1, 2.5, 6.0),
+    )  # fmt: skip
+    energy = np.array([2.0, 29.0, 30.0, 44.0, 45.0, 79.0, 120.0])
+    x = np.linspace(0.0, 120.0, 2001)
+    below, mean = np.zeros((len(x), len(energy))), np.zeros(len(energy))
+    for number, at, share, location, width in law.parts(energy):
+        assert np.all(share > 0)
+        kernel = stats.truncnorm(-location / width, (energy[at] - location) / width, loc=location, scale=width)
+        below[:, at] += law.weight[number] * share * kernel.cdf(x[:, None])
+        mean[at] += law.weight[number] * share * kernel.mean()
+    np.testing.assert_allclose(law.cumulative(x[:, None], energy), below, atol=1e-6)
+    np.testing.assert_allclose(law.mean_eV(energy), mean, rtol=1e-6)
+    assert np.diff(law.cumulative(x[:, None], energy), axis=0).min() > -1e-9
+
+
 def test_response_and_replicas_of_the_law_agree_and_conserve_counts(table, model):
     matrix = model.response("C", EDGES, extrapolate=True).matrix
     folded = central_replica(model["C"]).fold(falling(), recoil_edges_eV=EDGES)
