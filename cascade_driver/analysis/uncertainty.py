@@ -261,15 +261,15 @@ class EmpiricalLawReplicas:
     law : EmpiricalDistribution
     half_energy_eV, width_eV, maximum : (R,) float
         Of the Fermi function.
-    weight : (R, c) float
-        Share of its knot that each cascade stands for.
+    drawn : (R, c) int or float
+        How often each cascade counts, relative to the others of its knot.
     """
 
     law: EmpiricalDistribution
     half_energy_eV: Array
     width_eV: Array
     maximum: Array
-    weight: Array
+    drawn: NDArray[np.integer] | Array
 
     def __len__(self) -> int:
         return len(self.half_energy_eV)
@@ -297,11 +297,23 @@ class EmpiricalLawReplicas:
         reached[0] = 1.0  # the lowest edge takes whatever lies further
         out = damaging @ (reached[:-1] - reached[1:]).T
         out[:, points.below :] += points.counts - damaging.reshape(len(self), n, POINTS_PER_BIN).sum(axis=2)
-        step = self.weight - np.array(self.law.weight)
-        if step.any():
-            out += step @ self._of_each_cascade(damaging.mean(axis=0), energy, stored)
+        if np.ptp(self.drawn):
+            out += self._drawn_less_central(self._of_each_cascade(damaging.mean(axis=0), energy, stored))
         out = np.maximum(out, 0.0)  # a superposition may fall below zero by a hair where hardly a count is
         return np.asarray(out * (points.counts.sum() / np.maximum(out.sum(axis=1, keepdims=True), 1e-300)))
+
+    def _drawn_less_central(self, of_each: Array) -> Array:
+        """Return (R, m) counts of the cascades as drawn, less those of the law, given (c, m) of each cascade."""
+        knot, weight = np.array(self.law.knot), np.array(self.law.weight)
+        out = np.zeros((len(self), of_each.shape[1]))
+        for k in range(len(self.law.knots_eV)):
+            of = np.flatnonzero(knot == k)
+            drawn, w = self.drawn[:, of].astype(np.float64), weight[of]
+            central, total = w @ of_each[of], (drawn @ w)[:, None]
+            # a replica without any cascade of a knot keeps those that there are
+            share = (drawn @ (w[:, None] * of_each[of])) / np.where(total > 0, total, 1.0)
+            out += np.where(total > 0, share - central, 0.0)
+        return out
 
     def _of_each_cascade(self, damaging: Array, energy: Array, stored: Array) -> Array:
         """Return (c, m) observed counts of what each cascade stands for.
@@ -387,7 +399,10 @@ ModelReplicas = ParameterReplicas | EmpiricalLawReplicas | TabulatedReplicas
 def in_single_precision(replicas: ModelReplicas) -> ModelReplicas:
     """Return replicas whose numbers have seven digits, far finer than they scatter: half of a model file."""
     arrays: dict[str, Any] = {name: a for name, a in vars(replicas).items() if isinstance(a, np.ndarray)}
-    return replace(replicas, **{name: a.astype(np.float32).astype(np.float64) for name, a in arrays.items()})
+    return replace(
+        replicas,
+        **{name: a.astype(np.float32).astype(np.float64) for name, a in arrays.items() if a.dtype.kind == "f"},
+    )
 
 
 def _fermi_of(half: Array, width: Array, maximum: Array, recoil_energy_eV: ArrayLike) -> Array:
@@ -582,7 +597,7 @@ def bootstrap_replicas(
     law_influence = _law_influence(cascades, model)
     influence = [law_influence] if fit is None else [_probability_influence(cascades, p), law_influence]
     steps = np.empty((n_replicas, sum(i.shape[1] for i in influence)))
-    drawn = np.empty((n_replicas, int(cascades.stores_energy.sum())))
+    drawn = np.empty((n_replicas, int(cascades.stores_energy.sum())), dtype=np.uint16)
     for start in range(0, n_replicas, REPLICAS_AT_A_TIME):
         rows = slice(start, min(start + REPLICAS_AT_A_TIME, n_replicas))
         v = resampling_counts(cascades, n_replicas=rows.stop - start, unit=unit, rng=rng)
@@ -666,7 +681,7 @@ def covariance_replicas(model: SpeciesModel, *, n_replicas: int = 1000, rng: np.
     if isinstance(law, EmpiricalDistribution):
         # the cascades of each knot are drawn anew, as often as there are
         of_knot = [np.flatnonzero(np.array(law.knot) == k) for k in range(len(law.knots_eV))]
-        drawn = np.empty((n_replicas, len(law.knot)))
+        drawn = np.empty((n_replicas, len(law.knot)), dtype=np.uint16)
         for rows in of_knot:
             drawn[:, rows] = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=n_replicas)
     else:
@@ -790,7 +805,12 @@ def _moved(law: StoredEnergyDistribution, theta: Array) -> StoredEnergyDistribut
 
 
 def _replicas(
-    model: SpeciesModel, *, half: ArrayLike, width: ArrayLike, moved: Array, drawn: Array | None = None
+    model: SpeciesModel,
+    *,
+    half: ArrayLike,
+    width: ArrayLike,
+    moved: Array,
+    drawn: NDArray[np.uint16] | None = None,
 ) -> ModelReplicas:
     """Return replicas of these Fermi functions, and of the best coefficients moved by (R, k) steps.
 
@@ -800,18 +820,9 @@ def _replicas(
     half_energy, widths = np.full(n, half, dtype=np.float64), np.full(n, width, dtype=np.float64)
     maximum = np.full(n, fermi_of(model).maximum)
     if isinstance(law, EmpiricalDistribution):
-        weight = np.tile(np.array(law.weight), (n, 1))
-        if drawn is not None:
-            drawn_weight = weight * drawn
-            for k in range(len(law.knots_eV)):
-                of = np.array(law.knot) == k
-                total = drawn_weight[:, of].sum(axis=1, keepdims=True)
-                # a replica without any cascade of a knot keeps those that there are
-                weight[:, of] = np.where(
-                    total > 0, drawn_weight[:, of] / np.where(total > 0, total, 1), weight[:, of]
-                )
+        counts = np.ones((n, len(law.knot)), dtype=np.uint8) if drawn is None else drawn
         return EmpiricalLawReplicas(
-            law=law, half_energy_eV=half_energy, width_eV=widths, maximum=maximum, weight=weight
+            law=law, half_energy_eV=half_energy, width_eV=widths, maximum=maximum, drawn=counts
         )
     a, b = len(law.location_eV), len(law.location_eV) + len(law.log_sigma)
     bounded = np.clip(moved[:, a:], -LARGEST_LOG_STEP, LARGEST_LOG_STEP)

@@ -43,7 +43,7 @@ _KINDS: Mapping[str, type] = {
 }
 
 #: Types of the numbers in a file: another one would make other numbers of the same bytes.
-_TYPES = ("<f8", "<f4", "<i8")
+_TYPES = ("<f8", "<f4", "<i8", "<u2", "|u1")
 
 #: Arrays of more numbers than a person reads are packed.
 _READABLE = 64
@@ -126,7 +126,9 @@ def _plain(value: object) -> Any:
 
 
 def _packed(array: NDArray[Any]) -> Mapping[str, JsonValue]:
-    """Return an array as text: base64 of its compressed bytes, C order, single precision where nothing is lost."""
+    """Return an array as text: base64 of its compressed bytes, C order, smaller numbers where nothing is lost."""
+    if array.dtype == np.uint16 and array.max() < 256:
+        array = array.astype(np.uint8)
     if array.dtype == np.float64:
         with np.errstate(over="ignore"):
             single = array.astype("<f4")
@@ -145,7 +147,12 @@ def _made(content: Any) -> Any:
     if "array" in content:
         return _finite(np.array(content["array"], dtype=_type(content["type"])))
     if "kind" in content:
-        return _KINDS[content["kind"]](**{n: _made(one) for n, one in content.items() if n != "kind"})
+        parts = {name: _made(one) for name, one in content.items() if name != "kind"}
+        if content["kind"] == EmpiricalLawReplicas.__name__ and "weight" in parts:
+            # files once held shares of a knot: relative to those of the law they are how often each counts
+            central = np.array(parts["law"].weight)
+            parts["drawn"] = parts.pop("weight") / np.where(central > 0, central, 1.0)
+        return _KINDS[content["kind"]](**parts)
     return {name: _made(one) for name, one in content.items()}
 
 

@@ -1,6 +1,7 @@
 """Stored energies that refuse every shape: they stand for themselves, and it is said everywhere."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from cascade_driver.analysis.uncertainty import bootstrap_replicas, central_repl
 from cascade_driver.errors import InputError
 from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.spectra.ensemble import campaign_ensemble, correction_bands
+from cascade_driver.spectra.ensemble_content import ensemble_content, ensemble_of
 from cascade_driver.spectra.planning import advise
 from cascade_driver.spectrum import Spectrum
 
@@ -165,6 +167,27 @@ def test_the_law_is_kept_in_the_model_file(model, tmp_path):
     first, second = (central_replica(one["C"]).fold(counts, recoil_edges_eV=EDGES)[0] for one in (model, again))
     assert np.array_equal(first, second)
     assert len(observed_edges(EDGES)) == len(first) + 1
+
+
+def test_files_keep_how_often_cascades_are_drawn_and_those_that_kept_shares_are_read(table, model):
+    ensemble = campaign_ensemble(table, model, n_replicas=100, rng=np.random.default_rng(9))
+    kept = json.loads(json.dumps(ensemble_content(ensemble)))
+    earlier = json.loads(json.dumps(kept))
+    law = model["C"].distribution
+    of_knot = np.eye(len(law.knots_eV))[list(law.knot)]
+    for name in ("nominal", "statistics", "fit"):
+        assert kept[name]["C"]["drawn"]["type"] == "|u1"
+        del earlier[name]["C"]["drawn"]
+        share = getattr(ensemble, name)["C"].drawn * np.array(law.weight)
+        share /= share @ of_knot @ of_knot.T
+        earlier[name]["C"]["weight"] = {"array": share.tolist(), "type": "<f8"}
+    for content, digits in ((kept, 1e-12), (earlier, 1e-9)):
+        again = ensemble_of(dataclasses.replace(model, uncertainty=content))
+        for name in ("nominal", "statistics", "fit"):
+            before, after = (
+                getattr(e, name)["C"].fold(falling(), recoil_edges_eV=EDGES) for e in (ensemble, again)
+            )
+            np.testing.assert_allclose(after, before, rtol=digits, atol=digits * before.max())
 
 
 def test_sampling_the_law_gives_its_cascades_back(table, model):
