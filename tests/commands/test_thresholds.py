@@ -80,9 +80,9 @@ def test_a_plan_is_worked_on_by_any_worker_and_reported(given, tmp_path, capsys,
     [
         (('species = "Si"', 'species = "Ge"'), "no free atom of species 'Ge'"),
         (("most_attempts = 3", "most_attempts = 1"), "greater than or equal to 3"),
-        (("precision_eV = 5", "lowest_eV = 60"), "not twice"),
+        (("precision_eV = 0.5", "lowest_eV = 60"), "not twice"),
         (("repeats = [2, 2, 2]", "repeats = [1, 1, 1]"), "less than two cutoffs"),
-        (("precision_eV = 5", "precison_eV = 5"), "precision_eV"),
+        (("precision_eV = 0.5", "precison_eV = 5"), "precision_eV"),
     ],
 )
 def test_bad_input_is_one_line(given, tmp_path, capsys, change, complaint):
