@@ -215,7 +215,8 @@ class Spectrum:
     notes : tuple of str
         What a reader must know, a sentence each.
     metadata : mapping of str to str
-        Where the numbers come from, for people: comment lines of the file that no program reads.
+        Where the numbers come from, for people: comment lines of the file. Read again is only `detector`, by which
+        a pair without and with the loss is told to be of one detector.
 
     Raises
     ------

@@ -213,6 +213,12 @@ def _options_correct(verb: argparse.ArgumentParser) -> None:
     )
     add_out(verb, "OBSERVED.csv", f"{_ENDINGS} with the members of the error band")
     verb.add_argument(
+        "--expected",
+        type=new_file,
+        metavar="EXPECTED.csv",
+        help="also write what the same detector would see if nothing were stored, to draw beside it",
+    )
+    verb.add_argument(
         "--workspace",
         type=new_file,
         metavar="FILE.json",
@@ -640,6 +646,9 @@ def _correct(chosen: argparse.Namespace) -> int:
     print(f"{chosen.out}: {total:.5g} counts per kg and day observed between {low:g} and {high:g} eV")
     if chosen.workspace or chosen.hs3:
         from cascade_driver.spectra.templates import count_templates, hs3_of, workspace_of, write_workspace
+    if chosen.expected:
+        pair.expected.write(chosen.expected)
+        print(f"{chosen.expected}: the same, nothing stored")
 
         templates = count_templates(pair, exposure_kg_day=chosen.exposure_kg_day)
         for path, content, said in (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import itertools
 import math
 from dataclasses import replace
@@ -13,6 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from cascade_driver.errors import InputError
 from cascade_driver.schema import parameters
 from cascade_driver.spectrum import Spectrum, check_edges, overlap_counts
+
+#: Under this name the metadata of a spectrum have the detector that it went through, as `read_detector` reads it.
+DETECTOR_KEY = "detector"
 
 #: Into so many parts a bin is cut where the resolution varies with the energy.
 _PARTS = 8
@@ -87,6 +92,37 @@ class Detector:
     def has_constant_resolution(self) -> bool:
         """Whether the resolution is the same at all energies."""
         return self.resolution_stochastic_sqrt_eV == 0.0 and self.resolution_linear == 0.0
+
+    @property
+    def said(self) -> str:
+        """What it is, in words: all that is not as in the neutral detector.
+
+        >>> Detector(resolution_eV=3.0, efficiency=0.5).said
+        'a detector (resolution_eV 3, efficiency 0.5)'
+        """
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        neutral = Detector()
+        told = [
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in values.items()
+            if value != getattr(neutral, name)
+        ]
+        return f"a detector ({', '.join(told)})" if told else "no detector"
+
+
+def read_detector(text: str) -> Detector | None:
+    """Return the detector that the metadata of a spectrum name, None if they are of another program.
+
+    >>> read_detector(repr(Detector(threshold_eV=20.0))) == Detector(threshold_eV=20.0)
+    True
+    """
+    try:
+        call = ast.parse(text, mode="eval").body
+        if not isinstance(call, ast.Call) or ast.unparse(call.func) != Detector.__name__:
+            return None
+        return Detector(**{str(one.arg): ast.literal_eval(one.value) for one in call.keywords})
+    except (SyntaxError, ValueError, TypeError):
+        return None
 
 
 def smearing_matrix(
@@ -208,7 +244,7 @@ def apply_detector(
         lost += float(everything @ counts) - float(np.sum(smeared))
         recorded[element] = share * smeared
     metadata = dict(spectrum.metadata)
-    metadata["detector"] = repr(detector)
+    metadata[DETECTOR_KEY] = repr(detector)
     metadata["counts_out_of_range_per_kg_day"] = f"{max(lost, 0.0):.6g}"
     return Spectrum.from_counts(
         energy_edges_eV=edges,

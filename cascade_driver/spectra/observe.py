@@ -51,7 +51,13 @@ from cascade_driver.spectra.correction import (
     shortcut_error,
     species_of_elements,
 )
-from cascade_driver.spectra.detector import Detector, apply_detector, detection_matrix
+from cascade_driver.spectra.detector import (
+    DETECTOR_KEY,
+    Detector,
+    apply_detector,
+    detection_matrix,
+    read_detector,
+)
 from cascade_driver.spectra.ensemble import Ensemble, SpectrumBands, bands_of_file, correction_bands
 from cascade_driver.spectra.ensemble_content import ensemble_of
 from cascade_driver.spectra.observed_capture import observed_capture_spectrum
@@ -354,7 +360,7 @@ def observe(
             borrowed=dict(made.borrowed),
         ),
         notes=notes,
-        metadata={**recoil.metadata, **({"detector": str(detector)} if detector else {})},
+        metadata={**recoil.metadata, **({DETECTOR_KEY: repr(detector)} if detector else {})},
     )
     return dataclasses.replace(made, observed=observed, notes=notes)
 
@@ -381,7 +387,7 @@ def observed_of_files(expected: Path, observed: Path, *, title: str = "") -> Obs
     ------
     InputError
         If one cannot be read, the ranges have nothing in common, the first is a corrected spectrum, or they say
-        that they are of different targets or kinds of sources.
+        that they are of different targets, kinds of sources or detectors.
     """
     before, after = read_spectrum(expected), read_spectrum(observed)
     if before.observation is not None:
@@ -391,6 +397,7 @@ def observed_of_files(expected: Path, observed: Path, *, title: str = "") -> Obs
         )
     edges, other = before.energy_edges_eV, after.energy_edges_eV
     if not (edges[0] < other[-1] and other[0] < edges[-1]):
+    _check_detector(before, after, names=(expected, observed))
         raise InputError(f"{expected} and {observed} have no energy in common: they are not of one source")
     differs = _differing(before.source, after.source)
     said = f"{expected} and {observed} differ in {', '.join(differs)}"
@@ -411,6 +418,28 @@ def observed_of_files(expected: Path, observed: Path, *, title: str = "") -> Obs
         complete_eV=about.complete_eV if about else (float(edges[0]), float(edges[-1])),
         simulated_eV=about.simulated_eV if about else None,
         threshold_eV=about.threshold_eV if about else None,
+def _check_detector(before: Spectrum, after: Spectrum, *, names: tuple[Path, Path]) -> None:
+    """Refuse a pair of which one went through another detector: the ratio would be the detector, not the loss."""
+    first, second = _detector_of(before), _detector_of(after)
+    if DETECTOR_KEY not in before.metadata and before.energy_kind == "recoil":
+        first = Detector()  # what went through one is no recoil energy
+    if first is None or second is None or first == second:
+        return
+    expected, observed = names
+    raise InputError(
+        f"{expected} is of {first.said}, {observed} of {second.said}: their ratio is not the loss alone; make "
+        "the expected one with the same options of the detector, by `cascade spectrum`, or, of a spectrum of "
+        "yours, by `cascade correct ... --expected EXPECTED.csv`"
+    )
+
+
+def _detector_of(spectrum: Spectrum) -> Detector | None:
+    """Return the detector that a spectrum of ours went through; None if it is another program's that says none."""
+    if DETECTOR_KEY in spectrum.metadata:
+        return read_detector(spectrum.metadata[DETECTOR_KEY])
+    return None if spectrum.source is None and spectrum.observation is None else Detector()
+
+
         borrowed=about.borrowed if about else {},
         notes=(*after.notes, *([f"{said}: their ratio is not the loss alone"] if differs else [])),
     )

@@ -69,6 +69,70 @@ def test_the_legend_says_what_is_pale_where_something_is(files):
         assert any("recoils are missing" in text.get_text() for text in legend.get_texts()) == is_said
 
 
+#: As in the guide.
+MINE = "energy_low_eV,energy_high_eV,rate_W\n20,40,120\n40,60,80\n60,80,50\n80,100,30\n"
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory) -> dict[str, Path]:
+    """A spectrum of another program, corrected without and with a detector, and what that sees without loss."""
+    folder = tmp_path_factory.mktemp("mine")
+    found = {name: folder / f"{name}.csv" for name in ("mine", "seen", "detected", "expected")}
+    found["mine"].write_text(MINE)
+    seen = ["correct", "cawo4-published", str(found["mine"]), "--no-bands"]
+    assert main([*seen, "--out", str(found["seen"])]) == 0
+    words = ["--resolution-eV", "3", "--threshold-eV", "20", "--efficiency", "0.5"]
+    assert main([*seen, *words, "--out", str(found["detected"]), "--expected", str(found["expected"])]) == 0
+    return found
+
+
+def test_a_pair_of_two_detectors_is_refused(mine, files, tmp_path, capsys):
+    words = ["--out", str(tmp_path / "x")]
+    assert main(["draw", str(mine["mine"]), str(mine["detected"]), *words]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "mine.csv is of no detector" in said
+    assert "of a detector (resolution_eV 3, threshold_eV 20, efficiency 0.5)" in said
+    assert "by `cascade spectrum`, or, of a spectrum of yours, by `cascade correct ... --expected" in said
+    with pytest.raises(InputError, match=r"expected.csv is of a detector \(.*\), .*seen.csv of no detector"):
+        observed_of_files(mine["expected"], mine["seen"])
+    # what is told to be done
+    pair = observed_of_files(mine["expected"], mine["detected"])
+    assert pair.ratio[1] == pytest.approx(observed_of_files(mine["mine"], mine["seen"]).ratio[1], rel=0.1)
+    # measured counts of others tell no detector
+    assert observed_of_files(mine["expected"], mine["mine"]).complete_eV == (20.0, 100.0)
+
+
+def test_a_spectrum_of_a_source_and_its_correction_are_of_one_detector(files, tmp_path):
+    words = [*DM, *BINS, "--resolution-eV", "3"]
+    plain, seen = tmp_path / "plain.csv", tmp_path / "seen.csv"
+    assert main([*words, "--out", str(plain)]) == 0
+    assert main([*words, *PUBLISHED, "--no-bands", "--out", str(seen)]) == 0
+    assert 0.5 < np.nanmax(observed_of_files(plain, seen).ratio) < 2
+    with pytest.raises(InputError, match="is of no detector"):
+        observed_of_files(files[0], seen)
+
+
+def test_the_axis_of_rates_holds_all_bins(mine):
+    pair = observed_of_files(mine["mine"], mine["seen"])
+    assert not pair.is_complete.all()
+    figure = spectra_figure([pair])
+    upper, ratio = figure.axes
+    for axes, values in (
+        (upper, [pair.expected.total_rate_per_kg_day_keV, pair.observed_in_same_bins.total_rate_per_kg_day_keV]),
+        (ratio, [pair.ratio]),
+    ):
+        low, high = axes.get_ylim()
+        assert all(low < value.min() and value.max() < high for value in values)
+
+
+def test_where_no_recoils_are_missing_in_the_range_the_legend_does_not_say_so(mine):
+    pair = observed_of_files(mine["mine"], mine["seen"])
+    for range_eV, is_said in (((20.0, 60.0), False), (None, True)):
+        (legend,) = spectra_figure([pair], range_eV=range_eV).legends
+        assert any("recoils are missing" in text.get_text() for text in legend.get_texts()) == is_said
+
+
 def test_two_spectra_of_different_sources_are_no_pair(files, tmp_path, capsys):
     words, out = [*DM, "--energy-eV", "2", "90", "--bins", "44"], str(tmp_path / "figure")
     names = ("other", "same", "silicon")
