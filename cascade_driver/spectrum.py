@@ -70,6 +70,10 @@ _STEP_TOLERANCE = 1e-3
 #: A file's `rate` may differ from the sum of its elements by this share: files are printed with few digits.
 _SUM_TOLERANCE = 1e-3
 
+#: A bin of which this share lies outside a range is in it: such a strip holds about this share of the counts of
+#: its bin. Where recoils are missing in it, the bin lacks fewer than that, less than any band is wide.
+_OUTSIDE = 0.01
+
 #: Bin edges that differ by this share of the larger one are one edge.
 _EDGE_TOLERANCE = 1e-9
 
@@ -407,6 +411,21 @@ class Spectrum:
             notes=notes,
             metadata=metadata or {},
         )
+
+
+def bins_within(energy_edges_eV: ArrayLike, range_eV: tuple[float, float]) -> NDArray[np.bool_]:
+    """Return which bins lie in a range, but for `_OUTSIDE` of their width, (n,).
+
+    >>> bins_within([20.0, 40.0, 60.0, 80.0], (20.0, 79.9))
+    array([ True,  True,  True])
+    >>> bins_within([20.0, 40.0, 60.0, 80.0], (20.0, 79.5))
+    array([ True,  True, False])
+    """
+    edges = np.asarray(energy_edges_eV, dtype=np.float64)
+    low, high = range_eV
+    # and an edge that rounding puts a hair outside
+    slack_eV = _OUTSIDE * np.diff(edges) + _EDGE_TOLERANCE * edges[-1]
+    return np.asarray((edges[:-1] >= low - slack_eV) & (edges[1:] <= high + slack_eV))
 
 
 def rebin(spectrum: Spectrum, energy_edges_eV: ArrayLike) -> Spectrum:

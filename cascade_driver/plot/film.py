@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from cascade_driver.errors import InputError
-from cascade_driver.spectrum import Spectrum
+from cascade_driver.spectrum import Spectrum, bins_within
 
 if TYPE_CHECKING:
     from cascade_driver.relaxation.film.decay import DecayFit, RateSeries
@@ -309,8 +309,7 @@ def draw_film_overlay(film: Spectrum, others: Sequence[tuple[str, Spectrum]], *,
             stairs(np.where(whole, np.nan, shown), alpha=0.3)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(numticks=8))
-    lowest = min(top for top in tops if top > 0)
-    axes.set_ylim(lowest / 10 ** (RATE_DECADES - 2), 3 * max(tops))
+    axes.set_ylim(_lowest_drawn([one for _, one in drawn]) / 2, 3 * max(tops))
     axes.set_xlim(0, float(max(one.energy_edges_eV[-1] for _, one in drawn)))
     axes.set_xlabel("observed energy (eV)")
     axes.set_ylabel(RATE_LABEL)
@@ -318,13 +317,18 @@ def draw_film_overlay(film: Spectrum, others: Sequence[tuple[str, Spectrum]], *,
     return axes
 
 
+def _lowest_drawn(spectra: Sequence[Spectrum]) -> float:
+    """Return the lowest rate of the spectra, but for tails far below the top of their own."""
+    rates = [one.total_rate_per_kg_day_keV for one in spectra]
+    return min(float(rate[rate >= rate.max() / 10**RATE_DECADES].min()) for rate in rates if rate.max() > 0)
+
+
 def _is_complete(spectrum: Spectrum) -> NDArray[np.bool_]:
     """Return (n,) in which bins of a corrected spectrum no recoil is missing; of others it is not said."""
     edges = spectrum.energy_edges_eV
     if spectrum.observation is None:
         return np.ones(len(edges) - 1, dtype=bool)
-    low, high = spectrum.observation.complete_eV or (np.inf, -np.inf)
-    return np.asarray((edges[:-1] >= low) & (edges[1:] <= high))
+    return bins_within(edges, spectrum.observation.complete_eV or (np.inf, -np.inf))
 
 
 def _release_title(start_nm: float, stress_MPa: float, interface: Interface) -> str:

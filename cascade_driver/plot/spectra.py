@@ -55,6 +55,9 @@ DASHED = (0, (4, 1.5))
 #: Of a line where recoils are missing.
 INCOMPLETE_ALPHA = 0.3
 
+#: So many times below what is known an axis goes on to show where recoils are missing.
+MOST_PALE = 10.0
+
 #: What the arrows of a calibration are.
 MAXIMA = "from maximum to maximum, no fit"
 
@@ -136,7 +139,10 @@ def spectra_figure(
         axes.set_ylabel("observed\n/ expected")
     lower[-1].set_xlabel("recoil or observed energy (eV)")
     legend = figure.legend(
-        handles=_legend(drawn, labels), loc="outside upper left", handlelength=2.4, frameon=False
+        handles=_legend(drawn, labels, range_eV=range_eV),
+        loc="outside upper left",
+        handlelength=2.4,
+        frameon=False,
     )
     if len(drawn) == 1 and drawn[0].title:
         legend.set_title(as_drawn(textwrap.fill(drawn[0].title, 60)), prop=FontProperties(size=7))
@@ -199,17 +205,19 @@ def _ways(pair: Observed) -> tuple[_Way, _Way, _Way]:
     )
 
 
-def _legend(drawn: Sequence[Observed], labels: tuple[str, str]) -> list[Line2D]:
+def _legend(
+    drawn: Sequence[Observed], labels: tuple[str, str], *, range_eV: tuple[float, float] | None
+) -> list[Line2D]:
     """Return what the kinds of lines are, and, of several pairs, which colour is whose."""
     colour = QUIET_COLOUR if len(drawn) > 1 else PAIR_COLOURS[0]
     handles = [
         Line2D([], [], color=colour, linestyle=DASHED, label=as_drawn(labels[0])),
         Line2D([], [], color=colour, label=as_drawn(labels[1])),
     ]
-    if not all((pair.is_simulated | ~pair.is_complete).all() for pair in drawn):
+    if any((~pair.is_simulated & _used_bins(pair, range_eV)).any() for pair in drawn):
         said = "the same, extrapolated from what was simulated"
         handles.append(Line2D([], [], color=colour, linestyle=EXTRAPOLATED_LINE, label=said))
-    if not all(pair.is_complete.all() for pair in drawn):
+    if any(_pale_bins(pair, range_eV).any() for pair in drawn):
         said = "the same, where recoils are missing"
         handles.append(Line2D([], [], color=colour, alpha=INCOMPLETE_ALPHA, label=said))
     banded = [pair.bands for pair in drawn if pair.bands is not None]
@@ -349,11 +357,22 @@ def _same(one: Spectrum, other: Spectrum) -> bool:
     )
 
 
-def _used_bins(pair: Observed, range_eV: tuple[float, float] | None) -> NDArray[np.bool_]:
-    """Return the complete bins of a range: they set the limits of axes."""
+def _in_range(pair: Observed, range_eV: tuple[float, float] | None) -> NDArray[np.bool_]:
+    """Return the bins of a range."""
     low_eV, high_eV = range_eV or (-np.inf, np.inf)
     edges = pair.expected.energy_edges_eV
-    return np.asarray(pair.is_complete & (edges[1:] > low_eV) & (edges[:-1] < high_eV))
+    return np.asarray((edges[1:] > low_eV) & (edges[:-1] < high_eV))
+
+
+def _used_bins(pair: Observed, range_eV: tuple[float, float] | None) -> NDArray[np.bool_]:
+    """Return the complete bins of a range: of what is observed they set the limits of axes."""
+    return pair.is_complete & _in_range(pair, range_eV)
+
+
+def _pale_bins(pair: Observed, range_eV: tuple[float, float] | None) -> NDArray[np.bool_]:
+    """Return the bins of a range in which recoils are missing and something is drawn."""
+    observed = pair.observed_in_same_bins.total_rate_per_kg_day_keV
+    return np.asarray(~pair.is_complete & _in_range(pair, range_eV) & (observed > 0))
 
 
 def _limit_spectra(
@@ -366,13 +385,17 @@ def _limit_spectra(
     """Set the limits by what is there: no axis is spent on tails that no experiment sees."""
     peaks = [float(pair.expected.total_rate_per_kg_day_keV.max()) for pair in pairs]
     floor, ceiling = min(peaks) / 10**RATE_DECADES, 2 * max(peaks)
-    shown = []
+    lowest, pale = ceiling, ceiling
     for pair in pairs:
-        for spectrum in (pair.expected, pair.observed_in_same_bins):
-            rate = spectrum.total_rate_per_kg_day_keV[_used_bins(pair, range_eV)]
-            shown.append(rate[rate >= floor])
+        expected = pair.expected.total_rate_per_kg_day_keV
+        observed = pair.observed_in_same_bins.total_rate_per_kg_day_keV
+        shown = np.concatenate([expected[_in_range(pair, range_eV)], observed[_used_bins(pair, range_eV)]])
+        lowest = min(lowest, float(shown[shown >= floor].min(initial=ceiling)))
+        pale = min(pale, float(observed[_pale_bins(pair, range_eV)].min(initial=ceiling)))
+    # A tail that runs to zero for want of recoils is not to take the axis from what is known.
+    lowest = max(min(lowest, pale), lowest / MOST_PALE, floor)
     upper.set_yscale("log")
-    upper.set_ylim(min(float(rate.min(initial=ceiling)) for rate in shown) / 2, ceiling)
+    upper.set_ylim(lowest / 2, ceiling)
     upper.yaxis.set_major_locator(LogLocator(numticks=6))
     edges = np.concatenate([pair.expected.energy_edges_eV for pair in pairs])
     if logarithmic_energy:
@@ -393,6 +416,8 @@ def _limit_ratio(axes: Axes, pairs: Sequence[Observed], *, range_eV: tuple[float
         if len(found := side[_used_bins(pair, range_eV) & np.isfinite(side)])
     ]
     low, high = (np.min(ends), np.max(ends)) if ends else (1.0, 1.0)
+    pale = [float(pair.ratio[_pale_bins(pair, range_eV)].min(initial=low)) for pair in pairs]
+    low = max(min(low, *pale), low / 2)  # as in `_limit_spectra`
     axes.set_ylim(max(min(low - 0.05, 0.8), 0.0), min(max(high + 0.05, 1.2), 3.0))
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))  # 1 is among them
 

@@ -66,6 +66,7 @@ from cascade_driver.spectrum import (
     Observation,
     Spectrum,
     check_edges,
+    bins_within,
     read_spectrum,
     rebin,
     write_spectrum,
@@ -226,20 +227,13 @@ class Observed:
 
     @property
     def is_complete(self) -> NDArray[np.bool_]:
-        """(n,) which bins of `expected` lie in `complete_eV`."""
-        return self._between(self.complete_eV or (math.inf, -math.inf))
+        """(n,) which bins of `expected` lie in `complete_eV`, see `bins_within`."""
+        return bins_within(self.expected.energy_edges_eV, self.complete_eV or (math.inf, -math.inf))
 
     @property
     def is_simulated(self) -> NDArray[np.bool_]:
         """(n,) which bins of `expected` lie in `simulated_eV`; in the others something is extrapolated."""
-        return self._between(self.simulated_eV or (-math.inf, math.inf))
-
-    def _between(self, range_eV: tuple[float, float]) -> NDArray[np.bool_]:
-        low, high = range_eV
-        edges = self.expected.energy_edges_eV
-        # an edge that rounding puts a hair outside
-        hair_eV = 1e-9 * edges[-1]
-        return np.asarray((edges[:-1] >= low - hair_eV) & (edges[1:] <= high + hair_eV))
+        return bins_within(self.expected.energy_edges_eV, self.simulated_eV or (-math.inf, math.inf))
 
     @property
     def range_eV(self) -> tuple[float, float]:

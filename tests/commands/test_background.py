@@ -136,6 +136,16 @@ def test_an_overlay_is_pale_where_recoils_are_missing():
     assert [one.get_alpha() for one in stairs] == [None, None, 0.3]
 
 
+def test_an_overlay_holds_the_lowest_bins_and_counts_a_bin_as_complete_to_a_hundredth():
+    rates = np.array([3e7, 1e6, 9e4, 400.0])
+    film = Spectrum(energy_edges_eV=np.arange(0, 81, 20.0), rate_per_kg_day_keV={"": rates})
+    axes = plot.film_overlay_figure(film, [("measured", film)]).axes[0]
+    assert axes.get_ylim()[0] < 400.0
+    seen = replace(film, observation=Observation(model="m", status="qualitative", complete_eV=(0, 59.99)))
+    whole = plot.film_overlay_figure(film, [("seen", seen)]).axes[0].patches[1]
+    assert np.isfinite(whole.get_data().values).sum() == 3
+
+
 def test_figures_without_anything_to_show_are_refused():
     with pytest.raises(InputError, match="give at least one"):
         plot.film_spectra_figure([])
