@@ -17,12 +17,14 @@ import numpy as np
 from ase.data import atomic_numbers
 from ase.data.colors import jmol_colors
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from cascade_driver.files import write_file
@@ -211,6 +213,51 @@ def dress(axes: Axes) -> None:
     axes.tick_params(which="minor", length=1.8)
 
 
+#: Digits of a logarithmic axis that are labelled, from few to many, and how many labels are enough.
+_DIGITS = ((1,), (1, 2, 5), (1, 2, 3, 5, 7), tuple(range(1, 10)))
+_ENOUGH_LABELS = 3
+
+
+def label_few_decades(axis: Axis) -> None:
+    """Label a logarithmic axis that has less than three powers of ten at 1, 2 and 5, as plain numbers.
+
+    Matplotlib prints 2x10^-2, 3x10^-2 ... over each other there. Called when the limits are set; axes of other
+    scales, and those whose ticks were chosen, stay as they are.
+    """
+    if axis.get_scale() != "log" or not isinstance(axis.get_major_locator(), LogLocator):
+        return
+    axis.set_minor_formatter(NullFormatter())
+    digits = next((found for found in _DIGITS if _labels(axis, found) >= _ENOUGH_LABELS), None)
+    if digits == (1,):
+        return
+    if digits is None:  # such a short piece of a logarithm is all but a straight scale
+        axis.set_major_locator(MaxNLocator(4))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(ScalarFormatter())
+        return
+    axis.set_major_locator(LogLocator(subs=digits, numticks=100))
+    axis.set_minor_locator(LogLocator(subs=range(1, 10), numticks=100))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+
+
+def _labels(axis: Axis, digits: tuple[int, ...]) -> int:
+    """Return how many labels of some digits lie on an axis."""
+    low, high = sorted(axis.get_view_interval())
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    values = np.outer(powers, digits)
+    # 1e-9: limits that are a label up to rounding
+    return int(((values > low * (1 - 1e-9)) & (values < high * (1 + 1e-9))).sum())
+
+
+def _plain(value: float) -> str:
+    """Return a number as a label has it, with a power of ten where many zeros would stand."""
+    if 1e-3 <= value < 1e5:
+        return f"{value:g}"
+    power = int(np.floor(np.log10(value) + 1e-9))
+    digit = round(value / 10.0**power)
+    return f"$10^{{{power}}}$" if digit == 1 else rf"${digit}\times10^{{{power}}}$"
+
+
 def layout_pads(figure: Figure, *, h_pad: float) -> None:
     """Set the vertical room between the panels of a figure."""
     engine = figure.get_layout_engine()
@@ -224,6 +271,9 @@ def finished(figure: Figure) -> Figure:
     Once: the same places hold for every file, which would take another layout and a drawing more each. Who changes
     the figure may ask for one again, `figure.set_layout_engine("constrained")`.
     """
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            label_few_decades(axis)
     figure.draw_without_rendering()
     figure.set_layout_engine(None)
     return figure

@@ -359,8 +359,7 @@ def draw_loss_fit(fit: LossFit, *, ax: Axes | None = None) -> Axes:
         said = None if photons is None else f"{photons:.3g} photons"
         shown = MODEL_COLOUR if len(drives) == 1 else colour
         axes.plot(T, fit.loss(T, photons=photons), color=shown, label=said)
-    # Within a decade the labels between two powers of ten would lie on each other.
-    axes.set_xscale("log" if T[-1] > 10 * T[0] else "linear")
+    axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("temperature (K)")
     axes.set_ylabel("loss 1/Q")
