@@ -13,7 +13,7 @@ from ase.formula import Formula
 from numpy.typing import NDArray
 
 from cascade_driver.analysis.directional import toward
-from cascade_driver.analysis.imported import is_import, load_import
+from cascade_driver.analysis.imported import Imported, is_import, load_import
 from cascade_driver.analysis.model import StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.analysis.published import (
     ASSUMPTION_ERROR,
@@ -294,10 +294,17 @@ def fitted_import(folder: Path, *, analysis: AnalysisSpec | None = None) -> tupl
     FitError, InputError, RecordError
         If the folder or its records cannot be used.
     """
+    made, table = load_import(folder)
+    return table, model_of_import(made, table, folder=folder, analysis=analysis)
+
+
+def model_of_import(
+    made: Imported, table: CascadeTable, *, folder: Path, analysis: AnalysisSpec | None = None
+) -> StoredEnergyModel:
+    """Return the model of imported records, see `fitted_import`; their folder need not be there yet."""
     asked = analysis or AnalysisSpec(shape="table")
     if asked.direction is not None:
         raise InputError(f"{folder}: of imported tables no axes are known; leave the direction out")
-    made, table = load_import(folder)
     fitted = fit_stored_energy_model(
         table,
         shape=asked.shape,
@@ -318,7 +325,7 @@ def fitted_import(folder: Path, *, analysis: AnalysisSpec | None = None) -> tupl
         extrapolate=asked.extrapolate,
         other_crystal=asked.other_crystal,
     )
-    return table, with_errors(table, model, analysis=asked, relative_to=folder)
+    return with_errors(table, model, analysis=asked, relative_to=folder)
 
 
 def names_an_import(given: str) -> bool:

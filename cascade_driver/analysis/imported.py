@@ -6,7 +6,7 @@ import csv
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,9 +14,10 @@ from typing import Literal, get_args
 import numpy as np
 from ase.data import atomic_numbers
 from ase.formula import Formula
+from numpy.typing import NDArray
 from pydantic import Field
 
-from cascade_driver.errors import InputError
+from cascade_driver.errors import CascadeError, InputError
 from cascade_driver.files import LARGEST_NUMBER, text_of, write_file
 from cascade_driver.kinds import Array
 from cascade_driver.schema import build, canonical_json, file_sha256, parameters, plain, read_json
@@ -28,6 +29,7 @@ from cascade_driver.simulation.outcome import (
     outcome_of_stored_energy,
 )
 from cascade_driver.table import read_table
+from cascade_driver.target import parse_target
 from cascade_driver.text import closest
 from cascade_driver.units import EV_PER_KEV
 
@@ -55,6 +57,9 @@ _TRAILING, _MANY, _STORING = 20, 0.02, 0.5
 
 #: A vector that is shorter or longer than 1 by more is none of a direction.
 _LENGTH_TOLERANCE = 1e-3
+
+#: Angles are written with few digits: 3.142 is pi.
+_ANGLE_TOLERANCE_rad = 1e-3
 
 
 @parameters
@@ -144,8 +149,10 @@ def read_stored_energies(path: Path, *, zeros: Zeros | None = None, species: str
     InputError
         If it cannot be read; the message names the line, what was found, what was expected.
     """
-    lines = [line for line in text_of(path, what="a table of stored energies").split("\n") if line.strip()]
-    first = next((line for line in lines if not line.lstrip().startswith("#")), "")
+    # numbered before any is left out: messages name lines as an editor does
+    numbered = enumerate(text_of(path, what="a table of stored energies").split("\n"), start=1)
+    lines = [(n, line) for n, line in numbered if line.strip() and not line.lstrip().startswith("#")]
+    first = lines[0][1] if lines else ""
     if first.split()[:2] == ["nan", "nan"]:
         return _matrix(path, lines, zeros)
     if first.startswith(_EXPORTED):
@@ -153,16 +160,21 @@ def read_stored_energies(path: Path, *, zeros: Zeros | None = None, species: str
     return _table(path)
 
 
-def _exported(path: Path, lines: Sequence[str], species: str | None) -> Records:
+def _exported(path: Path, lines: Sequence[tuple[int, str]], species: str | None) -> Records:
     """Return the records of one species in a table of `cascade export`, which has to hold completed ones alone."""
-    numbered = [(n, line) for n, line in enumerate(lines, start=1) if not line.lstrip().startswith("#")]
-    table = list(csv.DictReader(line for _, line in numbered))
-    if missing := {*_OF_EXPORTED, "outcome"} - set(table[0] if table else ()):
+    names, *cells = (_exported_row(path, number, line) for number, line in lines)
+    for (number, _), row in zip(lines[1:], cells, strict=True):
+        if len(row) != len(names):
+            raise InputError(
+                f"{path}, line {number}: found {len(row)} cells, expected {len(names)}; export the table again"
+            )
+    table = [dict(zip(names, row, strict=True)) for row in cells]
+    if missing := {*_OF_EXPORTED, "outcome"} - set(names if table else ()):
         raise InputError(f"{path}: no column {min(missing)}, or no row; export the table again")
     there = sorted({str(row["species"]) for row in table})
     if species is None and len(there) == 1:
         species = there[0]
-    own = [n for (n, _), row in zip(numbered[1:], table, strict=True) if row["species"] == species]
+    own = [n for (n, _), row in zip(lines[1:], table, strict=True) if row["species"] == species]
     rows = [row for row in table if row["species"] == species]
     if not rows:
         raise InputError(
@@ -185,6 +197,14 @@ def _exported(path: Path, lines: Sequence[str], species: str | None) -> Records:
         recoil_energy_eV=values[:, 0], direction=values[:, 1:4], stored_energy_eV=values[:, 4], weight=values[:, 5]
     )
     return _checked(path, own, records)
+
+
+def _exported_row(path: Path, number: int, line: str) -> list[str]:
+    """Return the cells of one line; a quote that is never closed must not swallow the lines below it."""
+    try:
+        return next(csv.reader([line], strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path}, line {number}: not a line of CSV ({error}); export the table again") from None
 
 
 def _table(path: Path) -> Records:
@@ -217,14 +237,7 @@ def _table(path: Path) -> Records:
     read = read_table(path, example=_EXAMPLE, check_names=check)
     columns = {unit[name][0]: column * unit[name][1] for name, column in read.columns.items()}
     if "polar" in columns:
-        off = (columns["polar"] < 0) | (columns["polar"] > math.pi * (1 + 1e-6))
-        if off.any():
-            row = int(np.argmax(off))
-            raise InputError(
-                f"{path}, line {read.numbers[row]}: polar angle {math.degrees(columns['polar'][row]):g} degrees, "
-                "expected one from 0 to 180: is it the azimuth, or in another unit?"
-            )
-        direction = _unit_vectors(columns["polar"], columns["azimuth"])
+        direction = _unit_vectors(path, read.numbers, columns["polar"], columns["azimuth"])
     else:
         direction = np.stack([columns[name] for name in _VECTOR], axis=1)
     records = Records(
@@ -239,11 +252,12 @@ def _table(path: Path) -> Records:
 def _checked(path: Path, lines: Sequence[int], read: Records) -> Records:
     """Return records whose rows stand in some lines of a file, or name the first that cannot be one."""
     length = np.linalg.norm(read.direction, axis=1)
+    recoil, stored = read.recoil_energy_eV, read.stored_energy_eV
     checks = (
-        (read.recoil_energy_eV > 0, read.recoil_energy_eV, "recoil energy in eV is", "a positive one"),
-        (np.isfinite(read.stored_energy_eV), read.stored_energy_eV, "stored energy in eV is", "a finite one"),
+        (_known(recoil) & (recoil > 0), recoil, "recoil energy in eV is", "a positive one"),
+        (_known(stored), stored, "stored energy in eV is", "a finite one"),
         (np.abs(length - 1) <= _LENGTH_TOLERANCE, length, "length of the direction is", "a unit vector"),
-        (read.weight >= 0, read.weight, "weight is", "none below 0"),
+        (_known(read.weight) & (read.weight >= 0), read.weight, "weight is", "a finite one, none below 0"),
     )
     for fit, value, what, expected in checks:
         if not fit.all():
@@ -252,11 +266,14 @@ def _checked(path: Path, lines: Sequence[int], read: Records) -> Records:
     return replace(read, direction=read.direction / length[:, None])
 
 
-def _matrix(path: Path, lines: Sequence[str], zeros: Zeros | None) -> Records:
+def _known(value: Array) -> NDArray[np.bool_]:
+    """Return which values are those of a quantity; nan is none."""
+    return np.abs(value) <= LARGEST_NUMBER
+
+
+def _matrix(path: Path, lines: Sequence[tuple[int, str]], zeros: Zeros | None) -> Records:
     rows: list[list[float]] = []
-    for number, line in enumerate(lines, start=1):
-        if line.lstrip().startswith("#"):
-            continue
+    for number, line in lines:
         try:
             row = [float(cell) for cell in line.split()]
         except ValueError:
@@ -274,11 +291,11 @@ def _matrix(path: Path, lines: Sequence[str], zeros: Zeros | None) -> Records:
             f"{path}: expected a row `nan nan` of rising recoil energies in eV, and a row per direction"
         )
     angles, stored = np.array(rows[1:])[:, :2], np.array(rows[1:])[:, 2:]
+    vectors = _unit_vectors(path, [number for number, _ in lines[1:]], angles[:, 0], angles[:, 1])
     stored, notes = _without_gaps(path, energy, stored, zeros)
     known = np.isfinite(stored)
     if not known.all():
         notes = (*notes, f"{int((~known).sum())} of {stored.size} records were not simulated")
-    vectors = _unit_vectors(angles[:, 0], angles[:, 1])
     return Records(
         recoil_energy_eV=np.broadcast_to(energy, stored.shape)[known],
         stored_energy_eV=stored[known],
@@ -313,8 +330,18 @@ def _without_gaps(
     return np.where(gap, np.nan, stored_eV), (f"{said}: taken as not simulated",)
 
 
-def _unit_vectors(polar_rad: Array, azimuth_rad: Array) -> Array:
-    """Return (n, 3) unit vectors."""
+def _unit_vectors(path: Path, lines: Sequence[int], polar_rad: Array, azimuth_rad: Array) -> Array:
+    """Return (n, 3) unit vectors of angles in some lines of a file, which are no degrees taken for radians."""
+    ranges = (("polar", polar_rad, 0.0, math.pi), ("azimuth", azimuth_rad, -math.pi, 2 * math.pi))
+    for name, angle, low, high in ranges:
+        off = (angle < low - _ANGLE_TOLERANCE_rad) | (angle > high + _ANGLE_TOLERANCE_rad)
+        if off.any():
+            row = int(np.argmax(off))
+            raise InputError(
+                f"{path}, line {lines[row]}: {name} angle {angle[row]:g} rad "
+                f"({math.degrees(angle[row]):g} degrees), expected one from {math.degrees(low):g} to "
+                f"{math.degrees(high):g} degrees: is it another angle, or in another unit?"
+            )
     return np.stack(
         [
             np.sin(polar_rad) * np.cos(azimuth_rad),
@@ -333,6 +360,7 @@ def write_import(
     source: str = "",
     zeros: Zeros | None = None,
     notes: Sequence[str] = (),
+    check: Callable[[Imported, CascadeTable], object] | None = None,
 ) -> Imported:
     """Write a folder of imported tables, and return what it holds.
 
@@ -350,17 +378,15 @@ def write_import(
         What directions of a matrix mean that hold exactly 0 where the others store energy; refused without it.
     notes : sequence of str
         What people who use a model of them should know: said with every answer.
+    check : callable, optional
+        Called with what is to be written and its records before anything is; raises where they are of no use.
 
     Raises
     ------
     InputError
-        If a file cannot be read, or something else cannot be used.
+        If a file cannot be read, or something else cannot be used; an earlier import is then as it was.
     """
-    try:
-        formula = str(Formula(crystal).reduce()[0].convert("metal"))
-        elements = set(Formula(crystal).count())
-    except (ValueError, KeyError):
-        raise InputError(f"crystal {crystal!r}: expected a chemical formula such as WC or Al2O3") from None
+    formula, elements = _crystal(crystal)
     if zeros is not None and zeros not in get_args(Zeros):
         raise InputError(f"zeros are {zeros!r}, expected missing or stored")
     for species in files:
@@ -368,19 +394,36 @@ def write_import(
             raise InputError(f"{species!r} is no element of {formula}, which has {', '.join(sorted(elements))}")
     if out.exists() and any(out.iterdir()) and not is_import(out):
         raise InputError(f"{out}: there is something else in it; give a new folder")
-    tables, said, texts = [], list(notes), {}
+    tables, said, texts, cascades = [], list(notes), {}, []
     for species, path in files.items():
         records = read_stored_energies(path, zeros=zeros, species=species)
         texts[f"{species}.csv"] = text = _canonical(records)
         digest = hashlib.sha256(text.encode()).hexdigest()
         tables.append(ImportedTable(species=species, file=f"{species}.csv", sha256=digest, origin=path.name))
         said += [f"{species}: {note}" for note in records.notes]
+        cascades.append(_cascades(species, records, origin=path))
     made = Imported(crystal=formula, tables=tuple(tables), source=source, notes=tuple(said))
+    if check is not None:
+        try:
+            check(made, concatenate(cascades))
+        except CascadeError as error:
+            raise InputError(f"{', '.join(map(str, files.values()))}: {error}") from None
     out.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         write_file(out / name, text)
     write_file(out / IMPORT_FILE, canonical_json(plain(made)) + "\n")
     return made
+
+
+def _crystal(formula: str) -> tuple[str, set[str]]:
+    """Return the shortest formula of a crystal, and its elements; what is no target is no crystal either."""
+    try:
+        target = parse_target(formula)
+    except InputError as error:
+        raise InputError(f"crystal {str(error).removeprefix('target ')}") from None
+    if target.enrichment:
+        raise InputError(f"crystal {formula!r}: stored energies know no isotopes; leave the enrichment out")
+    return str(Formula(target.formula).reduce()[0].convert("metal")), set(target.elements)
 
 
 def _canonical(records: Records) -> str:
@@ -418,17 +461,17 @@ def load_import(folder: Path) -> tuple[Imported, CascadeTable]:
             raise InputError(f"{path}: file {one.file!r}, expected one of the folder; import the tables again")
         if file_sha256(file) != one.sha256:
             raise InputError(f"{file}: was changed since it was imported; import the tables again")
-        parts.append(_cascades(one.species, _table(file)))
+        parts.append(_cascades(one.species, _table(file), origin=file))
     return made, concatenate(parts)
 
 
-def _cascades(species: str, records: Records) -> CascadeTable:
+def _cascades(species: str, records: Records, *, origin: Path) -> CascadeTable:
     n = len(records.weight)
     energies, group = np.unique(records.recoil_energy_eV, return_inverse=True)
     whole = np.bincount(group.reshape(-1), records.weight, minlength=len(energies))
     if not np.all(whole > 0):
         raise InputError(
-            f"{species}: the weights at {energies[int(np.argmin(whole))]:g} eV are all 0; give some of them weight"
+            f"{origin}: the weights at {energies[int(np.argmin(whole))]:g} eV are all 0; give some of them weight"
         )
     outcome = [outcome_of_stored_energy(float(stored)).key for stored in records.stored_energy_eV]
     return CascadeTable(

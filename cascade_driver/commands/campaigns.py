@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cascade_driver.campaign.plan import Campaign
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.campaign.slurm import ArrayRequest
+    from cascade_driver.config import AnalysisSpec
 
 
 def add_to(verbs: Verbs) -> None:
@@ -803,11 +804,15 @@ def _no_fit(error: FitError) -> int:
 
 def _import(chosen: argparse.Namespace) -> int:
     from cascade_driver.analysis.imported import write_import
+    from cascade_driver.models import model_of_import
 
     files = dict(chosen.tables)
     if len(files) < len(chosen.tables):
         raise InputError(f"{' '.join(s for s, _ in chosen.tables)}: name each species once")
-    made = write_import(files, out=chosen.out, **keywords(chosen, write_import))
+    folder = chosen.out.resolve()
+    # fitted before it is written: what no model can be made of must not replace an import that has one
+    check = partial(model_of_import, folder=folder, analysis=_analysis_of_import(chosen))
+    made = write_import(files, out=chosen.out, check=check, **keywords(chosen, write_import))
     for note in made.notes:
         print(f"note: {note}", file=sys.stderr)
     chosen.run = chosen.out
@@ -816,19 +821,24 @@ def _import(chosen: argparse.Namespace) -> int:
 
 def _fit_import(chosen: argparse.Namespace) -> int:
     """Make the model of imported tables, write and print it."""
-    from cascade_driver.config import AnalysisSpec
     from cascade_driver.models import MODEL_FILE, fitted_import
     from cascade_driver.terminal.console import make_console
     from cascade_driver.terminal.runs import print_model
 
-    asked = {"shape": "table", **given(chosen, AnalysisSpec)}
     out = getattr(chosen, "out", None)
-    table, model = fitted_import(chosen.run.resolve(), analysis=built(chosen, AnalysisSpec, **asked))
+    table, model = fitted_import(chosen.run.resolve(), analysis=_analysis_of_import(chosen))
     path = model.save(chosen.run / MODEL_FILE if out is None or out == chosen.run else out)
     console = make_console()
     print_model(model, console=console)
     console.print(f"{len(table)} cascades; written: {path}", soft_wrap=True)
     return 0
+
+
+def _analysis_of_import(chosen: argparse.Namespace) -> AnalysisSpec:
+    """Return how imported records are analysed: as they stand, if no other shape is asked for."""
+    from cascade_driver.config import AnalysisSpec
+
+    return built(chosen, AnalysisSpec, **{"shape": "table", **given(chosen, AnalysisSpec)})
 
 
 def _plan(chosen: argparse.Namespace) -> int:

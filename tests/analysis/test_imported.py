@@ -100,7 +100,7 @@ HEADER = "recoil_energy_eV,direction_x,direction_y,direction_z,stored_energy_eV"
         (f"{HEADER},polar_rad,azimuth_rad\n1,0,0,1,0,0,0\n", "expected both energies and one direction"),
         (f"{HEADER}\n-1,0,0,1,0\n", "line 2: recoil energy in eV is -1, expected a positive one"),
         (f"{HEADER}\n1,0,0,2,0\n", "line 2: length of the direction is 2, expected a unit vector"),
-        (f"{HEADER},weight\n1,0,0,1,0,-1\n", "weight is -1, expected none below 0"),
+        (f"{HEADER},weight\n1,0,0,1,0,-1\n", "weight is -1, expected a finite one, none below 0"),
         (f"{HEADER}\n1,0,0,1,nan\n", "expected a finite number"),
         ("nan nan 2 1\n0 0 0 0\n", "rising recoil energies"),
         ("nan nan 1 2\n0 0 0\n", "line 2: found 3 numbers, expected 4"),
@@ -119,7 +119,7 @@ def threshold_matrix() -> str:
     """Diamond as a toy: from 35 eV on every direction stores 15 eV, at 40 energies between 5 and 200 eV."""
     energies = np.arange(5.0, 205.0, 5.0)
     rows = [
-        " ".join(map(str, [0.1 + i / 10, i / 3, *np.where(energies >= 35 + (i % 3), 15.0 + i % 5, 0.001)]))
+        " ".join(map(str, [0.1 + i / 10, i / 5, *np.where(energies >= 35 + (i % 3), 15.0 + i % 5, 0.001)]))
         for i in range(30)
     ]
     return "\n".join(["# [3.567, 3.567, 3.567]", "nan nan " + " ".join(map(str, energies)), *rows]) + "\n"
@@ -193,7 +193,7 @@ def test_a_changed_table_is_not_taken_for_the_imported_one(tmp_path: Path) -> No
         (["C"], "'C' is not SPECIES=FILE"),
         (["C=none.dat", "--crystal", "C"], "none.dat: no such file"),
         (["Si=m.dat", "--crystal", "C"], "'Si' is no element of C"),
-        (["C=m.dat", "--crystal", "Kryptonite"], "expected a chemical formula"),
+        (["C=m.dat", "--crystal", "Kryptonite"], "is not a chemical formula; expected"),
         (["C=m.dat", "C=m.dat", "--crystal", "C"], "name each species once"),
     ],
 )
@@ -245,3 +245,70 @@ def test_the_spectrum_that_is_kept_follows_from_its_records(species, potential, 
     low_eV, high_eV = peak_eV
     assert low_eV < centres[np.argmax(np.where(centres > 5, ratio, 0.0))] < high_eV
     assert ratio[(centres > low_eV) & (centres < high_eV)].mean() > least
+
+
+GOOD = f"{HEADER}\n40,1,0,0,5\n80,0,1,0,10\n"
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (GOOD.replace("0,5", "0,50"), "stored_more_than_recoil"),
+        (GOOD.replace("0,10", "0,0").replace("0,5", "0,0"), "no cascade stored energy"),
+        (
+            "id,species,recoil_energy_eV,direction_x,direction_y,direction_z,direction_weight,outcome,"
+            "stored_energy_eV\na,C,inf,1,0,0,1,completed,5\n",
+            "line 2: recoil energy in eV is inf",
+        ),
+    ],
+)
+def test_what_makes_no_model_leaves_an_earlier_import_as_it_was(
+    bad: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, good, worse = tmp_path / "out", written(tmp_path, GOOD, "good.csv"), written(tmp_path, bad, "bad.csv")
+    assert main(["import", f"C={good}", "--crystal", "C", "--out", str(out)]) == 0
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    capsys.readouterr()
+    assert main(["import", f"C={worse}", "--crystal", "C", "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert str(worse) in said
+    assert said.count("\n") == 1
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    assert main(["import", f"C={worse}", "--crystal", "C", "--out", str(tmp_path / "new")]) == 2
+    assert not (tmp_path / "new").exists()
+
+
+EXPORT = (
+    "id,species,recoil_energy_eV,direction_x,direction_y,direction_z,direction_weight,outcome,stored_energy_eV\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f'{EXPORT}\na,C,40,1,0,0,1,completed,5\n\n"b,C,40,1,0,0,1,completed,5\n', "line 5: not a line of CSV"),
+        (f"{EXPORT}a,C,40,1,0,0,1,completed\n", "line 2: found 8 cells, expected 9"),
+        (f"{EXPORT}\n\na,C,-40,1,0,0,1,completed,5\n", "line 4: recoil energy in eV is -40"),
+        ("nan nan 10 20\n\n\n0.5 1 0 x\n", "line 4: "),
+        ("nan nan 10 20\n0.5 1 0 0\n\n90 1 0 0\n", "line 4: polar angle 90 rad (5156.62 degrees), expected"),
+        ("nan nan 10 20\n0.5 359 0 0\n", "line 2: azimuth angle 359 rad"),
+        ("recoil_energy_eV,stored_energy_eV,polar_rad,azimuth_rad\n40,5,1,359\n", "line 2: azimuth angle 359 rad"),
+        ("recoil_energy_eV,stored_energy_eV,polar_deg,azimuth_deg\n40,5,1,361\n", "from -180 to 360 degrees"),
+    ],
+)
+def test_a_bad_row_is_named_by_its_line(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(InputError) as complaint:
+        read_stored_energies(written(tmp_path, text))
+    assert words in str(complaint.value)
+
+
+def test_azimuths_from_either_side_and_rounded_are_angles(tmp_path: Path) -> None:
+    text = "nan nan 10\n0 -3.142 1\n3.142 6.2832 1\n"
+    assert len(read_stored_energies(written(tmp_path, text)).weight) == 2
+
+
+@pytest.mark.parametrize("crystal", ["C0", "", "C[C13=1]", "D2O", "Kryptonite"])
+def test_a_crystal_of_nothing_is_refused(tmp_path: Path, crystal: str) -> None:
+    with pytest.raises(InputError, match="crystal"):
+        write_import({"C": written(tmp_path, GOOD)}, crystal=crystal, out=tmp_path / "out")
