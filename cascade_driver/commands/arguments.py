@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from cascade_driver.errors import InputError
-from cascade_driver.files import LARGEST_NUMBER
+from cascade_driver.files import LARGEST_NUMBER, is_stream
 from cascade_driver.text import acting_characters, closest
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Parser(argparse.ArgumentParser):
                 yield from verb.leaves()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, and refuse what is unknown and to write over a file that is read.
+        """Parse, and refuse what is unknown, to write over a file that is read, and two outputs in one file.
 
         Of a verb this is when its options are made.
         """
@@ -82,6 +82,7 @@ class Parser(argparse.ArgumentParser):
         if rest:  # here, where the verb is known, and not by the parser above it
             self._refuse(rest)
         self._keep_what_is_read(vars(chosen))
+        self._keep_what_is_written(vars(chosen))
         return chosen, rest
 
     def _refuse(self, unknown: Sequence[str]) -> NoReturn:
@@ -97,11 +98,23 @@ class Parser(argparse.ArgumentParser):
         super()._check_value(action, value)
 
     def _keep_what_is_read(self, chosen: Mapping[str, Any]) -> None:
-        written = [action for action in self._actions if action.type is new_file]
-        read = [action for action in self._actions if action.type is not new_file]
-        for out in (place for action in written for place in _files(chosen.get(action.dest))):
+        written = [place for action in self._actions for place in _written(action, chosen.get(action.dest))]
+        read = [action for action in self._actions if action.type not in _WRITTEN]
+        for out in (place for place in written if os.path.isfile(place)):  # noqa: PTH113, see _files
             if any(out.samefile(place) for action in read for place in _files(chosen.get(action.dest))):
                 self.error(f"{out} is read and would be replaced; give another name for what is written")
+
+    def _keep_what_is_written(self, chosen: Mapping[str, Any]) -> None:
+        """Refuse two outputs of one name: the later one would replace the earlier, and nobody would be told."""
+        taken: dict[Path, str] = {}
+        for action in self._actions:
+            for place in _written(action, chosen.get(action.dest)):
+                option = "/".join(action.option_strings) or action.dest
+                whole_place = place.parent.resolve() / place.name
+                if whole_place in taken and not is_stream(place):
+                    where = option if taken[whole_place] == option else f"{taken[whole_place]} and {option}"
+                    self.error(f"{place} is given twice ({where}) and would be replaced; give each its own name")
+                taken[whole_place] = option
 
     def error(self, message: str) -> NoReturn:
         """Complain as about any other input."""
@@ -113,6 +126,13 @@ def _files(value: Any) -> list[Path]:
     values = value if isinstance(value, list | tuple) else [value]
     # not Path.is_file, which raises where a text is too long for a name
     return [Path(one) for one in values if isinstance(one, str | Path) and os.path.isfile(one)]  # noqa: PTH113
+
+
+def _written(action: argparse.Action, value: Any) -> list[Path]:
+    """Return the files that the values of an argument name as what is written."""
+    values = value if isinstance(value, list | tuple) else [value]
+    endings = _WRITTEN.get(action.type, ())
+    return [one.with_name(one.name + end) for one in values if isinstance(one, Path) for end in endings]
 
 
 def number(text: str) -> float:
@@ -197,6 +217,19 @@ def new_figure(text: str) -> Path:
     """Return where a figure can be written, without the ending that its files get."""
     place = new_file(text)
     return place.with_suffix("") if place.suffix in {".png", ".pdf"} else place
+
+
+def new_stem(text: str) -> Path:
+    """Return where a table and a figure of it can be written, which get their endings."""
+    return new_file(text)
+
+
+#: What the kinds of arguments that name files to write write: endings to what was given.
+_WRITTEN: dict[Any, tuple[str, ...]] = {
+    new_file: ("",),
+    new_figure: (".png", ".pdf"),
+    new_stem: (".csv", ".png", ".pdf"),
+}
 
 
 def new_folder(text: str) -> Path:

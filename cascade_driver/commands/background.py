@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cascade_driver.commands.arguments import Verbs, add_out, add_verb, new_figure, new_file, no_kind
+from cascade_driver.commands.arguments import Verbs, add_out, add_verb, new_figure, new_file, new_stem, no_kind
 from cascade_driver.commands.fits import print_fit
 from cascade_driver.commands.options import (
     add_keywords,
@@ -215,7 +215,7 @@ def _options_film(film: argparse.ArgumentParser) -> None:
     )
     film.add_argument(
         "--map",
-        type=new_file,
+        type=new_stem,
         metavar="STEM",
         help="energy over pinning distance and stress: STEM.csv, STEM.png, STEM.pdf",
     )

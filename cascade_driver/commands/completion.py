@@ -14,6 +14,7 @@ from cascade_driver.commands.arguments import (
     any_path,
     new_file,
     new_folder,
+    new_stem,
     run_or_model,
 )
 
@@ -38,7 +39,7 @@ def _completion(command: Parser, chosen: argparse.Namespace) -> int:
 
     for verb in command.leaves():
         for action in verb._actions:
-            if action.type in (Path, any_path, new_file, run_or_model):
+            if action.type in (Path, any_path, new_file, new_stem, run_or_model):
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
             elif action.type in (a_run, new_folder):
                 action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from fake_engine import a_campaign, a_run
 
 from cascade_driver.cli import main
 from cascade_driver.commands import spectra as spectra_verbs
+from cascade_driver.commands.parser import make_parser
 from cascade_driver.errors import InputError, told
 from cascade_driver.text import visible
 
@@ -249,3 +250,34 @@ def test_an_interrupt_while_the_program_loads_is_one_line(spectra, tmp_path):
             continue
         assert process.returncode == 130, said
         assert said == "cascade: interrupted; the same command continues where it stopped\n"
+
+
+@pytest.mark.parametrize(
+    ("verb", "twice"),
+    [
+        (
+            ["correct", "cawo4-published", "dm.csv", "--out", "x.json", "--workspace", "x.json"],
+            "--out and --workspace",
+        ),
+        (
+            ["correct", "cawo4", "dm.csv", "--out", "x.csv", "--workspace", "z", "--hs3", "./z"],
+            "--workspace and --hs3",
+        ),
+        (["export", "RUN", "--table", "t.csv", "--table", "t.csv"], "(--table)"),
+        (["export", "RUN", "--table", "t.h5", "--response", "t.h5"], "--table and --response"),
+        (["background", "film", "--out", "m.csv", "--map", "m"], "--out and --map"),
+        (["background", "film", "--out", "m.csv", "--figure", "f", "--map", "f"], "--figure and --map"),
+        (["lines", "dm.csv", "--out", "f.png", "--figure", "f"], "--out and --figure"),
+    ],
+)
+def test_two_outputs_of_one_name_are_refused_before_anything_is_read(capsys, tmp_path, monkeypatch, verb, twice):
+    monkeypatch.chdir(tmp_path)
+    line = complaint(capsys, *verb)
+    assert "would be replaced; give each its own name" in line
+    assert twice in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_goes_to_the_terminal_may_go_there_twice():
+    verb = ["correct", "cawo4", "dm.csv", "--out", "/dev/null", "--workspace", "/dev/null"]
+    assert make_parser().parse_args(verb).workspace == Path("/dev/null")
