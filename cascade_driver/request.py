@@ -6,7 +6,6 @@ a spectrum carries with it, into its file and back: from it the same spectrum ca
 
 from __future__ import annotations
 
-import datetime
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from cascade_driver.binning import bin_edges, rising_energies
-from cascade_driver.schema import parameters
+from cascade_driver.schema import Day, parameters
 
 
 @parameters
@@ -92,7 +91,7 @@ class DarkMatterRequest(Recoils):
     cross_section_cm2: float = Field(gt=0)
     mediator_mass_MeV: float | None = Field(default=None, gt=0)
     coupling: Literal["independent", "proton_spin", "neutron_spin"] = "independent"
-    date: datetime.date | None = None
+    date: Day | None = None
     density_GeV_cm3: float | None = Field(default=None, gt=0)
     most_probable_speed_km_s: float | None = Field(default=None, gt=0)
     escape_speed_km_s: float | None = Field(default=None, gt=0)

@@ -8,6 +8,7 @@ equal names, so 50 and 50.0 are one energy. This is the one module that reads TO
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import hashlib
 import inspect
@@ -17,10 +18,10 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast, dataclass_transform, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, dataclass_transform, get_args, get_type_hints
 
 import numpy as np
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -38,6 +39,17 @@ STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, validate_default=True, 
 _EXACT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 T = TypeVar("T")
+
+
+def _day(value: object) -> object:
+    """Return what may be a day: pydantic alone takes a number, or a text of one, for seconds since 1970."""
+    if isinstance(value, datetime.date) or (isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value)):
+        return value
+    raise ValueError("expected a date as YYYY-MM-DD")
+
+
+#: A date, given as such or as YYYY-MM-DD.
+Day = Annotated[datetime.date, BeforeValidator(_day)]
 
 #: Every key that any group of parameters knows, for spelling suggestions.
 _FIELD_NAMES: set[str] = set()
@@ -67,6 +79,8 @@ def _checked(cls: type[T]) -> type[T]:
             unchecked(self, **named)
         except ValidationError as error:
             raise InputError(f"{cls.__name__}: {_complaints(error, made)[0]}") from None
+        if mistaken := _truth_as_number(named, self):
+            raise InputError(f"{cls.__name__}: {mistaken}")
 
     made.__init__ = checked
     return cast("type[T]", made)
@@ -247,10 +261,32 @@ def build(kind: type[T], content: object, *, origin: str, every: bool = False) -
     """
     try:
         made: T = _adapter(kind).validate_python(content)
-        return made
     except ValidationError as error:
         complaints = _complaints(error, kind)
         raise InputError(f"{origin}: {'; '.join(complaints) if every else complaints[0]}") from None
+    if mistaken := _truth_as_number(content, made):
+        raise InputError(f"{origin}: {mistaken}")
+    return made
+
+
+def _truth_as_number(given: Any, made: Any, loc: tuple[int | str, ...] = ()) -> str:
+    """Return a complaint about the first truth value that was taken for 1 or 0, nothing if there is none.
+
+    What was made is compared with what was given: pydantic takes `true` for 1 unless it is strict, and then it
+    takes no list for a tuple.
+    """
+    if isinstance(given, bool):
+        if isinstance(made, bool) or not isinstance(made, int | float):
+            return ""
+        return f"`{_location(loc)}`: expected a number; found {str(given).lower()}, write the number"
+    if isinstance(given, Mapping):
+        within = made if isinstance(made, Mapping) else getattr(made, "__dict__", {})
+        inner = ((name, one, within.get(name)) for name, one in given.items())
+    elif isinstance(given, list | tuple) and isinstance(made, list | tuple):
+        inner = ((n, one, other) for n, (one, other) in enumerate(zip(given, made, strict=False)))
+    else:
+        return ""
+    return next(filter(None, (_truth_as_number(one, other, (*loc, name)) for name, one, other in inner)), "")
 
 
 def _complaints(error: ValidationError, kind: Any) -> list[str]:

@@ -1,6 +1,7 @@
 """Typed parameters: strict at the door, named by their content."""
 
 import dataclasses
+import datetime
 import json
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from cascade_driver.errors import InputError
+from cascade_driver.request import DarkMatterRequest
 from cascade_driver.schema import build, canonical_json, digest, parameters, plain, read_json, read_toml, seed_from
 from cascade_driver.simulation.spec import CascadeSpec, KnockOn
 
@@ -127,3 +129,57 @@ def test_files_that_cannot_be_read_are_told(tmp_path):
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(InputError, match="not valid JSON"):
         read_json(tmp_path / "bad.json")
+
+
+@parameters
+class _Inner:
+    seed: int = 1
+
+
+@parameters
+class _Numbers:
+    bins: int = 3
+    width_eV: float = 1.0
+    edges_eV: tuple[float, ...] = ()
+    lengths_A: dict[str, float] = Field(default_factory=dict)
+    either: float | str = 0.0
+    inner: tuple[_Inner, ...] = ()
+    logarithmic: bool = False
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        ({"bins": True}, "`bins`"),
+        ({"width_eV": False}, "`width_eV`"),
+        ({"edges_eV": [12, True]}, "`edges_eV[2]`"),
+        ({"lengths_A": {"Al": True}}, "`lengths_A`"),
+        ({"either": True}, "`either`"),
+        ({"inner": [{"seed": 1}, {"seed": True}]}, "`inner[2].seed`"),
+    ],
+)
+def test_a_truth_value_is_no_number(content, where):
+    with pytest.raises(InputError, match=r"expected a number; found (true|false)") as of_file:
+        build(_Numbers, content, origin="input.toml")
+    assert f"input.toml: {where}" in str(of_file.value)
+    with pytest.raises(InputError, match="expected a number"):
+        _Numbers(**content)
+
+
+def test_numbers_and_truth_values_stay_what_they_are():
+    made = build(_Numbers, {"bins": 1, "width_eV": 1, "edges_eV": [0, 1], "logarithmic": True}, origin="x")
+    assert (made.bins, made.width_eV, made.edges_eV, made.logarithmic) == (1, 1.0, (0.0, 1.0), True)
+
+
+@pytest.mark.parametrize("date", ["0", "1780272000", 0, 1780272000, 1780272000.0, "20260601", "2026-6-1"])
+def test_a_date_is_no_count_of_seconds(date):
+    content = {"kind": "dm", "target": "Si", "mass_GeV": 1, "cross_section_cm2": 1e-40, "date": date}
+    with pytest.raises(InputError, match="`date`: expected a date as YYYY-MM-DD; found"):
+        build(DarkMatterRequest, {**content, "energy_eV": [1, 100], "bins": 9}, origin="input.toml")
+
+
+@pytest.mark.parametrize("date", ["2026-06-01", datetime.date(2026, 6, 1)])
+def test_a_date_is_an_iso_date(date):
+    content = {"kind": "dm", "target": "Si", "mass_GeV": 1, "cross_section_cm2": 1e-40, "date": date}
+    made = build(DarkMatterRequest, {**content, "energy_eV": [1, 100], "bins": 9}, origin="input.toml")
+    assert made.date == datetime.date(2026, 6, 1)
