@@ -156,6 +156,8 @@ def _background_read(chosen: argparse.Namespace) -> int:
         f"eV, {found.exposure_kg_day:g} kg day; the file holds {found.given_as}"
         + ("" if found.given_as == "events" else " (--values says otherwise)")
     )
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
     at = int(found.events.argmax())
     share = found.events[at] / found.events.sum()
     if share > 0.5 and len(found.events) > 1:

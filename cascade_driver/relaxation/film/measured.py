@@ -2,7 +2,7 @@
 
 The files of the EXCESS workshop (Adari et al. 2022, doi:10.21468/SciPostPhysProc.9.001; data at
 github.com/fewagner/excess, CC BY 4.0) are read as they are: a list of events in keV, or bins in keV with counts or
-rates; beside NAME.txt stand NAME_exposure.txt, in kg day, and NAME_eff.txt.
+rates; beside NAME.txt stand NAME_exposure.txt, in kg day, and NAME_eff.txt, of energies in keV, too.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ class Counts:
         Share of the events in a bin that are seen.
     given_as : {'events', 'counts', 'rates'}
         What the file holds.
+    efficiency_range_eV : (float, float)
+        The energies that the efficiency was tabulated between; below and above, its ends are held.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Counts:
     exposure_kg_day: float
     efficiency: NDArray[np.float64]
     given_as: Literal["events", "counts", "rates"] = "counts"
+    efficiency_range_eV: tuple[float, float] = (-math.inf, math.inf)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.exposure_kg_day) and self.exposure_kg_day > 0):
@@ -67,6 +70,19 @@ class Counts:
                 f"{self.name}: an efficiency of {self.efficiency.min():g} to {self.efficiency.max():g}, expected "
                 "above 0 and at most 1; leave out the bins where nothing is seen."
             )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know: bins whose efficiency is no value of the table."""
+        low, high = self.efficiency_range_eV
+        centres = 0.5 * (self.energy_edges_eV[1:] + self.energy_edges_eV[:-1])
+        outside = int(np.count_nonzero((centres < low) | (centres > high)))
+        if not outside:
+            return ()
+        return (
+            f"the efficiency is tabulated from {low:g} to {high:g} eV; {outside} of {len(centres)} bins lie "
+            "outside and have that of its nearer end; its energies are in the unit of the values (--unit)",
+        )
 
     @property
     def exposure_per_rate(self) -> NDArray[np.float64]:
@@ -170,7 +186,7 @@ def read_workshop(
     name : str
         Of the detector; by default that of the file.
     unit : {'keV', 'eV'}
-        Of energies; rates are per kg, keV and day, or per g, eV and day.
+        Of energies, also of those in NAME_eff.txt; rates are per kg, keV and day, or per g, eV and day.
     exposure_kg_day : float, optional
         Mass times live time, in kg day; by default that of the file beside.
     efficiency : float, optional
@@ -196,6 +212,7 @@ def read_workshop(
     if exposure is None:
         said = f" ({path.stem}_exposure.txt says 1, as beside rates)" if told == 1 else ""
         raise InputError(f"{path}: the exposure is not known{said}; give it with --exposure-kg-day.")
+    table = _efficiency_table(path, scale) if efficiency is None else None
     called = name or path.stem
     events_eV = rows[:, 0] * scale if rows.shape[1] == 1 else None
     if events_eV is not None:
@@ -215,8 +232,9 @@ def read_workshop(
         energy_edges_eV=edges,
         events=np.zeros(len(made)),
         exposure_kg_day=exposure,
-        efficiency=_efficiency(path, edges, efficiency, events_eV=events_eV),
+        efficiency=_efficiency(table, edges, events_eV=events_eV) * (1.0 if efficiency is None else efficiency),
         given_as="events" if events_eV is not None else "rates" if is_rate else "counts",
+        efficiency_range_eV=(-math.inf, math.inf) if table is None else (table[0, 0], table[-1, 0]),
     )
     if is_rate:
         per_kg_keV = 1.0 if unit == "keV" else 1e3 * EV_PER_KEV  # per g and eV
@@ -272,26 +290,32 @@ def _beside(path: Path, what: str) -> NDArray[np.float64] | None:
     return _numbers(other) if other.is_file() else None
 
 
+def _efficiency_table(path: Path, scale: float) -> NDArray[np.float64] | None:
+    """Return NAME_eff.txt with rising energies in eV, (n, 2); its energies are in the unit of the values."""
+    table = _beside(path, "eff")
+    if table is None:
+        return None
+    if table.shape[1] != 2:
+        raise InputError(
+            f"{path}: {path.stem}_eff.txt has {table.shape[1]} columns, expected two, energy and efficiency."
+        )
+    return table[np.argsort(table[:, 0], kind="stable")] * (scale, 1.0)
+
+
 def _efficiency(
-    path: Path, edges_eV: NDArray[np.float64], given: float | None, *, events_eV: NDArray[np.float64] | None
+    table: NDArray[np.float64] | None, edges_eV: NDArray[np.float64], *, events_eV: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
     """Return the share of the events in each bin that is seen.
 
     It is that at the centre of the bin, or of events, one by one, the harmonic mean: it may rise within a bin.
     """
     centres = 0.5 * (edges_eV[1:] + edges_eV[:-1])
-    if given is not None:
-        return np.full(len(centres), given)
-    table = _beside(path, "eff")
     if table is None:
         return np.ones(len(centres))
-    if table.shape[1] != 2:
-        raise InputError(f"{path}: {path.stem}_eff.txt has {table.shape[1]} columns, expected keV and efficiency.")
-    table = table[np.argsort(table[:, 0], kind="stable")]
-    seen = np.interp(centres, table[:, 0] * EV_PER_KEV, table[:, 1])
+    seen = np.interp(centres, *table.T)
     if events_eV is not None:
         inside = events_eV[(events_eV >= edges_eV[0]) & (events_eV <= edges_eV[-1])]
-        each = np.interp(inside, table[:, 0] * EV_PER_KEV, table[:, 1])
+        each = np.interp(inside, *table.T)
         bins = np.minimum(np.searchsorted(edges_eV, inside, side="right") - 1, len(centres) - 1)
         number = np.bincount(bins, minlength=len(centres))
         with np.errstate(divide="ignore", invalid="ignore"):  # nothing is seen where the efficiency is 0: refused

@@ -73,6 +73,28 @@ def test_efficiency_is_that_of_the_events_however_wide_the_bins_are(tmp_path):
     assert found.events.sum() / 0.5 != pytest.approx(24)
 
 
+def test_energies_of_the_efficiency_are_in_the_unit_of_the_values_and_bins_outside_are_told(tmp_path, capsys):
+    in_eV = put(tmp_path, A="10 20 30\n20 30 10\n", A_eff="10 0.2\n30 0.6", A_exposure="2")
+    in_keV = put(tmp_path, B="0.01 0.02 30\n0.02 0.03 10\n", B_eff="0.01 0.2\n0.03 0.6", B_exposure="2")
+    for path, unit in ((in_eV, "eV"), (in_keV, "keV")):
+        found = read_workshop(path, unit=unit)
+        np.testing.assert_allclose(found.efficiency, [0.3, 0.5])
+        assert not found.notes
+    # Of a list of events, too.
+    events = put(tmp_path, E="12\n12\n28\n", E_eff="10 0.2\n30 0.6", E_exposure="2")
+    assert read_workshop(events, unit="eV", energy_eV=(10, 30), bins=2).efficiency == pytest.approx([0.24, 0.56])
+    # A table in keV beside values in eV ends far below them.
+    mixed = put(tmp_path, C="10 20 30\n20 30 10\n", C_eff="0.01 0.2\n0.03 0.6", C_exposure="2")
+    command = ["background", "read", str(mixed), "--unit", "eV", "--out", str(tmp_path / "c.csv")]
+    assert main(command) == 0
+    assert (
+        "note: the efficiency is tabulated from 0.01 to 0.03 eV; 2 of 2 bins lie outside"
+        in capsys.readouterr().err
+    )
+    assert main([*command, "--efficiency", "0.5"]) == 0
+    assert capsys.readouterr().err.count("efficiency") == 0
+
+
 def test_centres_per_gram_and_eV_are_a_million_times_those_per_kg_and_keV(tmp_path):
     path = put(tmp_path, C="1.0,3.0\n3.0,0.0\n5.0,1.0\n")
     found = read_workshop(path, unit="eV", exposure_kg_day=0.01)
