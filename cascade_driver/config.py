@@ -190,6 +190,15 @@ class AnalysisSpec:
             raise ValueError("a direction of length zero; give three numbers, not all zero")
         return direction
 
+    @model_validator(mode="after")
+    def _width_has_a_direction(self) -> AnalysisSpec:
+        # the default is what a section says that was written out in full
+        if self.direction is None and self.angular_width_deg != type(self).angular_width_deg:
+            raise ValueError(
+                "`angular_width_deg` says nothing without `direction`: give `direction`, or leave it out"
+            )
+        return self
+
 
 def analysis_with(analysis: AnalysisSpec, **changes: Any) -> AnalysisSpec:
     """Return other settings of the analysis: options of a command in place of what the input says.

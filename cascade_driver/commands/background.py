@@ -17,8 +17,9 @@ from cascade_driver.commands.options import (
     given,
     keywords,
     kind_of,
+    options_given,
+    refuse_alone,
 )
-from cascade_driver.errors import InputError
 from cascade_driver.files import is_stream, write_file
 
 if TYPE_CHECKING:
@@ -241,15 +242,15 @@ def _background_film(chosen: argparse.Namespace) -> int:
     )
     from cascade_driver.relaxation.film.dynamics import set_free
     from cascade_driver.relaxation.film.energy_map import map_energies
-    from cascade_driver.relaxation.film.spectrum import film_spectra, film_table
+    from cascade_driver.relaxation.film.spectrum import FilmBackground, film_spectra, film_table
     from cascade_driver.spectrum import read_spectrum
 
-    if chosen.over and not chosen.figure:
-        raise InputError("--over draws a figure: say where with --figure STEM")
-    if chosen.measured and not chosen.figure:
-        raise InputError("--measured is drawn in a figure: say where with --figure STEM")
-    if not chosen.dynamics and given(chosen, kind_of(chosen, set_free)):
-        raise InputError("--start-nm and --resolved-MPa are those of --dynamics: say where with --dynamics STEM")
+    if not chosen.figure:
+        drawn_alone = options_given(chosen, "over", "measured")
+        drawn_alone += options_given(chosen, FilmBackground, only=["scale"])
+        refuse_alone(drawn_alone, needed="--figure")
+    if not chosen.dynamics:
+        refuse_alone(options_given(chosen, kind_of(chosen, set_free)), needed="--dynamics")
     over = [(path.stem, read_spectrum(path)) for path in chosen.over]
     background = _film(chosen)
     wanted = background.films()

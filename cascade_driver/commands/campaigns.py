@@ -28,7 +28,16 @@ from cascade_driver.commands.arguments import (
     run_or_model,
     words,
 )
-from cascade_driver.commands.options import add_input, add_keywords, add_options, built, given, keywords
+from cascade_driver.commands.options import (
+    add_input,
+    add_keywords,
+    add_options,
+    built,
+    given,
+    keywords,
+    options_given,
+    refuse_alone,
+)
 from cascade_driver.commands.thresholds import report_search, status_of_search, work_on_folder
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.text import visible
@@ -170,7 +179,7 @@ def _add_export(verbs: Verbs) -> None:
         metavar=("LOW", "HIGH"),
         help="default: what was simulated",
     )
-    response.add_argument("--bin-eV", type=float, default=1.0, dest="bin_eV", metavar="E", help="default: 1")
+    response.add_argument("--bin-eV", type=float, dest="bin_eV", metavar="E", help="default: 1")
     response.add_argument(
         "--members", type=partial(count, most=10_000), metavar="N", help="of its bootstrap, for its errors"
     )
@@ -201,9 +210,7 @@ def _add_show(verbs: Verbs) -> None:
     verb.add_argument(
         "--film-of", type=Path, metavar="FOLDER", help="of `cascade reproduce`, if the run kept none"
     )
-    verb.add_argument(
-        "--frames", type=partial(count, most=2000), default=90, metavar="N", help="of the film (default: 90)"
-    )
+    verb.add_argument("--frames", type=partial(count, most=2000), metavar="N", help="of the film (default: 90)")
 
 
 def _add_defects(verbs: Verbs) -> None:
@@ -589,6 +596,8 @@ def _export(chosen: argparse.Namespace) -> int:
     from cascade_driver.campaign.rundir import RunDirectory
 
     run = RunDirectory(chosen.run.resolve())
+    if not chosen.response:
+        refuse_alone(options_given(chosen, "energy_eV", "bin_eV", "members"), needed="--response")
     run.load()
     asked = (chosen.table, chosen.ase_db, chosen.structures, chosen.trajectories, chosen.response, chosen.spectra)
     if not any(asked):
@@ -637,9 +646,10 @@ def _export_response(chosen: argparse.Namespace) -> None:
     model = load_model(chosen.run)
     simulated = [(one.minimum_recoil_energy_eV, one.maximum_recoil_energy_eV) for one in model.species.values()]
     low, high = chosen.energy_eV or (max(a for a, _ in simulated), min(b for _, b in simulated))
-    if not (0 <= low < high < np.inf and 0 < chosen.bin_eV <= high - low):
-        raise InputError(f"recoil energies from {low:g} to {high:g} eV in bins of {chosen.bin_eV:g} eV: no bins")
-    edges = np.linspace(low, high, max(round((high - low) / chosen.bin_eV), 1) + 1)
+    bin_eV = 1.0 if chosen.bin_eV is None else chosen.bin_eV
+    if not (0 <= low < high < np.inf and 0 < bin_eV <= high - low):
+        raise InputError(f"recoil energies from {low:g} to {high:g} eV in bins of {bin_eV:g} eV: no bins")
+    edges = np.linspace(low, high, max(round((high - low) / bin_eV), 1) + 1)
     made = response_set(model, edges, members=chosen.members or 0)
     write_response(made, chosen.response)
     print(f"{chosen.response}: {', '.join(made.matrices)}, {len(edges) - 1} bins from {low:g} to {high:g} eV")
@@ -654,6 +664,8 @@ def _show(chosen: argparse.Namespace) -> int:
     from cascade_driver.terminal.console import make_console
     from cascade_driver.terminal.records import print_record
 
+    if not chosen.film:
+        refuse_alone(options_given(chosen, "film_of", "frames"), needed="--film")
     run = RunDirectory(chosen.run.resolve())
     if chosen.id is None:
         return _show_none(run, chosen)
@@ -703,7 +715,7 @@ def _show_scene(run: RunDirectory, cascade: str, chosen: argparse.Namespace) -> 
         for file in save_figure(figure, chosen.picture):
             print(file)
     if chosen.film:
-        frames = frames_of(scene, chosen.film_of or run.cascades / cascade, number=chosen.frames)
+        frames = frames_of(scene, chosen.film_of or run.cascades / cascade, number=chosen.frames or 90)
         film = film_bytes(scene, frames, kind="gif" if suffix == ".gif" else "mp4", potential_status=status)
         write_file(chosen.film, film)
         print(f"{chosen.film}: {len(frames)} frames")

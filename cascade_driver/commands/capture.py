@@ -48,7 +48,7 @@ def add_line_options(verb: argparse._ActionsContainer) -> None:
     """Add the options of `list_lines`."""
     from cascade_driver.sources.neutron_capture import capture_lines
 
-    verb.add_argument("--first", type=positive, default=20, metavar="N", help="to print (default: 20)")
+    verb.add_argument("--first", type=positive, metavar="N", help="to print (default: 20)")
     add_keywords(verb, capture_lines, "neutron_flux_cm2_s", "density_g_cm3")
 
 
@@ -76,7 +76,8 @@ def list_lines(
     every = capture_lines(target=target, table=isotopes, **asked)
     found = [line for line in every if low <= line.recoil_energy_eV <= high]
     sources = list(dict.fromkeys(line.source for line in found))
-    few = f", the first {chosen.first} of them (--first)" if chosen.first < len(found) else ""
+    first = chosen.first or 20
+    few = f", the first {first} of them (--first)" if first < len(found) else ""
     flux = asked.get("neutron_flux_cm2_s", 1.0)
     shown = Table(
         title=f"{len(found)} primary gammas after capture in {target} at {flux:g} n/(cm2 s){few}",
@@ -85,7 +86,7 @@ def list_lines(
     headings = ("isotope", "gamma / keV", "recoil / eV", "per kg and day", "per 1e6 captures", "merit", "then")
     for heading in (*headings, "source"):
         shown.add_column(heading, justify="right")
-    for line in found[: chosen.first]:
+    for line in found[:first]:
         shown.add_row(
             line.target,
             f"{line.gamma_keV:.2f}",

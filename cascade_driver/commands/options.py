@@ -187,6 +187,38 @@ def complaints_by_option(chosen: argparse.Namespace, *kinds: type, only_given: b
         raise InputError(complaint) from None
 
 
+def options_given(chosen: argparse.Namespace, *asked: str | type, only: Iterable[str] = ()) -> list[str]:
+    """Return the names of options that were given, as they are typed.
+
+    Parameters
+    ----------
+    chosen : argparse.Namespace
+    *asked : str or type
+        An option that was added by hand, by the name of its place (one without a default); or a class of options.
+    only : iterable of str
+        Fields of those classes; by default all.
+    """
+    found, wanted = [], set(only)
+    for one in asked:
+        if isinstance(one, str):
+            found += [f"--{one.replace('_', '-')}"] if getattr(chosen, one) not in (None, False, [], ()) else []
+        else:
+            found += [option_of(chosen, one, name) for name in given(chosen, one) if not wanted or name in wanted]
+    return found
+
+
+def refuse_alone(options: Sequence[str], *, needed: str) -> None:
+    """Refuse options that say nothing without another one, which was not given.
+
+    Raises
+    ------
+    InputError
+        If there are any: silently left out, they would be thought to have worked.
+    """
+    if options:
+        raise InputError(f"{options[0]} says nothing without {needed}: give {needed}, or leave {options[0]} out")
+
+
 def by_option(complaint: str, names: Mapping[str, str]) -> str:
     """Return a complaint with the options in place of the fields that it names.
 

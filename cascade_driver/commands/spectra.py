@@ -28,6 +28,8 @@ from cascade_driver.commands.options import (
     keywords,
     kind_of,
     option_of,
+    options_given,
+    refuse_alone,
 )
 from cascade_driver.errors import InputError
 from cascade_driver.files import write_file
@@ -404,11 +406,22 @@ def _lines(chosen: argparse.Namespace) -> int:
             raise InputError(
                 f"--table and --target list the lines of neutron capture, {more[0]} fits lines: give one of both"
             )
+        others = given(chosen, kind).keys() - {"between_eV", *required}
+        of_fit = [*options_given(chosen, "recoils"), *(option_of(chosen, kind, name) for name in sorted(others))]
+        if of_fit:
+            raise InputError(
+                f"{of_fit[0]} says how lines are fitted, which --table and --target list: leave it out"
+            )
         if chosen.table is None or chosen.target is None:
             raise InputError("the lines of neutron capture are listed by both of --table and --target FORMULA")
         table = None if chosen.table is _SHIPPED else chosen.table
         between_eV = given(chosen, kind).get("between_eV")
         return list_lines(chosen, target=chosen.target, table=table, between_eV=between_eV)
+    if not chosen.recoils:
+        refuse_alone(options_given(chosen, kind, only=["half_window_eV"]), needed="--recoils")
+    from cascade_driver.sources.neutron_capture import capture_lines
+
+    refuse_alone(options_given(chosen, "first", kind_of(chosen, capture_lines)), needed="--table")
     if missing := [name for name, value in needed.items() if value is None]:
         raise InputError(f"the following arguments are required: {', '.join(missing)}; see `cascade lines --help`")
     from cascade_driver.models import load_model
@@ -524,7 +537,11 @@ def _draw(chosen: argparse.Namespace) -> int:
     status: Status = "quantitative"
     if any(pair.observed.observation is not None and pair.status == "qualitative" for pair in pairs):
         status = "qualitative"
-    if "mass_g" in given(chosen, kind_of(chosen, calibration_figure)):
+    of_calibration = kind_of(chosen, calibration_figure)
+    if "mass_g" in given(chosen, of_calibration):
+        of_others = options_given(chosen, kind_of(chosen, spectra_figure), only=["labels", "logarithmic_energy"])
+        if of_others:
+            raise InputError(f"{of_others[0]} says nothing of the figure of --mass-g: leave out one of both")
         if len(pairs) != 1:
             raise InputError(f"--mass-g draws one pair, found {len(pairs)}: give EXPECTED.csv OBSERVED.csv")
         figure = calibration_figure(
@@ -534,6 +551,7 @@ def _draw(chosen: argparse.Namespace) -> int:
             **keywords(chosen, calibration_figure),
         )
     else:
+        refuse_alone(options_given(chosen, of_calibration), needed="--mass-g")
         figure = spectra_figure(pairs, potential_status=status, **drawn)
     twice = [file for k, file in enumerate(files) if file.exists() and any(map(file.samefile, files[:k]))]
     _print_notes([f"{file} is given twice: one of its curves hides the other" for file in dict.fromkeys(twice)])
@@ -545,6 +563,9 @@ def _write_requested(chosen: argparse.Namespace, request: AnySpectrumRequest) ->
     from cascade_driver.spectra.observe import expect
 
     if not chosen.model:
+        from cascade_driver.config import AnalysisSpec
+
+        refuse_alone([*options_given(chosen, AnalysisSpec), *options_given(chosen, "no_bands")], needed="--model")
         spectrum = expect(request, detector=_detector(chosen))
         spectrum.write(chosen.out)
         _print_notes(spectrum.notes)
@@ -626,12 +647,17 @@ def _correct(chosen: argparse.Namespace) -> int:
         raise InputError(
             f"1 files or names given ({file}), expected a model and a spectrum: cascade correct MODEL SPECTRUM.csv"
         )
-    recoil = read_spectrum(Path(file))  # before what takes seconds: a wrong file is told at once
-    from cascade_driver.analysis.published import CaWO4Assumptions
     from cascade_driver.config import AnalysisSpec
+
+    if "direction" not in given(chosen, AnalysisSpec):
+        refuse_alone(options_given(chosen, AnalysisSpec, only=["angular_width_deg"]), needed="--direction")
+    recoil = read_spectrum(Path(file))  # before what takes seconds: a wrong file is told at once
+    from cascade_driver.analysis.published import CAWO4_PUBLISHED, CaWO4Assumptions
     from cascade_driver.models import load_model
 
     asked = built(chosen, AnalysisSpec)
+    if models[0] != CAWO4_PUBLISHED:
+        refuse_alone(options_given(chosen, kind_of(chosen, load_model)), needed=f"the model {CAWO4_PUBLISHED}")
     model = load_model(
         *models,
         assumptions=built(chosen, CaWO4Assumptions) if given(chosen, CaWO4Assumptions) else None,

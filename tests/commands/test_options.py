@@ -254,3 +254,59 @@ def test_keywords_of_a_function_are_no_keys_of_an_input():
     a_parser_of_keywords()
     with pytest.raises(InputError, match="unknown key `wobble_K`; remove it"):
         build(Inner, {"wobble_K": 1.0}, origin="input")
+
+
+#: Each says how something is made that is not asked for.
+ALONE = {
+    "correct cawo4-published S.csv --angular-width-deg 3 --out O": ("--angular-width-deg", "--direction"),
+    "correct cawo4 S.csv --assumption-error 0.3 --out O": ("--assumption-error", "the model cawo4-published"),
+    "spectrum dm {dm} --extrapolate --out O": ("--extrapolate", "--model"),
+    "spectrum dm {dm} --species Ca --out O": ("--species", "--model"),
+    "spectrum dm {dm} --other-crystal --out O": ("--other-crystal", "--model"),
+    "spectrum dm {dm} --no-bands --out O": ("--no-bands", "--model"),
+    "draw S.csv S.csv --lines-eV 80 112 --out O": ("--lines-eV", "--mass-g"),
+    "draw S.csv S.csv --log-counts --out O": ("--log-counts", "--mass-g"),
+    "lines S.csv {fit} --half-window-eV 0.1": ("--half-window-eV", "--recoils"),
+    "lines S.csv {fit} --first 3": ("--first", "--table"),
+    "lines S.csv {fit} --density-g-cm3 3": ("--density-g-cm3", "--table"),
+    "export RUN --table t.csv --members 3": ("--members", "--response"),
+    "export RUN --table t.csv --energy-eV 5 500": ("--energy-eV", "--response"),
+    "export RUN --table t.csv --bin-eV 2": ("--bin-eV", "--response"),
+    "show RUN 0 --frames 3": ("--frames", "--film"),
+    "background film film.toml --scale 0.1 --out O": ("--scale", "--figure"),
+    "background film film.toml --start-nm 20 --out O": ("--start-nm", "--dynamics"),
+}
+
+
+@pytest.mark.parametrize("line", ALONE)
+def test_an_option_that_says_nothing_alone_is_refused(line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "RUN").mkdir()
+    (tmp_path / "S.csv").write_text("# energy: recoil\nenergy_low_eV,energy_high_eV,rate_W\n40,50,1\n50,60,1\n")
+    words = line.format(
+        dm="--target CaWO4 --mass-GeV 3 --cross-section-cm2 1e-40 --energy-eV 10 90 --bins 8",
+        fit="--at-eV 45 --exposure-kg-day 1 --resolution-eV 3",
+    )
+    assert main(words.split()) == 2
+    option, needed = ALONE[line]
+    said = capsys.readouterr().err
+    assert f"{option} says nothing without {needed}: give {needed}, or leave {option} out" in said
+    assert not (tmp_path / "O").exists()
+
+
+def test_options_of_the_other_way_of_a_verb_are_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "S.csv").write_text("# energy: recoil\nenergy_low_eV,energy_high_eV,rate_W\n40,50,1\n50,60,1\n")
+    assert main(["lines", "--table", "--target", "Si", "--scale-error", "0.1"]) == 2
+    assert "--scale-error says how lines are fitted" in capsys.readouterr().err
+    assert main(["draw", "S.csv", "S.csv", "--mass-g", "1", "--log", "--out", "O"]) == 2
+    assert "--log says nothing of the figure of --mass-g" in capsys.readouterr().err
+
+
+def test_an_angular_width_of_an_input_needs_its_direction():
+    from cascade_driver.config import AnalysisSpec
+
+    with pytest.raises(InputError, match="`angular_width_deg` says nothing without `direction`"):
+        build(AnalysisSpec, {"angular_width_deg": 3.0}, origin="arguments")
+    wide = {"direction": [0.0, 0.0, 1.0], "angular_width_deg": 3.0}
+    assert build(AnalysisSpec, wide, origin="arguments").angular_width_deg == 3.0
