@@ -65,8 +65,8 @@ from cascade_driver.spectrum import (
     UNRESOLVED,
     Observation,
     Spectrum,
-    check_edges,
     bins_within,
+    check_edges,
     read_spectrum,
     rebin,
     write_spectrum,
@@ -391,8 +391,8 @@ def observed_of_files(expected: Path, observed: Path, *, title: str = "") -> Obs
         )
     edges, other = before.energy_edges_eV, after.energy_edges_eV
     if not (edges[0] < other[-1] and other[0] < edges[-1]):
-    _check_detector(before, after, names=(expected, observed))
         raise InputError(f"{expected} and {observed} have no energy in common: they are not of one source")
+    _check_detector(before, after, names=(expected, observed))
     differs = _differing(before.source, after.source)
     said = f"{expected} and {observed} differ in {', '.join(differs)}"
     if {"kind", "target"} & set(differs):
@@ -412,6 +412,11 @@ def observed_of_files(expected: Path, observed: Path, *, title: str = "") -> Obs
         complete_eV=about.complete_eV if about else (float(edges[0]), float(edges[-1])),
         simulated_eV=about.simulated_eV if about else None,
         threshold_eV=about.threshold_eV if about else None,
+        borrowed=about.borrowed if about else {},
+        notes=(*after.notes, *([f"{said}: their ratio is not the loss alone"] if differs else [])),
+    )
+
+
 def _check_detector(before: Spectrum, after: Spectrum, *, names: tuple[Path, Path]) -> None:
     """Refuse a pair of which one went through another detector: the ratio would be the detector, not the loss."""
     first, second = _detector_of(before), _detector_of(after)
@@ -432,11 +437,6 @@ def _detector_of(spectrum: Spectrum) -> Detector | None:
     if DETECTOR_KEY in spectrum.metadata:
         return read_detector(spectrum.metadata[DETECTOR_KEY])
     return None if spectrum.source is None and spectrum.observation is None else Detector()
-
-
-        borrowed=about.borrowed if about else {},
-        notes=(*after.notes, *([f"{said}: their ratio is not the loss alone"] if differs else [])),
-    )
 
 
 def _differing(one: AnySpectrumRequest | None, other: AnySpectrumRequest | None) -> list[str]:
