@@ -227,6 +227,7 @@ def test_a_folder_of_something_else_is_kept(tmp_path: Path) -> None:
         ("C", "diamond-erhart-albe-zbl", (30, 50), 1.2),
         ("Si", "si-tersoff-zbl", (8, 25), 1.2),
         ("Si", "si-sw-zbl", (10, 40), 1.05),
+        ("Ge", "ge-tersoff-zbl", (8, 25), 1.2),
     ],
 )
 def test_the_spectrum_that_is_kept_follows_from_its_records(species, potential, peak_eV, least, tmp_path):
