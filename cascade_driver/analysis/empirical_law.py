@@ -327,9 +327,13 @@ def empirical_distribution(cascades: UsableCascades) -> EmpiricalDistribution:
 
 
 def kernel_width_eV(stored_energy_eV: Array, weight: Array) -> float:
-    """Return Silverman's width, 0.9 min(sigma, IQR / 1.34) n^(-1/5), and no less than a share of the mean."""
+    """Return Silverman's width, 0.9 min(sigma, IQR / 1.34) n^(-1/5), and no less than a share of the mean.
+
+    Standard deviation and quartiles are those of the weighted cascades, n is their `effective_number`.
+    """
     mean = float(np.average(stored_energy_eV, weights=weight))
     spread = float(np.sqrt(np.average((stored_energy_eV - mean) ** 2, weights=weight)))
-    quartiles = float(np.diff(np.percentile(stored_energy_eV, [25, 75]))[0]) / 1.34
+    sides = np.percentile(stored_energy_eV, [25, 75], weights=weight, method="inverted_cdf")
+    quartiles = float(sides[1] - sides[0]) / 1.34
     narrow = min(spread, quartiles) if quartiles > 0 else spread
     return float(max(0.9 * narrow * effective_number(weight) ** -0.2, NARROWEST_KERNEL * mean))

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from cascade_driver.analysis.distribution import StoredEnergyDistribution
-from cascade_driver.analysis.empirical_law import EmpiricalDistribution, empirical_distribution
+from cascade_driver.analysis.empirical_law import EmpiricalDistribution, empirical_distribution, kernel_width_eV
 from cascade_driver.analysis.model import StoredEnergyModel, fit_stored_energy_model
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.analysis.response import observed_edges
@@ -158,6 +158,20 @@ def test_bands_and_advice_hold_with_the_law(table, model):
     assert bands.components["statistics"].deviation_per_kg_day_keV.max() > 0
     advice = advise(spectrum(), model, candidates_eV={"C": [40.0, 50.0]}, low_eV=20, high_eV=70)
     assert advice.mix_error <= advice.present_error / 2
+
+
+def test_a_kernel_is_as_wide_as_the_weighted_cascades_scatter():
+    """Many cascades of small weight far out must not widen it, nor those of no weight at all."""
+    rng = np.random.default_rng(10)
+    near, far = rng.normal(20.0, 2.0, 100), rng.uniform(0.0, 40.0, 300)
+    alone = kernel_width_eV(near, np.ones(100))
+    stored = np.concatenate([near, far])
+    assert kernel_width_eV(stored, np.repeat([1.0, 0.0], [100, 300])) == pytest.approx(alone, rel=1e-9)
+    # a fiftieth of all weight: quartiles and number hardly move
+    light = np.repeat([1.0, 1 / 150], [100, 300])
+    assert kernel_width_eV(stored, light) == pytest.approx(alone, rel=0.2)
+    # negative control: with equal weights what is far out counts
+    assert kernel_width_eV(stored, np.ones(400)) > 2 * alone
 
 
 def test_the_law_is_kept_in_the_model_file(model, tmp_path):
