@@ -60,10 +60,14 @@ class EmpiricalReplicas:
     def __len__(self) -> int:
         return len(self.share)
 
+    def select(self, index: NDArray[np.int64] | slice) -> EmpiricalReplicas:
+        """Return some of the replicas."""
+        return replace(self, share=self.share[index])
+
     @property
     def central(self) -> EmpiricalReplicas:
         """The first set of weights alone."""
-        return replace(self, share=self.share[:1])
+        return self.select(slice(1))
 
     def hat(self, recoil_energy_eV: ArrayLike) -> Array:
         """Return the shares h_k of each knot, (k, n), at n recoil energies."""

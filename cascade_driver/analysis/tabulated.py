@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -256,6 +256,10 @@ class TabulatedReplicas:
 
     def __len__(self) -> int:
         return len(self.drawn)
+
+    def select(self, index: NDArray[np.int64] | slice) -> TabulatedReplicas:
+        """Return some of the replicas."""
+        return replace(self, drawn=self.drawn[index])
 
     def fold(self, counts: ArrayLike, *, recoil_edges_eV: ArrayLike) -> Array:
         """Return (R, m) observed counts of recoil counts (n,), in the bins of `observed_edges`; counts are kept.

@@ -274,6 +274,16 @@ class EmpiricalLawReplicas:
     def __len__(self) -> int:
         return len(self.half_energy_eV)
 
+    def select(self, index: NDArray[np.int64] | slice) -> EmpiricalLawReplicas:
+        """Return some of the replicas."""
+        return replace(
+            self,
+            half_energy_eV=self.half_energy_eV[index],
+            width_eV=self.width_eV[index],
+            maximum=self.maximum[index],
+            drawn=self.drawn[index],
+        )
+
     def defect_probability(self, recoil_energy_eV: ArrayLike) -> Array:
         """Return the defect probability of every replica, (R, n), at n recoil energies."""
         return _fermi_of(self.half_energy_eV, self.width_eV, self.maximum, recoil_energy_eV)
@@ -355,6 +365,10 @@ class RisingReplicas:
 
     def __len__(self) -> int:
         return len(self.probability)
+
+    def select(self, index: NDArray[np.int64] | slice) -> RisingReplicas:
+        """Return some of the replicas."""
+        return replace(self, probability=self.probability[index])
 
     def fold(self, counts: ArrayLike, *, recoil_edges_eV: ArrayLike) -> Array:
         """Return (R, m) observed counts of recoil counts (n,), in the bins of `observed_edges`; none is lost."""

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cascade_driver.analysis.distribution import (
     Shape,
@@ -80,6 +80,9 @@ class Replicas(Protocol):
 
     def __len__(self) -> int:
         """Return the number of replicas."""
+
+    def select(self, index: NDArray[np.int64] | slice) -> Replicas:
+        """Return some of the replicas."""
 
     def fold(self, counts: ArrayLike, *, recoil_edges_eV: ArrayLike) -> Array:
         """Return (R, m) observed counts of recoil counts (n,)."""

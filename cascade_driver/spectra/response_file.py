@@ -76,7 +76,8 @@ def response_set(
     statistics = (ensemble.statistics or ensemble.fit) if members else {}
     drawn = {}
     for species, replicas in statistics.items():
-        columns = [replicas.fold(column, recoil_edges_eV=edges)[:members] for column in np.eye(len(edges) - 1)]
+        chosen = replicas.select(slice(members))
+        columns = [chosen.fold(column, recoil_edges_eV=edges) for column in np.eye(len(edges) - 1)]
         drawn[species] = np.stack(columns, axis=-1)
     return ResponseSet(
         recoil_edges_eV=edges,
