@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -348,12 +349,24 @@ def central_model(given: str, **changes: Any) -> StoredEnergyModel:
     InputError, FitError
         If there is none, or a run does not allow a fit.
     """
-    if names_an_import(given):
-        return fitted_import(Path(given))[1]
-    if not names_a_run(given):
+    if not names_an_import(given) and not names_a_run(given):
         return model_of_file(given)
-    directory = RunDirectory(Path(given).resolve())
-    return fitted_run(directory, analysis=analysis_section(directory, **changes))[1]
+    with _complaints_of(given):
+        if names_an_import(given):
+            return fitted_import(Path(given))[1]
+        directory = RunDirectory(Path(given).resolve())
+        return fitted_run(directory, analysis=analysis_section(directory, **changes))[1]
+
+
+@contextlib.contextmanager
+def _complaints_of(given: str) -> Iterator[None]:
+    """Say of which of several runs it is that it does not allow a fit."""
+    try:
+        yield
+    except FitError as error:
+        said = str(error)
+        is_named = said.startswith(str(Path(given).resolve()))
+        raise FitError(said if is_named else f"{given}: {said}") from None
 
 
 def model_of_file(given: str, *, assumptions: CaWO4Assumptions | None = None) -> StoredEnergyModel:
@@ -423,9 +436,11 @@ def load_model(
         if assumptions is not None:
             raise InputError(f"{first}: assumptions are for published models only; a run has its own numbers")
         directory = RunDirectory(Path(first).resolve())
-        _, model = fitted_with_errors(directory, analysis=analysis_section(directory, **changes))
+        with _complaints_of(first):
+            _, model = fitted_with_errors(directory, analysis=analysis_section(directory, **changes))
     elif names_an_import(first):
-        model = fitted_import(Path(first).resolve())[1]
+        with _complaints_of(first):
+            model = fitted_import(Path(first).resolve())[1]
     else:
         model = model_of_file(first, assumptions=assumptions)
     for name, other in potentials.items():

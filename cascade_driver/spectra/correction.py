@@ -113,18 +113,20 @@ def species_of_elements(
     elements, responses = list(elements), known
     have = ", ".join(responses) or "none"
     if fallback_species is not None and fallback_species not in responses:
-        raise InputError(f"fallback_species is {fallback_species!r} but there are responses only for: {have}.")
+        raise InputError(
+            f"--species (fallback_species) is {fallback_species!r} but there are responses only for: {have}."
+        )
     missing = [element for element in elements if element not in responses]
     if missing and fallback_species is None:
         if missing == [UNRESOLVED]:
             raise InputError(
                 "The spectrum is not resolved by element, expected columns rate_<element>; responses: "
-                f"{have}. Give the rates of the elements, or name a fallback_species whose response stands "
-                "for all."
+                f"{have}. Give the rates of the elements, or name the species whose response "
+                "stands for all (--species; fallback_species)."
             )
         raise InputError(
             f"No response for {', '.join(missing)}; there are: {have}. Simulate cascades of the missing "
-            "species, or name a fallback_species whose response stands for them."
+            "species, or name the one whose response stands for them (--species; fallback_species)."
         )
     return {element: element if element in responses else str(fallback_species) for element in elements}
 

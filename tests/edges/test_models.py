@@ -413,6 +413,15 @@ def test_intensities_of_capture_gammas_are_errors_of_the_source():
     assert relative == pytest.approx(peak.rate_error_per_kg_day / peak.rate_per_kg_day, rel=0.15)
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_run_that_allows_no_fit_is_named_among_several(runs, recoil, tmp_path, monkeypatch, capsys, is_first):
+    monkeypatch.chdir(tmp_path)
+    finished_run(tmp_path / "short", energies=(50.0,))
+    both = ["short", str(runs["first"])] if is_first else [str(runs["first"]), "short"]
+    assert main(["correct", *both, str(recoil), "--out", "x.csv"]) != 0
+    assert "short: Si: a single recoil energy" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

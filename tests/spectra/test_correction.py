@@ -78,7 +78,7 @@ def test_fallback_stands_for_the_missing_and_is_named() -> None:
 
 def test_spectrum_that_is_not_resolved_needs_a_fallback() -> None:
     spectrum = Spectrum(energy_edges_eV=EDGES, rate_per_kg_day_keV={"": [1.0, 1.0, 1.0]})
-    with pytest.raises(InputError, match=r"not resolved by element.*fallback_species"):
+    with pytest.raises(InputError, match=r"not resolved by element.*\(--species; fallback_species\)"):
         correct(spectrum, {"W": identity()})
     corrected = correct(spectrum, {"W": identity()}, fallback_species="W")
     np.testing.assert_allclose(corrected.total_rate_per_kg_day_keV, 1.0)
