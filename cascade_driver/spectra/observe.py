@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -340,7 +341,7 @@ def observe(
         rate = made.observed_in_same_bins.total_rate_per_kg_day_keV
         made = dataclasses.replace(made, bands=found.centred_on(rate))
         notes += found.notes
-    notes = tuple(dict.fromkeys((*notes, *law.notes)))
+    notes = tuple(n for n in dict.fromkeys((*notes, *law.notes)) if not _is_of_unused(n, law, used))
     observed = dataclasses.replace(
         made.observed,
         energy_kind="observed",
@@ -397,6 +398,7 @@ def observed_of_files(expected: Path, observed: Path, *, title: str = "") -> Obs
     said = f"{expected} and {observed} differ in {', '.join(differs)}"
     if {"kind", "target"} & set(differs):
         raise InputError(f"{said}: they are not of one source, give the spectrum that was corrected")
+    _check_detector(before, after, names=(expected, observed))
     bands = bands_of_file(observed)
     if bands is not None and not np.array_equal(edges, other):
         # a band has no meaning in bins that are put together from others
@@ -750,6 +752,18 @@ def _simulated(law: StoredEnergyModel, used: Mapping[str, str], recoil: Spectrum
         return None
     end = min(high, float(recoil.energy_edges_eV[-1]))
     return low, max(low, end)
+
+
+def _is_of_unused(note: str, law: StoredEnergyModel, used: Mapping[str, str]) -> bool:
+    """Return whether a note is on species alone of which no response is used.
+
+    Notes of a model say of which they are: `Ca: ...`, `cawo4: few cascades: of Ca store energy ...` or
+    `... knows nothing of Ca, O, whose error ...`.
+    """
+    one = "|".join(map(re.escape, law.species))
+    rows = re.findall(rf"(?:^|: |\bof )((?:{one})(?:, (?:{one}))*)(?=: | store |, whose )", note)
+    told = {species for row in rows for species in row.split(", ")}
+    return bool(told) and told.isdisjoint(used.values())
 
 
 def _observed_captures(request: CaptureRequest, law: StoredEnergyModel, recoil_edges_eV: Array) -> Spectrum:

@@ -195,6 +195,25 @@ def test_the_crystal_may_be_written_otherwise_and_enriched(target):
     assert "response of W used for Ca, O" in pair.notes or "response of W used for O, Ca" in pair.notes
 
 
+def test_notes_on_species_that_a_spectrum_does_not_use_are_left_out():
+    model = load_model("cawo4")
+    model = dataclasses.replace(model, notes=(*model.notes, "Ca: a note of a fit", "W: another", "of all of them"))
+
+    def notes(elements: tuple[str, ...]) -> str:
+        rates = {element: [2.0, 1.0] for element in elements}
+        spectrum = Spectrum(energy_edges_eV=[20.0, 30.0, 40.0], rate_per_kg_day_keV=rates)
+        return "\n".join(observe(spectrum, model).notes)
+
+    said = notes(("W",))
+    assert "few cascades: of W store energy" in said
+    assert "W: another" in said
+    assert "of all of them" in said
+    assert not any(text in said for text in ("of Ca store", "of O store", "Ca: a note", "knows nothing of Ca, O"))
+    said = notes(("W", "Ca"))  # negative control
+    assert all(text in said for text in ("of Ca store", "Ca: a note", "knows nothing of Ca, O"))
+    assert "of O store" not in said
+
+
 def test_elements_of_a_file_are_those_of_the_crystal():
     for element, known in (("Ge", False), ("Ca", True)):
         spectrum = Spectrum(energy_edges_eV=[20.0, 30.0, 40.0], rate_per_kg_day_keV={element: [2.0, 1.0]})
