@@ -186,15 +186,17 @@ def is_said(axes: Axes, label: str) -> bool:
     return label in axes.get_legend_handles_labels()[1]
 
 
-def legend(axes: Axes, *, loc: Literal["best", "upper left"] = "best", below: bool = False) -> None:
-    """Add the legend, data first; `below` the axes, where it covers nothing."""
+def legend(
+    axes: Axes, *, loc: Literal["best", "upper left"] = "best", below: bool = False, columns: int = 2
+) -> None:
+    """Add the legend, data first; `below` the axes, in columns, where it covers nothing."""
     handles, labels = axes.get_legend_handles_labels()
     order = sorted(range(len(handles)), key=lambda i: not isinstance(handles[i], ErrorbarContainer))
     if not order:
         return
     shown, words = [handles[i] for i in order], [labels[i] for i in order]
     if below:
-        axes.legend(shown, words, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False)
+        axes.legend(shown, words, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=columns, frameon=False)
     else:
         axes.legend(shown, words, loc=loc)
 
@@ -233,7 +235,7 @@ def label_few_decades(axis: Axis) -> None:
     if digits is None:  # such a short piece of a logarithm is all but a straight scale
         axis.set_major_locator(MaxNLocator(4))
         axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(ScalarFormatter())
+        axis.set_major_formatter(ScalarFormatter(useMathText=True))
         return
     axis.set_major_locator(LogLocator(subs=digits, numticks=100))
     axis.set_minor_locator(LogLocator(subs=range(1, 10), numticks=100))

@@ -25,6 +25,7 @@ from cascade_driver.plot.style import (
     COLUMN_WIDTH_in,
     dress,
     finished,
+    legend,
     mark,
     new_axes,
     styled,
@@ -103,7 +104,7 @@ def draw_polar_map(one: GroupThresholds, *, ax: Any) -> Any:
 @styled
 def probability_figure(one: GroupThresholds, *, potential_status: Status = "qualitative") -> Figure:
     """Return the share of the solid angle and of the thermal starts that is displaced, against recoil energy."""
-    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.4), layout="constrained")
+    figure = Figure(figsize=(COLUMN_WIDTH_in, 2.9), layout="constrained")
     mark(draw_displaced_share(one, ax=figure.subplots()), potential_status)
     return finished(figure)
 
@@ -127,14 +128,15 @@ def draw_displaced_share(one: GroupThresholds, ax: Axes | None = None) -> Axes:
         linewidth=0.9,
         label=f"thresholds of {len(threshold)} direction{'s' * (len(threshold) > 1)}, cumulative",
     )
-    axes.axvline(one.mean_eV.value, color=QUIET_COLOUR, linewidth=0.7, linestyle=":")
+    mean = f"mean threshold, {one.mean_eV.value:.3g} eV"
+    axes.axvline(one.mean_eV.value, color=QUIET_COLOUR, linewidth=0.9, linestyle=":", label=mean)
     axes.set(
         xlabel=f"recoil energy $E_R$ of {one.group.name} (eV)",
         ylabel="share of the solid angle",
         ylim=(0, 1.02),
         xlim=(0, min(one.group.wanted.highest_eV, 2.5 * one.mean_eV.value)),
     )
-    axes.legend(loc="lower right")
+    legend(axes, below=True, columns=1)
     return axes
 
 
@@ -198,3 +200,7 @@ def _paint(
     painted = axes.pcolormesh(azimuth, across, values, rasterized=True, cmap=_COLOURS, norm=_scale(one))
     bar = axes.figure.colorbar(painted, ax=axes, orientation="horizontal", shrink=0.7, aspect=30, pad=0.04)
     bar.set_label(f"threshold displacement energy of {one.group.name} (eV)")
+    if one.field is not None:
+        # else a point that stands out of what is painted about it would look like an error
+        said = f"field: its smooth part; points scatter about it by {np.expm1(one.field.roughness):.0%}"
+        bar.ax.set_title(said, fontsize=6, color=QUIET_COLOUR, pad=2)
