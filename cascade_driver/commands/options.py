@@ -328,9 +328,13 @@ class _Named(argparse.Action):
 
 def _help(about: str, field: FieldInfo, *, tell_default: bool) -> str | None:
     """Return the first sentence about a field and its default, as a help text is written."""
-    said = re.split(r"(?<=\w\w[\w)`])\.\s+(?=[A-Z`0-9])", about)[0].removesuffix(".")
+    said = _SENTENCE_END.split(about)[0].removesuffix(".")
     said = re.sub(r":math:|`", "", said).replace("%", "%%")
     if said[1:2].islower() or said[1:2] == " ":
+#: A full stop after which a sentence begins: not that of `e.g.` or of `Fig. 6`.
+_SENTENCE_END = re.compile(r"(?<=\w\w[\w)`])(?<!\bFig)(?<!\bFigs)(?<!\bSec)(?<!\bRef)(?<!\bTab)\.\s+(?=[A-Z`0-9])")
+
+
         said = said[0].lower() + said[1:]
     told = tell_default and isinstance(field.default, str | int | float | tuple) and field.default is not False
     default = field.default if isinstance(field.default, tuple) else (field.default,)

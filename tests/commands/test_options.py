@@ -113,6 +113,14 @@ def test_options_and_an_input_of_the_same_values_make_the_same_object():
     assert given(chosen, Beam).keys() == EVERY.keys()
 
 
+def test_the_stop_of_an_abbreviation_ends_no_sentence_of_a_help(capsys):
+    with pytest.raises(SystemExit):
+        main(["background", "film", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "pale, times this; Fig. 6 of the paper has 0.1 --" in said
+    assert "further ones are only drawn for comparison --" in said
+
+
 def test_what_is_not_given_is_the_default_of_the_class():
     chosen = read(*NEEDED)
     assert given(chosen, Beam).keys() == {"range_eV", "mass_GeV"}
