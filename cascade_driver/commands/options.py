@@ -42,6 +42,7 @@ def add_options(
     without: Iterable[str] = (),
     names: Mapping[str, str] | None = None,
     may_be_missing: bool = False,
+    needed_for: str = "",
     tell_defaults: bool = True,
     **settings: Mapping[str, Any],
 ) -> None:
@@ -61,6 +62,8 @@ def add_options(
         Of options that do not have the name of their field.
     may_be_missing : bool
         Whether something else, such as a file, can give what has no default.
+    needed_for : str
+        For which use of the verb what has no default is needed, if not for all; the help says it.
     tell_defaults : bool
         Whether an option that is not given means the default of the class.
     **settings : mapping
@@ -80,8 +83,10 @@ def add_options(
         option, place = (names or {}).get(name, f"--{name.replace('_', '-')}"), f"{kind.__name__}.{name}"
         known[name] = option, place
         found = {"help": _help(about.get(name, ""), field, tell_default=tell_defaults), **found}
-        if field.is_required() and not may_be_missing:
+        if field.is_required() and not may_be_missing and not needed_for:
             found["required"] = True
+        if field.is_required() and needed_for:
+            found["help"] = f"{found['help'] or ''} (needed for {needed_for})".strip()
         verb.add_argument(option, dest=place, default=argparse.SUPPRESS, **found)
     verb.set_defaults(**{_KNOWN: every})
 
@@ -326,15 +331,15 @@ class _Named(argparse.Action):
         setattr(namespace, self.dest, dict(values))
 
 
+#: A full stop after which a sentence begins: not that of `e.g.` or of `Fig. 6`.
+_SENTENCE_END = re.compile(r"(?<=\w\w[\w)`])(?<!\bFig)(?<!\bFigs)(?<!\bSec)(?<!\bRef)(?<!\bTab)\.\s+(?=[A-Z`0-9])")
+
+
 def _help(about: str, field: FieldInfo, *, tell_default: bool) -> str | None:
     """Return the first sentence about a field and its default, as a help text is written."""
     said = _SENTENCE_END.split(about)[0].removesuffix(".")
     said = re.sub(r":math:|`", "", said).replace("%", "%%")
     if said[1:2].islower() or said[1:2] == " ":
-#: A full stop after which a sentence begins: not that of `e.g.` or of `Fig. 6`.
-_SENTENCE_END = re.compile(r"(?<=\w\w[\w)`])(?<!\bFig)(?<!\bFigs)(?<!\bSec)(?<!\bRef)(?<!\bTab)\.\s+(?=[A-Z`0-9])")
-
-
         said = said[0].lower() + said[1:]
     told = tell_default and isinstance(field.default, str | int | float | tuple) and field.default is not False
     default = field.default if isinstance(field.default, tuple) else (field.default,)

@@ -250,6 +250,11 @@ def _add_lines(verbs: Verbs) -> None:
 def _options_lines(verb: argparse.ArgumentParser) -> None:
     from cascade_driver.spectra.line_fit import fit_spectrum_lines
 
+    # argparse knows one way to use a verb: of what a fit needs it would say that it may be left out
+    verb.usage = (
+        f"{verb.prog} SPECTRUM.csv --at-eV X [X ...] --resolution-eV X --exposure-kg-day X [options of a fit]\n"
+        f"       {verb.prog} --table [FOLDER] --target FORMULA [options of a list]"
+    )
     verb.add_argument("spectrum", type=Path, nargs="?", metavar="SPECTRUM.csv", help="measured, or expected")
     verb.add_argument(
         "--recoils",
@@ -268,7 +273,7 @@ def _options_lines(verb: argparse.ArgumentParser) -> None:
         "half_window_eV",
         "loss_eV",
         "scale_error",
-        may_be_missing=True,
+        needed_for="a fit",
     )
     verb.add_argument(
         "--model",
@@ -667,14 +672,14 @@ def _correct(chosen: argparse.Namespace) -> int:
     )
     pair = _observe(chosen, recoil, model)
     observed = _write_observed(pair, chosen.out)
+    if chosen.expected:
+        pair.expected.write(chosen.expected)
+        print(f"{chosen.expected}: the same, nothing stored")
     low, *_, high = observed.energy_edges_eV
     total = float(observed.total_counts_per_kg_day)
     print(f"{chosen.out}: {total:.5g} counts per kg and day observed between {low:g} and {high:g} eV")
     if chosen.workspace or chosen.hs3:
         from cascade_driver.spectra.templates import count_templates, hs3_of, workspace_of, write_workspace
-    if chosen.expected:
-        pair.expected.write(chosen.expected)
-        print(f"{chosen.expected}: the same, nothing stored")
 
         templates = count_templates(pair, exposure_kg_day=chosen.exposure_kg_day)
         for path, content, said in (

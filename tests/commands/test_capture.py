@@ -144,6 +144,20 @@ def test_the_lines_of_a_target_are_listed_with_their_recoils(
 
 
 def test_the_lines_of_a_target_are_a_table_of_two_commands(
+def test_nothing_is_said_against_lines_that_are_not_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["capture", "lines", "CaWO4", "--between-eV", "20", "90", "--first", "1"]) == 0
+    assert "EGAF 2003" not in capsys.readouterr().err
+
+
+def test_what_a_fit_of_lines_needs_is_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["lines", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "cascade lines SPECTRUM.csv --at-eV X [X ...] --resolution-eV X --exposure-kg-day X" in said
+    assert "--table [FOLDER] --target FORMULA" in said
+    assert said.count("(needed for a fit)") == 3
+
+
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flux = ["--neutron-flux-cm2-s", "100"]
