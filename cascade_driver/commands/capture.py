@@ -64,7 +64,7 @@ def list_lines(
 
     from cascade_driver.files import write_file
     from cascade_driver.sources.capture_table import capture_table
-    from cascade_driver.sources.neutron_capture import capture_lines, capture_notes
+    from cascade_driver.sources.neutron_capture import capture_lines, capture_notes, line_notes
     from cascade_driver.terminal.console import make_console
     from cascade_driver.text import value_with_error
 
@@ -102,7 +102,7 @@ def list_lines(
     print("merit: share of the isotope (%) x b x gammas per 100 captures x atoms of the element (1e22/cm3)")
     for n, source in enumerate(sources, start=1):
         console.print(f"[{n}] {source}", highlight=False, markup=False)
-    for note in capture_notes(target=target, table=isotopes):
+    for note in (*capture_notes(target=target, table=isotopes), *line_notes(found)):
         print(f"note: {note}", file=sys.stderr)
     if found and found[0].figure_of_merit is None:
         print(f"note: no density is known of {target}, for the figure of merit (--density-g-cm3)", file=sys.stderr)

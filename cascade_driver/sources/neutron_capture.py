@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, NamedTuple, get_args
 
@@ -736,6 +736,31 @@ def capture_notes(*, target: str, table: Mapping[str, CaptureIsotope] | None = N
     """
     material = parse_target(target)
     return tuple(_notes(material, _capturing(material, 1.0, table), None))
+
+
+#: What is known against lines of the tables that ship: isotope, recoil in eV, in which source, why.
+_DOUBTED = (
+    (
+        "W182",
+        112.45,
+        "(EGAF)",
+        "its 8.2 per 100 captures are those of EGAF 2003; what was measured since (Hurst et al. 2014, "
+        "arXiv:1311.1482) may make it more",
+    ),
+)
+
+
+def line_notes(lines: Sequence[CaptureLine]) -> tuple[str, ...]:
+    """Return what is known against some of these lines, a sentence each."""
+    return tuple(
+        f"{isotope}, line at {recoil_eV:g} eV: {why}"
+        for isotope, recoil_eV, source, why in _DOUBTED
+        # 0.1 eV: no other line of the isotope is so near
+        if any(
+            one.target == isotope and abs(one.recoil_energy_eV - recoil_eV) < 0.1 and source in one.source
+            for one in lines
+        )
+    )
 
 
 def _unresolved_share(capturing: list[_Capturing]) -> float:

@@ -126,7 +126,8 @@ def test_the_lines_of_a_target_are_listed_with_their_recoils(
     assert (
         main(["capture", "lines", "CaWO4", "--between-eV", "105", "115", "--first", "1", "--out", str(out)]) == 0
     )
-    said = capsys.readouterr().out
+    said, err = capsys.readouterr()
+    assert "W182, line at 112.45 eV: its 8.2 per 100 captures are those of EGAF 2003" in err
     with out.open() as stream:
         rows = list(csv.DictReader(stream))
     # the strongest: to the ground state of 183W, 112.45 eV = 6190.78^2 / 2 M c^2
@@ -143,7 +144,6 @@ def test_the_lines_of_a_target_are_listed_with_their_recoils(
     assert "[1] Evaluated Gamma-ray Activation File" in said
 
 
-def test_the_lines_of_a_target_are_a_table_of_two_commands(
 def test_nothing_is_said_against_lines_that_are_not_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["capture", "lines", "CaWO4", "--between-eV", "20", "90", "--first", "1"]) == 0
     assert "EGAF 2003" not in capsys.readouterr().err
@@ -158,6 +158,7 @@ def test_what_a_fit_of_lines_needs_is_in_its_help(capsys: pytest.CaptureFixture[
     assert said.count("(needed for a fit)") == 3
 
 
+def test_the_lines_of_a_target_are_a_table_of_two_commands(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flux = ["--neutron-flux-cm2-s", "100"]
