@@ -8,8 +8,8 @@ import pytest
 
 from cascade_driver import plot
 
-#: A helper for curves, which is given its axes as the first thing.
-NO_PANELS = {"draw_curve"}
+#: Helpers for curves and points, which are given their axes as the first thing.
+NO_PANELS = {"draw_curve", "draw_points"}
 
 SOURCES = sorted(Path(inspect.getfile(plot)).parent.glob("*.py"))
 
