@@ -199,6 +199,24 @@ class StoredEnergyModel:
             )
         return model
 
+    def extrapolation_notes(self, *, minimum_eV: float, maximum_eV: float) -> tuple[str, ...]:
+        """Return of which species `check_range` is left from `minimum_eV` to `maximum_eV`, and how far."""
+        notes = []
+        for species, one in self.species.items():
+            low, high = one.minimum_recoil_energy_eV, one.maximum_recoil_energy_eV
+            if maximum_eV > high * (1 + 1e-12):
+                notes.append(
+                    f"{species}: extrapolated from {high:g} eV, the highest simulated energy, "
+                    f"to {maximum_eV:.4g} eV"
+                )
+            probability = float(one.defect_probability(low))
+            if minimum_eV < low and probability > SAFE_PROBABILITY_BELOW:
+                notes.append(
+                    f"{species}: extrapolated from {low:g} eV, the lowest simulated energy, where the defect "
+                    f"probability is still {probability:.2f}, down to {minimum_eV:.4g} eV"
+                )
+        return tuple(notes)
+
     def response(
         self,
         species: str,

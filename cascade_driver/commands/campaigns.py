@@ -652,6 +652,8 @@ def _export_response(chosen: argparse.Namespace) -> None:
     edges = np.linspace(low, high, max(round((high - low) / bin_eV), 1) + 1)
     made = response_set(model, edges, members=chosen.members or 0)
     write_response(made, chosen.response)
+    for note in made.notes:
+        print(f"note: {note}", file=sys.stderr)
     print(f"{chosen.response}: {', '.join(made.matrices)}, {len(edges) - 1} bins from {low:g} to {high:g} eV")
 
 

@@ -41,6 +41,8 @@ class ResponseSet:
         members where the model has none.
     about : mapping
         What a reader must know: axes, units, model, status, notes.
+    notes : tuple of str
+        Where it goes beyond what was simulated; also among the notes of `about`.
     """
 
     recoil_edges_eV: Array
@@ -48,6 +50,7 @@ class ResponseSet:
     matrices: Mapping[str, Array]
     members: Mapping[str, Array]
     about: Mapping[str, object]
+    notes: tuple[str, ...] = ()
 
 
 def response_set(
@@ -72,6 +75,7 @@ def response_set(
     edges = np.asarray(recoil_edges_eV, dtype=np.float64)
     use = extrapolate or model.extrapolate
     matrices = {s: model.response(s, edges, extrapolate=use).matrix for s in model.species}
+    beyond = model.extrapolation_notes(minimum_eV=float(edges[0]), maximum_eV=float(edges[-1]))
     ensemble = ensemble_of(model)
     statistics = (ensemble.statistics or ensemble.fit) if members else {}
     drawn = {}
@@ -94,8 +98,9 @@ def response_set(
             "simulated_eV": {
                 s: [one.minimum_recoil_energy_eV, one.maximum_recoil_energy_eV] for s, one in model.species.items()
             },
-            "notes": list(model.notes),
+            "notes": [*beyond, *model.notes],
         },
+        notes=beyond,
     )
 
 

@@ -1,5 +1,6 @@
 """What other programs take: templates hold the covariance of the members, files what was put into them."""
 
+import dataclasses
 import json
 from importlib import resources
 
@@ -171,6 +172,20 @@ def test_a_response_file_holds_the_matrix_its_axes_and_its_members(model, tmp_pa
     np.testing.assert_allclose(members, made.members["W"], rtol=1e-5, atol=1e-7)
     assert about["axes"]["matrix"] == ["observed_energy", "recoil_energy"]
     assert about["status"] == "qualitative"
+
+
+def test_a_response_beyond_what_was_simulated_says_so_or_is_refused(model):
+    one = model.species["W"]
+    high = one.maximum_recoil_energy_eV
+    inside = response_set(dataclasses.replace(model, extrapolate=True), [high - 20, high])
+    assert not inside.notes
+    edges = [high - 20, high, high + 20]
+    made = response_set(dataclasses.replace(model, extrapolate=True), edges)
+    said = f"W: extrapolated from {high:g} eV, the highest simulated energy, to {high + 20:g} eV"
+    assert said in made.notes
+    assert said in made.about["notes"]
+    with pytest.raises(InputError, match="simulated up to"):
+        response_set(dataclasses.replace(model, extrapolate=False), edges)
 
 
 def test_an_ending_that_no_program_reads_is_refused(model, tmp_path):
