@@ -137,7 +137,10 @@ def observed_edges(recoil_edges_eV: ArrayLike) -> NDArray[np.float64]:
     """
     edges = rising_edges(recoil_edges_eV, name="recoil_edges_eV")
     if edges[0] < 0:
-        raise InputError(f"recoil_edges_eV begin at {edges[0]:g} eV: recoil energies are not negative")
+        raise InputError(
+            f"recoil_edges_eV begin at {edges[0]:g} eV: recoil energies are not negative; "
+            "leave the bins below 0 eV out"
+        )
     width = edges[1] - edges[0]
     # 1e-9: a sliver that rounding leaves at zero is no bin
     n_below = int(np.ceil(edges[0] / width - 1e-9))

@@ -539,6 +539,7 @@ def _draw(chosen: argparse.Namespace) -> int:
     for pair in pairs:
         _print_notes([note for note in pair.notes if note not in pair.observed.notes])
     drawn = keywords(chosen, spectra_figure)
+    _require_drawn(pairs, drawn.get("range_eV"))
     status: Status = "quantitative"
     if any(pair.observed.observation is not None and pair.status == "qualitative" for pair in pairs):
         status = "qualitative"
@@ -562,6 +563,24 @@ def _draw(chosen: argparse.Namespace) -> int:
     _print_notes([f"{file} is given twice: one of its curves hides the other" for file in dict.fromkeys(twice)])
     print(*save_figure(figure, chosen.out), sep="\n")
     return 0
+
+
+def _require_drawn(pairs: Sequence[Observed], range_eV: tuple[float, float] | None) -> None:
+    """Refuse a range that runs backwards, which mirrors the figure, or that leaves a pair empty."""
+    if range_eV is None:
+        return
+    low, high = range_eV
+    if not low < high:
+        raise InputError(f"--range-eV {low:g} {high:g}: expected the lower energy first; exchange them")
+    for pair in pairs:
+        spectra = (pair.expected, pair.observed)
+        first = min(float(spectrum.energy_edges_eV[0]) for spectrum in spectra)
+        last = max(float(spectrum.energy_edges_eV[-1]) for spectrum in spectra)
+        if not (low < last and high > first):
+            raise InputError(
+                f"--range-eV {low:g} {high:g}: {pair.title or 'the spectrum'} has bins from {first:g} to "
+                f"{last:g} eV alone; give a range among them"
+            )
 
 
 def _write_requested(chosen: argparse.Namespace, request: AnySpectrumRequest) -> int:
@@ -657,6 +676,11 @@ def _correct(chosen: argparse.Namespace) -> int:
     if "direction" not in given(chosen, AnalysisSpec):
         refuse_alone(options_given(chosen, AnalysisSpec, only=["angular_width_deg"]), needed="--direction")
     recoil = read_spectrum(Path(file))  # before what takes seconds: a wrong file is told at once
+    if recoil.energy_kind == "recoil" and (low := float(recoil.energy_edges_eV[0])) < 0:
+        raise InputError(
+            f"{file}: its bins (energy_low_eV) begin at {low:g} eV, and recoil energies are not negative; "
+            "leave the bins below 0 eV out"
+        )
     from cascade_driver.analysis.published import CAWO4_PUBLISHED, CaWO4Assumptions
     from cascade_driver.models import load_model
 

@@ -215,3 +215,32 @@ def test_the_walk_through_ends_in_three_figures(tmp_path):
     shifts = [float(line.split()[4]) for line in done.stdout.splitlines() if line.count("+-") == 4]
     # printed mean losses; the fit of the same spectrum without loss is off by up to 0.4 eV
     assert shifts == pytest.approx([-7.5, -8.9, -11.0], abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["100", "1"], "expected the lower energy first; exchange them"),
+        (["5", "5"], "expected the lower energy first"),
+        (["500", "600"], "has bins from 2 to 120 eV alone; give a range among them"),
+        (["500", "600", "--mass-g", "10"], "give a range among them"),
+    ],
+)
+def test_a_range_that_mirrors_or_empties_the_figure_is_refused(files, words, message, tmp_path, capsys):
+    drawn = ["draw", *map(str, files), "--out", str(tmp_path / "f"), "--range-eV", *words]
+    assert main(drawn) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert message in said
+    assert "--range-eV" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_bins_below_0_eV_are_named_with_their_file_and_rates_below_zero_are_taken(tmp_path, capsys):
+    file, out = tmp_path / "mine.csv", tmp_path / "seen.csv"
+    file.write_text("energy_low_eV,energy_high_eV,rate_W\n-20,20,5\n20,40,120\n")
+    assert main(["correct", "cawo4-published", str(file), "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert f"{file}: its bins (energy_low_eV) begin at -20 eV" in said
+    assert "leave the bins below 0 eV out" in said
+    file.write_text("energy_low_eV,energy_high_eV,rate_W\n20,40,120\n40,60,80\n60,80,-5\n")
+    assert main(["correct", "cawo4-published", str(file), "--out", str(out)]) == 0
