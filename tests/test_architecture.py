@@ -215,6 +215,7 @@ HOUSE: dict[str, Wing] = {
             "detector",
             "line_fit",
             "ensemble",
+            "ensemble_check",
             "ensemble_content",
             "observed_capture",
             "observe",

@@ -11,7 +11,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from cascade_driver.analysis.outcomes import UsableCascades, effective_number
+from cascade_driver.analysis.outcomes import FARTHEST_LOCATION_eV, UsableCascades, effective_number
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.kinds import Array
 
@@ -182,7 +182,7 @@ class EmpiricalDistribution:
             set(self.knot) == set(range(k))
             and len(self.stored_energy_eV) == len(self.weight) == n
             and len(self.bandwidth_eV) == k > 0
-            and np.all(np.isfinite(numbers))
+            and np.all(np.abs(numbers) <= FARTHEST_LOCATION_eV)
             and min(*self.bandwidth_eV, *self.stored_energy_eV, self.knots_eV[0]) > 0
             and np.all(np.diff(self.knots_eV) > 0)
         ):

@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from cascade_driver.errors import FitError, InputError, RecordError
 from cascade_driver.simulation.outcome import CascadeTable, Outcome, STORED_ENERGY_FLOOR_eV
 
+#: No energy (eV) of a law, stored or of a recoil, lies further from zero: beside it bins are lost in rounding
+#: (from 1e16 on).
+FARTHEST_LOCATION_eV = 1e12
+
 #: Share of unusable cascades that is always tolerated: a shift of p_d by 0.02 is a quarter of a standard
 #: error for 32 cascades, and one for 640.
 TOLERATED_SHARE = 0.02

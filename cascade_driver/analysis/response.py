@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cascade_driver.analysis.outcomes import FARTHEST_LOCATION_eV
 from cascade_driver.errors import InputError
 
 #: Gauss-Legendre nodes per segment of a recoil bin; a segment is never longer than the sharpest width in
@@ -19,9 +20,6 @@ MOST_PIECES = 64
 
 #: Of widths that a law of stored energies (eV) can have; a polynomial carried too far has any.
 WIDTHS_eV = (1e-9, 1e6)
-
-#: Nor does a location (eV) lie further from zero: beside it bins are lost in rounding (from 1e16 on).
-FARTHEST_LOCATION_eV = 1e12
 
 #: Recoil energies worked on at a time: bounds the memory at a few times this many times the observed bins.
 NODES_AT_A_TIME = 512

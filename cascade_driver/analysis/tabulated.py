@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cascade_driver.analysis.outcomes import UsableCascades
+from cascade_driver.analysis.outcomes import FARTHEST_LOCATION_eV, UsableCascades
 from cascade_driver.analysis.response import points_in_bins
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.kinds import Array
@@ -133,7 +133,8 @@ class TabulatedDistribution:
             set(self.knot) == set(range(len(self.knots_eV)))
             and len(self.direction) == len(self.stored_energy_eV) == len(weight) == n
             and min(self.direction) >= 0
-            and np.all(np.isfinite(self.stored_energy_eV))
+            and max(self.direction) < n
+            and np.all(np.abs(self.stored_energy_eV) <= FARTHEST_LOCATION_eV)
             and np.all(np.isfinite(weight) & (weight >= 0))
             and np.all(np.bincount(self.knot, weight) > 0)
         ):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter
 
 from cascade_driver.analysis.distribution import StoredEnergyDistribution
 from cascade_driver.analysis.empirical import EmpiricalReplicas
@@ -24,8 +24,9 @@ from cascade_driver.analysis.uncertainty import (
     RisingReplicas,
     central_replica,
 )
-from cascade_driver.errors import RecordError
+from cascade_driver.errors import InputError, RecordError
 from cascade_driver.spectra.ensemble import Ensemble, model_ensemble
+from cascade_driver.spectra.ensemble_check import check_ensemble
 
 #: Kinds of objects that a file can hold, by the name that it gives them.
 _KINDS: Mapping[str, type] = {
@@ -41,6 +42,9 @@ _KINDS: Mapping[str, type] = {
         TabulatedReplicas,
     )
 }
+
+#: Those that are laws, made of numbers alone.
+_LAWS = (StoredEnergyDistribution, EmpiricalDistribution, TabulatedDistribution)
 
 #: Types of the numbers in a file: another one would make other numbers of the same bytes.
 _TYPES = ("<f8", "<f4", "<i8", "<u2", "|u1")
@@ -75,9 +79,11 @@ def ensemble_of(model: StoredEnergyModel) -> Ensemble:
     try:
         ensemble = Ensemble(**{name: _made(value) for name, value in model.uncertainty.items()})
         other = [s for s, one in model.species.items() if not _same(ensemble.nominal[s], central_replica(one))]
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, zlib.error) as error:
+        check_ensemble(ensemble, model)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, InputError, zlib.error) as error:
+        said = " ".join(str(error).split())[:200]
         raise RecordError(
-            f"the errors in the model file are damaged ({type(error).__name__}: {error}); fit the campaign again"
+            f"the errors in the model file are damaged ({type(error).__name__}: {said}); fit the campaign again"
         ) from None
     if other:
         raise _changed(other[0])
@@ -147,13 +153,20 @@ def _made(content: Any) -> Any:
     if "array" in content:
         return _finite(np.array(content["array"], dtype=_type(content["type"])))
     if "kind" in content:
-        parts = {name: _made(one) for name, one in content.items() if name != "kind"}
-        if content["kind"] == EmpiricalLawReplicas.__name__ and "weight" in parts:
-            # files once held shares of a knot: relative to those of the law they are how often each counts
-            central = np.array(parts["law"].weight)
-            parts["drawn"] = parts.pop("weight") / np.where(central > 0, central, 1.0)
-        return _KINDS[content["kind"]](**parts)
+        return _object(_KINDS[content["kind"]], {n: one for n, one in content.items() if n != "kind"})
     return {name: _made(one) for name, one in content.items()}
+
+
+def _object(kind: type, content: Mapping[str, Any]) -> Any:
+    """Return an object; a law leaves the kinds of its numbers to its reader, replicas to `check_ensemble`."""
+    if kind in _LAWS:
+        return TypeAdapter(kind).validate_python(content)
+    parts = {name: _made(one) for name, one in content.items()}
+    if kind is EmpiricalLawReplicas and "weight" in parts:
+        # files once held shares of a knot: relative to those of the law they are how often each counts
+        central = np.array(parts["law"].weight)
+        parts["drawn"] = parts.pop("weight") / np.where(central > 0, central, 1.0)
+    return kind(**parts)
 
 
 def _type(name: str) -> np.dtype[Any]:
