@@ -16,6 +16,9 @@ from cascade_driver.spectrum import UNRESOLVED, Spectrum, rebin
 #: Columns of a response may miss 1 by this much: more than rounding, less than anything physical.
 _COLUMN_TOLERANCE = 1e-9
 
+#: Bins whose rate is below this share of the largest one say nothing about what dominates.
+RELEVANT_SHARE = 1e-3
+
 
 class ResponseOfSpecies(Protocol):
     """What this module needs of a response: P(observed energy | recoil energy) for one recoiling species."""
@@ -131,6 +134,32 @@ def species_of_elements(
     return {element: element if element in responses else str(fallback_species) for element in elements}
 
 
+def counts_by_species(
+    counts: Mapping[str, NDArray[np.float64]], used: Mapping[str, str]
+) -> dict[str, NDArray[np.float64]]:
+    """Return the counts that go through the response of each species, in the shape of those of each element.
+
+    Parameters
+    ----------
+    counts : mapping of str to (..., n) float
+        By element.
+    used : mapping of str to str
+        Species of each element, see `species_of_elements`.
+    """
+    summed: dict[str, NDArray[np.float64]] = {}
+    for element, species in used.items():
+        summed[species] = summed.get(species, 0.0) + np.asarray(counts[element])
+    return summed
+
+
+def relevant_bins(
+    rate: NDArray[np.float64], edges_eV: NDArray[np.float64], *, low_eV: float, high_eV: float
+) -> NDArray[np.bool_]:
+    """Return which bins (n,) lie in a range and have more than `RELEVANT_SHARE` of the largest rate (n,) there."""
+    inside = (edges_eV[:-1] >= low_eV) & (edges_eV[1:] <= high_eV * (1 + 1e-12))
+    return np.asarray(inside & (rate > RELEVANT_SHARE * rate[inside].max(initial=0.0)))
+
+
 def _check(species: str, response: ResponseOfSpecies, observed_edges_eV: NDArray[np.float64]) -> None:
     shape = (len(response.observed_edges_eV) - 1, len(response.recoil_edges_eV) - 1)
     if response.matrix.shape != shape:
@@ -176,7 +205,7 @@ class ShortcutError:
     species : str
         Whose response stands for all.
     lowest, highest : float
-        Relative error of the observed rate, over the bins with a rate above 1e-3 of the largest one.
+        Relative error of the observed rate, over the bins with a rate above `RELEVANT_SHARE` of the largest one.
     misplaced_share : float
         Of all counts, those that land in a wrong bin: half the sum of absolute differences.
     """
@@ -224,7 +253,7 @@ def shortcut_error(
     edges = right.energy_edges_eV
     inside = (edges[:-1] >= low_eV) & (edges[1:] <= high_eV * (1 + 1e-12))
     rate, other = right.total_rate_per_kg_day_keV, wrong.total_rate_per_kg_day_keV
-    relevant = inside & (rate > 1e-3 * rate[inside].max(initial=0.0))
+    relevant = relevant_bins(rate, edges, low_eV=low_eV, high_eV=high_eV)
     if not relevant.any():
         raise InputError(f"no rate between {low_eV:g} and {high_eV:g} eV: choose another range")
     relative = other[relevant] / rate[relevant] - 1

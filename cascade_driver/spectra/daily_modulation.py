@@ -19,7 +19,7 @@ from cascade_driver.errors import InputError
 from cascade_driver.kinds import Array
 from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.sources.dark_matter import HaloModel
-from cascade_driver.spectra.correction import species_of_elements
+from cascade_driver.spectra.correction import counts_by_species, species_of_elements
 from cascade_driver.spectra.recoil_direction import in_the_wind
 from cascade_driver.spectrum import Spectrum, overlap_counts
 from cascade_driver.target import parse_target
@@ -154,9 +154,7 @@ def daily_modulation(
         If the cascades of some time do not allow a fit.
     """
     used = species_of_elements(spectrum.rate_per_kg_day_keV, list(rotations), fallback_species)
-    counts: dict[str, Array] = {}
-    for element, species in used.items():
-        counts[species] = counts.get(species, 0.0) + spectrum.counts_per_kg_day[element]
+    counts = counts_by_species(spectrum.counts_per_kg_day, used)
     recoil = spectrum.energy_edges_eV
     edges = observed_edges(recoil)
     above = np.array([threshold_eV, max(float(edges[-1]), threshold_eV + 1e-9)])

@@ -33,7 +33,7 @@ from cascade_driver.analysis.uncertainty import (
 from cascade_driver.errors import FitError, InputError
 from cascade_driver.kinds import Array
 from cascade_driver.simulation.outcome import CascadeTable
-from cascade_driver.spectra.correction import species_of_elements
+from cascade_driver.spectra.correction import counts_by_species, relevant_bins, species_of_elements
 from cascade_driver.spectrum import Spectrum, overlap_counts, read_bands, read_spectrum
 from cascade_driver.units import EV_PER_KEV
 
@@ -70,9 +70,6 @@ _MOST_NAMED = 5
 
 #: Bins below zero by a smaller share of the largest rate are so by rounding.
 ROUNDING = 1e-9
-
-#: Bins whose rate is below this share of the largest one say nothing about what dominates.
-RELEVANT_SHARE = 1e-3
 
 
 class Replicas(Protocol):
@@ -147,12 +144,11 @@ class SpectrumBands:
     def relative_deviation(self, name: str, *, low_eV: float = 0.0, high_eV: float = np.inf) -> float:
         """Return the root mean square of deviation over rate within a range, of a component or of `total`.
 
-        Over the bins that lie in the range and have more than `RELEVANT_SHARE` of the largest rate there.
+        Over the `relevant_bins` of the range.
         """
         band = self.total if name == "total" else self.components[name]
         rate = self.nominal_per_kg_day_keV
-        inside = (self.energy_edges_eV[:-1] >= low_eV) & (self.energy_edges_eV[1:] <= high_eV * (1 + 1e-12))
-        inside &= rate > RELEVANT_SHARE * rate[inside].max(initial=0.0)
+        inside = relevant_bins(rate, self.energy_edges_eV, low_eV=low_eV, high_eV=high_eV)
         if not inside.any():
             return 0.0
         return float(np.sqrt(np.mean((band.deviation_per_kg_day_keV[inside] / rate[inside]) ** 2)))
@@ -541,7 +537,7 @@ def correction_bands(
     rng = rng or np.random.default_rng(0)
     recoil = spectrum.energy_edges_eV
     used = species_of_elements(spectrum.rate_per_kg_day_keV, list(ensemble.nominal), fallback_species)
-    counts = _by_species(spectrum.counts_per_kg_day, used)
+    counts = counts_by_species(spectrum.counts_per_kg_day, used)
 
     def folded(replicas: Mapping[str, Replicas]) -> Array:
         parts = [_folded(replicas.get(s) or ensemble.nominal[s], c, recoil) for s, c in counts.items()]
@@ -610,14 +606,6 @@ def _folded(replicas: Replicas, counts: Array, recoil: Array) -> Array:
     return folded
 
 
-def _by_species(counts: Mapping[str, Array], used: Mapping[str, str]) -> dict[str, Array]:
-    """Return the counts that go through each species' response."""
-    summed: dict[str, Array] = {}
-    for element, species in used.items():
-        summed[species] = summed.get(species, 0.0) + np.asarray(counts[element])
-    return summed
-
-
 def _of_source(
     source: Mapping[str, Array], used: Mapping[str, str], nominal: Mapping[str, Replicas], recoil: Array
 ) -> Array:
@@ -630,7 +618,7 @@ def _of_source(
             f"missing: {', '.join(missing) or 'none, but a shape is wrong'}"
         )
     total: Array | None = None
-    for species, values in _by_species(source, used).items():
+    for species, values in counts_by_species(source, used).items():
         # the span of the members is small: fold an orthonormal basis of it, not every unit vector
         basis = [np.maximum(values.mean(axis=0), 0.0)]
         shift = values - basis[0]

@@ -17,8 +17,7 @@ from cascade_driver.analysis.uncertainty import (
 )
 from cascade_driver.errors import InputError
 from cascade_driver.kinds import Array
-from cascade_driver.spectra.correction import species_of_elements
-from cascade_driver.spectra.ensemble import RELEVANT_SHARE
+from cascade_driver.spectra.correction import counts_by_species, relevant_bins, species_of_elements
 from cascade_driver.spectrum import Spectrum
 
 #: More cascades than this at one energy are no advice.
@@ -113,9 +112,7 @@ def advise(
         If there is no rate in the range, or no candidate.
     """
     used = species_of_elements(spectrum.rate_per_kg_day_keV, list(model.species), fallback_species)
-    counts: dict[str, Array] = {}
-    for element, species in used.items():
-        counts[species] = counts.get(species, 0.0) + spectrum.counts_per_kg_day[element]
+    counts = counts_by_species(spectrum.counts_per_kg_day, used)
     candidates = [(s, float(e)) for s in counts for e in candidates_eV.get(s, ())]
     if not candidates:
         raise InputError(f"no candidate energies for {', '.join(counts)}: give some to think of")
@@ -160,12 +157,10 @@ def advise(
 
 def _relevant(counts: Array, recoil: Array, *, low_eV: float, high_eV: float) -> NDArray[np.bool_]:
     edges = observed_edges(recoil)
-    inside = (edges[:-1] >= low_eV) & (edges[1:] <= high_eV * (1 + 1e-12))
-    rate = counts / np.diff(edges)
-    inside &= rate > RELEVANT_SHARE * rate[inside].max(initial=0.0)
+    inside = relevant_bins(counts / np.diff(edges), edges, low_eV=low_eV, high_eV=high_eV)
     if not inside.any():
         raise InputError(f"no rate between {low_eV:g} and {high_eV:g} eV: choose another range")
-    return np.asarray(inside)
+    return inside
 
 
 def _to_halve(error: Callable[[float], float], *, goal: float) -> int | None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade_driver.errors import InputError
-from cascade_driver.spectra.correction import correct
+from cascade_driver.spectra.correction import correct, counts_by_species, relevant_bins
 from cascade_driver.spectrum import Spectrum
 
 EDGES = np.array([0.0, 10.0, 20.0, 40.0])
@@ -125,3 +125,21 @@ def test_a_correction_is_applied_once() -> None:
     corrected = correct(two_elements(), {"W": shift(), "O": identity()})
     with pytest.raises(InputError, match="already in observed energy"):
         correct(corrected, {"W": shift(), "O": identity()})
+
+
+def test_elements_of_one_species_go_through_its_response_together() -> None:
+    counts = two_elements().counts_per_kg_day
+    summed = counts_by_species(counts, {"W": "W", "O": "W"})
+    assert list(summed) == ["W"]
+    np.testing.assert_allclose(summed["W"], counts["W"] + counts["O"])
+    members = {element: np.stack([of, 2 * of]) for element, of in counts.items()}
+    np.testing.assert_allclose(counts_by_species(members, {"W": "W", "O": "O"})["O"][1], 2 * counts["O"])
+
+
+def test_bins_that_matter_lie_in_the_range_and_have_a_rate_beside_the_largest_one_there() -> None:
+    rate = np.array([1e6, 1.0, 2e-3, 0.0])
+    edges = np.array([0.0, 10.0, 20.0, 30.0, 40.0])
+    assert relevant_bins(rate, edges, low_eV=0.0, high_eV=40.0).tolist() == [True, False, False, False]
+    assert relevant_bins(rate, edges, low_eV=10.0, high_eV=40.0).tolist() == [False, True, True, False]
+    assert relevant_bins(rate, edges, low_eV=10.0, high_eV=29.0).tolist() == [False, True, False, False]
+    assert not relevant_bins(rate, edges, low_eV=31.0, high_eV=40.0).any()
