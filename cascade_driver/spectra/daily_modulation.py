@@ -165,7 +165,7 @@ def daily_modulation(
     velocities = np.atleast_2d(np.asarray(velocities_km_s, dtype=np.float64))
     central = np.zeros(len(velocities))
     drawn = np.zeros((len(velocities), n_replicas))
-    for species, of in counts.items():
+    for number, (species, of) in enumerate(counts.items()):
         part = table.select(table.species == species)
         isotope = max(parse_target(species).isotopes, key=lambda i: i.mass_fraction)
         for time, velocity in enumerate(velocities):
@@ -181,10 +181,10 @@ def daily_modulation(
                 species
             ]
             cascades = usable_cascades(blown, species=species, allow_failures=allow_failures)
-            # the same seed at all times: the same directions are drawn, so that differences keep their errors
-            replicas = bootstrap_replicas(
-                cascades, model, n_replicas=n_replicas, unit="direction", rng=np.random.default_rng(0)
-            )
+            # the same seed at all times: the same directions are drawn, so that differences keep their errors;
+            # another one for each species: their errors are independent though they have as many directions
+            rng = np.random.default_rng([0, number])
+            replicas = bootstrap_replicas(cascades, model, n_replicas=n_replicas, unit="direction", rng=rng)
             central[time] += seen(central_replica(model).fold(of, recoil_edges_eV=recoil))[0]
             drawn[time] += seen(replicas.fold(of, recoil_edges_eV=recoil))
     mean = float(central.mean())
