@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cascade_driver.errors import InputError
 from cascade_driver.files import LARGEST_NUMBER, text_of
+from cascade_driver.text import number_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -152,6 +153,22 @@ def read_columns(
     return {name: columns[name] for name in (*wanted, *or_also) if name in columns}
 
 
+def csv_cells(where: str, line: str, *, separator: str = ",", remedy: str = "correct it") -> list[str]:
+    """Return the cells of one line of CSV.
+
+    Line by line, and strictly: a quote that is never closed would swallow the lines or the cells behind it.
+
+    Raises
+    ------
+    InputError
+        If it is no line of CSV.
+    """
+    try:
+        return next(csv.reader([line], delimiter=separator, strict=True))
+    except csv.Error as error:
+        raise InputError(f"{where}: not a line of CSV ({error}); {remedy}") from None
+
+
 def rows_of(data: Columns, keep: NDArray[np.bool_]) -> Columns:
     """Return some rows of a dataclass of columns; what is no column stays as it is."""
     columns = {f.name: getattr(data, f.name) for f in dataclasses.fields(data)}
@@ -179,10 +196,7 @@ def _separator(line: str) -> str:
 def _cells(where: str, line: str, separator: str) -> list[str]:
     if separator == " ":
         return line.split()
-    try:
-        return [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
-    except csv.Error as error:
-        raise InputError(f"{where}: not a line of CSV ({error}); correct it.") from error
+    return [cell.strip() for cell in csv_cells(where, line, separator=separator)]
 
 
 def _is_row(line: str) -> bool:
@@ -204,7 +218,7 @@ def _names_columns(comment: str, row: str) -> bool:
 
 def _number(cell: str) -> float | None:
     try:
-        return float(cell)
+        return number_of(cell)
     except ValueError:
         return None
 

@@ -57,6 +57,24 @@ def closest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     return by_letters[found[0]] if found else None
 
 
+def number_of(text: str) -> float:
+    """Return the number that a text is.
+
+    Raises
+    ------
+    ValueError
+        If it is none. Python alone takes `2_0` for 20, which nobody else writes or reads so.
+
+    Examples
+    --------
+    >>> number_of(" 2e1 ")
+    20.0
+    """
+    if "_" in text:
+        raise ValueError(f"{text!r} is not a number")
+    return float(text)
+
+
 def told_apart(places: Sequence[Path]) -> list[str]:
     """Return the shortest ends of paths that tell them apart.
 

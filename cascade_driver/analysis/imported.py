@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 from collections import Counter
@@ -28,9 +27,9 @@ from cascade_driver.simulation.outcome import (
     concatenate,
     outcome_of_stored_energy,
 )
-from cascade_driver.table import read_table
+from cascade_driver.table import csv_cells, read_table
 from cascade_driver.target import parse_target
-from cascade_driver.text import closest
+from cascade_driver.text import closest, number_of
 from cascade_driver.units import EV_PER_KEV
 
 #: File of a folder that says what it holds.
@@ -162,7 +161,8 @@ def read_stored_energies(path: Path, *, zeros: Zeros | None = None, species: str
 
 def _exported(path: Path, lines: Sequence[tuple[int, str]], species: str | None) -> Records:
     """Return the records of one species in a table of `cascade export`, which has to hold completed ones alone."""
-    names, *cells = (_exported_row(path, number, line) for number, line in lines)
+    again = "export the table again"
+    names, *cells = (csv_cells(f"{path}, line {number}", line, remedy=again) for number, line in lines)
     for (number, _), row in zip(lines[1:], cells, strict=True):
         if len(row) != len(names):
             raise InputError(
@@ -188,7 +188,7 @@ def _exported(path: Path, lines: Sequence[tuple[int, str]], species: str | None)
             "those that fail store more than others; correct with the run itself, or delete their lines"
         )
     try:
-        values = np.array([[float(row[name]) for name in _OF_EXPORTED] for row in rows])
+        values = np.array([[number_of(row[name]) for name in _OF_EXPORTED] for row in rows])
     except (TypeError, ValueError):
         raise InputError(
             f"{path}: not as `cascade export` wrote it, expected numbers as {', '.join(_OF_EXPORTED)} in each row"
@@ -197,14 +197,6 @@ def _exported(path: Path, lines: Sequence[tuple[int, str]], species: str | None)
         recoil_energy_eV=values[:, 0], direction=values[:, 1:4], stored_energy_eV=values[:, 4], weight=values[:, 5]
     )
     return _checked(path, own, records)
-
-
-def _exported_row(path: Path, number: int, line: str) -> list[str]:
-    """Return the cells of one line; a quote that is never closed must not swallow the lines below it."""
-    try:
-        return next(csv.reader([line], strict=True))
-    except csv.Error as error:
-        raise InputError(f"{path}, line {number}: not a line of CSV ({error}); export the table again") from None
 
 
 def _table(path: Path) -> Records:
@@ -275,7 +267,7 @@ def _matrix(path: Path, lines: Sequence[tuple[int, str]], zeros: Zeros | None) -
     rows: list[list[float]] = []
     for number, line in lines:
         try:
-            row = [float(cell) for cell in line.split()]
+            row = [number_of(cell) for cell in line.split()]
         except ValueError:
             raise InputError(f"{path}, line {number}: {line[:40]!r}..., expected numbers between blanks") from None
         if rows and len(row) != len(rows[0]):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from cascade_driver.errors import InputError
 from cascade_driver.files import LARGEST_NUMBER, is_stream
-from cascade_driver.text import acting_characters, closest
+from cascade_driver.text import acting_characters, closest, number_of
 
 if TYPE_CHECKING:
     from cascade_driver.simulation.potential import Potential
@@ -138,7 +138,7 @@ def _written(action: argparse.Action, value: Any) -> list[Path]:
 def number(text: str) -> float:
     """Return a finite number."""
     try:
-        value = float(text)
+        value = number_of(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
@@ -151,7 +151,7 @@ def number(text: str) -> float:
 def whole(text: str) -> int:
     """Return a whole number that 64 bits hold."""
     try:
-        value = int(text)
+        value = int("" if "_" in text else text)  # Python takes 1_0 for 10
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text[:80]!r} is not a whole number") from None
     if abs(value) >= 2**63:
@@ -303,7 +303,7 @@ def positive(text: str) -> int:
 def count(text: str, *, most: int) -> int:
     """Return a whole number of at least 1."""
     try:
-        value = int(text)
+        value = int("" if "_" in text else text)
     except ValueError:
         value = 0
     if value < 1:
@@ -344,7 +344,7 @@ class _OneDirection(argparse.Action):
         direction: tuple[float, ...] | str = text
         if not text.startswith(("[", "(")):
             try:
-                direction = tuple(float(word) for word in words)
+                direction = tuple(number_of(word) for word in words)
             except ValueError:
                 direction = ()
         if len(direction) != 3 and not (isinstance(direction, str) and text.endswith(("]", ")"))):

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from cascade_driver.errors import InputError
 from cascade_driver.files import readable
+from cascade_driver.text import number_of
 
 #: Between the fields of SRIM.
 _BAR = "\xb3"
@@ -152,6 +153,6 @@ def _energy(word: str, *, where: str) -> float:
 def _number(word: str) -> float:
     """Return a number, nan of what is none."""
     try:
-        return float(word)
+        return number_of(word)
     except ValueError:
         return float("nan")

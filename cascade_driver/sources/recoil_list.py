@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Sequence
@@ -18,7 +17,9 @@ from cascade_driver.errors import InputError
 from cascade_driver.files import text_of
 from cascade_driver.sources.gamma_recoil import GammaCascade, GammaTiming, momentum_exponents, recoil_cumulative
 from cascade_driver.spectrum import UNRESOLVED, Spectrum, check_edges
+from cascade_driver.table import csv_cells
 from cascade_driver.target import parse_target
+from cascade_driver.text import number_of
 from cascade_driver.units import AMU_MeV
 
 _ENERGY_COLUMNS = ("energy_eV", "recoil_energy_eV")
@@ -62,7 +63,7 @@ def read_recoil_list(path: Path | str) -> RecoilList:
         raise InputError(
             f"{path}: no table found, expected a line energy_eV[,weight] and one recoil per line below it"
         )
-    names = [name.strip() for name in next(csv.reader([rows[0][1]]))]
+    names = [name.strip() for name in csv_cells(f"{path}, line {rows[0][0]}", rows[0][1])]
     energy = [name for name in names if name in _ENERGY_COLUMNS]
     if len(energy) != 1 or set(names) - {energy[0], _WEIGHT} or len(set(names)) != len(names):
         raise InputError(
@@ -73,7 +74,7 @@ def read_recoil_list(path: Path | str) -> RecoilList:
         raise InputError(f"{path}: the columns have no rows, expected one recoil per line")
     table = []
     for n, line in rows[1:]:
-        cells = next(csv.reader([line]))
+        cells = csv_cells(f"{path}, line {n}", line)
         if len(cells) != len(names):
             raise InputError(f"{path}, line {n}: {len(cells)} values, expected {len(names)}: {', '.join(names)}")
         values = dict(zip(names, (_number(f"{path}, line {n}", cell) for cell in cells), strict=True))
@@ -277,7 +278,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 def _number(where: str, text: str) -> float:
     try:
-        value = float(text)
+        value = number_of(text)
     except ValueError:
         raise InputError(f"{where}: {text.strip()!r} is not a number") from None
     if not math.isfinite(value):

@@ -1,6 +1,7 @@
 """Where the program meets shells, terminals and people: nothing of theirs may stop it, and nothing acts."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -281,3 +282,18 @@ def test_two_outputs_of_one_name_are_refused_before_anything_is_read(capsys, tmp
 def test_what_goes_to_the_terminal_may_go_there_twice():
     verb = ["correct", "cawo4", "dm.csv", "--out", "/dev/null", "--workspace", "/dev/null"]
     assert make_parser().parse_args(verb).workspace == Path("/dev/null")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--mass-GeV", "2_0", "--energy-eV", "1", "9", "--bins", "4"],
+        ["--mass-GeV", "2", "--energy-eV", "1", "9_0", "--bins", "4"],
+        ["--mass-GeV", "2", "--energy-eV", "1", "9", "--bins", "4_0"],
+    ],
+)
+def test_an_underscore_is_no_part_of_a_number(capsys, given):
+    wanted = ["--target", "Si", "--cross-section-cm2", "1e-40", "--out", "x.csv"]
+    assert re.search(
+        r"'\d_0' is not a (finite|whole) number", complaint(capsys, "spectrum", "dm", *wanted, *given)
+    )

@@ -8,6 +8,7 @@ import pytest
 from cascade_driver.errors import InputError
 from cascade_driver.request import MonoenergeticRequest, ReactorRequest, SolarRequest
 from cascade_driver.spectrum import read_spectrum
+from cascade_driver.table import read_columns
 
 WANTED = ([0.0, 10.0, 20.0], [1.5, 0.25])
 
@@ -146,3 +147,16 @@ def test_a_line_about_neutrinos_of_an_earlier_version_is_read(tmp_path, source, 
     # a control: what no version has written is not overheard
     (tmp_path / "t.csv").write_text((tmp_path / "s.csv").read_text().replace('"bins":2', '"bins":2,"date":1'))
     assert read_spectrum(tmp_path / "t.csv").source is None
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("2_0,1", "energy is '2_0', expected a number"),
+        ('"2,1', "line 2: not a line of CSV"),
+    ],
+)
+def test_what_python_alone_reads_as_a_number_is_none(tmp_path, row, words):
+    (tmp_path / "t.csv").write_text(f"energy,rate\n{row}\n")
+    with pytest.raises(InputError, match=words):
+        read_columns(tmp_path / "t.csv", ("energy", "rate"))

@@ -20,6 +20,7 @@ from cascade_driver.errors import InputError
 from cascade_driver.files import data_folder, text_of
 from cascade_driver.schema import parameters
 from cascade_driver.spectrum import UNRESOLVED, Spectrum, check_edges, read_spectrum
+from cascade_driver.text import number_of
 from cascade_driver.units import EV_PER_KEV, SECONDS_PER_DAY
 
 #: Of the metadata of a spectrum: what counts are made of again.
@@ -249,7 +250,7 @@ def _numbers(path: Path) -> NDArray[np.float64]:
     for number, line in enumerate(text_of(path, what="a measured spectrum").splitlines(), 1):
         cells = line.split("#")[0].replace(",", " ").replace(";", " ").split()
         try:
-            values = [float(cell) for cell in cells]
+            values = [number_of(cell) for cell in cells]
         except ValueError:
             if rows:
                 raise InputError(f"{path}, line {number}: expected numbers, found {line.strip()!r}.") from None

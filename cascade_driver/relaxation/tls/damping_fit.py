@@ -11,7 +11,6 @@ crossover temperature of charged systems. A parameter that the data leave open h
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import itertools
 import math
@@ -29,7 +28,8 @@ from cascade_driver.files import text_of
 from cascade_driver.relaxation.tls.damping import MetalState, Resonator, TunnellingSystems, mode_damping_Hz
 from cascade_driver.relaxation.tls.ranges import Ranges
 from cascade_driver.schema import build
-from cascade_driver.table import rows_of
+from cascade_driver.table import csv_cells, rows_of
+from cascade_driver.text import number_of
 
 #: Parameters with the range of the fit; the borders are far beyond what the model is meant for.
 _RANGES = Ranges(
@@ -103,7 +103,7 @@ def read_damping(path: Path | str, *, without_superconducting_K: tuple[float, fl
     path = Path(path)
     text = text_of(path, what="measured damping as CSV")
     lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
-    rows = list(csv.reader(line for _, line in lines))
+    rows = [csv_cells(f"{path}, line {n}", line) for n, line in lines]
     header = [word.strip() for word in rows[0]] if rows else []
     missing = [name for name in _COLUMNS if name not in header]
     if missing:
@@ -113,7 +113,7 @@ def read_damping(path: Path | str, *, without_superconducting_K: tuple[float, fl
     for (line, _), row in zip(lines[1:], rows[1:], strict=True):
         try:
             record = dict(zip(header, (word.strip() for word in row), strict=True))
-            values = [float(record[name]) for name in _COLUMNS[:3]]
+            values = [number_of(record[name]) for name in _COLUMNS[:3]]
         except ValueError:
             raise InputError(f"{path}, line {line}: expected {len(header)} columns with numbers") from None
         if record["metal"] not in {"normal", "superconducting"}:
