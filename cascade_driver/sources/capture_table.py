@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import math
 import re
@@ -16,6 +15,8 @@ import periodictable
 from cascade_driver.errors import InputError
 from cascade_driver.files import readable
 from cascade_driver.schema import read_toml
+from cascade_driver.table import csv_cells
+from cascade_driver.text import number_of
 from cascade_driver.units import AMU_MeV
 
 #: Where the table lies that ships with the package.
@@ -30,8 +31,11 @@ LEVEL_COLUMNS = ("target", "level_keV", "half_life_fs", "final_level_keV", "shar
 #: measurements.
 LARGEST_SUM = 1.5
 
-#: A primary gamma and the level where it ends are the separation energy together, but for errors of both.
+#: A primary gamma, the recoil and the level where it ends are the separation energy together, but for errors.
 _SPARE_keV = 50.0
+
+#: Shares of the gammas of one level are printed with few digits; in the shipped table they sum to 1.002 at most.
+_LARGEST_SHARES = 1.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,10 +287,19 @@ def _isotope(
         )
     separation_keV = number("neutron_separation_keV")
     for line in ours:
-        if line.gamma_keV + line.final_level_keV > separation_keV + _SPARE_keV:
+        recoil_keV = line.gamma_keV**2 / (2e3 * _compound_mass_u(target) * AMU_MeV)
+        miss_keV = line.gamma_keV + recoil_keV + line.final_level_keV - separation_keV
+        if abs(miss_keV) > _SPARE_keV:
             raise InputError(
-                f"{where}: a gamma of {line.gamma_keV:g} keV to a level of {line.final_level_keV:g} keV is more "
-                f"than the {separation_keV:g} keV that a capture in {target} sets free"
+                f"{where}: a gamma of {line.gamma_keV:g} keV to a level of {line.final_level_keV:g} keV is "
+                f"{'more' if miss_keV > 0 else 'less'} than the {separation_keV:g} keV that a capture in {target} "
+                f"sets free; {LINES} has primary gammas alone, which end at their level, in keV: correct the line"
+            )
+    for level, rows in decays.get(target, {}).items():
+        if (shares := sum(row.share for row in rows)) > _LARGEST_SHARES:
+            raise InputError(
+                f"{where}: the shares of the gammas of {target} from {level:g} keV add up to {shares:.4g}, "
+                f"expected at most 1; in {LEVELS} a share is of all gammas of its level"
             )
     return CaptureIsotope(
         target=target,
@@ -319,8 +332,8 @@ def _rows(path: Path, columns: tuple[str, ...], *, known: Mapping[str, Any]) -> 
         raise InputError(f"{path}: expected the columns {','.join(columns)}")
     rows = []
     for n, line in numbered[1:]:
-        cells = next(csv.reader([line]))
         where = f"{path}, line {n}"
+        cells = csv_cells(where, line)
         if len(cells) != len(columns):
             raise InputError(f"{where}: {len(cells)} cells, expected {len(columns)}: {','.join(columns)}")
         row = dict(zip(columns, cells, strict=True))
@@ -332,7 +345,7 @@ def _rows(path: Path, columns: tuple[str, ...], *, known: Mapping[str, Any]) -> 
 
 def _number(where: str, row: Mapping[str, str], name: str, *, above: float | None = None) -> float:
     try:
-        value = float(row[name])
+        value = number_of(row[name])
     except ValueError:
         raise InputError(f"{where}: `{name}` is {row[name]!r}, expected a number") from None
     if not math.isfinite(value) or value < 0 or (above is not None and value <= above):

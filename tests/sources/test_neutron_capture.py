@@ -360,6 +360,21 @@ def test_cascades_carry_the_tabulated_intensity_and_energy() -> None:
             "W182,6190.78,0.03,0,1.4",
             "add up to 1.53 per capture",
         ),
+        # in MeV
+        (
+            "capture_lines.csv",
+            "W182,6190.78,",
+            "W182,6.19078,",
+            "a gamma of 6.19078 keV to a level of 0 keV is less than the 6190.* sets free",
+        ),
+        (
+            "capture_levels.csv",
+            "W182,99.0792,,46.502,0.452",
+            "W182,99.0792,,46.502,0.9",
+            "shares of the gammas of W182 from 99.0792 keV add up to 1.448, expected at most 1",
+        ),
+        ("capture_lines.csv", "W182,6190.78,", '"W182,6190.78,', "not a line of CSV"),
+        ("capture_lines.csv", "W182,6190.78,", "W182,6_190.78,", "is '6_190.78', expected a number"),
         ("capture_levels.csv", "Si28,1273.379,290,0,", "Si28,1273.379,290,9999,", "lower final"),
         ("capture_isotopes.toml", 'target = "W182"', 'target = "182W"', "expected symbol and mass number"),
         ("capture_isotopes.toml", "cross_section_b = 20.7", "cross_section_b = 0", "expected a positive number"),
