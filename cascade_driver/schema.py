@@ -269,6 +269,10 @@ def build(kind: type[T], content: object, *, origin: str, every: bool = False) -
     return made
 
 
+#: What is neither a truth value nor holds one.
+_PLAIN = frozenset({float, int, str})
+
+
 def _truth_as_number(given: Any, made: Any, loc: tuple[int | str, ...] = ()) -> str:
     """Return a complaint about the first truth value that was taken for 1 or 0, nothing if there is none.
 
@@ -286,7 +290,9 @@ def _truth_as_number(given: Any, made: Any, loc: tuple[int | str, ...] = ()) -> 
         inner = ((n, one, other) for n, (one, other) in enumerate(zip(given, made, strict=False)))
     else:
         return ""
-    return next(filter(None, (_truth_as_number(one, other, (*loc, name)) for name, one, other in inner)), "")
+    # most of a large file are numbers, which need no look
+    found = (_truth_as_number(one, other, (*loc, name)) for name, one, other in inner if type(one) not in _PLAIN)
+    return next(filter(None, found), "")
 
 
 def _complaints(error: ValidationError, kind: Any) -> list[str]:
