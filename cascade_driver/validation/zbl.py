@@ -337,6 +337,7 @@ def join_core(
     if set(given) != set(pairs):
         raise InputError(f"inner and outer radii are needed for {sorted(pairs)}, found {sorted(given)}")
     commands = _read_body(body)
+    _require_order(body, commands, species)
     about = _About(
         title=title or f"{body.stem} with a ZBL core",
         description=description,
@@ -511,6 +512,22 @@ def _read_body(path: Path) -> _Body:
     if style[0] in {"hybrid", "hybrid/scaled", "none"}:
         raise InputError(f"{path}: `pair_style {style[0]}` cannot be joined; write the body as hybrid/overlay")
     return _Body(before=before, style=style, coefficients=coefficients, after=after)
+
+
+def _require_order(path: Path, body: _Body, species: tuple[str, ...]) -> None:
+    """Refuse a body that gives the atom types other elements: joined, each would have the core of another one.
+
+    Many styles name the elements of the types at the end of `pair_coeff * *`; NULL leaves a type to others.
+    """
+    for words in body.coefficients:
+        named = words[2:][-len(species) :]
+        if words[:2] != ["*", "*"] or not all(word in {"NULL", *atomic_numbers} for word in named):
+            continue
+        if any(word not in {"NULL", symbol} for word, symbol in zip(named, species, strict=False)):
+            raise InputError(
+                f"{path}: `pair_coeff` ends with {' '.join(named)}, expected the species of the atom types in "
+                f"their order, {' '.join(species)}; give --species in the order of the body"
+            )
 
 
 def _collect(body: _Body, path: Path, folders: Sequence[Path]) -> _Body:

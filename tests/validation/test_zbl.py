@@ -223,6 +223,22 @@ def test_body_that_cannot_be_understood_is_refused(tmp_path, text, complaint):
     assert not (tmp_path / "out").exists()
 
 
+def test_elements_of_a_body_in_another_order_than_the_species_are_refused(tmp_path):
+    for text in (
+        "pair_style tersoff\npair_coeff * * SiC.tersoff C Si\n",
+        "pair_style hybrid/overlay tersoff zero 4\npair_coeff * * tersoff SiC.tersoff C Si\npair_coeff * * zero\n",
+    ):
+        with pytest.raises(InputError, match=r"ends with C Si, expected .* order, Si C; give --species in the"):
+            join_core(
+                body(tmp_path, text),
+                species=("Si", "C"),
+                switches=lambda *_: None,
+                out=tmp_path / "o",
+                make_engine=make_engine,
+            )
+    assert not (tmp_path / "o").exists()
+
+
 def test_existing_folder_missing_body_and_missing_pairs_are_refused(tmp_path):
     with pytest.raises(InputError, match="exists; give the name of a new folder"):
         join_core(body(tmp_path), species=("Al",), switches=AL, out=tmp_path, make_engine=make_engine)
