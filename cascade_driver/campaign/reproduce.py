@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cascade_driver.campaign.rundir import RunDirectory, disk_error
 from cascade_driver.campaign.task import run_filmed
-from cascade_driver.errors import InputError
-from cascade_driver.files import write_file
+from cascade_driver.errors import CascadeError, InputError
+from cascade_driver.files import whole_folder, write_file
 from cascade_driver.schema import canonical_json, flattened, plain
 from cascade_driver.simulation.apart import ProcessEndedError, apart
 from cascade_driver.simulation.cascade import Result, run_cascade, write_structure
@@ -87,10 +87,11 @@ def reproduce(
         else:
             result = run_filmed(spec, starts, make_engine, wanted=trajectory, path=folder / TRAJECTORY_FILE)
         _write(result, folder, commands=engines[-1].commands)
-    except OSError as error:
-        raise disk_error(folder, error) from None
-    except BaseException:
+    except BaseException as error:
+        # half a reproduction would be taken for one, and be in the way of the next
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise disk_error(folder, error) from None
         raise
     one, other = _values(record), _values(result.record)
     # Where a film keeps the energy older versions did not say.
@@ -117,11 +118,17 @@ def reproduce_apart(
     CascadeError
         As `reproduce`.
     """
-    try:
-        return apart(_reproduce_and_answer, run, cascade, out, trajectory)
-    except ProcessEndedError:
-        shutil.rmtree(out / cascade, ignore_errors=True)
-        raise
+    folder = out / cascade
+    _require_free(folder)
+    # its name is there when it is whole: also a process that is killed leaves nothing in the way of the next
+    with whole_folder(folder, remedy="choose another place with --out") as draft:
+        try:
+            done = apart(_reproduce_and_answer, run, cascade, draft.parent, trajectory)
+        except ProcessEndedError:
+            raise
+        except CascadeError as error:
+            raise CascadeError(str(error).replace(str(draft), str(folder))) from None
+    return replace(done, folder=folder)
 
 
 def _reproduce_and_answer(
@@ -131,11 +138,15 @@ def _reproduce_and_answer(
     return reproduce(run, cascade, out=out, trajectory=trajectory)
 
 
+def _require_free(folder: Path) -> None:
+    if folder.exists():
+        raise InputError(f"{folder}: is there already; choose another place with --out")
+
+
 def _make_place(folder: Path) -> Path:
+    _require_free(folder)
     try:
         folder.mkdir(parents=True)
-    except FileExistsError:
-        raise InputError(f"{folder}: is there already; choose another place with --out") from None
     except OSError as error:
         raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another place with --out") from None
     return folder

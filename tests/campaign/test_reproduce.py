@@ -15,6 +15,7 @@ import ase.io
 import numpy as np
 import pytest
 
+from cascade_driver.campaign import reproduce as reproducing
 from cascade_driver.campaign.executors import Processes, Serial, Work
 from cascade_driver.campaign.export import export_trajectories
 from cascade_driver.campaign.plan import Campaign, RecoilGroup
@@ -173,6 +174,38 @@ def test_what_cannot_be_reproduced_is_one_line(plain_run, new_run, tmp_path, cap
         assert words in said
         assert said.count("\n") == 1
     assert not (tmp_path / "new" / name).exists()
+
+
+def test_a_full_disk_leaves_nothing_and_the_same_command_goes_on(plain_run, tmp_path, monkeypatch):
+    name = strongest(plain_run)
+    write = reproducing._write
+
+    def full(result, folder, *, commands):
+        (folder / "final.extxyz.gz").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(reproducing, "_write", full)
+    with pytest.raises(CascadeError, match=r"No space left on device.*make room and run again"):
+        reproducing.reproduce(plain_run, name, out=tmp_path)
+    assert not (tmp_path / name).exists()
+    monkeypatch.setattr(reproducing, "_write", write)
+    assert not reproducing.reproduce(plain_run, name, out=tmp_path).differences
+
+
+def test_the_folder_of_a_reproduction_is_there_when_it_is_whole(plain_run, tmp_path, monkeypatch):
+    name = strongest(plain_run)
+
+    def filled(_work, _run, _cascade, out, _film):
+        (out / name).mkdir()
+        (out / name / "final.extxyz.gz").write_bytes(b"half")
+        assert not (tmp_path / name).exists()
+        raise CascadeError(f"{out / name}: cannot be written (No space left on device); make room and run again")
+
+    monkeypatch.setattr(reproducing, "apart", filled)
+    with pytest.raises(CascadeError) as told:
+        reproducing.reproduce_apart(plain_run, name, out=tmp_path)
+    assert str(told.value).startswith(f"{tmp_path / name}: cannot be written")
+    assert not list(tmp_path.iterdir())
 
 
 # -- films ----------------------------------------------------------------------------------------------------
