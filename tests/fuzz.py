@@ -171,7 +171,7 @@ COMMANDS: tuple[str, ...] = (
     "correct cawo4-published nu.csv --resolution-eV 3 --threshold-eV 20 --out x.csv",
     "correct RUN dm.csv --no-bands --extrapolate --out x.csv",
     "lines lines.csv --at-eV 80 112 --exposure-kg-day 1 --resolution-eV 4 --between-eV 40 150 --background-order 2 "
-    "--half-window-eV 4",
+    "--recoils lines.csv --half-window-eV 4",
     "lines --table --target Si --neutron-flux-cm2-s 100 --density-g-cm3 2.3 --between-eV 40 150 --first 3 --out x.csv",
     "draw dm.csv observed.csv --titles one --labels a b --range-eV 10 100 --out figure",
     "draw dm.csv observed.csv --mass-g 10 --lines-eV 80 --log-counts --out figure",
