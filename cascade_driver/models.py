@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +251,24 @@ def run_ensemble(
         {name: central_model(str(place / name), **changes) for name in named}
         for named in (analysis.potential_runs, analysis.protocol_runs)
     )
-    return with_alternatives(own, model, potentials=potentials, protocols=protocols)
+    return with_alternatives(
+        _told_of_same(own, model, potentials), model, potentials=potentials, protocols=protocols
+    )
+
+
+def _told_of_same(
+    ensemble: Ensemble, model: StoredEnergyModel, potentials: Mapping[str, StoredEnergyModel]
+) -> Ensemble:
+    """Return an ensemble with a note on each model that should be of another potential and is of the same one."""
+    own = model.provenance.get("potential_digest")
+    notes = [
+        f"{name} and {model.name} are both of {model.provenance.get('potential', 'one potential')}: their "
+        "distance is no error of the potential; another box or time is `[analysis] protocol_runs`"
+        for name, other in potentials.items()
+        # tables of others and older files do not say
+        if own is not None and other.provenance.get("potential_digest") == own
+    ]
+    return dataclasses.replace(ensemble, notes=(*ensemble.notes, *notes))
 
 
 def with_errors(
@@ -458,7 +475,10 @@ def load_model(
     elif not potentials:
         return model  # it tells all that there is
     return dataclasses.replace(
-        model, uncertainty=ensemble_content(with_alternatives(ensemble, model, potentials=potentials))
+        model,
+        uncertainty=ensemble_content(
+            with_alternatives(_told_of_same(ensemble, model, potentials), model, potentials=potentials)
+        ),
     )
 
 

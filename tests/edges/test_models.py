@@ -353,6 +353,20 @@ def test_a_model_file_brings_what_its_run_knows(runs, recoil, tmp_path, capsys):
     assert columns["rate_upper_total"][high] == pytest.approx(columns["rate"][high], rel=1e-5)
 
 
+def test_two_runs_of_one_potential_are_told_where_another_potential_was_meant(runs, recoil, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "x.csv")]
+    assert main(["correct", str(runs["first"]), str(runs["again"]), str(recoil), *out]) == 0
+    said = capsys.readouterr().err
+    assert said.count("are both of si-tersoff-zbl: their distance is no error of the potential") == 1
+    assert "protocol_runs" in said
+    # Negative control: a model that does not say its potential is another one for all that is known.
+    content = json.loads(make_model(runs["again"], tmp_path).read_text())
+    del content["provenance"]["potential_digest"]
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    assert main(["correct", str(runs["first"]), str(tmp_path / "model.json"), str(recoil), *out]) == 0
+    assert "are both of" not in capsys.readouterr().err
+
+
 def test_damaged_errors_of_a_model_file_are_told(runs, recoil, tmp_path, capsys):
     content = json.loads(make_model(runs["first"], tmp_path).read_text())
     content["uncertainty"]["statistics"]["Si"]["kind"] = "Guesses"
