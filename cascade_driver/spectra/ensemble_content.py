@@ -139,7 +139,7 @@ def _packed(array: NDArray[Any]) -> Mapping[str, JsonValue]:
         with np.errstate(over="ignore"):
             single = array.astype("<f4")
         array = single if np.array_equal(single, array) else array
-    text = base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes())).decode("ascii")
+    text = base64.b64encode(zlib.compress(np.ascontiguousarray(array).tobytes(), level=9)).decode("ascii")
     return {"packed": text, "type": array.dtype.str, "shape": list(array.shape)}
 
 
