@@ -257,16 +257,16 @@ class RunInput:
         return self
 
     @model_validator(mode="after")
-    def _a_species_recoils_in_one_region(self) -> RunInput:
+    def _a_fitted_species_recoils_in_one_region(self) -> RunInput:
         """What recoils in film and substrate store is not one sample, and tables know the species alone."""
         regions: dict[str, set[str]] = {}
-        for group in self.recoils:
+        for group in self.recoils if self.analysis is not None else ():
             regions.setdefault(group.species, set()).add(group.region or "box")
         for species, places in regions.items():
             if len(places) > 1:
                 raise ValueError(
-                    f"[[recoils]] of {species} in {' and '.join(sorted(places))} would be one sample: make a "
-                    "campaign of each region"
+                    f"[analysis] would fit [[recoils]] of {species} in {' and '.join(sorted(places))} as one "
+                    "sample: make a campaign of each region, or leave [analysis] out"
                 )
         return self
 

@@ -182,7 +182,7 @@ def test_captures_are_drawn_as_counts(files, tmp_path, capsys):
         (["E", "O", "E", "O", "--mass-g", "1"], "--mass-g draws one pair, found 2"),
         (["E", "O", "--mass-g", "-1"], "mass of the crystal is -1 g"),
         (["E", "none.csv"], "none.csv: no such file"),
-        (["E", "O", "--mass-g", "1", "--range-eV", "500", "600"], "no counts between 500 and 600 eV"),
+        (["E", "O", "--mass-g", "1", "--range-eV", "500", "600"], "has bins from 2 to 120 eV alone"),
         (["E", "high.csv"], "have no energy in common"),
     ],
 )

@@ -65,9 +65,11 @@ def test_a_potential_is_named_once(content):
 
 def test_a_species_in_two_regions_is_two_campaigns():
     film, substrate = ({**LEAST["recoils"][0], "region": region} for region in ("film", "substrate"))
-    build(RunInput, {**LEAST, "recoils": [film, film]}, origin="one region")
-    with pytest.raises(InputError, match="in film and substrate would be one sample"):
-        build(RunInput, {**LEAST, "recoils": [film, substrate]}, origin="two regions")
+    fitted = {**LEAST, "analysis": {}}
+    build(RunInput, {**fitted, "recoils": [film, film]}, origin="one region")
+    build(RunInput, {**LEAST, "recoils": [film, substrate]}, origin="nothing is fitted")
+    with pytest.raises(InputError, match="of W in film and substrate as one sample"):
+        build(RunInput, {**fitted, "recoils": [film, substrate]}, origin="two regions")
 
 
 @pytest.mark.parametrize(
