@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -86,6 +86,12 @@ class SpeciesModel:
         """The laws that have one, with the letters of `estimation.symbol_of`."""
         laws = (self.defect_probability, self.distribution)
         return tuple(one.formula for one in laws if isinstance(one, FermiProbability | StoredEnergyDistribution))
+
+    def leaves(self, *, minimum_eV: float, maximum_eV: float) -> tuple[bool, bool]:
+        """Return whether a range goes below what was simulated, where that matters, and whether it goes above."""
+        low, high = self.minimum_recoil_energy_eV, self.maximum_recoil_energy_eV
+        is_below = minimum_eV < low and float(self.defect_probability(low)) > SAFE_PROBABILITY_BELOW
+        return is_below, maximum_eV > high * (1 + 1e-12)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -184,14 +190,15 @@ class StoredEnergyModel:
         model = self[species]
         if extrapolate:
             return model
-        if maximum_eV > model.maximum_recoil_energy_eV * (1 + 1e-12):
+        is_below, is_above = model.leaves(minimum_eV=minimum_eV, maximum_eV=maximum_eV)
+        if is_above:
             raise InputError(
                 f"{species}: recoil energies up to {maximum_eV:g} eV wanted, simulated up to "
                 f"{model.maximum_recoil_energy_eV:g} eV: end the spectrum there, simulate higher, or ask for it "
                 "(--extrapolate; extrapolate = true)"
             )
-        lowest = model.minimum_recoil_energy_eV
-        if minimum_eV < lowest and float(model.defect_probability(lowest)) > SAFE_PROBABILITY_BELOW:
+        if is_below:
+            lowest = model.minimum_recoil_energy_eV
             raise InputError(
                 f"{species}: recoil energies from {minimum_eV:g} eV wanted, simulated from {lowest:g} eV "
                 f"where the defect probability is still {float(model.defect_probability(lowest)):.2f}: "
@@ -199,21 +206,24 @@ class StoredEnergyModel:
             )
         return model
 
-    def extrapolation_notes(self, *, minimum_eV: float, maximum_eV: float) -> tuple[str, ...]:
-        """Return of which species `check_range` is left from `minimum_eV` to `maximum_eV`, and how far."""
+    def extrapolation_notes(
+        self, species: Iterable[str], *, minimum_eV: float, maximum_eV: float
+    ) -> tuple[str, ...]:
+        """Return which of these species are used beyond what was simulated, and how far."""
         notes = []
-        for species, one in self.species.items():
-            low, high = one.minimum_recoil_energy_eV, one.maximum_recoil_energy_eV
-            if maximum_eV > high * (1 + 1e-12):
+        for name in species:
+            one = self[name]
+            is_below, is_above = one.leaves(minimum_eV=minimum_eV, maximum_eV=maximum_eV)
+            if is_above:
                 notes.append(
-                    f"{species}: extrapolated from {high:g} eV, the highest simulated energy, "
-                    f"to {maximum_eV:.4g} eV"
+                    f"{name}: extrapolated from {one.maximum_recoil_energy_eV:g} eV, the highest simulated "
+                    f"energy, to {maximum_eV:.4g} eV"
                 )
-            probability = float(one.defect_probability(low))
-            if minimum_eV < low and probability > SAFE_PROBABILITY_BELOW:
+            if is_below:
+                low = one.minimum_recoil_energy_eV
                 notes.append(
-                    f"{species}: extrapolated from {low:g} eV, the lowest simulated energy, where the defect "
-                    f"probability is still {probability:.2f}, down to {minimum_eV:.4g} eV"
+                    f"{name}: extrapolated from {low:g} eV, the lowest simulated energy, where the defect "
+                    f"probability is still {float(one.defect_probability(low)):.2f}, down to {minimum_eV:.4g} eV"
                 )
         return tuple(notes)
 

@@ -24,7 +24,7 @@ import numpy as np
 from ase.formula import Formula
 from numpy.typing import ArrayLike, NDArray
 
-from cascade_driver.analysis.model import SAFE_PROBABILITY_BELOW, SpeciesModel, StoredEnergyModel
+from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
 from cascade_driver.analysis.response import Response, observed_edges
 from cascade_driver.binning import continued_edges
 from cascade_driver.errors import InputError
@@ -331,7 +331,11 @@ def observe(
         + lacking
         + (_below(made) if request is None else ())
         + after.notes
-        + _extrapolation(law, used, counted)
+        + law.extrapolation_notes(
+            dict.fromkeys(used.values()),
+            minimum_eV=float(counted.energy_edges_eV[0]),
+            maximum_eV=float(counted.energy_edges_eV[-1]),
+        )
     )
     notes += _of_one_response(counted, responses, used, range_eV=made.range_eV)
     if bands:
@@ -704,34 +708,6 @@ def _stored_energy_off(
     return dataclasses.replace(after, notes=borrowing_notes(used)), responses
 
 
-def _leaves(one: SpeciesModel, recoil: Spectrum) -> tuple[bool, bool]:
-    """Return whether recoils lie below what was simulated, where that matters, and whether they lie above."""
-    bottom, top = (float(recoil.energy_edges_eV[i]) for i in (0, -1))
-    low, high = one.minimum_recoil_energy_eV, one.maximum_recoil_energy_eV
-    matters = float(one.defect_probability(low).item()) > SAFE_PROBABILITY_BELOW
-    return bottom < low and matters, top > high * (1 + 1e-12)
-
-
-def _extrapolation(law: StoredEnergyModel, used: Mapping[str, str], recoil: Spectrum) -> tuple[str, ...]:
-    """Return at which energies each response is used outside of what was simulated."""
-    notes = []
-    bottom, top = (float(recoil.energy_edges_eV[i]) for i in (0, -1))
-    for species in dict.fromkeys(used.values()):
-        one = law[species]
-        low, high = one.minimum_recoil_energy_eV, one.maximum_recoil_energy_eV
-        is_below, is_above = _leaves(one, recoil)
-        if is_above:
-            notes.append(
-                f"{species}: extrapolated from {high:g} eV, the highest simulated energy, to {top:.4g} eV"
-            )
-        if is_below:
-            notes.append(
-                f"{species}: extrapolated from {low:g} eV, the lowest simulated energy, where the defect "
-                f"probability is still {float(one.defect_probability(low).item()):.2f}, down to {bottom:.4g} eV"
-            )
-    return tuple(notes)
-
-
 def _simulated(law: StoredEnergyModel, used: Mapping[str, str], recoil: Spectrum) -> tuple[float, float] | None:
     """Return the observed energies to which recoils of simulated energies alone contribute; None if all do.
 
@@ -739,9 +715,10 @@ def _simulated(law: StoredEnergyModel, used: Mapping[str, str], recoil: Spectrum
     there on what lies higher begins to contribute.
     """
     low, high = 0.0, math.inf
+    bottom_eV, top_eV = (float(recoil.energy_edges_eV[i]) for i in (0, -1))
     for species in dict.fromkeys(used.values()):
         one = law[species]
-        is_below, is_above = _leaves(one, recoil)
+        is_below, is_above = one.leaves(minimum_eV=bottom_eV, maximum_eV=top_eV)
         if is_below:
             low = max(low, one.minimum_recoil_energy_eV)
         if is_above:
@@ -749,7 +726,7 @@ def _simulated(law: StoredEnergyModel, used: Mapping[str, str], recoil: Spectrum
             high = min(high, top - float(one.distribution.quantile(1 - RARELY_STORED, top).item()))
     if low == 0 and high == math.inf:
         return None
-    end = min(high, float(recoil.energy_edges_eV[-1]))
+    end = min(high, top_eV)
     return low, max(low, end)
 
 

@@ -75,7 +75,7 @@ def response_set(
     edges = np.asarray(recoil_edges_eV, dtype=np.float64)
     use = extrapolate or model.extrapolate
     matrices = {s: model.response(s, edges, extrapolate=use).matrix for s in model.species}
-    beyond = model.extrapolation_notes(minimum_eV=float(edges[0]), maximum_eV=float(edges[-1]))
+    beyond = model.extrapolation_notes(model.species, minimum_eV=float(edges[0]), maximum_eV=float(edges[-1]))
     ensemble = ensemble_of(model)
     statistics = (ensemble.statistics or ensemble.fit) if members else {}
     drawn = {}
