@@ -3,6 +3,7 @@ from .cevns import cevns_spectrum as cevns_spectrum
 from .dark_matter import HaloModel as HaloModel
 from .dark_matter import dark_matter_spectrum as dark_matter_spectrum
 from .neutrino_flux import NeutrinoFlux as NeutrinoFlux
+from .neutron_capture import Captures as Captures
 from .neutron_capture import capture_lines as capture_lines
 from .neutron_capture import capture_spectrum as capture_spectrum
 from .reactor import reactor_flux as reactor_flux

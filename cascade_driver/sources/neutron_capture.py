@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -82,10 +82,6 @@ class GammaEscape:
             if not 0 <= probability <= 1:
                 raise InputError(f"escape of a {energy:g} keV gamma is {probability:g}, expected 0 to 1")
 
-    def probability(self, gammas_keV: ArrayLike) -> float:
-        """Return the probability that all gammas (keV) of an event leave."""
-        return float(self.of_events(np.atleast_2d(np.asarray(gammas_keV, dtype=np.float64)))[0])
-
     def of_events(self, gammas_keV: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the probability of each event, (n,), of its gammas (n, k) in keV; those of 0 keV are none."""
         if not self.points:
@@ -136,22 +132,6 @@ class GammaTag:
         """Return the probability that each event is picked out, (n,), of its gammas (n, k); 0 keV are none."""
         inside = (gammas_keV > 0) & (np.abs(gammas_keV - self.energy_keV) <= self.width_keV)
         return np.asarray(1.0 - (1.0 - self.efficiency) ** inside.sum(axis=1), dtype=np.float64)
-
-
-class _Selection(NamedTuple):
-    """Which captures are counted."""
-
-    escape: GammaEscape
-    tag: GammaTag | None
-
-    def of_events(self, gammas_keV: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the probability of each event, (n,), of its gammas (n, k) in keV; those of 0 keV are none."""
-        kept = self.escape.of_events(gammas_keV)
-        return kept if self.tag is None else kept * self.tag.of_events(gammas_keV)
-
-    def of_cascade(self, cascade: GammaCascade) -> float:
-        """Return the probability that a cascade is counted."""
-        return float(self.of_events(np.atleast_2d(np.asarray(cascade.gammas_keV)))[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -390,37 +370,23 @@ def capture_lines(
     return tuple(sorted(lines, key=lambda line: -line.rate_per_kg_day))
 
 
-def capture_spectrum(
-    *,
-    target: str,
-    neutron_flux_cm2_s: float,
-    energy_edges_eV: ArrayLike,
-    timing: GammaTiming | None = None,
-    escape: GammaEscape | None = None,
-    tag: GammaTag | None = None,
-    unresolved: Unresolved = "statistical",
-    continuum_temperature_MeV: float | None = None,
-    table: Mapping[str, CaptureIsotope] | None = None,
-) -> Spectrum:
-    """Return the recoil spectrum of thermal-neutron capture, per element of a target.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Captures:
+    """Captures of thermal neutrons in a target: what is asked of spectra, of their errors, and of single events.
 
-    Each cascade of the table gives what its recoils deposit together (`recoil_cumulative`), as differences of
-    the cumulative distribution: a line lies wholly in its bin. Captures whose primary gammas are not tabulated
-    are cascades of the statistical model (`statistical_cascade`), so that all add up to the captures; in nuclei of
-    fewer than 20 nucleons, or if so wished, they are left out. Intensities that add up to more than one capture
-    stay as they were measured. The notes of the spectrum say which is the case.
+    Captures whose primary gammas are not tabulated are cascades of the statistical model (`statistical_cascade`),
+    so that all add up to the captures; in nuclei of fewer than 20 nucleons, or if so wished, they are left out.
+    Intensities that add up to more than one capture stay as they were measured. The notes say which is the case.
 
-    Parameters
+    Attributes
     ----------
     target : str
         Chemical formula.
     neutron_flux_cm2_s : float
         See `capture_rate_per_kg_day`.
-    energy_edges_eV : (n + 1,) array_like
-        Bins, from 0 or above.
-    timing : GammaTiming, optional
+    timing : GammaTiming
         What the second gamma finds; in flight by default.
-    escape : GammaEscape, optional
+    escape : GammaEscape
         All gammas escape by default.
     tag : GammaTag, optional
         Of the gamma in coincidence with which recoils are counted; all are by default.
@@ -436,45 +402,144 @@ def capture_spectrum(
     InputError
         If something of it cannot be used; the message says what.
     """
-    edges = check_edges(energy_edges_eV, floor_eV=0.0)
-    material, timing = parse_target(target), timing or GammaTiming()
-    kept = _Selection(escape or GammaEscape(), tag)
-    model = _model(unresolved, continuum_temperature_MeV)
-    capturing = _capturing(material, neutron_flux_cm2_s, table)
-    counts = {symbol: np.zeros(len(edges) - 1) for symbol in material.elements}
-    for one in capturing:
-        for cascade in cascades_of(one.isotope):
-            exponents = momentum_exponents(cascade, timing, target=material)
-            below = recoil_cumulative(cascade, edges, exponents=exponents)
-            weight = one.rate * cascade.per_capture * kept.of_cascade(cascade)
-            if not weight > 0:
+
+    target: str
+    neutron_flux_cm2_s: float
+    timing: GammaTiming = field(default_factory=GammaTiming)
+    escape: GammaEscape = field(default_factory=GammaEscape)
+    tag: GammaTag | None = None
+    unresolved: Unresolved = "statistical"
+    continuum_temperature_MeV: float | None = None
+    table: Mapping[str, CaptureIsotope] | None = None
+
+    def __post_init__(self) -> None:
+        if self.unresolved not in get_args(Unresolved):
+            raise InputError(f"unresolved captures are {self.unresolved!r}, expected statistical or left_out")
+        if self.unresolved == "left_out" and self.continuum_temperature_MeV is not None:
+            raise InputError("unresolved captures are left out, and have a temperature: give one of both")
+        _ = self.continuum, self.by_isotope  # complaints come here
+
+    @functools.cached_property
+    def material(self) -> Target:
+        """Isotopes of the target."""
+        return parse_target(self.target)
+
+    @functools.cached_property
+    def continuum(self) -> StatisticalModel | None:
+        """Model of unresolved captures; none if they are left out."""
+        if self.unresolved == "left_out":
+            return None
+        return StatisticalModel(temperature_MeV=self.continuum_temperature_MeV)
+
+    @functools.cached_property
+    def by_isotope(self) -> list[_Capturing]:
+        """What captures, with its rate."""
+        return _capturing(self.material, self.neutron_flux_cm2_s, self.table)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know."""
+        return tuple(_notes(self.material, self.by_isotope, self.continuum))
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What was asked for, and the captures in each element."""
+        timing, escape = self.timing, self.escape
+        metadata = {
+            "source": "thermal-neutron capture",
+            "target": self.material.name,
+            "neutron_flux_cm2_s": f"{self.neutron_flux_cm2_s:g}",
+            "gamma_timing": timing.law,
+            "lifetime_of_levels_without_a_tabulated_one": timing.unknown_lifetime,
+            **({} if timing.slowing_time_fs is None else {"slowing_time_fs": f"{timing.slowing_time_fs:g}"}),
+            **({} if timing.density_g_cm3 is None else {"density_g_cm3": f"{timing.density_g_cm3:g}"}),
+            "gamma_escape": f"points {escape.points}".replace(":", " ") if escape.points else "all gammas escape",
+            **({} if self.tag is None else {"gamma_tag": _tag_said(self.tag)}),
+            "data": "; ".join(dict.fromkeys(s for one in self.by_isotope for s in one.isotope.sources)),
+        }
+        for symbol in self.material.elements:
+            ours = [one for one in self.by_isotope if one.isotope.symbol == symbol]
+            rate = sum(one.rate for one in ours)
+            error = math.sqrt(sum(one.rate_error**2 for one in ours))
+            metadata[f"captures_{symbol}_per_kg_day"] = f"{rate:.5g} +- {error:.2g}"
+        return metadata
+
+    def counted(self, gammas_keV: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probability that an event is counted, (n,), of its gammas (n, k) in keV; 0 keV are none."""
+        kept = self.escape.of_events(gammas_keV)
+        return kept if self.tag is None else kept * self.tag.of_events(gammas_keV)
+
+    def counted_share(self, cascade: GammaCascade) -> float:
+        """Return the probability that a cascade is counted."""
+        return float(self.counted(np.atleast_2d(np.asarray(cascade.gammas_keV)))[0])
+
+    def events(self, symbol: str) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Yield captures in an element: their recoils, (n, k) energies in eV, and the rate of each, (n,).
+
+        For whoever must know the recoils of each: those of a nucleus that stops in between.
+        """
+        all_rates = sum(one.rate for one in self.by_isotope) or 1.0
+        for one in self.by_isotope:
+            if one.isotope.symbol != symbol:
                 continue
-            counts[cascade.symbol] += weight * np.maximum(np.diff(below), 0.0)
-        if model is not None:
-            counts[one.isotope.symbol] += one.unresolved_rate * _statistical_shape(
-                one, edges, model=model, timing=timing, kept=kept, target=material
-            )
-    notes = list(_notes(material, capturing, model))
-    if tag is not None and not any(of_element.any() for of_element in counts.values()):
-        notes.append(f"no capture in {material.formula} of which {_tag_said(tag)} has a recoil in these bins")
+            for cascade in cascades_of(one.isotope):
+                rate = one.rate * cascade.per_capture * self.counted_share(cascade)
+                if not rate > 0:
+                    continue
+                many = _MANY if rate > _MINOR * all_rates else _FEW
+                exponents = momentum_exponents(cascade, self.timing, target=self.material)
+                single = len(exponents) == 0 or all(math.isinf(e) for e in exponents)
+                pieces = recoil_events(cascade, exponents=exponents, count=64 if single else many)
+                yield pieces, np.full(len(pieces), rate / len(pieces))
+            if self.continuum is not None and one.unresolved_rate > 0:
+                yield _statistical_events(self, one, model=self.continuum)
+
+
+def capture_spectrum(captures: Captures, *, energy_edges_eV: ArrayLike) -> Spectrum:
+    """Return the recoil spectrum of thermal-neutron capture, per element of a target.
+
+    Each cascade of the table gives what its recoils deposit together (`recoil_cumulative`), as differences of
+    the cumulative distribution: a line lies wholly in its bin.
+
+    Parameters
+    ----------
+    captures : Captures
+    energy_edges_eV : (n + 1,) array_like
+        Bins, from 0 or above.
+
+    Raises
+    ------
+    InputError
+        If the bins cannot be used.
+
+    Examples
+    --------
+    >>> captures = Captures(target="CaWO4", neutron_flux_cm2_s=1e2)
+    >>> made = capture_spectrum(captures, energy_edges_eV=[0, 100, 200])
+    >>> [f"{counts:.2e}" for counts in made.counts_per_kg_day["W"]]
+    ['3.09e+08', '2.12e+07']
+    """
+    edges = check_edges(energy_edges_eV, floor_eV=0.0)
+    counts = {symbol: np.zeros(len(edges) - 1) for symbol in captures.material.elements}
+    for one in captures.by_isotope:
+        for cascade in cascades_of(one.isotope):
+            rate = one.rate * cascade.per_capture * captures.counted_share(cascade)
+            if rate > 0:
+                counts[cascade.symbol] += rate * _shape(captures, cascade, edges)
+        if captures.continuum is not None:
+            shape = _statistical_shape(captures, one, edges, model=captures.continuum)
+            counts[one.isotope.symbol] += one.unresolved_rate * shape
+    notes = captures.notes
+    if captures.tag is not None and not any(of_element.any() for of_element in counts.values()):
+        seen = f"{_tag_said(captures.tag)} has a recoil in these bins"
+        notes += (f"no capture in {captures.material.formula} of which {seen}",)
     return Spectrum.from_counts(
-        energy_edges_eV=edges,
-        counts_per_kg_day=counts,
-        notes=tuple(notes),
-        metadata=_metadata(material, capturing, neutron_flux_cm2_s=neutron_flux_cm2_s, timing=timing, kept=kept),
+        energy_edges_eV=edges, counts_per_kg_day=counts, notes=notes, metadata=captures.metadata
     )
 
 
 def capture_parts(
-    *,
-    target: str,
-    neutron_flux_cm2_s: float,
-    energy_edges_eV: ArrayLike,
-    timing: GammaTiming | None = None,
-    tag: GammaTag | None = None,
-    unresolved: Unresolved = "statistical",
-    continuum_temperature_MeV: float | None = None,
-    table: Mapping[str, CaptureIsotope] | None = None,
+    captures: Captures, *, energy_edges_eV: ArrayLike
 ) -> Iterator[tuple[float, dict[str, NDArray[np.float64]]]]:
     """Yield what `capture_spectrum` does not know, as relative errors with the counts that they scale.
 
@@ -493,17 +558,14 @@ def capture_parts(
         As `capture_spectrum`.
     """
     edges = check_edges(energy_edges_eV, floor_eV=0.0)
-    material, timing = parse_target(target), timing or GammaTiming()
-    kept = _Selection(GammaEscape(), tag)
-    model = _model(unresolved, continuum_temperature_MeV)
-    capturing = _capturing(material, neutron_flux_cm2_s, table)
+    model = captures.continuum
     largest = max(
-        (one.rate * (line.per_capture_error or 0.0) for one in capturing for line in one.isotope.lines),
+        (one.rate * (line.per_capture_error or 0.0) for one in captures.by_isotope for line in one.isotope.lines),
         default=0.0,
     )
-    by_strength = {symbol: np.zeros(len(edges) - 1) for symbol in material.elements}
-    for one in capturing:
-        shape_of = functools.partial(_statistical_shape, one, edges, timing=timing, kept=kept, target=material)
+    by_strength = {symbol: np.zeros(len(edges) - 1) for symbol in captures.material.elements}
+    for one in captures.by_isotope:
+        shape_of = functools.partial(_statistical_shape, captures, one, edges)
         filling = np.zeros(len(edges) - 1)
         if model is not None and one.unresolved_rate > 0:
             filling = shape_of(model=model)
@@ -523,9 +585,7 @@ def capture_parts(
         parts = {gamma: np.zeros(len(edges) - 1) for gamma in errors}
         for cascade in cascades_of(one.isotope):
             if cascade.gammas_keV[0] in parts:
-                exponents = momentum_exponents(cascade, timing, target=material)
-                shape = np.maximum(np.diff(recoil_cumulative(cascade, edges, exponents=exponents)), 0.0)
-                shape = kept.of_cascade(cascade) * shape
+                shape = captures.counted_share(cascade) * _shape(captures, cascade, edges)
                 parts[cascade.gammas_keV[0]] += one.rate * cascade.per_capture * (shape - filling)
         for gamma, counts in parts.items():
             yield errors[gamma], {one.isotope.symbol: counts}
@@ -533,169 +593,56 @@ def capture_parts(
         yield 1.0, by_strength
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CaptureEvents:
-    """Captures one by one, for whoever must know the recoils of each: those of a nucleus that stops in between.
-
-    Attributes
-    ----------
-    elements : tuple of str
-        Of the target.
-    notes : tuple of str
-        What a reader must know.
-    metadata : dict
-        What was asked for.
-    """
-
-    elements: tuple[str, ...]
-    notes: tuple[str, ...]
-    metadata: dict[str, str]
-    _target: Target
-    _capturing: list[_Capturing]
-    _timing: GammaTiming
-    _kept: _Selection
-    _continuum: StatisticalModel | None
-
-    def of(self, symbol: str) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Yield captures in an element: their recoils, (n, k) energies in eV, and the rate of each, (n,)."""
-        all_rates = sum(one.rate for one in self._capturing) or 1.0
-        for one in self._capturing:
-            if one.isotope.symbol != symbol:
-                continue
-            for cascade in cascades_of(one.isotope):
-                weight = one.rate * cascade.per_capture * self._kept.of_cascade(cascade)
-                if not weight > 0:
-                    continue
-                many = _MANY if weight > _MINOR * all_rates else _FEW
-                exponents = momentum_exponents(cascade, self._timing, target=self._target)
-                single = len(exponents) == 0 or all(math.isinf(e) for e in exponents)
-                pieces = recoil_events(cascade, exponents=exponents, count=64 if single else many)
-                yield pieces, np.full(len(pieces), weight / len(pieces))
-            if self._continuum is not None and one.unresolved_rate > 0:
-                yield _statistical_events(
-                    one, model=self._continuum, timing=self._timing, kept=self._kept, target=self._target
-                )
-
-
-def capture_events(
-    *,
-    target: str,
-    neutron_flux_cm2_s: float,
-    timing: GammaTiming | None = None,
-    escape: GammaEscape | None = None,
-    tag: GammaTag | None = None,
-    unresolved: Unresolved = "statistical",
-    continuum_temperature_MeV: float | None = None,
-    table: Mapping[str, CaptureIsotope] | None = None,
-) -> CaptureEvents:
-    """Return the captures whose recoils `capture_spectrum` counts; parameters and complaints are its own."""
-    material, timing = parse_target(target), timing or GammaTiming()
-    kept = _Selection(escape or GammaEscape(), tag)
-    continuum = _model(unresolved, continuum_temperature_MeV)
-    capturing = _capturing(material, neutron_flux_cm2_s, table)
-    return CaptureEvents(
-        elements=material.elements,
-        notes=tuple(_notes(material, capturing, continuum)),
-        metadata=_metadata(material, capturing, neutron_flux_cm2_s=neutron_flux_cm2_s, timing=timing, kept=kept),
-        _target=material,
-        _capturing=capturing,
-        _timing=timing,
-        _kept=kept,
-        _continuum=continuum,
-    )
-
-
-def _model(unresolved: Unresolved, temperature_MeV: float | None) -> StatisticalModel | None:
-    """Return the statistical model of unresolved captures; none if they are left out."""
-    if unresolved not in get_args(Unresolved):
-        raise InputError(f"unresolved captures are {unresolved!r}, expected statistical or left_out")
-    if unresolved == "left_out":
-        if temperature_MeV is not None:
-            raise InputError("unresolved captures are left out, and have a temperature: give one of both")
-        return None
-    return StatisticalModel(temperature_MeV=temperature_MeV)
+def _shape(captures: Captures, cascade: GammaCascade, edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of the recoils of a cascade in each bin, (n,)."""
+    exponents = momentum_exponents(cascade, captures.timing, target=captures.material)
+    return np.maximum(np.diff(recoil_cumulative(cascade, edges, exponents=exponents)), 0.0)
 
 
 def _statistical_shape(
-    one: _Capturing,
-    edges: NDArray[np.float64],
-    *,
-    model: StatisticalModel,
-    timing: GammaTiming,
-    kept: _Selection,
-    target: Target,
+    captures: Captures, one: _Capturing, edges: NDArray[np.float64], *, model: StatisticalModel
 ) -> NDArray[np.float64]:
     """Return the share of statistical cascades in each bin, (n,); zeros for nuclei that have none."""
     if not one.unresolved_rate > 0:
         return np.zeros(len(edges) - 1)
     sequences = statistical_cascades(one.isotope, model=model, count=one.sampled)
-    isotope = one.isotope
-    exponents = sequence_exponents(
-        sequences.gammas_keV,
-        sequences.mean_lives_fs,
-        timing,
-        symbol=isotope.symbol,
-        mass_u=isotope.compound_mass_u,
-        target=target,
-    )
     below = sequence_cumulative(
         sequences.gammas_keV,
-        exponents,
+        _exponents(captures, one, sequences.gammas_keV, sequences.mean_lives_fs),
         edges,
-        mass_u=isotope.compound_mass_u,
+        mass_u=one.isotope.compound_mass_u,
         rng=np.random.default_rng(3),
-        weights=kept.of_events(sequences.gammas_keV) / one.sampled,
+        weights=captures.counted(sequences.gammas_keV) / one.sampled,
     )
     return np.maximum(np.diff(below), 0.0)
 
 
 def _statistical_events(
-    one: _Capturing, *, model: StatisticalModel, timing: GammaTiming, kept: _Selection, target: Target
+    captures: Captures, one: _Capturing, *, model: StatisticalModel
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return recoils of statistical cascades, (n, k) energies in eV, and the rate of each."""
-    isotope = one.isotope
-    sequences = statistical_cascades(isotope, model=model, count=one.sampled)
-    gammas = np.repeat(sequences.gammas_keV, _REPEATS, axis=0)
-    exponents = sequence_exponents(
+    sequences = statistical_cascades(one.isotope, model=model, count=one.sampled)
+    gammas, lives = (np.repeat(a, _REPEATS, axis=0) for a in (sequences.gammas_keV, sequences.mean_lives_fs))
+    pieces = sequence_events(
         gammas,
-        np.repeat(sequences.mean_lives_fs, _REPEATS, axis=0),
-        timing,
-        symbol=isotope.symbol,
-        mass_u=isotope.compound_mass_u,
-        target=target,
+        _exponents(captures, one, gammas, lives),
+        mass_u=one.isotope.compound_mass_u,
+        rng=np.random.default_rng(3),
     )
-    rng = np.random.default_rng(3)
-    pieces = sequence_events(gammas, exponents, mass_u=isotope.compound_mass_u, rng=rng)
-    return pieces, one.unresolved_rate * kept.of_events(gammas) / len(gammas)
+    return pieces, one.unresolved_rate * captures.counted(gammas) / len(gammas)
 
 
-def _metadata(
-    target: Target,
-    capturing: list[_Capturing],
-    *,
-    neutron_flux_cm2_s: float,
-    timing: GammaTiming,
-    kept: _Selection,
-) -> dict[str, str]:
-    escape, tag = kept
-    metadata = {
-        "source": "thermal-neutron capture",
-        "target": target.name,
-        "neutron_flux_cm2_s": f"{neutron_flux_cm2_s:g}",
-        "gamma_timing": timing.law,
-        "lifetime_of_levels_without_a_tabulated_one": timing.unknown_lifetime,
-        **({} if timing.slowing_time_fs is None else {"slowing_time_fs": f"{timing.slowing_time_fs:g}"}),
-        **({} if timing.density_g_cm3 is None else {"density_g_cm3": f"{timing.density_g_cm3:g}"}),
-        "gamma_escape": "all gammas escape" if not escape.points else f"points {escape.points}".replace(":", " "),
-        **({} if tag is None else {"gamma_tag": _tag_said(tag)}),
-        "data": "; ".join(dict.fromkeys(s for one in capturing for s in one.isotope.sources)),
-    }
-    for symbol in target.elements:
-        ours = [one for one in capturing if one.isotope.symbol == symbol]
-        rate = sum(one.rate for one in ours)
-        error = math.sqrt(sum(one.rate_error**2 for one in ours))
-        metadata[f"captures_{symbol}_per_kg_day"] = f"{rate:.5g} +- {error:.2g}"
-    return metadata
+def _exponents(
+    captures: Captures, one: _Capturing, gammas_keV: NDArray[np.float64], mean_lives_fs: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    return sequence_exponents(
+        gammas_keV,
+        mean_lives_fs,
+        captures.timing,
+        symbol=one.isotope.symbol,
+        mass_u=one.isotope.compound_mass_u,
+        target=captures.material,
+    )
 
 
 def _tag_said(tag: GammaTag) -> str:

@@ -33,7 +33,7 @@ from cascade_driver.sources.dark_matter import (
 )
 from cascade_driver.sources.gamma_recoil import GammaTiming
 from cascade_driver.sources.neutrino_flux import NeutrinoFlux
-from cascade_driver.sources.neutron_capture import GammaTag, capture_parts, capture_spectrum
+from cascade_driver.sources.neutron_capture import Captures, GammaTag, capture_parts, capture_spectrum
 from cascade_driver.sources.reactor import (
     HUBER_MUELLER_YIELD_ERRORS,
     LOW_ENERGY_ERRORS,
@@ -84,16 +84,7 @@ def requested_spectrum(request: AnySpectrumRequest, *, energy_edges_eV: ArrayLik
             coupling=request.coupling,
         )
     elif isinstance(request, CaptureRequest):
-        made = capture_spectrum(
-            target=request.target,
-            neutron_flux_cm2_s=request.neutron_flux_cm2_s,
-            energy_edges_eV=edges,
-            timing=gamma_timing(request),
-            tag=gamma_tag(request),
-            unresolved=request.unresolved,
-            continuum_temperature_MeV=request.continuum_temperature_MeV,
-            table=table_of(request),
-        )
+        made = capture_spectrum(captures_of(request), energy_edges_eV=edges)
     else:
         made = _scattered(neutrino_flux(request), request, edges)
     return replace(made, source=request)
@@ -161,22 +152,26 @@ def table_of(request: CaptureRequest) -> Mapping[str, CaptureIsotope]:
     return capture_table(Path(request.table) if request.table else None)
 
 
-def gamma_timing(request: CaptureRequest) -> GammaTiming:
-    """Return when the gammas of a requested capture spectrum are emitted."""
-    return GammaTiming(
-        law=request.gamma_timing,
-        unknown_lifetime=request.unknown_lifetime,
-        slowing_time_fs=request.slowing_time_fs,
-        density_g_cm3=request.density_g_cm3,
+def captures_of(request: CaptureRequest) -> Captures:
+    """Return the captures that a requested spectrum counts."""
+    tag = None
+    if request.tag_keV is not None and request.tag_width_keV is not None:
+        efficiency = 1.0 if request.tag_efficiency is None else request.tag_efficiency
+        tag = GammaTag(energy_keV=request.tag_keV, width_keV=request.tag_width_keV, efficiency=efficiency)
+    return Captures(
+        target=request.target,
+        neutron_flux_cm2_s=request.neutron_flux_cm2_s,
+        timing=GammaTiming(
+            law=request.gamma_timing,
+            unknown_lifetime=request.unknown_lifetime,
+            slowing_time_fs=request.slowing_time_fs,
+            density_g_cm3=request.density_g_cm3,
+        ),
+        tag=tag,
+        unresolved=request.unresolved,
+        continuum_temperature_MeV=request.continuum_temperature_MeV,
+        table=table_of(request),
     )
-
-
-def gamma_tag(request: CaptureRequest) -> GammaTag | None:
-    """Return the gamma in coincidence with which a requested capture spectrum is counted, if there is one."""
-    if request.tag_keV is None or request.tag_width_keV is None:
-        return None
-    efficiency = 1.0 if request.tag_efficiency is None else request.tag_efficiency
-    return GammaTag(energy_keV=request.tag_keV, width_keV=request.tag_width_keV, efficiency=efficiency)
 
 
 def source_members_of(
@@ -224,16 +219,7 @@ def source_parts(request: AnySpectrumRequest, *, energy_edges_eV: ArrayLike) -> 
         If the spectrum cannot be made.
     """
     if isinstance(request, CaptureRequest):
-        yield from capture_parts(
-            target=request.target,
-            neutron_flux_cm2_s=request.neutron_flux_cm2_s,
-            energy_edges_eV=energy_edges_eV,
-            timing=gamma_timing(request),
-            tag=gamma_tag(request),
-            unresolved=request.unresolved,
-            continuum_temperature_MeV=request.continuum_temperature_MeV,
-            table=table_of(request),
-        )
+        yield from capture_parts(captures_of(request), energy_edges_eV=energy_edges_eV)
     elif isinstance(request, NeutrinoRequest):
         for error, flux in _flux_parts(request):
             yield error, _scattered(flux, request, energy_edges_eV).counts_per_kg_day

@@ -38,12 +38,10 @@ from cascade_driver.request import (
 )
 from cascade_driver.schema import plain
 from cascade_driver.sources.requested import (
-    gamma_tag,
-    gamma_timing,
+    captures_of,
     is_as_requested,
     requested_spectrum,
     source_members_of,
-    table_of,
 )
 from cascade_driver.spectra.correction import (
     borrowing_notes,
@@ -746,14 +744,8 @@ def _observed_captures(request: CaptureRequest, law: StoredEnergyModel, recoil_e
     """Return what remains after neutron capture: a nucleus that recoils twice stores energy twice."""
     return observed_capture_spectrum(
         law,
-        target=request.target,
-        neutron_flux_cm2_s=request.neutron_flux_cm2_s,
+        captures_of(request),
         energy_edges_eV=observed_edges(recoil_edges_eV),
-        timing=gamma_timing(request),
-        tag=gamma_tag(request),
-        unresolved=request.unresolved,
-        continuum_temperature_MeV=request.continuum_temperature_MeV,
-        table=table_of(request),
         fallback_species=law.response_fallback,
         extrapolate=law.extrapolate,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,9 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.analysis.response import Response
 from cascade_driver.errors import InputError
-from cascade_driver.sources.capture_table import CaptureIsotope
-from cascade_driver.sources.gamma_recoil import GammaTiming
-from cascade_driver.sources.neutron_capture import GammaEscape, GammaTag, Unresolved, capture_events
+from cascade_driver.sources.neutron_capture import Captures
 from cascade_driver.spectra.correction import borrowing_notes
 from cascade_driver.spectrum import Spectrum, check_edges, rebin
 
@@ -24,18 +21,11 @@ _FINE_eV, _MOST_FINE = 0.25, 1600
 
 def observed_capture_spectrum(
     model: StoredEnergyModel,
+    captures: Captures,
     *,
-    target: str,
-    neutron_flux_cm2_s: float,
     energy_edges_eV: ArrayLike,
-    timing: GammaTiming | None = None,
-    escape: GammaEscape | None = None,
-    tag: GammaTag | None = None,
-    unresolved: Unresolved = "statistical",
-    continuum_temperature_MeV: float | None = None,
     fallback_species: str | None = None,
     extrapolate: bool = False,
-    table: Mapping[str, CaptureIsotope] | None = None,
 ) -> Spectrum:
     r"""Return what remains of the recoils of neutron capture, where every recoil stores energy by itself.
 
@@ -52,8 +42,7 @@ def observed_capture_spectrum(
     ----------
     model : StoredEnergyModel
         What recoils leave in the crystal.
-    target, neutron_flux_cm2_s, timing, escape, tag, unresolved, continuum_temperature_MeV, table
-        As `neutron_capture.capture_spectrum`.
+    captures : Captures
     energy_edges_eV : (n + 1,) array_like
         Bins of the result; recoils above the last one are left out, as if nothing above could come into range.
     fallback_species : str, optional
@@ -67,16 +56,6 @@ def observed_capture_spectrum(
         If an element has no response, or something else cannot be used.
     """
     edges = check_edges(energy_edges_eV, floor_eV=0.0)
-    captures = capture_events(
-        target=target,
-        neutron_flux_cm2_s=neutron_flux_cm2_s,
-        timing=timing,
-        escape=escape,
-        tag=tag,
-        unresolved=unresolved,
-        continuum_temperature_MeV=continuum_temperature_MeV,
-        table=table,
-    )
     if fallback_species is None and len(model.species) == 1:
         fallback_species = next(iter(model.species))
     coarsest = max(_FINE_eV, edges[-1] / _MOST_FINE)
@@ -86,7 +65,7 @@ def observed_capture_spectrum(
     fine = np.linspace(0.0, edges[-1], max(math.ceil(edges[-1] / step - 1e-9), 1) + 1)
     counts, used, left_out = {}, {}, 0.0
     responses: dict[str, Response] = {}
-    for symbol in captures.elements:
+    for symbol in captures.material.elements:
         species = symbol if symbol in model.species else fallback_species
         if species is None:
             raise InputError(
@@ -95,7 +74,7 @@ def observed_capture_spectrum(
             )
         used[symbol] = species
         events = _Folding(fine, model, species, extrapolate=extrapolate)
-        for pieces, rates in captures.of(symbol):
+        for pieces, rates in captures.events(symbol):
             events.add(pieces, rates)
         if species not in responses:
             responses[species] = model.response(species, fine, extrapolate=extrapolate)

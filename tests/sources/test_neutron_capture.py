@@ -37,6 +37,7 @@ from cascade_driver.sources.gamma_recoil import (
     two_gamma_cumulative,
 )
 from cascade_driver.sources.neutron_capture import (
+    Captures,
     GammaEscape,
     GammaTag,
     capture_lines,
@@ -49,9 +50,24 @@ from cascade_driver.sources.neutron_capture import (
 from cascade_driver.sources.statistical_cascade import statistical_cascades
 from cascade_driver.spectra.detector import Detector, apply_detector
 from cascade_driver.spectra.observed_capture import observed_capture_spectrum
+from cascade_driver.spectrum import Spectrum
 from cascade_driver.target import abundances, parse_target
 
 FLUX = 100.0
+
+
+def spectrum_of(*, energy_edges_eV, **asked) -> Spectrum:
+    return capture_spectrum(Captures(**asked), energy_edges_eV=energy_edges_eV)
+
+
+def parts_of(*, energy_edges_eV, **asked):
+    return capture_parts(Captures(**asked), energy_edges_eV=energy_edges_eV)
+
+
+def observed_of(model: StoredEnergyModel, *, energy_edges_eV, extrapolate: bool = False, **asked) -> Spectrum:
+    captures = Captures(**asked)
+    return observed_capture_spectrum(model, captures, energy_edges_eV=energy_edges_eV, extrapolate=extrapolate)
+
 
 #: Recoils printed with the EGAF primary gammas (E_gamma^2 / 2 M c^2, compound masses of AME2020), in eV.
 EGAF_RECOILS = [
@@ -416,7 +432,7 @@ def test_the_strongest_lines_of_cawo4_are_the_three_peaks() -> None:
 
 def test_a_single_gamma_lies_wholly_in_its_bin() -> None:
     edges = np.array([112.0, 112.4, 112.5, 113.0])
-    spectrum = capture_spectrum(
+    spectrum = spectrum_of(
         target="W", neutron_flux_cm2_s=FLUX, energy_edges_eV=edges, timing=GammaTiming(law="slow")
     )
     line = next(x for x in capture_lines(target="W", neutron_flux_cm2_s=FLUX) if x.gamma_keV == 6190.78)
@@ -429,7 +445,7 @@ def test_a_single_gamma_lies_wholly_in_its_bin() -> None:
     [("CaWO4", "in_flight"), ("Si", "prompt"), ("Si", "in_flight"), ("Al2O3", "slow")],
 )
 def test_all_tabulated_captures_are_in_the_spectrum(target: str, law) -> None:
-    spectrum = capture_spectrum(
+    spectrum = spectrum_of(
         target=target,
         neutron_flux_cm2_s=FLUX,
         energy_edges_eV=[0, 100, 1e5],
@@ -442,8 +458,8 @@ def test_all_tabulated_captures_are_in_the_spectrum(target: str, law) -> None:
 
 
 def test_bins_do_not_change_the_counts() -> None:
-    fine = capture_spectrum(target="Si", neutron_flux_cm2_s=FLUX, energy_edges_eV=np.arange(0, 1501.0))
-    coarse = capture_spectrum(target="Si", neutron_flux_cm2_s=FLUX, energy_edges_eV=np.arange(0, 1501.0, 100))
+    fine = spectrum_of(target="Si", neutron_flux_cm2_s=FLUX, energy_edges_eV=np.arange(0, 1501.0))
+    coarse = spectrum_of(target="Si", neutron_flux_cm2_s=FLUX, energy_edges_eV=np.arange(0, 1501.0, 100))
     np.testing.assert_allclose(
         fine.counts_per_kg_day["Si"].reshape(-1, 100).sum(axis=1), coarse.counts_per_kg_day["Si"], rtol=1e-9
     )
@@ -452,7 +468,7 @@ def test_bins_do_not_change_the_counts() -> None:
 def test_timing_moves_the_silicon_feature_but_not_the_single_gamma_lines() -> None:
     edges = [985.0, 995.0, 1329.0, 1331.0]
     counts = {
-        law: capture_spectrum(
+        law: spectrum_of(
             target="Si", neutron_flux_cm2_s=FLUX, energy_edges_eV=edges, timing=GammaTiming(law=law)
         ).counts_per_kg_day["Si"]
         for law in ("prompt", "in_flight", "slow")
@@ -467,7 +483,7 @@ def test_timing_moves_the_silicon_feature_but_not_the_single_gamma_lines() -> No
 @pytest.mark.parametrize("target", ["CaWO4", "Si", "TeO2", "GaAs", "Ge", "Al2O3", "CsI"])
 @pytest.mark.parametrize("law", ["prompt", "in_flight", "slow"])
 def test_lines_and_statistical_cascades_add_up_to_the_captures(target: str, law) -> None:
-    spectrum = capture_spectrum(
+    spectrum = spectrum_of(
         target=target, neutron_flux_cm2_s=FLUX, energy_edges_eV=[0, 1e5], timing=GammaTiming(law=law)
     )
     table = capture_table()
@@ -488,7 +504,7 @@ def test_statistical_recoils_end_at_a_single_gamma_of_all_the_energy() -> None:
         recoil_energy_eV(i.neutron_separation_keV, mass_u=i.compound_mass_u).item()
         for i in [capture_table()["W183"]]  # the hardest of tungsten
     )
-    spectrum = capture_spectrum(target="W", neutron_flux_cm2_s=FLUX, energy_edges_eV=[0, top + 0.1, 1e5])
+    spectrum = spectrum_of(target="W", neutron_flux_cm2_s=FLUX, energy_edges_eV=[0, top + 0.1, 1e5])
     assert spectrum.counts_per_kg_day["W"][1] == 0
 
 
@@ -524,7 +540,7 @@ def test_closed_form_over_the_hardest_gamma_is_the_sampled_one() -> None:
 
 def test_what_is_not_resolved_is_said() -> None:
     def notes(target: str, **others) -> str:
-        spectrum = capture_spectrum(target=target, neutron_flux_cm2_s=FLUX, energy_edges_eV=[0, 1e4], **others)
+        spectrum = spectrum_of(target=target, neutron_flux_cm2_s=FLUX, energy_edges_eV=[0, 1e4], **others)
         return " | ".join(spectrum.notes)
 
     assert "65.8% of the captures in W have no tabulated primary gamma: they are cascades" in notes("W")
@@ -542,8 +558,8 @@ def test_what_is_not_resolved_is_said() -> None:
 def test_parts_of_what_is_not_known_keep_the_captures() -> None:
     edges = np.linspace(0.0, 200.0, 41)
     request = {"target": "W", "neutron_flux_cm2_s": FLUX, "energy_edges_eV": edges}
-    nominal = capture_spectrum(**request).counts_per_kg_day["W"]
-    parts = list(capture_parts(**request))
+    nominal = spectrum_of(**request).counts_per_kg_day["W"]
+    parts = list(parts_of(**request))
     rate = sum(
         capture_rate_per_kg_day(
             i, cross_section_b=capture_table()[f"W{i.mass_number}"].cross_section_b, neutron_flux_cm2_s=FLUX
@@ -560,8 +576,8 @@ def test_parts_of_what_is_not_known_keep_the_captures() -> None:
     assert np.all(band[smooth] > 0.02 * nominal[smooth])
     assert np.all(band[smooth] < 0.4 * nominal[smooth])
     # the band spans what another strength function gives
-    lines_alone = capture_spectrum(unresolved="left_out", **request).counts_per_kg_day["W"]
-    hotter = capture_spectrum(continuum_temperature_MeV=0.6, **request).counts_per_kg_day["W"]
+    lines_alone = spectrum_of(unresolved="left_out", **request).counts_per_kg_day["W"]
+    hotter = spectrum_of(continuum_temperature_MeV=0.6, **request).counts_per_kg_day["W"]
     assert np.all(np.abs(hotter - nominal)[smooth] < 2 * band[smooth])
     # negative control: leaving the captures out is far outside of it
     assert np.all(np.abs(lines_alone - nominal)[smooth] > 2 * band[smooth])
@@ -577,18 +593,18 @@ def test_parts_of_what_is_not_known_keep_the_captures() -> None:
 )
 def test_bad_wishes_of_unresolved_captures_are_named(change: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        capture_spectrum(target="W", neutron_flux_cm2_s=FLUX, energy_edges_eV=[0, 1], **change)  # type: ignore[arg-type]
+        spectrum_of(target="W", neutron_flux_cm2_s=FLUX, energy_edges_eV=[0, 1], **change)  # type: ignore[arg-type]
 
 
 def test_escape_takes_events_whose_gammas_stay() -> None:
     edges = np.array([0.0, 112.0, 113.0, 500.0])
     escape = GammaEscape(points=((50.0, 0.0), (1000.0, 0.5), (6000.0, 0.9)))
     settings_ = {"target": "W", "neutron_flux_cm2_s": FLUX, "energy_edges_eV": edges}
-    every, some = capture_spectrum(**settings_), capture_spectrum(escape=escape, **settings_)
+    every, some = spectrum_of(**settings_), spectrum_of(escape=escape, **settings_)
     ratio = some.counts_per_kg_day["W"] / every.counts_per_kg_day["W"]
     assert ratio[0] < 0.5
     assert ratio[1] == pytest.approx(0.9, abs=0.02)
-    assert escape.probability([3500.0, 6190.0]) == pytest.approx(0.7 * 0.9)
+    assert escape.of_events(np.array([[3500.0, 6190.0]])) == pytest.approx([0.7 * 0.9])
 
 
 @pytest.mark.parametrize(
@@ -606,7 +622,7 @@ def test_escape_takes_events_whose_gammas_stay() -> None:
 def test_bad_requests_are_named(change: dict[str, object], message: str) -> None:
     good = {"target": "W", "neutron_flux_cm2_s": FLUX, "energy_edges_eV": [0.0, 1.0]}
     with pytest.raises(InputError, match=message):
-        capture_spectrum(**(good | change))  # type: ignore[arg-type]
+        spectrum_of(**(good | change))  # type: ignore[arg-type]
 
 
 # -- observed -----------------------------------------------------------------------------------------------
@@ -649,8 +665,8 @@ def constant_loss(loss_eV: float) -> StoredEnergyModel:
 
 def test_without_loss_the_observed_spectrum_is_the_recoil_spectrum() -> None:
     request = {"target": "CaWO4", "neutron_flux_cm2_s": FLUX, "energy_edges_eV": np.arange(0.0, 201.0)}
-    recoil = capture_spectrum(**request)
-    observed = observed_capture_spectrum(no_loss("W", "Ca", "O"), **request)
+    recoil = spectrum_of(**request)
+    observed = observed_of(no_loss("W", "Ca", "O"), **request)
     detector = Detector(resolution_eV=5.0)
     a, b = (apply_detector(s, detector).total_rate_per_kg_day_keV[20:180] for s in (recoil, observed))
     # 2 %: sampled cascades against the closed form
@@ -664,8 +680,8 @@ def test_two_recoils_of_a_slow_cascade_store_energy_twice() -> None:
         "energy_edges_eV": np.arange(970.0, 1000.0, 1.0),
         "timing": GammaTiming(law="slow"),
     }
-    recoil = capture_spectrum(**request)
-    observed = observed_capture_spectrum(constant_loss(4.0), **request)
+    recoil = spectrum_of(**request)
+    observed = observed_of(constant_loss(4.0), **request)
     peak = recoil.energy_centers_eV[np.argmax(recoil.total_rate_per_kg_day_keV)]
     shifted = observed.energy_centers_eV[np.argmax(observed.total_rate_per_kg_day_keV)]
     assert peak == 990.5
@@ -681,8 +697,8 @@ def test_three_peaks_of_cawo4_move_by_what_is_printed() -> None:
         "timing": GammaTiming(law="slow"),
     }
     detector = Detector(resolution_eV=5.0)
-    recoil = apply_detector(capture_spectrum(**request), detector)
-    observed = apply_detector(observed_capture_spectrum(cawo4_published(), extrapolate=True, **request), detector)
+    recoil = apply_detector(spectrum_of(**request), detector)
+    observed = apply_detector(observed_of(cawo4_published(), extrapolate=True, **request), detector)
 
     def peak(spectrum, low: float, high: float) -> float:
         inside = (spectrum.energy_centers_eV > low) & (spectrum.energy_centers_eV < high)
@@ -697,9 +713,7 @@ def test_three_peaks_of_cawo4_move_by_what_is_printed() -> None:
 
 def test_an_element_without_response_is_named() -> None:
     with pytest.raises(InputError, match="no response for Ca; there are: W, O"):
-        observed_capture_spectrum(
-            no_loss("W", "O"), target="CaWO4", neutron_flux_cm2_s=FLUX, energy_edges_eV=[0.0, 1.0]
-        )
+        observed_of(no_loss("W", "O"), target="CaWO4", neutron_flux_cm2_s=FLUX, energy_edges_eV=[0.0, 1.0])
 
 
 def test_the_figure_of_merit_is_the_product_that_the_slides_name() -> None:
@@ -771,7 +785,7 @@ def two_steps(per_capture: float) -> dict:
 
 
 def tagged(tag: GammaTag | None, *, table: dict, target: str = "W[W182=1]") -> np.ndarray:
-    spectrum = capture_spectrum(
+    spectrum = spectrum_of(
         target=target,
         neutron_flux_cm2_s=FLUX,
         energy_edges_eV=np.arange(0.0, 201.0),
@@ -783,9 +797,9 @@ def tagged(tag: GammaTag | None, *, table: dict, target: str = "W[W182=1]") -> n
 
 
 def test_a_tag_that_takes_any_gamma_is_none() -> None:
-    free = capture_spectrum(**ASKED)
+    free = spectrum_of(**ASKED)
     any_gamma = GammaTag(energy_keV=1.0, width_keV=math.inf)
-    for element, counts in capture_spectrum(**ASKED, tag=any_gamma).counts_per_kg_day.items():
+    for element, counts in spectrum_of(**ASKED, tag=any_gamma).counts_per_kg_day.items():
         np.testing.assert_allclose(counts, free.counts_per_kg_day[element], rtol=1e-12)
 
 
@@ -835,8 +849,8 @@ def test_untagged_captures_are_tagged_ones_and_the_others() -> None:
 def test_the_third_peak_of_cawo4_comes_out_in_coincidence() -> None:
     # G. Soum-Sidikov, lecture at DRBT (Aussois, 2024): a third peak at 80 eV in coincidence with 5.47 +- 0.20 MeV
     slow = {**ASKED, "timing": GammaTiming(law="slow")}
-    free = capture_spectrum(**slow).total_rate_per_kg_day_keV
-    seen = capture_spectrum(**slow, tag=GammaTag(energy_keV=5470.0, width_keV=200.0)).total_rate_per_kg_day_keV
+    free = spectrum_of(**slow).total_rate_per_kg_day_keV
+    seen = spectrum_of(**slow, tag=GammaTag(energy_keV=5470.0, width_keV=200.0)).total_rate_per_kg_day_keV
     assert np.all(seen <= free * (1 + 1e-9))
     peak = int(np.argmax(seen))
     assert 79 <= peak <= 86
@@ -848,23 +862,23 @@ def test_the_third_peak_of_cawo4_comes_out_in_coincidence() -> None:
 
 def test_a_tag_that_no_capture_gives_is_said() -> None:
     words = {"target": "Si", "neutron_flux_cm2_s": 100.0, "energy_edges_eV": [0.0, 700.0, 1400.0]}
-    none = capture_spectrum(**words, tag=GammaTag(energy_keV=9999, width_keV=5))
+    none = spectrum_of(**words, tag=GammaTag(energy_keV=9999, width_keV=5))
     assert none.notes[-1].startswith("no capture in Si of which a gamma of 9999 +- 5 keV is seen")
-    some = capture_spectrum(**words, tag=GammaTag(energy_keV=4933, width_keV=5))
+    some = spectrum_of(**words, tag=GammaTag(energy_keV=4933, width_keV=5))
     assert not any("no capture" in note for note in some.notes)
 
 
 def test_what_is_observed_of_tagged_captures_keeps_their_counts() -> None:
     tag = GammaTag(energy_keV=5470.0, width_keV=200.0, efficiency=0.3)
-    recoil = capture_spectrum(**ASKED, tag=tag)
-    observed = observed_capture_spectrum(no_loss("W", "Ca", "O"), **ASKED, tag=tag, extrapolate=True)
+    recoil = spectrum_of(**ASKED, tag=tag)
+    observed = observed_of(no_loss("W", "Ca", "O"), **ASKED, tag=tag, extrapolate=True)
     # the continuum is drawn one by one in the one, and averaged in the other
     assert observed.total_counts_per_kg_day == pytest.approx(recoil.total_counts_per_kg_day, rel=0.01)
 
 
 def test_the_errors_of_tagged_lines_are_those_of_the_gammas_that_are_seen() -> None:
     case = {**ASKED, "unresolved": "left_out", "energy_edges_eV": [0.0, 1e4]}
-    narrow = list(capture_parts(**case, tag=GammaTag(energy_keV=6190.78, width_keV=1.0)))
+    narrow = list(parts_of(**case, tag=GammaTag(energy_keV=6190.78, width_keV=1.0)))
     (line,) = [x for x in capture_lines(target="CaWO4", neutron_flux_cm2_s=FLUX) if x.gamma_keV == 6190.78]
     variance = sum((error * sum(c.sum() for c in part.values())) ** 2 for error, part in narrow)
     assert math.sqrt(variance) == pytest.approx(line.rate_error_per_kg_day, rel=1e-6)
