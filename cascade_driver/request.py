@@ -6,6 +6,7 @@ a spectrum carries with it, into its file and back: from it the same spectrum ca
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -221,6 +222,10 @@ class CaptureRequest(Recoils):
         Half of the window around it.
     tag_efficiency : float, optional
         Probability that a gamma in the window is seen; by default 1.
+    escape_keV : tuple of float
+        Gamma energies, rising, for `escape_probability`; by default every gamma leaves.
+    escape_probability : tuple of float
+        That such a gamma leaves the crystal, linear in between: captures are counted if all of theirs do.
     """
 
     kind: Literal["capture"] = "capture"
@@ -235,6 +240,8 @@ class CaptureRequest(Recoils):
     tag_keV: float | None = Field(default=None, gt=0)
     tag_width_keV: float | None = Field(default=None, gt=0)
     tag_efficiency: float | None = Field(default=None, gt=0, le=1)
+    escape_keV: _OneOrMore = ()
+    escape_probability: _OneOrMore = ()
 
     @model_validator(mode="after")
     def _tag_is_whole(self) -> Self:
@@ -242,6 +249,16 @@ class CaptureRequest(Recoils):
             raise ValueError("a tag has tag_keV and tag_width_keV; give the energy of the gamma, too")
         if self.tag_keV is not None and self.tag_width_keV is None:
             raise ValueError("a tag has tag_keV and tag_width_keV; give half of the window, too")
+        return self
+
+    @model_validator(mode="after")
+    def _escape_is_whole(self) -> Self:
+        if len(self.escape_keV) != len(self.escape_probability):
+            raise ValueError("the escape of gammas is escape_keV and escape_probability; give as many of both")
+        if any(not low < high for low, high in itertools.pairwise(self.escape_keV)):
+            raise ValueError(f"escape_keV is {list(self.escape_keV)}, expected rising energies")
+        if not all(0 <= one <= 1 for one in self.escape_probability):
+            raise ValueError(f"escape_probability is {list(self.escape_probability)}, expected 0 to 1 for each")
         return self
 
     @model_validator(mode="after")

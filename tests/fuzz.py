@@ -162,7 +162,8 @@ COMMANDS: tuple[str, ...] = (
     "--magnetic-moment-bohr 1e-11 --mediator-mass-MeV 1 --mediator-coupling 1e-10 --energy-eV 10 150 --bins 14 --out x.csv",
     "spectrum cevns --target Ge --source solar --solar-sources B8 hep --energy-eV 10 150 --bins 14 --out x.csv",
     "spectrum capture --target Si --neutron-flux-cm2-s 100 --energy-eV 0 1400 --bins 28 --gamma-timing in_flight "
-    "--slowing-time-fs 100 --mass-g 10 --tag-keV 7200 --tag-width-keV 100 --tag-efficiency 0.5 --out x.csv",
+    "--slowing-time-fs 100 --mass-g 10 --tag-keV 7200 --tag-width-keV 100 --tag-efficiency 0.5 --escape-keV 100 6000 "
+    "--escape-probability 0.2 0.9 --out x.csv",
     "spectrum recoils list.csv --counts-per-kg-day 10 --element Si --energy-eV 0 200 --bins 20 --out x.csv",
     "spectrum levels levels.txt --captures-per-kg-day 10 --target Si --lifetime-unit-fs 1 --energy-eV 0 1400 --bins 28 "
     "--out x.csv",

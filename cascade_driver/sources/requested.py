@@ -33,7 +33,13 @@ from cascade_driver.sources.dark_matter import (
 )
 from cascade_driver.sources.gamma_recoil import GammaTiming
 from cascade_driver.sources.neutrino_flux import NeutrinoFlux
-from cascade_driver.sources.neutron_capture import Captures, GammaTag, capture_parts, capture_spectrum
+from cascade_driver.sources.neutron_capture import (
+    Captures,
+    GammaEscape,
+    GammaTag,
+    capture_parts,
+    capture_spectrum,
+)
 from cascade_driver.sources.reactor import (
     HUBER_MUELLER_YIELD_ERRORS,
     LOW_ENERGY_ERRORS,
@@ -167,6 +173,7 @@ def captures_of(request: CaptureRequest) -> Captures:
             slowing_time_fs=request.slowing_time_fs,
             density_g_cm3=request.density_g_cm3,
         ),
+        escape=GammaEscape(points=tuple(zip(request.escape_keV, request.escape_probability, strict=True))),
         tag=tag,
         unresolved=request.unresolved,
         continuum_temperature_MeV=request.continuum_temperature_MeV,

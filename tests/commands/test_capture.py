@@ -189,6 +189,19 @@ def test_a_tag_on_the_command_line_is_that_of_the_request(tmp_path: Path) -> Non
     assert made.metadata["gamma_tag"] == "a gamma of 5470 +- 200 keV is seen, with efficiency 0.5"
 
 
+def test_gammas_that_stay_in_the_crystal_take_their_captures_with_them(tmp_path: Path) -> None:
+    def counts(*more: str) -> np.ndarray:
+        assert main([*CAPTURE, "--bins", "1", *more, "--out", str(tmp_path / "x.csv")]) == 0
+        return read_spectrum(tmp_path / "x.csv").counts_per_kg_day["W"]
+
+    escape = ["--escape-keV", "100", "6000", "--escape-probability"]
+    every, none = counts(), counts(*escape, "0", "0")
+    half = counts("--unresolved", "left_out", *escape, "0.5", "0.5") / counts("--unresolved", "left_out")
+    assert none.sum() == 0
+    assert 0 < half.item() < 0.5  # of some captures two gammas have to leave
+    assert counts(*escape, "1", "1") == pytest.approx(every, rel=1e-12)
+
+
 @pytest.mark.parametrize("target", ["TeO2", "LiF", "GaAs", "C", "Ge", "Al2O3", "CsI", "ZnMoO4", "PbWO4"])
 def test_crystals_of_detectors_have_lines(target: str) -> None:
     assert main(["capture", "lines", target]) == 0
@@ -217,6 +230,15 @@ def test_another_table_is_made_and_used(tmp_path: Path, capsys: pytest.CaptureFi
     [
         ([*CAPTURE, *ONE_BIN, "--tag-keV", "5470"], "a tag has --tag-keV and --tag-width-keV"),
         ([*CAPTURE, *ONE_BIN, "--tag-efficiency", "0.5"], "give the energy of the gamma, too"),
+        ([*CAPTURE, *ONE_BIN, "--escape-keV", "5", "9"], "--escape-keV and --escape-probability; give as many of"),
+        (
+            [*CAPTURE, *ONE_BIN, "--escape-keV", "9", "5", "--escape-probability", "0", "1"],
+            "--escape-keV is [9.0, 5.0], expected rising energies",
+        ),
+        (
+            [*CAPTURE, *ONE_BIN, "--escape-keV", "9", "--escape-probability", "2"],
+            "--escape-probability is [2.0], expected 0 to 1",
+        ),
         (["lines", "--table", "--target", "Si", "--at-eV", "5"], "--at-eV fits lines: give one of both"),
         (["lines", "--target", "Si"], "by both of --table and --target"),
         (["lines"], "are required: SPECTRUM.csv, --at-eV"),
