@@ -41,13 +41,6 @@ class Estimate:
     value: float
     error: float
 
-    @property
-    def in_errors(self) -> float:
-        """The number in units of its error; infinite where that is 0 and the number is not."""
-        if self.error > 0:
-            return self.value / self.error
-        return 0.0 if self.value == 0 else float(np.copysign(np.inf, self.value))
-
 
 def equal_within(ratio: float, error: float) -> float:
     r"""Return the smallest margin x within which a ratio is shown to equal 1, at 95 % confidence.

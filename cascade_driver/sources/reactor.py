@@ -45,14 +45,10 @@ PRESSURISED_WATER_FISSION_FRACTIONS: Mapping[str, float] = MappingProxyType(
     {"U235": 0.564, "U238": 0.076, "Pu239": 0.304, "Pu241": 0.056}
 )
 
-#: Thermal energy released per fission: Ma et al. 2013, doi:10.1103/PhysRevC.88.014605.
+#: Thermal energy released per fission: Ma et al. 2013, doi:10.1103/PhysRevC.88.014605; by Kopeikin, Mikaelyan &
+#: Sinev 2004, doi:10.1134/1.1811196, it is 0.3 % lower.
 ENERGY_PER_FISSION_MeV: Mapping[str, float] = MappingProxyType(
     {"U235": 202.36, "U238": 205.99, "Pu239": 211.12, "Pu241": 214.26}
-)
-
-#: The same by Kopeikin, Mikaelyan & Sinev 2004, doi:10.1134/1.1811196; 0.3 % lower.
-ENERGY_PER_FISSION_KOPEIKIN_2004_MeV: Mapping[str, float] = MappingProxyType(
-    {"U235": 201.92, "U238": 205.52, "Pu239": 209.99, "Pu241": 213.60}
 )
 
 #: (neutrino energy in MeV, antineutrinos per MeV and fission) of a power reactor of typical fuel, with those
@@ -234,7 +230,6 @@ def fissions_per_cm2_s(
     power_GW: Sequence[float],
     distance_m: Sequence[float],
     fission_fractions: Mapping[str, float] = PRESSURISED_WATER_FISSION_FRACTIONS,
-    energy_per_fission_MeV: Mapping[str, float] = ENERGY_PER_FISSION_MeV,
 ) -> float:
     r"""Return the rate of fissions seen through a square centimetre at the detector.
 
@@ -247,9 +242,7 @@ def fissions_per_cm2_s(
     distance_m : sequence of float
         Distance d_j of each core.
     fission_fractions : mapping of str to float
-        f_i.
-    energy_per_fission_MeV : mapping of str to float
-        E_i.
+        f_i; the E_i are `ENERGY_PER_FISSION_MeV`.
 
     Raises
     ------
@@ -261,13 +254,8 @@ def fissions_per_cm2_s(
             f"Found {len(power_GW)} reactor powers and {len(distance_m)} distances, expected one of each per core."
         )
     _check_fractions(fission_fractions)
-    missing = [isotope for isotope in fission_fractions if isotope not in energy_per_fission_MeV]
-    if missing:
-        raise InputError(
-            f"energy_per_fission_MeV lacks {', '.join(missing)}, expected an energy for each fraction."
-        )
     energy_J = J_PER_MeV * sum(
-        fraction * energy_per_fission_MeV[isotope] for isotope, fraction in fission_fractions.items()
+        fraction * ENERGY_PER_FISSION_MeV[isotope] for isotope, fraction in fission_fractions.items()
     )
     total = 0.0
     for power, distance in zip(power_GW, distance_m, strict=True):
@@ -284,7 +272,6 @@ def reactor_flux(
     power_GW: Sequence[float],
     distance_m: Sequence[float],
     fission_fractions: Mapping[str, float] = PRESSURISED_WATER_FISSION_FRACTIONS,
-    energy_per_fission_MeV: Mapping[str, float] = ENERGY_PER_FISSION_MeV,
     low_energy_flux: LowEnergyFlux = "kopeikin",
     u238_captures_per_fission: float | None = None,
 ) -> NeutrinoFlux:
@@ -298,12 +285,7 @@ def reactor_flux(
     InputError
         As those two.
     """
-    fissions = fissions_per_cm2_s(
-        power_GW=power_GW,
-        distance_m=distance_m,
-        fission_fractions=fission_fractions,
-        energy_per_fission_MeV=energy_per_fission_MeV,
-    )
+    fissions = fissions_per_cm2_s(power_GW=power_GW, distance_m=distance_m, fission_fractions=fission_fractions)
     spectrum = functools.partial(
         antineutrinos_per_fission_MeV,
         fission_fractions=fission_fractions,
@@ -333,7 +315,7 @@ def reactor_flux(
             "distance_m": " ".join(repr(float(distance)) for distance in distance_m),
             "fission_fractions": " ".join(f"{name}={float(share)!r}" for name, share in fission_fractions.items()),
             "energy_per_fission_MeV": " ".join(
-                f"{name}={float(energy_per_fission_MeV[name])!r}" for name in fission_fractions
+                f"{name}={float(ENERGY_PER_FISSION_MeV[name])!r}" for name in fission_fractions
             ),
         },
     )

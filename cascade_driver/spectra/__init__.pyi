@@ -1,11 +1,8 @@
 from .daily_modulation import crystal_from_laboratory as crystal_from_laboratory
 from .detector import Detector as Detector
 from .detector import apply_detector as apply_detector
-from .detector import padded_edges as padded_edges
-from .detector import quantised_edges as quantised_edges
 from .detector import sampled_counts as sampled_counts
 from .line_fit import LineTemplate as LineTemplate
-from .line_fit import expected_scale_tests as expected_scale_tests
 from .line_fit import fit_lines as fit_lines
 from .line_fit import fit_spectrum_lines as fit_spectrum_lines
 from .observe import Observed as Observed

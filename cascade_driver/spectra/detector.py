@@ -209,8 +209,8 @@ def apply_detector(
 
     Counts are conserved, apart from the threshold, the efficiency, and what the resolution carries out of the
     bins: the metadata `counts_out_of_range_per_kg_day` says how many those last are. What lies outside the
-    bins of the spectrum cannot be carried in: give a spectrum wider than the bins wanted (see
-    `padded_edges`).
+    bins of the spectrum cannot be carried in: give a spectrum wider than the bins wanted. Energies
+    that are written down in steps want bins with the steps in their middle: others would beat with them.
 
     Parameters
     ----------
@@ -256,47 +256,6 @@ def apply_detector(
     )
 
 
-def padded_edges(
-    energy_edges_eV: ArrayLike, detector: Detector, *, standard_deviations: float = 6.0
-) -> NDArray[np.float64]:
-    """Return edges from 0 to so far above the given ones that the resolution carries nothing in from beyond.
-
-    A source computed on them and put through `apply_detector` with the given edges is complete there.
-
-    Parameters
-    ----------
-    energy_edges_eV : (n + 1,) array_like
-        Bins wanted after the detector.
-    detector : Detector
-        Its resolution sets the margins.
-    standard_deviations : float
-        Width of the upper margin.
-
-    Raises
-    ------
-    InputError
-        If the edges are not bin edges, or the last one is not above 0.
-    """
-    edges = check_edges(energy_edges_eV)
-    if edges[-1] <= 0:
-        raise InputError(f"energy_edges_eV end at {edges[-1]:g} eV, expected bins above 0.")
-    inside = edges[edges > 0]
-    first_width = inside[1] - inside[0] if len(inside) > 1 else inside[0]
-    below = np.linspace(0.0, inside[0], max(math.ceil(inside[0] / first_width - 1e-9), 1) + 1)
-    last_width = edges[-1] - edges[-2]
-    # The resolution above the last edge is a little larger than at it: the margin is found by stepping.
-    above = edges[-1] + last_width
-    while above - standard_deviations * float(detector.sigma_eV(above)) < edges[-1]:
-        if above > 1e3 * edges[-1]:
-            raise InputError(
-                f"A resolution of {detector.resolution_linear:g} E reaches across all energies, "
-                f"expected resolution_linear below {1.0 / standard_deviations:.3g}."
-            )
-        above += max(last_width, 0.1 * (above - edges[-1]))
-    steps = max(math.ceil((above - edges[-1]) / last_width), 1)
-    return np.concatenate([below[:-1], inside, np.linspace(edges[-1], above, steps + 1)[1:]])
-
-
 def _share_above_threshold(detector: Detector, edges_eV: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the share of each bin's events reconstructed above the threshold, in or out of range."""
     if detector.threshold_eV is None:
@@ -321,39 +280,6 @@ def _mean_efficiency(detector: Detector, edges_eV: NDArray[np.float64]) -> NDArr
     integral = np.zeros(len(width))
     integral[full] = overlap_counts(mean, cuts, np.unique(levels))
     return detector.efficiency * np.divide(integral, width, out=np.zeros(len(width)), where=full)
-
-
-def quantised_edges(*, low_eV: float, high_eV: float, step_eV: float) -> NDArray[np.float64]:
-    r"""Return the bins of an energy that is written down in steps.
-
-    A value :math:`k \Delta` stands for all energies from :math:`(k - 1/2) \Delta` to :math:`(k + 1/2) \Delta`:
-    bins of any other edges would beat with the steps. Give them as the reconstructed edges of `apply_detector`.
-
-    Parameters
-    ----------
-    low_eV, high_eV : float
-        The bins cover at least this range.
-    step_eV : float
-        Delta.
-
-    Raises
-    ------
-    InputError
-        If the range does not rise or the step is not positive.
-
-    Examples
-    --------
-    >>> quantised_edges(low_eV=1.0, high_eV=3.0, step_eV=1.0)
-    array([0.5, 1.5, 2.5, 3.5])
-    """
-    if not (math.isfinite(low_eV) and math.isfinite(high_eV) and low_eV < high_eV):
-        raise InputError(f"range of a quantised energy from {low_eV:g} to {high_eV:g} eV, expected it to rise")
-    if not (math.isfinite(step_eV) and step_eV > 0):
-        raise InputError(f"step of a quantised energy is {step_eV:g} eV, expected more than 0")
-    # 1e-9: a range that ends on an edge up to rounding needs no further bin
-    first = math.floor(low_eV / step_eV + 0.5 + 1e-9)
-    last = math.ceil(high_eV / step_eV - 0.5 - 1e-9)
-    return np.asarray((np.arange(first, max(last, first) + 2) - 0.5) * step_eV, dtype=np.float64)
 
 
 def sampled_counts(

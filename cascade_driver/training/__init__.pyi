@@ -16,4 +16,3 @@ from .propose import close_pairs as close_pairs
 from .propose import frenkel_pairs as frenkel_pairs
 from .propose import molecular_dynamics as molecular_dynamics
 from .propose import strained as strained
-from .replay import read_flight as read_flight

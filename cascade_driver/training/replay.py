@@ -21,7 +21,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -310,11 +310,6 @@ def _frame(atoms: Atoms, settings: ReplaySettings, step: Step, pka: int) -> Atom
         settings=settings.calculator,
     )
     return frame
-
-
-def read_flight(path: Path) -> Iterator[Atoms]:
-    """Yield the steps of a flight as `ase.Atoms`, with energy, forces and the array `velocities_A_ps`."""
-    yield from ase.io.iread(path, format="extxyz")
 
 
 def _words(step: Step, atoms: Atoms, pka: int) -> str:

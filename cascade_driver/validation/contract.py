@@ -857,6 +857,3 @@ CHECKS: tuple[str, ...] = tuple(_CHECKS)
 
 #: Those that are asked of a crystal: nothing is known of them where none is named.
 CRYSTAL_CHECKS: tuple[str, ...] = CHECKS[CHECKS.index("lattice constants") :]
-
-#: Those that move atoms for longer than an instant.
-DYNAMIC_CHECKS: tuple[str, ...] = tuple(name for name in CHECKS if name.startswith("survives"))

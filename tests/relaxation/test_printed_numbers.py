@@ -34,8 +34,8 @@ from cascade_driver.relaxation.film.dislocation import (
     FccMetal,
     Film,
     Tunnelling,
-    critical_stress_MPa,
     depinning_rate_per_site_Hz,
+    pinned_length_nm,
 )
 from cascade_driver.relaxation.film.dynamics import FrequencyForm, ImageForce, Interface, follow, release
 from cascade_driver.relaxation.tls import damping
@@ -81,7 +81,8 @@ NEIGHBOURS = dataclasses.replace(ALUMINIUM, lattice_constant_nm=ALUMINIUM.b_nm)
 
 
 def critical(metal: FccMetal) -> float:
-    return float(critical_stress_MPa(1.0, metal=metal))
+    """Return tau L in MPa nm."""
+    return 6e3 * float(pinned_length_nm(6e3, metal=metal))
 
 
 def speed_of_sound_km_s(modulus_GPa: float) -> float:

@@ -12,7 +12,7 @@ from scipy import integrate, stats
 
 from cascade_driver.errors import InputError
 from cascade_driver.schema import build
-from cascade_driver.spectra.detector import Detector, apply_detector, padded_edges, smearing_matrix
+from cascade_driver.spectra.detector import Detector, apply_detector, smearing_matrix
 from cascade_driver.spectrum import Spectrum, rebin
 
 
@@ -135,28 +135,6 @@ def test_efficiency_is_averaged_over_what_is_above_the_threshold() -> None:
     np.testing.assert_allclose(seen.rate_per_kg_day_keV["W"], [0.0, 0.5 * 0.5 * 0.25, 0.375, 0.5], rtol=1e-12)
     far = Detector(threshold_eV=100.0, efficiency_points=((0.0, 1.0),))
     assert apply_detector(flat(np.array([0.0, 5.0]), W=1.0), far).total_counts_per_kg_day == 0
-
-
-def test_padded_source_is_complete_where_it_is_wanted() -> None:
-    wanted = np.linspace(10.0, 50.0, 41)
-    for detector in (
-        Detector(resolution_eV=4.0),
-        Detector(resolution_eV=1.0, resolution_linear=0.05),
-    ):
-        wide = padded_edges(wanted, detector)
-        assert wide[0] == 0.0
-        assert np.all(np.diff(wide) > 0)
-        assert wide[-1] - 6 * float(detector.sigma_eV(wide[-1])) >= 50.0 - 1e-9
-        wider = np.linspace(0, 500, 501)
-        seen = apply_detector(flat(wide, W=1.0), detector, reconstructed_edges_eV=wanted)
-        full = apply_detector(flat(wider, W=1.0), detector, reconstructed_edges_eV=wanted)
-        np.testing.assert_allclose(seen.rate_per_kg_day_keV["W"], full.rate_per_kg_day_keV["W"], rtol=2e-5)
-    negative = padded_edges([-5.0, 0.0, 5.0], Detector(resolution_eV=2.0))
-    assert negative[0] == 0.0
-    with pytest.raises(InputError, match="bins above 0"):
-        padded_edges([-5.0, -1.0], Detector())
-    with pytest.raises(InputError, match="resolution_linear below"):
-        padded_edges([0.0, 5.0], Detector(resolution_linear=0.5))
 
 
 @pytest.mark.parametrize(

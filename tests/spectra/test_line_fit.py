@@ -9,11 +9,10 @@ import pytest
 from scipy import stats
 
 from cascade_driver.errors import FitError, InputError
-from cascade_driver.spectra.detector import quantised_edges, sampled_counts
+from cascade_driver.spectra.detector import sampled_counts
 from cascade_driver.spectra.line_fit import (
     LineTemplate,
     energy_scale_tests,
-    expected_scale_tests,
     fit_lines,
     fit_spectrum_lines,
 )
@@ -214,48 +213,22 @@ def predicted(shift: np.ndarray) -> Spectrum:
 
 
 def test_expected_significance_grows_with_the_root_of_the_exposure() -> None:
-    found = expected_scale_tests(
-        predicted(np.zeros(3)),
-        predicted(LOST),
-        lines=[LineTemplate.single(e) for e in PEAKS],
-        exposures_kg_day=[1.0, 4.0, 100.0],
-        low_eV=60,
-        high_eV=180,
-        resolution_eV=5.0,
-        background_order=0,
-        starting_shift_eV=[-7.0, -9.0, -11.0],
-    )
-    absolute, proportional, line = zip(*found.values(), strict=True)
+    found = [
+        fit_spectrum_lines(
+            predicted(LOST),
+            at_eV=PEAKS.tolist(),
+            exposure_kg_day=exposure,
+            resolution_eV=5.0,
+            between_eV=(60.0, 180.0),
+            background_order=0,
+            loss_eV=[7.0, 9.0, 11.0],
+        )[1]
+        for exposure in (1.0, 4.0)
+    ]
+    absolute, proportional, line = zip(*found, strict=True)
     assert absolute[1].significance / absolute[0].significance == pytest.approx(2, rel=0.02)
     assert proportional[0].significance > 5
     assert line[0].significance < 1
-    # median of a chi-square with one degree of freedom and no signal: 0.6745 standard deviations
-    assert line[0].significance == pytest.approx(0.68, abs=0.2)
-
-
-def test_expected_significance_of_no_loss_is_the_median_of_no_signal() -> None:
-    found = expected_scale_tests(
-        predicted(np.zeros(3)),
-        predicted(np.zeros(3)),
-        lines=[LineTemplate.single(e) for e in PEAKS],
-        exposures_kg_day=[100.0],
-        low_eV=60,
-        high_eV=180,
-        resolution_eV=5.0,
-        background_order=0,
-    )
-    assert [round(t.p_value, 2) for t in found[100.0]] == [0.5, 0.5, 0.5]
-
-
-# -- what a detector writes down ----------------------------------------------------------------------------
-
-
-def test_a_step_has_its_value_in_the_middle_and_the_range_is_covered() -> None:
-    edges = quantised_edges(low_eV=10.0, high_eV=20.0, step_eV=0.3)
-    values = 0.5 * (edges[1:] + edges[:-1])
-    np.testing.assert_allclose(values / 0.3, np.round(values / 0.3), atol=1e-9)
-    assert edges[0] <= 10.0 < edges[1]
-    assert edges[-2] < 20.0 <= edges[-1]
 
 
 def test_drawn_counts_scatter_about_the_expected_ones() -> None:
@@ -271,8 +244,6 @@ def test_drawn_counts_scatter_about_the_expected_ones() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: quantised_edges(low_eV=2.0, high_eV=1.0, step_eV=1.0), "expected it to rise"),
-        (lambda: quantised_edges(low_eV=1.0, high_eV=2.0, step_eV=0.0), "step of a quantised energy is 0"),
         (lambda: sampled_counts(predicted(LOST), exposure_kg_day=0.0), "exposure is 0 kg day"),
         (
             lambda: fit_spectrum_lines(predicted(LOST), at_eV=[], exposure_kg_day=1.0, resolution_eV=5.0),
@@ -335,30 +306,3 @@ def test_bad_fits_are_named(change: dict[str, object], message: str) -> None:
 def test_bad_templates_and_tests_are_named(make, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"exposures_kg_day": []}, "expected positive ones"),
-        ({"exposures_kg_day": [0.0]}, "expected positive ones"),
-        ({"low_eV": 500.0}, "no two bins lie between"),
-        (
-            {"observed": Spectrum.from_counts(energy_edges_eV=[0, 1], counts_per_kg_day={"W": np.ones(1)})},
-            "different bins",
-        ),
-    ],
-)
-def test_bad_predictions_are_named(change: dict[str, object], message: str) -> None:
-    good: dict[str, object] = {
-        "recoil": predicted(LOST),
-        "observed": predicted(LOST),
-        "lines": [LineTemplate.single(80.0)],
-        "exposures_kg_day": [1.0],
-        "low_eV": 60.0,
-        "high_eV": 180.0,
-        "resolution_eV": 5.0,
-    }
-    request = good | change
-    with pytest.raises(InputError, match=message):
-        expected_scale_tests(request.pop("recoil"), request.pop("observed"), **request)  # type: ignore[arg-type]

@@ -1,8 +1,5 @@
 from .decay import fit_decay as fit_decay
 from .decay import read_rates as read_rates
-from .dislocation import critical_stress_MPa as critical_stress_MPa
-from .dislocation import integrated_depinning_rate_Hz as integrated_depinning_rate_Hz
-from .dislocation import long_time_rate_per_site_Hz as long_time_rate_per_site_Hz
 from .dislocation import tunnelling_rate_Hz as tunnelling_rate_Hz
 from .dynamics import follow as follow
 from .dynamics import release as release

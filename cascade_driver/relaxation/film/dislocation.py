@@ -6,16 +6,13 @@ Calorimeters*, doi:10.48550/arXiv.2406.15425, called "the paper" in the modules 
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 from scipy import constants
-from scipy.integrate import quad
 
 from cascade_driver.errors import InputError
 from cascade_driver.schema import parameters
@@ -194,27 +191,12 @@ class Tunnelling:
         )
 
 
-def critical_stress_MPa(
-    length_nm: ArrayLike, *, metal: FccMetal, lock_strength: float = 0.8
-) -> NDArray[np.float64]:
-    r"""Return the resolved shear stress at which a lock fails at once, in MPa, the shape of `length_nm`.
+def pinned_length_nm(stress_MPa: ArrayLike, *, metal: FccMetal, lock_strength: float = 0.8) -> NDArray[np.float64]:
+    r"""Return the length L of the dislocation whose lock is about to fail, in nm, the shape of `stress_MPa`.
 
     .. math:: \tau_c = \alpha \mu_f b / L
 
-    Eq. 1 of the paper. Its "6 GPa" is alpha mu b / nm with alpha = 0.8 of a Lomer-Cottrell lock in it.
-
-    Raises
-    ------
-    InputError
-        If a length or the strength is not positive.
-    """
-    length = _positive("length_nm", length_nm)
-    strength = float(_positive("lock_strength", lock_strength))
-    return strength * metal.shear_modulus_GPa * MPA_PER_GPA * metal.b_nm / length
-
-
-def pinned_length_nm(stress_MPa: ArrayLike, *, metal: FccMetal, lock_strength: float = 0.8) -> NDArray[np.float64]:
-    """Return the length L of the dislocation whose lock is about to fail, in nm: Eq. 1 of the paper solved for L.
+    Eq. 1 of the paper solved for L. Its "6 GPa" is alpha mu b / nm, with alpha = 0.8 of a Lomer-Cottrell lock.
 
     Raises
     ------
@@ -272,67 +254,6 @@ def depinning_rate_per_site_Hz(
     fast = attempts * math.exp(-gamma * chosen.lowest_eta)
     share = -np.exp(-slow) * np.expm1(slow - fast)
     return np.asarray(share / ((chosen.highest_eta - chosen.lowest_eta) * gamma * time))
-
-
-def long_time_rate_per_site_Hz(
-    time_s: ArrayLike, *, metal: FccMetal, tunnelling: Tunnelling | None = None
-) -> NDArray[np.float64]:
-    """Return 1/(Gamma t), Eq. 6 of the paper, for eta flat between 0 and 1; in Hz, the shape of `time_s`.
-
-    Raises
-    ------
-    InputError
-        If a time is not positive.
-    """
-    return 1.0 / ((tunnelling or Tunnelling()).gamma(metal) * _positive("time_s", time_s))
-
-
-def integrated_depinning_rate_Hz(
-    time_s: float,
-    *,
-    metal: FccMetal,
-    eta_density: Callable[[float], float],
-    tunnelling: Tunnelling | None = None,
-) -> float:
-    r"""Return R(t)/N for any distribution of eta, in Hz, by quadrature over the logarithm of the rates.
-
-    .. math::
-        \frac{R(t)}{N} = \int p(\eta)\, r\, e^{-r t}\, d\eta = \frac{1}{\Gamma} \int p\, r\, e^{-r t}\, d\ln r
-
-    Eq. 4 of the paper with p instead of 1. In ln r the integrand is a peak of width 1 at r = 1/t, however far
-    apart the rates are.
-
-    Parameters
-    ----------
-    time_s : float
-        Since the cooldown.
-    metal : FccMetal
-    eta_density : callable
-        p(eta), normalised to 1 between the limits of `tunnelling`.
-    tunnelling : Tunnelling, optional
-
-    Raises
-    ------
-    InputError
-        If the time is not positive.
-    """
-    time = float(_positive("time_s", time_s))
-    chosen = tunnelling or Tunnelling()
-    gamma, attempt = chosen.gamma(metal), metal.attempt_frequency_Hz
-
-    def integrand(log_rt: float) -> float:
-        eta = (math.log(attempt * time) - log_rt) / gamma
-        return eta_density(eta) * math.exp(log_rt - math.exp(log_rt)) / (gamma * time)
-
-    low = math.log(attempt * time) - gamma * chosen.highest_eta
-    high = math.log(attempt * time) - gamma * chosen.lowest_eta
-    # Beyond 40 e-folds below the peak and 4 above it the integrand is under 1e-17 of the peak.
-    high = min(high, 4.0)
-    if high <= low:
-        return 0.0
-    low = max(low, min(-40.0, high - 40.0))
-    cuts = [low, *(cut for cut in (-20.0, -5.0, 0.0, 2.0) if low < cut < high), high]
-    return float(sum(quad(integrand, a, b, epsabs=0.0, epsrel=1e-10)[0] for a, b in itertools.pairwise(cuts)))
 
 
 @parameters

@@ -4,7 +4,6 @@ from .damping import crossovers as crossovers
 from .damping import damping_table as damping_table
 from .damping import dominant_phonon_wavelength_nm as dominant_phonon_wavelength_nm
 from .damping import electron_coupling_energy_eV as electron_coupling_energy_eV
-from .damping import relative_frequency_shift as relative_frequency_shift
 from .damping import relaxation_rate_per_s as relaxation_rate_per_s
 from .damping import strength_from_material as strength_from_material
 from .damping_fit import fit_damping as fit_damping
@@ -13,7 +12,6 @@ from .density import CountedDensity as CountedDensity
 from .density import PowerLawDensity as PowerLawDensity
 from .density import dipolar_gap_density as dipolar_gap_density
 from .density import fit_density as fit_density
-from .distribution import tunnelling_density as tunnelling_density
 from .frequency import fit_shift as fit_shift
 from .frequency import frequency_noise as frequency_noise
 from .frequency import read_shifts as read_shifts

@@ -411,24 +411,6 @@ def crossovers(*, systems: TunnellingSystems, resonator: Resonator) -> Crossover
 # -- frequency, and what stands behind the parameters -------------------------------------------------------
 
 
-def relative_frequency_shift(
-    temperature_K: ArrayLike, *, strength: float, reference_temperature_K: float
-) -> NDArray[np.float64]:
-    r"""Return the resonant frequency shift :math:`\delta\omega_0/\omega_0 = C \ln(T/T_0)` (Sec. II), (...) float.
-
-    For :math:`k_B T \gg \hbar\omega`. The paper fits C = 2.1e-5 to the frequency and 4.3e-5 to the damping of one
-    beam: give the one of the frequency.
-
-    Raises
-    ------
-    InputError
-        If a temperature is not above 0.
-    """
-    temperature = positive_array(temperature_K, name="temperature_K")
-    reference = float(positive_array(reference_temperature_K, name="reference_temperature_K"))
-    return np.asarray(strength * np.log(temperature / reference))
-
-
 def strength_from_material(
     *,
     density_of_states_per_J_m3: float,

@@ -58,26 +58,6 @@ class Temperatures:
         return np.geomspace(*self.temperature_K, self.points)
 
 
-def tunnelling_density(energy_eV: ArrayLike, asymmetry_eV: ArrayLike) -> NDArray[np.float64]:
-    r"""Return the density of systems in energy and asymmetry, without its constant, in 1/eV.
-
-    .. math:: P(\epsilon, \Delta) = \frac{\epsilon}{\epsilon^2 - \Delta^2}, \qquad 0 \le \Delta < \epsilon
-
-    It is :math:`P_0 / \Delta_0` in the variables :math:`(\Delta, \Delta_0)`: flat in the asymmetry and in the
-    logarithm of the tunnelling amplitude (Maillet et al. 2023, doi:10.1103/PhysRevB.107.064104, below Eq. 2).
-
-    Raises
-    ------
-    InputError
-        If an asymmetry does not lie in [0, energy).
-    """
-    energy = np.asarray(energy_eV, dtype=np.float64)
-    asymmetry = np.asarray(asymmetry_eV, dtype=np.float64)
-    if not np.all((asymmetry >= 0) & (asymmetry < energy)):
-        raise InputError("an asymmetry lies outside [0, energy): the tunnelling amplitude must be positive")
-    return np.asarray(energy / (energy**2 - asymmetry**2), dtype=np.float64)
-
-
 def relaxation_response(slowness: ArrayLike) -> NDArray[np.complex128]:
     r"""Return the response of all systems of one energy, averaged over their asymmetries.
 
@@ -86,7 +66,9 @@ def relaxation_response(slowness: ArrayLike) -> NDArray[np.complex128]:
              = \beta\, \mathrm{artanh}(1/\beta) - 1, \qquad \beta^2 = 1 - i a
 
     with :math:`v = \Delta/\epsilon` and :math:`a = \omega \tau_\mathrm{min}`, the frequency times the shortest
-    relaxation time, that of :math:`\Delta = 0`; all others relax at :math:`(1 - v^2) / \tau_\mathrm{min}`.
+    relaxation time, that of :math:`\Delta = 0`; all others relax at :math:`(1 - v^2) / \tau_\mathrm{min}`. Systems
+    are flat in the asymmetry and in the logarithm of the tunnelling amplitude, so that their density is
+    :math:`P(\epsilon, \Delta) = \epsilon / (\epsilon^2 - \Delta^2)` but for a constant.
     Im R is the inner integral of Eq. 1 and 2 of Maillet et al. 2023, doi:10.1103/PhysRevB.107.064104; Re R is
     that of Eq. 8 of Churkin et al. 2021 (with :math:`x^2 = 1 - v^2`).
 

@@ -13,12 +13,9 @@ from cascade_driver.relaxation.film.dislocation import (
     GOLD,
     Film,
     Tunnelling,
-    critical_stress_MPa,
     depinning_rate_per_mm2_Hz,
     depinning_rate_per_site_Hz,
     hill_shear_modulus_GPa,
-    integrated_depinning_rate_Hz,
-    long_time_rate_per_site_Hz,
     pinned_length_nm,
     pinned_share,
     tunnelling_rate_Hz,
@@ -31,9 +28,9 @@ PAPER = Tunnelling(exponent=900.0)
 
 def test_printed_6_GPa_contains_the_strength_of_the_lock():
     # Printed with one digit.
-    assert float(critical_stress_MPa(1.0, metal=ALUMINIUM)) == pytest.approx(6e3, rel=0.06)
+    assert float(pinned_length_nm(6e3, metal=ALUMINIUM)) == pytest.approx(1.0, rel=0.06)
     stiffer = dataclasses.replace(ALUMINIUM, shear_modulus_GPa=26.0)
-    assert float(critical_stress_MPa(1.0, metal=stiffer)) == pytest.approx(6e3, rel=0.01)
+    assert float(pinned_length_nm(6e3, metal=stiffer)) == pytest.approx(1.0, rel=0.01)
 
 
 def test_printed_900_follows_with_the_cubic_lattice_constant_and_not_with_the_neighbour_distance():
@@ -72,7 +69,7 @@ def test_total_rate_agrees_with_the_published_program(spacing_nm, total_mHz):
 def test_total_rate_is_one_over_t_long_after_the_first_attempt():
     time_s = np.geomspace(1.0, 1e9, 10)
     exact = depinning_rate_per_site_Hz(time_s, metal=ALUMINIUM)
-    np.testing.assert_allclose(exact, long_time_rate_per_site_Hz(time_s, metal=ALUMINIUM), rtol=1e-12)
+    np.testing.assert_allclose(exact, 1 / (Tunnelling().gamma(ALUMINIUM) * time_s), rtol=1e-12)  # Eq. 6
 
 
 def test_total_rate_has_its_plateau_before_the_first_attempt():
@@ -96,22 +93,14 @@ def test_total_rate_falls_exponentially_when_the_slowest_have_gone():
 @pytest.mark.parametrize(
     "tunnelling", [PAPER, Tunnelling(exponent=30.0), Tunnelling(lowest_eta=0.02, highest_eta=0.06)]
 )
-def test_quadrature_over_rates_agrees_with_the_closed_form(time_s, tunnelling):
+def test_the_rate_of_all_is_the_mean_of_those_of_single_dislocations(time_s, tunnelling):
+    """Eq. 4 by the trapezoid rule in eta, over the peak of width 1 / Gamma that r exp(-r t) has."""
+    eta = np.linspace(tunnelling.lowest_eta, tunnelling.highest_eta, 400_001)
+    rate = tunnelling_rate_Hz(eta, metal=ALUMINIUM, tunnelling=tunnelling)
     width = tunnelling.highest_eta - tunnelling.lowest_eta
-    number = integrated_depinning_rate_Hz(
-        time_s, metal=ALUMINIUM, tunnelling=tunnelling, eta_density=lambda _eta: 1 / width
-    )
+    mean = np.trapezoid(rate * np.exp(-rate * time_s), eta) / width
     closed = float(depinning_rate_per_site_Hz(time_s, metal=ALUMINIUM, tunnelling=tunnelling))
-    assert number == pytest.approx(closed, rel=1e-8, abs=1e-300)
-
-
-def test_quadrature_sees_a_sloping_distribution_at_the_eta_that_relaxes():
-    # p = 2 eta: to first order the rate is p(eta*) / (Gamma t), with eta* = (ln(nu t) + gamma_E) / Gamma.
-    number = integrated_depinning_rate_Hz(
-        WEEK_s, metal=ALUMINIUM, tunnelling=PAPER, eta_density=lambda eta: 2 * eta
-    )
-    eta = (math.log(ALUMINIUM.attempt_frequency_Hz * WEEK_s) + np.euler_gamma) / 900
-    assert number == pytest.approx(2 * eta / (900 * WEEK_s), rel=1e-8)
+    assert mean == pytest.approx(closed, rel=1e-6, abs=1e-300)
 
 
 def test_all_dislocations_come_free_in_the_end():
@@ -126,12 +115,6 @@ def test_pinned_share_is_small_in_a_dense_film_and_one_in_a_thin_net():
         4e-3 / 6 / ALUMINIUM.b_nm, rel=2e-3
     )
     assert pinned_share(Film(dislocation_spacing_nm=1e5), metal=ALUMINIUM) == pytest.approx(1.0)
-
-
-def test_length_is_the_inverse_of_the_critical_stress():
-    lengths = np.array([10.0, 130.0, 2000.0])
-    back = pinned_length_nm(critical_stress_MPa(lengths, metal=GOLD), metal=GOLD)
-    np.testing.assert_allclose(back, lengths, rtol=1e-12)
 
 
 def test_copper_and_gold_have_moduli_and_speeds_of_their_crystals():
@@ -150,15 +133,10 @@ def test_hill_modulus_of_an_isotropic_crystal_is_c44():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: critical_stress_MPa(0.0, metal=ALUMINIUM), "length_nm: found 0, expected finite numbers above 0"),
-        (lambda: pinned_length_nm(-1.0, metal=ALUMINIUM), "stress_MPa: found -1"),
+        (lambda: pinned_length_nm(-1.0, metal=ALUMINIUM), "stress_MPa: found -1, expected finite numbers above 0"),
         (lambda: tunnelling_rate_Hz(1.2, metal=ALUMINIUM), "outside 0 to 1"),
         (lambda: depinning_rate_per_site_Hz(0.0, metal=ALUMINIUM), "time_s: found 0"),
-        (lambda: long_time_rate_per_site_Hz(0.0, metal=ALUMINIUM), "time_s: found 0"),
-        (
-            lambda: integrated_depinning_rate_Hz(math.nan, metal=ALUMINIUM, eta_density=lambda _: 1.0),
-            "time_s: found nan",
-        ),
+        (lambda: depinning_rate_per_site_Hz(math.nan, metal=ALUMINIUM), "time_s: found nan"),
         (lambda: hill_shear_modulus_GPa(c11_GPa=1, c12_GPa=2, c44_GPa=1), "no crystal is stable"),
         (lambda: build(Film, {"dislocation_spacing_nm": -3}, origin="film"), "greater than 0"),
         (

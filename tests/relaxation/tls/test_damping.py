@@ -14,7 +14,6 @@ from cascade_driver.relaxation.tls.distribution import (
     positive_array,
     reduced_energies,
     relaxation_response,
-    tunnelling_density,
 )
 from cascade_driver.schema import build
 from cascade_driver.units import BOLTZMANN_eV_PER_K
@@ -241,22 +240,7 @@ def test_printed_strength_does_not_follow_from_the_printed_constants():
     ) == pytest.approx(4.3e-5, rel=0.01)
 
 
-def test_printed_strengths_of_damping_and_frequency_differ_by_two():
-    shift = tls.relative_frequency_shift([0.1, 1.0], strength=2.1e-5, reference_temperature_K=0.1)
-    np.testing.assert_allclose(shift, [0, 2.1e-5 * np.log(10)])
-    assert round(4.3e-5 / 2.1e-5) == 2  # both are inputs
-
-
 # -- the door -----------------------------------------------------------------------------------------------
-
-
-def test_density_is_flat_in_asymmetry_and_in_log_of_the_amplitude():
-    energy, asymmetry = np.array([1.0, 2.0]), np.array([0.5, 1.9])
-    amplitude = np.sqrt(energy**2 - asymmetry**2)
-    jacobian = energy / amplitude  # d(Delta_0) / d(epsilon) at fixed Delta
-    np.testing.assert_allclose(tunnelling_density(energy, asymmetry), jacobian / amplitude)
-    with pytest.raises(InputError, match=r"outside \[0, energy\)"):
-        tunnelling_density(1.0, 1.0)
 
 
 def test_weights_hold_the_thermal_factor():
