@@ -539,7 +539,6 @@ def _draw(chosen: argparse.Namespace) -> int:
     for pair in pairs:
         _print_notes([note for note in pair.notes if note not in pair.observed.notes])
     drawn = keywords(chosen, spectra_figure)
-    _require_drawn(pairs, drawn.get("range_eV"))
     status: Status = "quantitative"
     if any(pair.observed.observation is not None and pair.status == "qualitative" for pair in pairs):
         status = "qualitative"
@@ -563,24 +562,6 @@ def _draw(chosen: argparse.Namespace) -> int:
     _print_notes([f"{file} is given twice: one of its curves hides the other" for file in dict.fromkeys(twice)])
     print(*save_figure(figure, chosen.out), sep="\n")
     return 0
-
-
-def _require_drawn(pairs: Sequence[Observed], range_eV: tuple[float, float] | None) -> None:
-    """Refuse a range that runs backwards, which mirrors the figure, or that leaves a pair empty."""
-    if range_eV is None:
-        return
-    low, high = range_eV
-    if not low < high:
-        raise InputError(f"--range-eV {low:g} {high:g}: expected the lower energy first; exchange them")
-    for pair in pairs:
-        spectra = (pair.expected, pair.observed)
-        first = min(float(spectrum.energy_edges_eV[0]) for spectrum in spectra)
-        last = max(float(spectrum.energy_edges_eV[-1]) for spectrum in spectra)
-        if not (low < last and high > first):
-            raise InputError(
-                f"--range-eV {low:g} {high:g}: {pair.title or 'the spectrum'} has bins from {first:g} to "
-                f"{last:g} eV alone; give a range among them"
-            )
 
 
 def _write_requested(chosen: argparse.Namespace, request: AnySpectrumRequest) -> int:

@@ -102,13 +102,11 @@ def spectra_figure(
     Raises
     ------
     InputError
-        If there is no pair, or no rate above zero in any.
+        If there is no pair, no rate above zero in any, or the range mirrors the figure or leaves a pair empty.
     """
     if not pairs:
         raise InputError("a figure of spectra without a spectrum: give at least one pair")
-    drawn = [pair for pair in pairs if pair.expected.total_rate_per_kg_day_keV.max() > 0]
-    if not drawn:
-        raise InputError("every expected spectrum is zero in its range: choose a range with some rate")
+    drawn = _drawn(pairs, range_eV)
     is_shared = len(drawn) > 1 and all(_same(pair.expected, drawn[0].expected) for pair in drawn)
     # pairs of one expected spectrum are compared with each other; else their bands would only hide each other
     below = [drawn] if is_shared else [[pair] for pair in drawn]
@@ -357,6 +355,28 @@ def _same(one: Spectrum, other: Spectrum) -> bool:
     )
 
 
+def _drawn(pairs: Sequence[Observed], range_eV: tuple[float, float] | None) -> list[Observed]:
+    """Return the pairs that have a rate; refuse a range that runs backwards, or in which nothing is."""
+    low, high = range_eV or (-np.inf, np.inf)
+    asked = f"--range-eV {low:g} {high:g} (range_eV)"
+    if not low < high:
+        raise InputError(f"{asked}: expected the lower energy first; exchange them")
+    for pair in pairs:
+        if not _in_range(pair, range_eV).any():
+            first, last = (float(pair.expected.energy_edges_eV[end]) for end in (0, -1))
+            raise InputError(
+                f"{asked}: {pair.title or 'the spectrum'} has bins from {first:g} to {last:g} eV alone; give a "
+                "range among them"
+            )
+    rates = [pair.expected.total_rate_per_kg_day_keV for pair in pairs]
+    if not any((rate[_in_range(pair, range_eV)] > 0).any() for pair, rate in zip(pairs, rates, strict=True)):
+        where = (
+            f"{asked}: every expected spectrum is zero there" if range_eV else "every expected spectrum is zero"
+        )
+        raise InputError(f"{where}; choose a range with some rate")
+    return [pair for pair, rate in zip(pairs, rates, strict=True) if rate.max() > 0]
+
+
 def _in_range(pair: Observed, range_eV: tuple[float, float] | None) -> NDArray[np.bool_]:
     """Return the bins of a range."""
     low_eV, high_eV = range_eV or (-np.inf, np.inf)
@@ -454,7 +474,7 @@ def calibration_figure(
     Raises
     ------
     InputError
-        If the mass is not positive, or no counts lie in the range.
+        If the mass is not positive, or the range mirrors the figure or leaves it empty.
     """
     figure = Figure(figsize=(COLUMN_WIDTH_in, 3.1), layout="constrained")
     axes = draw_calibration(
@@ -482,14 +502,13 @@ def draw_calibration(
     """Draw what `calibration_figure` shows into these axes of matplotlib or into new ones; return them."""
     if not 0 < mass_g < np.inf:
         raise InputError(f"mass of the crystal is {mass_g:g} g, expected a positive one")
+    _drawn([pair], range_eV)
     scale = mass_g / 1e3 / EV_PER_KEV
     edges, centre = pair.expected.energy_edges_eV, pair.expected.energy_centers_eV
     expected = pair.expected.total_rate_per_kg_day_keV * scale
     observed = pair.observed_in_same_bins.total_rate_per_kg_day_keV * scale
     low, high = range_eV or (float(edges[0]), float(edges[-1]))
-    inside = (centre > low) & (centre < high)
-    if not expected[inside].max(initial=0.0) > 0:
-        raise InputError(f"no counts between {low:g} and {high:g} eV: choose another range")
+    inside = _in_range(pair, range_eV)
     axes = ax or new_axes()
     dress(axes)
     axes.stairs(

@@ -235,6 +235,25 @@ def test_a_range_that_mirrors_or_empties_the_figure_is_refused(files, words, mes
     assert not list(tmp_path.iterdir())
 
 
+def test_both_figures_refuse_a_range_in_which_nothing_is_with_the_same_words(files):
+    pair = observed_of_files(*files)
+    edges = pair.expected.energy_edges_eV
+    upper = edges[:-1] >= 60.0
+    rates = {name: np.where(upper, 0.0, rate) for name, rate in pair.expected.rate_per_kg_day_keV.items()}
+    ended = replace(pair, expected=replace(pair.expected, rate_per_kg_day_keV=rates))
+    for drawn, range_eV in ((pair, (100.0, 1.0)), (pair, (500.0, 600.0)), (ended, (70.0, 100.0))):
+        with pytest.raises(InputError) as of_spectra:
+            spectra_figure([drawn], range_eV=range_eV)
+        with pytest.raises(InputError) as of_counts:
+            calibration_figure(drawn, mass_g=1.0, range_eV=range_eV)
+        assert str(of_spectra.value) == str(of_counts.value)
+    assert "70 100 (range_eV): every expected spectrum is zero there" in str(of_spectra.value)
+    # one that cuts a bin is within it
+    low = float(edges[10])
+    figure = calibration_figure(pair, mass_g=1.0, range_eV=(low + 0.1, low + 0.3))
+    assert figure.axes[0].get_xlim() == (low + 0.1, low + 0.3)
+
+
 def test_bins_below_0_eV_are_named_with_their_file_and_rates_below_zero_are_taken(tmp_path, capsys):
     file, out = tmp_path / "mine.csv", tmp_path / "seen.csv"
     file.write_text("energy_low_eV,energy_high_eV,rate_W\n-20,20,5\n20,40,120\n")
