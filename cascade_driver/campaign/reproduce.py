@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -70,40 +70,9 @@ def reproduce(
     RecordError, PotentialError
         If the record, its starting state or the potential is missing or damaged.
     """
-    record = run.record(cascade)
-    spec = record.spec
-    potential = run.potential_of(spec.protocol)
-    starts = run.path / "starts" / spec.protocol.start_id
-    folder = _make_place(out / cascade)
-    engines: list[LammpsEngine] = []
-
-    def make_engine(**settings: Any) -> LammpsEngine:
-        engines.append(LammpsEngine(potential=potential, **settings))
-        return engines[-1]
-
-    try:
-        if trajectory is None:
-            result = run_cascade(spec, starts=starts, make_engine=partial(make_engine))
-        else:
-            result = run_filmed(spec, starts, make_engine, wanted=trajectory, path=folder / TRAJECTORY_FILE)
-        _write(result, folder, commands=engines[-1].commands)
-    except BaseException as error:
-        # half a reproduction would be taken for one, and be in the way of the next
-        shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise disk_error(folder, error) from None
-        raise
-    one, other = _values(record), _values(result.record)
-    # Where a film keeps the energy older versions did not say.
-    told = record.physics is not None and record.physics.stored_in is not None
-    names = [name for name in dict.fromkeys([*one, *other]) if told or not name.startswith("stored_in.")]
-    return Reproduction(
-        record=record,
-        again=result.record,
-        folder=folder,
-        compared=len(names),
-        differences={name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)},
-    )
+    with _named_when_whole(out / cascade) as draft:
+        done = _reproduce_into(draft, run, cascade, trajectory)
+    return replace(done, folder=out / cascade)
 
 
 def reproduce_apart(
@@ -118,38 +87,70 @@ def reproduce_apart(
     CascadeError
         As `reproduce`.
     """
-    folder = out / cascade
-    _require_free(folder)
-    # its name is there when it is whole: also a process that is killed leaves nothing in the way of the next
+    with _named_when_whole(out / cascade) as draft:
+        done = apart(_reproduce_and_answer, draft, run, cascade, trajectory)
+    return replace(done, folder=out / cascade)
+
+
+@contextmanager
+def _named_when_whole(folder: Path) -> Iterator[Path]:
+    """Give the place of a reproduction, which has its name when it is whole.
+
+    Half of one would be taken for one, and be in the way of the next; whatever ends it, a process that is killed
+    included, nothing is left.
+    """
+    if folder.exists():
+        raise InputError(f"{folder}: is there already; choose another place with --out")
     with whole_folder(folder, remedy="choose another place with --out") as draft:
         try:
-            done = apart(_reproduce_and_answer, run, cascade, draft.parent, trajectory)
+            draft.mkdir()
+            yield draft
         except ProcessEndedError:
             raise
         except CascadeError as error:
-            raise CascadeError(str(error).replace(str(draft), str(folder))) from None
-    return replace(done, folder=folder)
+            raise type(error)(str(error).replace(str(draft), str(folder))) from None
 
 
 def _reproduce_and_answer(
-    say: Callable[[Any], None], run: RunDirectory, cascade: str, out: Path, trajectory: TrajectorySpec | None
+    say: Callable[[Any], None], folder: Path, run: RunDirectory, cascade: str, trajectory: TrajectorySpec | None
 ) -> Reproduction:
     del say
-    return reproduce(run, cascade, out=out, trajectory=trajectory)
+    return _reproduce_into(folder, run, cascade, trajectory)
 
 
-def _require_free(folder: Path) -> None:
-    if folder.exists():
-        raise InputError(f"{folder}: is there already; choose another place with --out")
+def _reproduce_into(
+    folder: Path, run: RunDirectory, cascade: str, trajectory: TrajectorySpec | None
+) -> Reproduction:
+    """Run a cascade again, write it into a folder that is there, and compare it."""
+    record = run.record(cascade)
+    spec = record.spec
+    potential = run.potential_of(spec.protocol)
+    starts = run.path / "starts" / spec.protocol.start_id
+    engines: list[LammpsEngine] = []
 
+    def make_engine(**settings: Any) -> LammpsEngine:
+        engines.append(LammpsEngine(potential=potential, **settings))
+        return engines[-1]
 
-def _make_place(folder: Path) -> Path:
-    _require_free(folder)
     try:
-        folder.mkdir(parents=True)
+        if trajectory is None:
+            result = run_cascade(spec, starts=starts, make_engine=partial(make_engine))
+        else:
+            result = run_filmed(spec, starts, make_engine, wanted=trajectory, path=folder / TRAJECTORY_FILE)
+        _write(result, folder, commands=engines[-1].commands)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another place with --out") from None
-    return folder
+        raise disk_error(folder, error) from None
+    one, other = _values(record), _values(result.record)
+    # Where a film keeps the energy older versions did not say.
+    told = record.physics is not None and record.physics.stored_in is not None
+    names = [name for name in dict.fromkeys([*one, *other]) if told or not name.startswith("stored_in.")]
+    return Reproduction(
+        record=record,
+        again=result.record,
+        folder=folder,
+        compared=len(names),
+        differences={name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)},
+    )
 
 
 def _write(result: Result, folder: Path, *, commands: list[str]) -> None:

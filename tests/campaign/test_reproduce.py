@@ -187,7 +187,7 @@ def test_a_full_disk_leaves_nothing_and_the_same_command_goes_on(plain_run, tmp_
     monkeypatch.setattr(reproducing, "_write", full)
     with pytest.raises(CascadeError, match=r"No space left on device.*make room and run again"):
         reproducing.reproduce(plain_run, name, out=tmp_path)
-    assert not (tmp_path / name).exists()
+    assert not list(tmp_path.iterdir())
     monkeypatch.setattr(reproducing, "_write", write)
     assert not reproducing.reproduce(plain_run, name, out=tmp_path).differences
 
@@ -195,11 +195,11 @@ def test_a_full_disk_leaves_nothing_and_the_same_command_goes_on(plain_run, tmp_
 def test_the_folder_of_a_reproduction_is_there_when_it_is_whole(plain_run, tmp_path, monkeypatch):
     name = strongest(plain_run)
 
-    def filled(_work, _run, _cascade, out, _film):
-        (out / name).mkdir()
-        (out / name / "final.extxyz.gz").write_bytes(b"half")
+    def filled(_work, folder, _run, _cascade, _film):
+        (folder / "final.extxyz.gz").write_bytes(b"half")
+        assert folder.name == name
         assert not (tmp_path / name).exists()
-        raise CascadeError(f"{out / name}: cannot be written (No space left on device); make room and run again")
+        raise CascadeError(f"{folder}: cannot be written (No space left on device); make room and run again")
 
     monkeypatch.setattr(reproducing, "apart", filled)
     with pytest.raises(CascadeError) as told:
