@@ -18,7 +18,7 @@ from cascade_driver.campaign.index import number as as_number
 from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.scene import Scene, scene_of
-from cascade_driver.campaign.status import run_status
+from cascade_driver.campaign.status import regions_told, run_status
 from cascade_driver.cite import cite_run
 from cascade_driver.config import (
     AnalysisSpec,
@@ -39,7 +39,7 @@ from cascade_driver.schema import plain
 from cascade_driver.simulation.crystal import orientation_said
 from cascade_driver.simulation.film_box import FilmSpec, film_said, film_strain
 from cascade_driver.simulation.knock_on import Surroundings
-from cascade_driver.simulation.outcome import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable, told_apart
 from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import NUMBERS
 from cascade_driver.simulation.spec import Protocol, thermal_said
@@ -193,6 +193,7 @@ def _report_content(
     from cascade_driver.report import ReportContent
 
     status = run_status(directory, contents)
+    named = zip(regions_told(status.energies), status.energies, strict=True)
     campaign = contents.campaign
     protocol = campaign.protocol
     box = read_box(directory.starts(campaign)) if len(table) else None
@@ -216,11 +217,11 @@ def _report_content(
         facts |= said_beside(table, formula=formulas[0])
     return ReportContent(
         title=campaign.title,
-        table=table,
+        table=told_apart(table)[0],
         facts=facts,
         potential_name=protocol.potential_name,
         potential_digest=protocol.potential_digest,
-        planned={(e.species, e.recoil_energy_eV): e.planned for e in status.energies},
+        planned={(name, e.recoil_energy_eV): e.planned for name, e in named},
         work=status.said_of_work,
         damaged=status.damaged,
         model=model,

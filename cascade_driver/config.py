@@ -258,7 +258,7 @@ class RunInput:
 
     @model_validator(mode="after")
     def _a_fitted_species_recoils_in_one_region(self) -> RunInput:
-        """What recoils in film and substrate store is not one sample, and tables know the species alone."""
+        """What recoils in film and substrate store is not one sample, and fits refuse it later."""
         regions: dict[str, set[str]] = {}
         for group in self.recoils if self.analysis is not None else ():
             regions.setdefault(group.species, set()).add(group.region or "box")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from cascade_driver.analysis.outcomes import UsableCascades, effective_number, usable_cascades
 from cascade_driver.errors import InputError
 from cascade_driver.kinds import Array
-from cascade_driver.simulation.outcome import CascadeTable, STORED_ENERGY_FLOOR_eV
+from cascade_driver.simulation.outcome import CascadeTable, STORED_ENERGY_FLOOR_eV, told_apart
 
 #: Two directions that agree to this are one (cosine of 1e-4 rad).
 _SAME_DIRECTION_DIGITS = 4
@@ -89,6 +89,7 @@ class Difference:
     Attributes
     ----------
     species : str
+        Where one of the campaigns has recoils of it in several regions of a film, with its region: `Al-film`.
     recoil_energy_eV : float
     n_cascades, n_defects : (int, int)
         Usable cascades, and those of them that stored energy.
@@ -167,6 +168,7 @@ def compare(first: CascadeTable, second: CascadeTable, *, allow_failures: bool =
         As `usable_cascades`.
     """
     found = []
+    first, second = told_apart(first, second)
     directions = _directions(first, second)
     for species in sorted(set(first.species) & set(second.species)):
         one, two = (usable_cascades(t, species=species, allow_failures=allow_failures) for t in (first, second))

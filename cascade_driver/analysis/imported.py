@@ -187,6 +187,14 @@ def _exported(path: Path, lines: Sequence[tuple[int, str]], species: str | None)
             f"{path}: {failed.total()} of {len(rows)} cascades of {species} did not end as completed ({what}): "
             "those that fail store more than others; correct with the run itself, or delete their lines"
         )
+    # older tables have no such column
+    regions = sorted({str(row.get("region", "")) for row in rows})
+    if len(regions) > 1:
+        where = " and ".join(region or "anywhere" for region in regions)
+        raise InputError(
+            f"{path}: holds recoils of {species} in {where}, which are not one sample: make a file of the lines "
+            "of each region"
+        )
     try:
         values = np.array([[number_of(row[name]) for name in _OF_EXPORTED] for row in rows])
     except (TypeError, ValueError):

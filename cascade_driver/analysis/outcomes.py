@@ -213,13 +213,20 @@ def usable_cascades(table: CascadeTable, *, species: str, allow_failures: bool =
     Raises
     ------
     FitError
-        If the table holds no cascade of the species, no usable one, or too many unusable ones.
+        If the table holds no cascade of the species, no usable one, too many unusable ones, or those of several
+        regions of a film.
     InputError, RecordError
         As `count_outcomes`.
     """
     table = table.select(table.species == species)
     if len(table) == 0:
         raise FitError(f"no cascade of {species} in the table: simulate some, or ask for another species")
+    if len(table.regions) > 1:
+        where = " and ".join(region or "anywhere" for region in table.regions)
+        raise FitError(
+            f"{species}: recoils in {where} are not one sample, what they store differs: make a campaign of each "
+            "region to fit them"
+        )
     groups = count_outcomes(table)
     intolerable = sorted((g for g in groups if not g.is_tolerable), key=lambda g: -g.unusable_share)
     if intolerable and not allow_failures:

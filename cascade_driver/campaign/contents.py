@@ -71,6 +71,7 @@ class RunContents:
             snapshot=np.array([p.snapshot for p in found], dtype=np.int64),
             outcome=np.array([r.outcome for r in rows], dtype=np.str_),
             stored_energy_eV=np.array([number(r.stored_energy_eV) for r in rows], dtype=np.float64),
+            region=np.array([p.region_name for p in found], dtype=np.str_),
             potential_status=self.campaign.potential_status,
         )
 

@@ -36,8 +36,8 @@ def export_table(run: RunDirectory, path: Path | str) -> int:
     """Write one row per finished cascade of the plan, as CSV or Parquet by the name's ending; return how many.
 
     Columns: id, species, recoil_energy_eV, direction_x, direction_y, direction_z, direction_weight, snapshot,
-    seed, potential, potential_status, kept_bytes, outcome, and all numbers of a record (`record.NUMBERS`), empty
-    where the outcome left nothing.
+    seed, region (of a film, where the plan names one), potential, potential_status, kept_bytes, outcome, and all
+    numbers of a record (`record.NUMBERS`), empty where the outcome left nothing.
 
     Raises
     ------
@@ -232,13 +232,15 @@ def _finished(run: RunDirectory, campaign: Campaign) -> Iterator[tuple[PlannedCa
 
 #: Columns of a cascade of the plan, before the numbers of its record.
 _PLANNED = ("id", "species", "recoil_energy_eV", "direction_x", "direction_y", "direction_z", "direction_weight")
-_COLUMNS = (*_PLANNED, "snapshot", "seed", "potential", "potential_status", "kept_bytes", "outcome", *NUMBERS)
+_OF_CAMPAIGN = ("snapshot", "seed", "region", "potential", "potential_status")
+_COLUMNS = (*_PLANNED, *_OF_CAMPAIGN, "kept_bytes", "outcome", *NUMBERS)
 
 
 def _flat(campaign: Campaign, planned: PlannedCascade, row: Row) -> dict[str, str | Number]:
     of_the_plan = (planned.id, planned.species, planned.recoil_energy_eV, *planned.direction)
     of_the_campaign = (campaign.protocol.potential_name, campaign.potential_status)
-    values = (*of_the_plan, planned.direction_weight, planned.snapshot, planned.seed, *of_the_campaign)
+    place = (planned.snapshot, planned.seed, planned.region_name or None)
+    values = (*of_the_plan, planned.direction_weight, *place, *of_the_campaign)
     return dict(zip(_COLUMNS, (*values, row.kept_bytes, row.outcome, *row.numbers), strict=True))
 
 

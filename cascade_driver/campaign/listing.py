@@ -33,6 +33,8 @@ class ListedCascade:
         Unit vector of the kick in the crystal frame.
     snapshot : int
         Index of the thermal starting state.
+    region : str
+        Of a film, where the plan names one; else ''.
     outcome : str
         `Outcome.key`, or `planned` or `damaged`.
     stored_energy_eV : float
@@ -45,6 +47,7 @@ class ListedCascade:
     recoil_energy_eV: float
     direction: tuple[float, float, float]
     snapshot: int
+    region: str
     outcome: str
     stored_energy_eV: float
 
@@ -127,6 +130,7 @@ def _planned(run: RunDirectory) -> list[ListedCascade]:
                 recoil_energy_eV=planned.recoil_energy_eV,
                 direction=planned.direction,
                 snapshot=planned.snapshot,
+                region=planned.region_name,
                 outcome=row.outcome if row else DAMAGED if planned.id in now.damaged else PLANNED,
                 stored_energy_eV=number(row.stored_energy_eV) if row else math.nan,
             )

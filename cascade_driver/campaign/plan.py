@@ -40,6 +40,7 @@ _DIGITS = 9
 _LATER_KICKS = 2
 
 REGIONS = {"film": REGION_FILM, "substrate": REGION_BULK, "interface": REGION_INTERFACE}
+_REGION_NAMES = {number: name for name, number in REGIONS.items()}
 
 
 @parameters
@@ -127,6 +128,11 @@ class PlannedCascade:
     seed: int
     direction_weight: float
     then: tuple[LaterKick, ...] | None = None
+
+    @property
+    def region_name(self) -> str:
+        """The region of a film that it is aimed at, as inputs name it; '' for none."""
+        return "" if self.region is None else _REGION_NAMES[self.region]
 
     @property
     def knock_on(self) -> KnockOn:

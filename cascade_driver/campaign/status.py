@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -17,11 +17,11 @@ from cascade_driver.campaign.plan import PlannedCascade, solid_angle_shares, sta
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.schema import without_nan
 from cascade_driver.simulation.crystal import orientation_said
-from cascade_driver.simulation.outcome import Outcome, STORED_ENERGY_FLOOR_eV
+from cascade_driver.simulation.outcome import Outcome, STORED_ENERGY_FLOOR_eV, of_region
 from cascade_driver.text import duration
 
-#: A species and its recoil energy in eV.
-_Recoil = tuple[str, float]
+#: A species, the region of a film that it recoils in ('' for none), and its recoil energy in eV.
+_Recoil = tuple[str, str, float]
 
 #: The rate is that of the last so many cascades: machines come and go.
 _RECENT = 50
@@ -29,11 +29,13 @@ _RECENT = 50
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyStatus:
-    """One recoil energy of one species.
+    """One recoil energy of one species in one region.
 
     Attributes
     ----------
     species : str
+    region : str
+        Of a film, where the plan names one; else ''.
     recoil_energy_eV : float
     planned, finished, usable : int
         Cascades.
@@ -48,6 +50,7 @@ class EnergyStatus:
     """
 
     species: str
+    region: str
     recoil_energy_eV: float
     planned: int
     finished: int
@@ -57,6 +60,14 @@ class EnergyStatus:
     effective: float
     defect_share: float
     mean_stored_energy_eV: float
+
+
+def regions_told(rows: Sequence[EnergyStatus]) -> list[str]:
+    """Return what the recoils of each row are called: with their region where their species has several."""
+    regions: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        regions[row.species].add(row.region)
+    return [of_region(row.species, row.region) if len(regions[row.species]) > 1 else row.species for row in rows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +166,7 @@ def run_status(run: RunDirectory, contents: RunContents | None = None) -> RunSta
     directions: dict[_Recoil, set[tuple[float, float, float]]] = defaultdict(set)
     damaged: dict[str, str] = {}
     for cascade in now.planned:
-        key = (cascade.species, cascade.recoil_energy_eV)
+        key = (cascade.species, cascade.region_name, cascade.recoil_energy_eV)
         planned[key] += 1
         directions[key].add(cascade.direction)
         if cascade.id in known:
@@ -204,7 +215,8 @@ def _energy(key: _Recoil, planned: int, directions: int, found: list[tuple[Plann
     damaging = stored > STORED_ENERGY_FLOOR_eV
     return EnergyStatus(
         species=key[0],
-        recoil_energy_eV=key[1],
+        region=key[1],
+        recoil_energy_eV=key[2],
         planned=planned,
         finished=len(found),
         usable=int(usable.sum()),

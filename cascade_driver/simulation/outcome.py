@@ -9,7 +9,7 @@ import enum
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,6 +84,9 @@ class CascadeTable:
         `Outcome.key` of each.
     stored_energy_eV : (n,) float
         Stored energy; nan where the outcome left none.
+    region : (n,) str
+        Of a film: `film`, `substrate` or `interface`, where the recoils of a plan were aimed at; '' where it names
+        none, as in a crystal. All '' if it is not given.
     potential_status : str
         `qualitative` or `quantitative`, as the potential declares itself.
     """
@@ -96,9 +99,12 @@ class CascadeTable:
     snapshot: NDArray[np.int64]
     outcome: NDArray[np.str_]
     stored_energy_eV: NDArray[np.float64]
+    region: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, dtype=np.str_))
     potential_status: str = "qualitative"
 
     def __post_init__(self) -> None:
+        if len(self.region) == 0:
+            object.__setattr__(self, "region", np.zeros(len(self.id), dtype=np.str_))
         for name in _COLUMNS:
             if len(getattr(self, name)) != len(self.id):
                 raise ValueError(f"{name} has {len(getattr(self, name))} rows, id has {len(self.id)}")
@@ -144,13 +150,18 @@ class CascadeTable:
         """(n,) whether a row stored energy above `STORED_ENERGY_FLOOR_eV`."""
         return np.nan_to_num(self.stored_energy_eV, nan=0.0) > STORED_ENERGY_FLOOR_eV
 
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions of its recoils, by name."""
+        return tuple(sorted({str(region) for region in self.region}))
+
     def outcome_counts(self) -> dict[str, int]:
         """Return how many cascades ended in each way, most frequent first."""
         return dict(Counter(str(o) for o in self.outcome).most_common())
 
 
 #: Names of the arrays of a table, all of one length.
-_COLUMNS = tuple(field.name for field in fields(CascadeTable) if field.name != "potential_status")
+_COLUMNS = tuple(one.name for one in fields(CascadeTable) if one.name != "potential_status")
 
 
 def outcome_of_stored_energy(stored_energy_eV: float) -> Outcome:
@@ -160,6 +171,44 @@ def outcome_of_stored_energy(stored_energy_eV: float) -> Outcome:
     if stored_energy_eV < -STORED_ENERGY_FLOOR_eV:
         return Outcome.NEGATIVE_STORED_ENERGY
     return Outcome.COMPLETED
+
+
+def of_region(species: str, region: str) -> str:
+    """Return what recoils of a species in one of several regions are called.
+
+    >>> of_region("Al", "film"), of_region("Al", "")
+    ('Al-film', 'Al-anywhere')
+    """
+    return f"{species}-{region or 'anywhere'}"
+
+
+def told_apart(*tables: CascadeTable) -> list[CascadeTable]:
+    """Return tables in which recoils of a species in several regions are as of several species.
+
+    What they store is not one sample. A species that has a single region in each of the tables keeps its name,
+    also if it is not the same one: two regions may be compared.
+    """
+    several = {
+        species
+        for table in tables
+        for species in set(table.species.tolist())
+        if len(table.select(table.species == species).regions) > 1
+    }
+    if not several:
+        return list(tables)
+    return [
+        replace(
+            table,
+            species=np.array(
+                [
+                    of_region(species, region) if species in several else species
+                    for species, region in zip(table.species.tolist(), table.region.tolist(), strict=True)
+                ],
+                dtype=np.str_,
+            ),
+        )
+        for table in tables
+    ]
 
 
 def concatenate(tables: Sequence[CascadeTable]) -> CascadeTable:

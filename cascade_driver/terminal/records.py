@@ -14,7 +14,7 @@ from rich.table import Table
 
 from cascade_driver.schema import plain
 from cascade_driver.simulation.lammps_build import ENVIRONMENT, INSTALLED
-from cascade_driver.simulation.outcome import STORED_ENERGY_FLOOR_eV
+from cascade_driver.simulation.outcome import STORED_ENERGY_FLOOR_eV, of_region
 from cascade_driver.terminal.console import headed
 
 if TYPE_CHECKING:
@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 def print_cascades(cascades: Sequence[ListedCascade], *, of: int, console: Console) -> None:
     """Print a line per cascade, some of the `of` of a plan."""
     shown = Table()
+    several = len({c.region for c in cascades}) > 1
     for heading in ("number", "id", "recoil", "E_R / eV", "direction", "snapshot", "outcome", "E_s / eV"):
         shown.add_column(heading, justify="left" if heading in {"id", "outcome"} else "right", no_wrap=True)
     for c in cascades:
         shown.add_row(
             str(c.number),
             c.id,
-            c.species,
+            of_region(c.species, c.region) if several else c.species,
             f"{c.recoil_energy_eV:g}",
             " ".join(f"{x:.2f}" for x in c.direction),
             str(c.snapshot),

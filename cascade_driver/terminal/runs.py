@@ -14,7 +14,8 @@ from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.campaign.contents import outside_said
 from cascade_driver.campaign.flown import flights_said
-from cascade_driver.simulation.outcome import Outcome
+from cascade_driver.campaign.status import regions_told
+from cascade_driver.simulation.outcome import Outcome, told_apart
 from cascade_driver.terminal.console import headed
 from cascade_driver.text import duration, mean_with_error, value_with_error, visible
 
@@ -38,6 +39,7 @@ def print_energies(table: CascadeTable, *, console: Console) -> None:
     headings = ("recoil", "E_R / eV", "cascades", "usable", "effective", "p_d", "mean E_s > 0 / eV", "rms / eV")
     for heading in headings:
         shown.add_column(heading, justify="right")
+    (table,) = told_apart(table)
     for species in sorted(set(table.species.tolist())):
         of_species = table.select(table.species == species)
         cascades = usable_cascades(of_species, species=species, allow_failures=True)
@@ -172,9 +174,9 @@ def print_status(status: RunStatus, *, console: Console) -> None:
     headings = ("recoil", "E_R / eV", "planned", "finished", "directions", "usable", "effective", "p_d")
     for heading in (*headings, "mean E_s > 0 / eV"):
         shown.add_column(heading, justify="right")
-    for e in status.energies:
+    for name, e in zip(regions_told(status.energies), status.energies, strict=True):
         shown.add_row(
-            e.species,
+            name,
             f"{e.recoil_energy_eV:g}",
             str(e.planned),
             str(e.finished),

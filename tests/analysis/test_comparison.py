@@ -1,5 +1,6 @@
 """Two campaigns side by side: what is equal is not told apart, what differs is."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from scipy import stats
 
 from cascade_driver.analysis.comparison import SIGNIFICANT_P, compare, verdict
-from cascade_driver.errors import InputError
-from cascade_driver.simulation.outcome import CascadeTable
+from cascade_driver.analysis.outcomes import usable_cascades
+from cascade_driver.errors import FitError, InputError
+from cascade_driver.simulation.outcome import CascadeTable, concatenate
 
 
 def campaign(rng, *, p=0.7, mean_eV=8.0, n_directions=16, n_snapshots=4, energy_eV=81.0, stored=None):
@@ -149,3 +151,28 @@ def test_campaigns_without_a_common_energy_cannot_be_compared():
     rng = np.random.default_rng(6)
     with pytest.raises(InputError, match="no recoil energy of one species in common"):
         compare(campaign(rng), campaign(rng, energy_eV=40.0))
+
+
+def test_regions_are_compared_each_with_itself_and_single_ones_with_each_other():
+    """A film that stores 4 eV beside an interface that stores 12: their mean is of neither."""
+    low, high = np.full(64, 4.0), np.full(64, 12.0)
+
+    def of(*parts):
+        made = [replace(campaign(None, stored=stored), region=np.full(64, region)) for region, stored in parts]
+        return concatenate(made)
+
+    both = of(("film", low), ("interface", high))
+    found = {d.species: d.mean_stored_eV for d in compare(both, of(("film", high), ("interface", low)))}
+    assert {name: [e.value for e in means] for name, means in found.items()} == {
+        "W-film": [4.0, 12.0],
+        "W-interface": [12.0, 4.0],
+    }
+    (one,) = compare(both, of(("interface", low)))
+    assert (one.species, one.n_cascades, one.paired.n_pairs) == ("W-interface", (64, 64), 64)
+    (one,) = compare(of(("film", low)), of(("interface", high)))
+    assert (one.species, one.stored_ratio.value) == ("W", pytest.approx(3.0))
+    with pytest.raises(FitError, match="W: recoils in film and interface are not one sample"):
+        usable_cascades(both, species="W")
+    # a table without regions, as of older programs, is one of none
+    assert campaign(None, stored=low).regions == ("",)
+    assert compare(campaign(None, stored=low), campaign(None, stored=high))[0].species == "W"

@@ -329,3 +329,42 @@ def test_the_table_and_the_report_of_a_film_tell_where_energy_is_kept(aimed, tmp
     assert found == pytest.approx(sorted(r["physics"]["stored_in"]["film_eV"] for r in records.values()))
     assert main(["report", str(run)]) == 0
     assert "by where its atoms started" in (run / "report.html").read_text()
+
+
+def test_regions_of_a_film_have_rows_and_columns_of_their_own(aimed, tmp_path, capsys):
+    """Silicon recoils in two of them: what they store is never averaged, nor fitted as one sample."""
+    run, records = aimed
+    capsys.readouterr()
+    assert main(["status", str(run), "--json"]) == 0
+    rows = {(row["species"], row["region"]): row for row in json.loads(capsys.readouterr().out)["energies"]}
+    assert set(rows) == set(AIMS)
+    for aim, row in rows.items():
+        stored_eV = records[aim]["physics"]["stored_energy_eV"]
+        assert (row["planned"], row["finished"]) == (1, 1)
+        assert row["mean_stored_energy_eV"] == pytest.approx(stored_eV)
+    assert main(["status", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("Si-interface", "Si-substrate", " Al "))  # aluminium has one region
+    table = tmp_path / "x.csv"
+    assert main(["export", str(run), "--table", str(table)]) == 0
+    with table.open() as lines:
+        exported = {(row["species"], row["region"]): row for row in csv.DictReader(lines)}
+    assert set(exported) == set(AIMS)
+    for aim, row in exported.items():
+        assert float(row["stored_energy_eV"]) == records[aim]["physics"]["stored_energy_eV"]
+    capsys.readouterr()
+    assert main(["import", f"Si={table}", "--crystal", "Si", "--out", str(tmp_path / "import")]) == 2
+    assert "holds recoils of Si in interface and substrate, which are not one sample" in capsys.readouterr().err
+    assert main(["fit", str(run)]) == 1
+    assert "Si: recoils in interface and substrate are not one sample" in capsys.readouterr().err
+    assert main(["compare", str(run), str(run)]) == 0
+    compared = capsys.readouterr().out
+    assert "Si-interface 20" in compared
+    assert "Si-substrate 20" in compared
+    assert main(["ls", str(run), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {(cascade["species"], cascade["region"]) for cascade in listed} == set(AIMS)
+    assert main(["ls", str(run)]) == 0
+    assert "Si-substrate" in capsys.readouterr().out
+    assert main(["report", str(run)]) == 0
+    assert "Si-substrate" in (run / "report.html").read_text()
