@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +18,6 @@ from cascade_driver.models import (
 from cascade_driver.sources.requested import requested_spectrum
 from cascade_driver.spectra.observe import Observed, observe
 from cascade_driver.spectra.planning import CampaignAdvice, advise
-
-if TYPE_CHECKING:
-    pass
 
 
 def advise_run(
@@ -42,7 +38,7 @@ def advise_run(
     Raises
     ------
     FitError
-        If there is no model yet, or its data only bracket the defect probability.
+        If there is no model yet, or it is a table and has no parameters.
     InputError
         If the input asks for no spectrum, or one cannot be corrected.
     """

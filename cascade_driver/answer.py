@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
 from cascade_driver.kinds import Status
 from cascade_driver.simulation.outcome import CascadeTable
-from cascade_driver.spectra.ensemble import REMEDIES
 from cascade_driver.spectra.observe import Observed
 from cascade_driver.spectrum import rebin
 from cascade_driver.text import value_with_error
@@ -188,8 +187,8 @@ def _limited_by(pair: Observed) -> list[str]:
     largest = pair.bands.dominant(low_eV=low, high_eV=high)
     if not largest:
         return []
-    of = f"{error:.0%}".replace("%", " %")
-    return [f"The error, {of} of the rate in a bin, is dominated by {largest}; what helps is {REMEDIES[largest]}."]
+    of, remedy = f"{error:.0%}".replace("%", " %"), pair.bands.remedy(low_eV=low, high_eV=high)
+    return [f"The error, {of} of the rate in a bin, is dominated by {largest}; {remedy}."]
 
 
 def said_of_cascades(table: CascadeTable) -> list[str]:

@@ -203,6 +203,14 @@ class DefectProbabilityFit:
         """Whether the data only bound the width from above."""
         return self.width_upper_limit_eV is not None
 
+    @property
+    def unsettled_said(self) -> str:
+        """Where separated data need cascades, in words; nothing where they are not separated."""
+        if self.half_energy_bracket_eV is None:
+            return ""
+        lower, upper = self.half_energy_bracket_eV
+        return f"between {lower:g} and {upper:g} eV" if lower < upper else f"around {lower:g} eV"
+
     def posterior(self, *, design_effect: float | None = None) -> FermiPosterior:
         """Return the law behind centre, errors and band, which the points alone determine.
 

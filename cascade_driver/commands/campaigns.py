@@ -873,5 +873,5 @@ def _plan(chosen: argparse.Namespace) -> int:
         allow_failures=built(chosen, AnalysisSpec).allow_failures,
     ):
         print_advice(pair, advice, between_eV=between or pair.range_eV, known=known, console=console)
-        known += pair.bands.notes if pair.bands is not None else ()
+        known += pair.notes
     return 0

@@ -72,6 +72,28 @@ _MOST_NAMED = 5
 ROUNDING = 1e-9
 
 
+def remedies_of(models: Mapping[str, SpeciesModel]) -> dict[str, str]:
+    """Return what helps of the models of some species, where their data are separated.
+
+    Then no energy is known at which some cascades leave a defect and some do not, and the numbers of
+    `cascade plan` rest on the prior of the width.
+    """
+    fits = {species: one.defect_probability_fit for species, one in models.items()}
+    where = ", ".join(
+        f"of {species} {fit.unsettled_said}"
+        for species, fit in fits.items()
+        if fit is not None and fit.is_separated
+    )
+    if not where:
+        return {}
+    said = f"cascades {where}, where the defect probability is not known (the data are separated)"
+    return {
+        "statistics": f"{REMEDIES['statistics']}, and first {said}",
+        "fit": f"{REMEDIES['fit']}, and first {said}",
+        "probability": said,
+    }
+
+
 class Replicas(Protocol):
     """What this module needs of replicas of a response: observed counts of recoil counts, one row each."""
 
@@ -124,6 +146,8 @@ class SpectrumBands:
     coverage : float
     notes : tuple of str
         What was left out, and why.
+    remedies : mapping of str to str
+        What makes a component smaller, where more is known of it than `REMEDIES` say.
     """
 
     energy_edges_eV: Array
@@ -132,6 +156,7 @@ class SpectrumBands:
     total: Band
     coverage: float
     notes: tuple[str, ...] = ()
+    remedies: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def said(self) -> str:
@@ -225,6 +250,14 @@ class SpectrumBands:
         }
         return max(of, key=lambda name: of[name]) if of else ""
 
+    def remedy(self, *, low_eV: float = 0.0, high_eV: float = np.inf) -> str:
+        """Return in words what helps against the `dominant` component; empty if there is none.
+
+        The one judgement of it: what `cascade correct`, `cascade plan` and the report say.
+        """
+        largest = self.dominant(low_eV=low_eV, high_eV=high_eV)
+        return f"what helps is {self.remedies.get(largest, REMEDIES[largest])}" if largest else ""
+
     def limits(self) -> dict[str, tuple[Array, Array]]:
         """Return lower and upper rates, (n,) each, of the total and of every component."""
         parts = {"total": self.total, **self.components}
@@ -244,8 +277,8 @@ class SpectrumBands:
             kind = "alternative" if band.n_members < SMALLEST_SAMPLE else "member"
             kind += "s" if band.n_members != 1 else ""
             lines.append(f"  {name:11s} {value:8.2%}  ({band.n_members} {kind}{remark})")
-        largest = self.dominant(low_eV=low_eV, high_eV=high_eV)
-        return (*lines, f"  {largest} dominates; what helps is {REMEDIES[largest]}")
+        largest, remedy = (f(low_eV=low_eV, high_eV=high_eV) for f in (self.dominant, self.remedy))
+        return (*lines, f"  {largest} dominates; {remedy}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

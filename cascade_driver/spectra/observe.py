@@ -57,7 +57,13 @@ from cascade_driver.spectra.detector import (
     detection_matrix,
     read_detector,
 )
-from cascade_driver.spectra.ensemble import Ensemble, SpectrumBands, bands_of_file, correction_bands
+from cascade_driver.spectra.ensemble import (
+    Ensemble,
+    SpectrumBands,
+    bands_of_file,
+    correction_bands,
+    remedies_of,
+)
 from cascade_driver.spectra.ensemble_content import ensemble_of
 from cascade_driver.spectra.observed_capture import observed_capture_spectrum
 from cascade_driver.spectrum import (
@@ -341,7 +347,8 @@ def observe(
         wider = _as_far_as_members_reach(recoil, request, law, ensemble, used, wanted=wanted, detector=detector)
         found = _bands(wider, ensemble, law, detector=detector, edges_eV=wanted)
         rate = made.observed_in_same_bins.total_rate_per_kg_day_keV
-        made = dataclasses.replace(made, bands=found.centred_on(rate))
+        remedies = remedies_of({species: law[species] for species in dict.fromkeys(used.values())})
+        made = dataclasses.replace(made, bands=dataclasses.replace(found.centred_on(rate), remedies=remedies))
         notes += found.notes
     notes = tuple(n for n in dict.fromkeys((*notes, *law.notes)) if not _is_of_unused(n, law, used))
     observed = dataclasses.replace(

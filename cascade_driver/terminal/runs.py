@@ -125,11 +125,12 @@ def print_advice(
             error = pair.bands.relative_deviation(name, low_eV=low, high_eV=high)
             console.print(f"  {name:11s} {error:6.1%} of the rate per bin (root mean square)")
         dominant = pair.bands.dominant(low_eV=low, high_eV=high)
-        if dominant and dominant != "statistics":
-            console.print(f"  {dominant} dominates: more cascades alone help little")
-        for note in pair.bands.notes:
-            if note not in known:
-                console.print(f"  note: {note}", soft_wrap=True)
+        if dominant:
+            remedy = pair.bands.remedy(low_eV=low, high_eV=high)
+            console.print(f"  {dominant} dominates; {remedy}", soft_wrap=True)
+    for note in pair.notes:
+        if note not in known:
+            console.print(f"  note: {note}", soft_wrap=True)
     shown = Table(title="to halve the statistical error, to first order", title_justify="left")
     for heading in ("recoil", "E_R / eV", "with 100 more, of now's", "alone, cascades", "in the mix"):
         shown.add_column(heading, justify="right")

@@ -627,3 +627,30 @@ def test_compare_tells_what_another_potential_does_to_a_spectrum(runs, recoil, c
     assert len(found["again"]["ratio"]) == len(found["again"]["energy_edges_eV"]) - 1
     # Too few cascades for a model are a note, not the end.
     assert main(["compare", str(runs["first"]), str(runs["again"])]) == 0
+
+
+def test_plan_and_correct_say_the_same_of_separated_data(tmp_path, capsys):
+    run = finished_run(tmp_path / "run", energies=(10.0, 12.0, 90.0, 120.0))
+    bins = "energy_eV = [5, 110]\nbins = 42\n"
+    (run / "input.toml").write_text((run / "input.toml").read_text() + DM + bins)
+    recoils, out = tmp_path / "dm.csv", tmp_path / "o.csv"
+    asked = ["--target", "Si", "--mass-GeV", "2", "--cross-section-cm2", "1e-40", "--energy-eV", "5", "110"]
+    assert main(["spectrum", "dm", *asked, "--bins", "42", "--out", str(recoils)]) == 0
+    capsys.readouterr()
+    assert main(["correct", str(run), str(recoils), "--out", str(out)]) == 0
+    corrected = capsys.readouterr()
+    assert main(["plan", str(run)]) == 0
+    planned = capsys.readouterr().out
+    (judged,) = (line.strip() for line in corrected.out.splitlines() if " dominates; " in line)
+    assert "cascades of Si between 12 and 90 eV, where the defect probability is not known" in judged
+    assert judged in (line.strip() for line in planned.splitlines())
+    notes = [line for line in corrected.err.splitlines() if "the data are separated" in line]
+    assert len(notes) == 1
+    assert set(notes) <= {line.strip() for line in planned.splitlines()}
+
+
+def test_data_that_are_not_separated_have_the_usual_remedy_in_both(runs, recoil, tmp_path, capsys):
+    assert main(["correct", str(runs["first"]), str(recoil), "--out", str(tmp_path / "o.csv")]) == 0
+    said = capsys.readouterr()
+    assert " dominates; what helps is " in said.out
+    assert "separated" not in said.out + said.err
