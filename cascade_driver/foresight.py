@@ -1,21 +1,132 @@
-"""What an input asks for after its cascades, checked before them: days later is too late for a misspelt target."""
+"""What is known of a campaign before its first cascade: whether its end can be reached, and what it costs.
+
+What an input asks for after its cascades is checked before them: days later is too late for a misspelt target.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from cascade_driver.analysis.published import NAMED_MODELS
-from cascade_driver.campaign.plan import Campaign
+from cascade_driver.campaign.index import Row
+from cascade_driver.campaign.plan import Campaign, PlannedCascade
 from cascade_driver.config import AnalysisSpec, RunInput
 from cascade_driver.errors import InputError
 from cascade_driver.models import crystal_formulas
 from cascade_driver.request import AnySpectrumRequest
+from cascade_driver.simulation.crystal import assemble, constituents
+from cascade_driver.simulation.spec import ZERO_POINT_TEMPERATURE_CAWO4_K, Protocol
 from cascade_driver.sources.requested import requested_spectrum
 from cascade_driver.spectra.observe import check_crystal
+from cascade_driver.text import duration
+from cascade_driver.units import FS_PER_PS, BOLTZMANN_eV_PER_K, eV_PER_AMU_A2_PS2
 
 #: What the conclusion of a run writes, by the name of a folder or a file.
 _FOLDERS, _FILES = ("spectra", "figures"), ("model.json", "report.html")
+
+
+#: CPU time per atom and step in microseconds, of `cascade guide costs`.
+US_PER_ATOM_STEP = {
+    "si-sw-zbl": 0.6,
+    "si-tersoff-zbl": 1.2,
+    "ge-tersoff-zbl": 1.2,
+    "diamond-erhart-albe-zbl": 1.2,
+    "sic-erhart-albe-zbl": 1.8,
+    "al2o3-vashishta-zbl": 5.3,
+    "al-eam-zbl": 4.5,
+    "alsi-meam-zbl": 4.7,
+    "cawo4-pbe-spline": 19.0,
+    "cawo4-pbe-accurate": 125.0,
+    "si-snap-zbl": 129.0,
+    "ge-snap-zbl": 129.0,
+}
+
+#: Evaluations of the forces in a quench (`cascade guide costs`).
+_QUENCH_STEPS = 400
+
+#: The fastest atom of a recoil is held to `max_displacement_A` a step until it has gone this far for each root of
+#: an eV: 14 to 30 A at 60 and 100 eV, of C, Al, Si, Ge and W.
+_FAST_PATH_A = 3.0
+
+#: The fastest of some thousand atoms against the width of one component of their velocities.
+_FASTEST = 4.0
+
+
+def foreseen_steps(protocol: Protocol, *, recoil_energy_eV: float, lightest_u: float) -> float:
+    r"""Return about how many evaluations of the forces a cascade takes, quenches included.
+
+    .. math:: n = \frac{t}{\min(\Delta t_\mathrm{max},\; d / 4 \sqrt{kT/m})} + \frac{3 \sqrt{E_R}}{d} + 400
+
+    with d the largest displacement in a step, in angstrom, and E_R in eV. Flights took 0.7 to 1.5 times that.
+    """
+    follow, thermal = protocol.follow, protocol.thermal
+    temperature_K = thermal.temperature_K
+    if thermal.start == "quantum":
+        temperature_K = max(temperature_K, ZERO_POINT_TEMPERATURE_CAWO4_K)  # of its zero-point motion
+    speed_A_ps = np.sqrt(BOLTZMANN_eV_PER_K * temperature_K / (lightest_u * eV_PER_AMU_A2_PS2))
+    step_ps = min(follow.max_timestep_fs / FS_PER_PS, follow.max_displacement_A / (_FASTEST * speed_A_ps))
+    quenches = 1 + len(follow.also_quench_at_ps or ())
+    fast = _FAST_PATH_A * np.sqrt(recoil_energy_eV) / follow.max_displacement_A
+    return float(follow.duration_ps / step_ps + fast + quenches * _QUENCH_STEPS)
+
+
+def cpu_said(campaign: Campaign, rows: Mapping[str, Row]) -> str:
+    """Return in words what the missing cascades of a campaign cost, or how to learn it; nothing if there are none.
+
+    By those that are finished; without any by the costs of the potentials that ship.
+    """
+    planned = list(campaign.cascades())
+    missing = [cascade for cascade in planned if cascade.id not in rows]
+    if not missing:
+        return ""
+    what = f"the {len(missing)} that are missing"
+    if len(missing) == len(planned):
+        what = f"{len(missing)} cascades" if len(missing) > 1 else "the cascade"
+    if seconds := _by_finished(planned, missing, rows):
+        return f"about {duration(_rounded(seconds))} for {what}, as the finished ones took"
+    name = campaign.protocol.potential_name
+    if name not in US_PER_ATOM_STEP:
+        return "unknown for this potential: stop `cascade run` after some cascades, which are kept, and ask again"
+    box = assemble(campaign.protocol.crystal, constituents(campaign.protocol.crystal))
+    steps = [
+        foreseen_steps(
+            campaign.protocol,
+            recoil_energy_eV=cascade.recoil_energy_eV,
+            lightest_u=float(box.get_masses().min()),
+        )
+        for cascade in missing
+    ]
+    us = US_PER_ATOM_STEP[name]
+    return (
+        f"about {duration(_rounded(sum(steps) * len(box) * us * 1e-6))} for {what} ({len(box)} atoms, some "
+        f"{_rounded(float(np.mean(steps))):g} steps, {us:g} us per atom and step, as in `cascade guide costs`), "
+        "and up to five times that on other machines or where quenches get stuck: ask again when some are done"
+    )
+
+
+def _by_finished(
+    planned: list[PlannedCascade], missing: list[PlannedCascade], rows: Mapping[str, Row]
+) -> float | None:
+    """Return the CPU time (s) of missing cascades by that of finished ones, of the same recoils if any are."""
+    took: dict[tuple[str, float], list[float]] = defaultdict(list)
+    for cascade in planned:
+        if cascade.id in rows and (cpu_s := rows[cascade.id].cpu_s) > 0:
+            took[cascade.species, cascade.recoil_energy_eV].append(cpu_s)
+    if not took:
+        return None
+    overall = float(np.mean(np.concatenate([*took.values()])))
+    of_recoil = {recoil: float(np.mean(times)) for recoil, times in took.items()}
+    return sum(of_recoil.get((cascade.species, cascade.recoil_energy_eV), overall) for cascade in missing)
+
+
+def _rounded(number: float) -> float:
+    """Return two digits of a number: no estimate has more."""
+    return float(f"{number:.2g}")
 
 
 def foresee(wanted: RunInput, campaign: Campaign, run: Path) -> None:

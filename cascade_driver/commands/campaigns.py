@@ -43,6 +43,8 @@ from cascade_driver.errors import FitError, InputError
 from cascade_driver.text import visible
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from cascade_driver.campaign.plan import Campaign
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.campaign.slurm import ArrayRequest
@@ -381,9 +383,7 @@ def _run(chosen: argparse.Namespace) -> int:
         for line in protocol_said(planned.wanted.protocol, plain(campaign.protocol)):
             console.print(line, soft_wrap=True)
         if chosen.plan_only:
-            finished = planned.directory.finished()
-            if there := sum(cascade.id in finished for cascade in campaign.cascades()) if finished else 0:
-                console.print(f"{there} of the {campaign.size} cascades are finished")
+            _print_left(planned.directory, campaign, console)
             return 0
         watched_work(planned, console=console, **work)
         if planned.wanted.analysis is None:
@@ -394,6 +394,17 @@ def _run(chosen: argparse.Namespace) -> int:
             )
             return 0
         return _conclude(planned.directory.path, allow_failures=False)
+
+
+def _print_left(run: RunDirectory, campaign: Campaign, console: Console) -> None:
+    """Print how much of a plan is finished, and what the rest costs."""
+    from cascade_driver.foresight import cpu_said
+
+    rows, _ = run.index.read()
+    if there := sum(cascade.id in rows for cascade in campaign.cascades()):
+        console.print(f"{there} of the {campaign.size} cascades are finished")
+    if said := cpu_said(campaign, rows):
+        console.print(f"CPU time  {said}", soft_wrap=True)
 
 
 def _supersede(run: RunDirectory, campaign: Campaign, chosen: argparse.Namespace) -> None:
