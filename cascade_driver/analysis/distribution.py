@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -172,6 +173,11 @@ class StoredEnergyDistribution:
         location = polynomial.polyval(u, np.array(self.location_eV)) * (energy / held)
         return np.asarray(location), np.asarray(sigma / ratio), np.asarray(sigma * ratio)
 
+    def _whole(self, recoil_energy_eV: Array) -> tuple[Array, Array, Array, Array]:
+        """Return `_parameters`, and the logarithm of the integral of exp(-z^2 / 2) over [0, E_R]."""
+        parameters = self._parameters(recoil_energy_eV)
+        return (*parameters, _log_mass(np.zeros_like(recoil_energy_eV), recoil_energy_eV, *parameters))
+
     def location_at(self, recoil_energy_eV: ArrayLike) -> Array:
         """Return the location m in eV at recoil energies of any shape."""
         return self._parameters(recoil_energy_eV)[0]
@@ -204,9 +210,9 @@ class StoredEnergyDistribution:
     def log_density(self, stored_energy_eV: ArrayLike, recoil_energy_eV: ArrayLike) -> Array:
         """Return ln f in ln(1/eV); minus infinity outside [0, E_R]. The arguments broadcast."""
         stored, energy = np.broadcast_arrays(*np.atleast_1d(stored_energy_eV, recoil_energy_eV))
-        location, left, right = self._parameters(energy)
+        location, left, right, log_whole = _of_each(energy, self._whole)
         z = (stored - location) / np.where(stored < location, left, right)
-        value = -0.5 * z * z - _log_mass(np.zeros_like(location), energy.astype(np.float64), location, left, right)
+        value = -0.5 * z * z - log_whole
         return np.where((stored >= 0) & (stored <= energy), value, -np.inf)
 
     def cumulative(self, stored_energy_eV: ArrayLike, recoil_energy_eV: ArrayLike) -> Array:
@@ -235,11 +241,14 @@ class StoredEnergyDistribution:
         """Return the stored energy (eV) below which this share of damaging recoils lies; broadcasts."""
         share, energy = np.broadcast_arrays(*np.atleast_1d(probability, recoil_energy_eV))
         energy = energy.astype(np.float64)
-        location, left, right = self._parameters(energy)
+
+        def of_energy(at: Array) -> tuple[Array, ...]:
+            location, left, right, log_whole = self._whole(at)
+            log_left = _log_mass(np.zeros_like(at), np.clip(location, 0.0, at), location, left, right)
+            return location, left, right, log_whole, np.exp(log_left - log_whole)
+
+        location, left, right, log_whole, share_left = _of_each(energy, of_energy)
         zero = np.zeros_like(energy)
-        middle = np.clip(location, 0.0, energy)
-        log_whole = _log_mass(zero, energy, location, left, right)
-        share_left = np.exp(_log_mass(zero, middle, location, left, right) - log_whole)
         is_left = share < share_left
         with np.errstate(divide="ignore", invalid="ignore"):
             # outward tail at the wanted point, as a logarithm: tail at the outer edge plus what lies between
@@ -251,6 +260,18 @@ class StoredEnergyDistribution:
             log_tail = np.logaddexp(scipy.special.log_ndtr(outer / side), log_inside - np.log(_SQRT_2PI * side))
             z = scipy.special.ndtri_exp(np.minimum(log_tail, 0.0))
         return np.asarray(np.clip(location + np.where(is_left, z, -z) * side, 0.0, energy))
+
+
+def _of_each(energy: Array, of_energy: Callable[[Array], tuple[Array, ...]]) -> tuple[Array, ...]:
+    """Return what follows from recoil energies alone for each event: worked out once for each energy there is.
+
+    Campaigns have thousands of events at a few energies, and logarithms of tails are what a fit waits for.
+    """
+    flat = np.asarray(energy, dtype=np.float64).ravel()
+    knots, at = np.unique(flat, return_inverse=True)
+    if 2 * len(knots) > len(flat):
+        return of_energy(np.asarray(energy, dtype=np.float64))
+    return tuple(one[at].reshape(np.shape(energy)) for one in of_energy(knots))
 
 
 def _series(letter: str, number: int) -> str:
@@ -430,29 +451,29 @@ class _Layout:
     def score(self, theta: ArrayLike, stored: Array, energy: Array) -> Array:
         """Return (n, k) gradient of ln f of each event."""
         model = self.distribution(theta)
-        location, left, right = model._parameters(energy)
-        log_mass = _log_mass(np.zeros_like(energy), energy, location, left, right)
 
-        def shifted(edge: Array, side: Array) -> tuple[Array, Array]:
-            z = (edge - location) / side
-            bell = np.exp(np.minimum(-0.5 * z * z - log_mass, _LARGEST_EXPONENT))
-            return bell, z * bell
+        def of_energy(at: Array) -> tuple[Array, ...]:
+            location, left, right, log_mass = model._whole(at)
 
-        at_zero, at_energy = np.zeros_like(energy), energy
-        by_log_side = []
-        for side, inner, is_here in (
-            (left, np.minimum, stored < location),
-            (right, np.maximum, stored >= location),
-        ):
-            lower, upper = inner(at_zero, location), inner(at_energy, location)
-            part = np.exp(_log_mass(lower, upper, location, left, right) - log_mass)
-            boundary = side * (shifted(upper, side)[1] - shifted(lower, side)[1])
-            z = (stored - location) / side
-            by_log_side.append(np.where(is_here, z * z, 0.0) - (part - boundary))
-        edge_low = shifted(at_zero, np.where(location > 0, left, right))[0]
-        edge_high = shifted(at_energy, np.where(energy < location, left, right))[0]
-        side = np.where(stored < location, left, right)
-        by_location = (stored - location) / side**2 + edge_high - edge_low
+            def shifted(edge: Array, side: Array) -> tuple[Array, Array]:
+                z = (edge - location) / side
+                bell = np.exp(np.minimum(-0.5 * z * z - log_mass, _LARGEST_EXPONENT))
+                return bell, z * bell
+
+            at_zero, taken = np.zeros_like(at), []
+            for side, inner in ((left, np.minimum), (right, np.maximum)):
+                lower, upper = inner(at_zero, location), inner(at, location)
+                part = np.exp(_log_mass(lower, upper, location, left, right) - log_mass)
+                taken.append(part - side * (shifted(upper, side)[1] - shifted(lower, side)[1]))
+            edge_low = shifted(at_zero, np.where(location > 0, left, right))[0]
+            edge_high = shifted(at, np.where(at < location, left, right))[0]
+            return location, left, right, *taken, edge_high - edge_low
+
+        location, left, right, taken_left, taken_right, edges = _of_each(energy, of_energy)
+        is_left = stored < location
+        z = (stored - location) / np.where(is_left, left, right)
+        by_log_side = np.where(is_left, z * z, 0.0) - taken_left, np.where(is_left, 0.0, z * z) - taken_right
+        by_location = z / np.where(is_left, left, right) + edges
         u = (energy - self.reference) / self.scale
         columns = [
             *(by_location * u**k for k in range(self.n_location)),
@@ -514,13 +535,29 @@ def _minimise(layout: _Layout, stored: Array, energy: Array, weight: Array) -> M
     return minuit
 
 
-def _cramer_von_mises(share: Array, weight: Array) -> float:
-    r"""Return n_eff times the integral of (F_w(u) - u)^2 over [0, 1], F_w the weighted empirical law."""
-    order = np.argsort(share)
-    u = np.concatenate([[0.0], share[order], [1.0]])
-    steps = np.concatenate([[0.0], np.cumsum(weight[order]) / weight.sum()])
-    cubes = (u[1:] - steps) ** 3 - (u[:-1] - steps) ** 3
-    return effective_number(weight) * float(cubes.sum()) / 3
+class CramerVonMises:
+    """The distances of Cramer and von Mises of the events of each recoil energy, with their weights."""
+
+    def __init__(self, energy: Array, weight: Array) -> None:
+        self.energies, self._group = np.unique(energy, return_inverse=True)
+        n = np.bincount(self._group)
+        self._first = np.concatenate([[0], np.cumsum(n)[:-1]])
+        self._last = np.cumsum(n) - 1
+        total = np.bincount(self._group, weight)
+        self._weight = weight / total[self._group]
+        self._effective = total**2 / np.bincount(self._group, weight**2)
+        self.numbers = n
+
+    def __call__(self, share: Array) -> Array:
+        r"""Return n_eff times the integral of (F_w(u) - u)^2 over [0, 1], F_w the weighted empirical law, (k,)."""
+        order = np.lexsort((share, self._group))
+        u, w = share[order], self._weight[order]
+        whole = np.cumsum(w)
+        steps = whole - np.repeat(whole[self._first] - w[self._first], self.numbers)
+        upper = np.append(u[1:], 1.0)
+        upper[self._last] = 1.0
+        cubes = np.add.reduceat((upper - steps) ** 3 - (u - steps) ** 3, self._first) + u[self._first] ** 3
+        return np.asarray(self._effective * cubes / 3)
 
 
 def _goodness(
@@ -540,14 +577,13 @@ def _goodness(
     """
     stored, energy, weight = events
     model = layout.distribution(theta)
-    groups = [np.flatnonzero(energy == e) for e in np.unique(energy)]
+    distance = CramerVonMises(energy, weight)
 
     def distances(values: Array, of: StoredEnergyDistribution) -> Array:
-        share = of.cumulative(values, energy)
-        return np.array([_cramer_von_mises(share[rows], weight[rows]) for rows in groups])
+        return distance(of.cumulative(values, energy))
 
     observed = distances(stored, model)
-    worse = np.zeros(len(groups))
+    worse = np.zeros(len(observed))
     worse_sum = 0
     for _ in range(n_bootstrap):
         values = model.quantile(rng.random(len(energy)), energy)
@@ -566,12 +602,12 @@ def _goodness(
     )
     each = tuple(
         EnergyGoodness(
-            recoil_energy_eV=float(energy[rows[0]]),
-            n_nonzero=len(rows),
+            recoil_energy_eV=float(distance.energies[i]),
+            n_nonzero=int(distance.numbers[i]),
             statistic=float(observed[i]),
             p_value=float((worse[i] + 1) / n) if tested else None,
         )
-        for i, rows in enumerate(groups)
+        for i in range(len(observed))
     )
     return total, each
 

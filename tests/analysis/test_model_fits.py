@@ -20,6 +20,9 @@ from cascade_driver.analysis.defect_probability import (
     further_cascades,
 )
 from cascade_driver.analysis.distribution import (
+    CramerVonMises,
+    StoredEnergyDistribution,
+    distribution_score,
     fit_stored_energy_distribution,
     summarise_stored_energies,
 )
@@ -611,3 +614,52 @@ def test_sandwich_of_a_weighted_mean_is_its_textbook_variance():
     )
     n = w.sum() ** 2 / np.sum(w**2)
     assert covariance[0, 0] == pytest.approx(np.sum(w**2 * (x - mean) ** 2) / w.sum() ** 2 * n / (n - 1))
+
+
+@pytest.mark.parametrize(
+    "location_eV", [(9.0, 2.0), (-40.0, 1.0), (300.0, -5.0)], ids=["inside", "below", "above"]
+)
+@pytest.mark.parametrize("asymmetry", [(), (0.4,)], ids=["gaussian", "split"])
+def test_events_of_one_energy_share_what_follows_from_it_and_get_what_they_would_get_alone(location_eV, asymmetry):
+    law = StoredEnergyDistribution(
+        shape="split_gaussian" if asymmetry else "gaussian",
+        reference_energy_eV=90.0,
+        energy_scale_eV=70.0,
+        lowest_energy_eV=20.0,
+        location_eV=location_eV,
+        log_sigma=(1.0, 0.3),
+        asymmetry=asymmetry,
+    )
+    rng = np.random.default_rng(4)
+    energy = rng.permutation(np.repeat([20.0, 60.0, 160.0], 20))
+    stored = energy * rng.random(60)
+    together = (
+        law.log_density(stored, energy),
+        law.quantile(stored / energy, energy),
+        distribution_score(law, stored_energy_eV=stored, recoil_energy_eV=energy),
+    )
+    for k in range(0, 60, 7):
+        one = stored[k : k + 1], energy[k : k + 1]
+        alone = (
+            law.log_density(*one)[0],
+            law.quantile(one[0] / one[1], one[1])[0],
+            distribution_score(law, stored_energy_eV=one[0], recoil_energy_eV=one[1])[0],
+        )
+        for of_all, of_one in zip(together, alone, strict=True):
+            np.testing.assert_allclose(of_all[k], of_one, rtol=1e-12)
+
+
+def test_the_distance_of_each_energy_is_that_of_cramer_and_von_mises():
+    rng = np.random.default_rng(6)
+    energy = rng.permutation(np.repeat([20.0, 60.0, 160.0], [7, 40, 2]))
+    share = rng.random(49) ** 1.3
+    found = CramerVonMises(energy, np.full(49, 0.3))(share)
+    wanted = [stats.cramervonmises(share[energy == e], "uniform").statistic for e in (20.0, 60.0, 160.0)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    # an event of twice the weight is two of them, but for their effective number
+    weight = np.where(energy == 60.0, np.where(share > 0.5, 2.0, 1.0), 1.0)
+    own = energy == 60.0
+    twice = np.concatenate([share[own], share[own & (share > 0.5)]])
+    ratio = weight[own].sum() ** 2 / (weight[own] ** 2).sum() / len(twice)
+    expected = stats.cramervonmises(twice, "uniform").statistic * ratio
+    assert CramerVonMises(energy, weight)(share)[1] == pytest.approx(expected, rel=1e-12)
