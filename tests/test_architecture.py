@@ -218,6 +218,7 @@ HOUSE: dict[str, Wing] = {
             "ensemble_check",
             "ensemble_content",
             "observed_capture",
+            "limits",
             "observe",
             "line_shift",
             "templates",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from cascade_driver.plot.style import (
     MODEL_COLOUR,
     QUIET_COLOUR,
     COLUMN_WIDTH_in,
+    draw_curve,
     dress,
     finished,
     legend,
@@ -116,7 +118,8 @@ def draw_displaced_share(one: GroupThresholds, ax: Axes | None = None) -> Axes:
     dress(axes)
     low, middle, high = one.probability.T
     axes.fill_between(one.energies_eV, low, high, color=MODEL_COLOUR, alpha=BAND_ALPHA, linewidth=0)
-    axes.plot(one.energies_eV, middle, color=MODEL_COLOUR, label="displaced share")
+    known = (one.lowest_defect_eV, math.inf)
+    draw_curve(axes, one.energies_eV, middle, simulated=known, color=MODEL_COLOUR, label="displaced share")
     threshold = np.array([row.threshold_eV.value for row in one.directions])
     order = np.argsort(threshold)
     weight = np.array([row.weight for row in one.directions])[order]

@@ -65,6 +65,7 @@ from cascade_driver.spectra.ensemble import (
     remedies_of,
 )
 from cascade_driver.spectra.ensemble_content import ensemble_of
+from cascade_driver.spectra.limits import tail_notes, width_notes
 from cascade_driver.spectra.observed_capture import observed_capture_spectrum
 from cascade_driver.spectrum import (
     UNRESOLVED,
@@ -342,6 +343,10 @@ def observe(
         )
     )
     notes += _of_one_response(counted, responses, used, range_eV=made.range_eV)
+    if complete is not None and not isinstance(request, CaptureRequest):  # captures come as lines, not in bins
+        looked_at = (max(complete[0], threshold or 0.0), complete[1])
+        notes += tail_notes(counted, after, responses, law.species, used, range_eV=looked_at)
+        notes += width_notes(counted, after, law, used, range_eV=looked_at)
     if bands:
         ensemble = ensemble_of(law)
         wider = _as_far_as_members_reach(recoil, request, law, ensemble, used, wanted=wanted, detector=detector)

@@ -19,6 +19,7 @@ from cascade_driver.files import whole_file, write_file
 from cascade_driver.histogram_file import library
 from cascade_driver.kinds import Array
 from cascade_driver.spectra.ensemble_content import ensemble_of
+from cascade_driver.spectra.limits import NOTABLE, tail_said
 
 #: Of members; a matrix has the last two.
 _AXES = ("member", "observed_energy", "recoil_energy")
@@ -42,7 +43,7 @@ class ResponseSet:
     about : mapping
         What a reader must know: axes, units, model, status, notes.
     notes : tuple of str
-        Where it goes beyond what was simulated; also among the notes of `about`.
+        Where it goes beyond what was simulated, or what stored energy; also among the notes of `about`.
     """
 
     recoil_edges_eV: Array
@@ -76,6 +77,13 @@ def response_set(
     use = extrapolate or model.extrapolate
     matrices = {s: model.response(s, edges, extrapolate=use).matrix for s in model.species}
     beyond = model.extrapolation_notes(model.species, minimum_eV=float(edges[0]), maximum_eV=float(edges[-1]))
+    beyond += tuple(
+        f"{species}: {said}"
+        for species, one in model.species.items()
+        if edges[0] < (low := one.distribution.lowest_energy_eV)
+        and (said := tail_said(one))
+        and float(one.defect_probability(low)) >= NOTABLE
+    )
     ensemble = ensemble_of(model)
     statistics = (ensemble.statistics or ensemble.fit) if members else {}
     drawn = {}

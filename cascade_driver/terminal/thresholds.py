@@ -89,6 +89,8 @@ def print_thresholds(found: Sequence[GroupThresholds], files: Sequence[Path], *,
                 "whether that matters",
                 soft_wrap=True,
             )
+        if one.tail_said:
+            console.print(f"note: {one.group.name}: {one.tail_said}", soft_wrap=True)
     console.print("written:")
     for file in files:
         console.print(f"  {file}", soft_wrap=True)

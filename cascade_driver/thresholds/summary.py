@@ -1,7 +1,8 @@
 """What the finished directions of a search say together: mean, median, minimum over the solid angle, tables.
 
 DIR/thresholds.csv     a row per direction
-DIR/probability.csv    share of the solid angle that is displaced, by recoil energy
+DIR/probability.csv    share of the solid angle that is displaced, by recoil energy; is_tail is 1 below the lowest
+                       energy that left a defect: there it is the tail of Fermi functions
 DIR/summary.json       the numbers with their intervals, the definition, what made them
 """
 
@@ -11,6 +12,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +38,9 @@ from cascade_driver.thresholds.search import (
 #: Directions at which the field is drawn, and fields: the sphere's mean of one field is good to a percent.
 _MESH, _DRAWS = 800, 400
 _SHARES = (0.15865525393145707, 0.5, 0.8413447460685429)
+
+#: A displaced share below this is none.
+NEGLIGIBLE_SHARE = 0.01
 
 #: Branch of the random numbers of the summary.
 _SUMMARY = 4
@@ -106,6 +111,11 @@ class GroupThresholds:
     probability : (e, 3) float
         Share of the solid angle and of the thermal starts that leaves a defect at these energies: low, middle,
         high.
+    lowest_defect_eV : float
+        Lowest energy of an attempt that left a defect; infinite without any. Below it the share is the tail of
+        Fermi functions, which no attempt has seen.
+    attempts_below : int
+        How many were made at lower energies.
     """
 
     group: ThresholdGroup
@@ -117,6 +127,25 @@ class GroupThresholds:
     field: ThresholdField | None
     energies_eV: NDArray[np.float64]
     probability: NDArray[np.float64]
+    lowest_defect_eV: float
+    attempts_below: int
+
+    @property
+    def tail_said(self) -> str:
+        """Where the displaced share is the tail of a formula, in words; nothing if it is negligible there."""
+        below = self.energies_eV < self.lowest_defect_eV
+        if not below.any() or self.probability[below, 2].max() < NEGLIGIBLE_SHARE:
+            return ""
+        tried = f"of {self.attempts_below} attempts left one" if self.attempts_below else "was tried"
+        low, *_, high = (int(i) for i in np.flatnonzero(below)[[0, -1]])
+        shares = " and ".join(
+            f"{self.probability[i, 1]:.2g} (to {self.probability[i, 2]:.2g}) at {self.energies_eV[i]:.3g} eV"
+            for i in dict.fromkeys((low, high))
+        )
+        return (
+            f"below {self.lowest_defect_eV:.4g} eV, the lowest energy that left a defect, none {tried}: the "
+            f"displaced share there is the tail of the Fermi functions, {shares}"
+        )
 
 
 def summarise(tasks: ThresholdTasks) -> list[GroupThresholds]:
@@ -156,6 +185,8 @@ def _of_group(
     energies = np.geomspace(group.wanted.lowest_eV, group.wanted.highest_eV, 60)
     relative = rng.choice(RELATIVE_WIDTHS, size=drawn.shape, p=np.array(widths) / sum(widths))
     curves = np.stack([_displaced(e, drawn, relative) @ share for e in energies])
+    attempts = [attempt for one in finished for attempt in one.attempts]
+    lowest = min((attempt.recoil_energy_eV for attempt in attempts if attempt.displaced), default=math.inf)
     return GroupThresholds(
         group=group,
         directions=rows,
@@ -166,6 +197,8 @@ def _of_group(
         field=learnt,
         energies_eV=energies,
         probability=np.quantile(curves, _SHARES, axis=1).T,
+        lowest_defect_eV=lowest,
+        attempts_below=sum(attempt.recoil_energy_eV < lowest for attempt in attempts),
     )
 
 
@@ -225,11 +258,12 @@ def write_summary(tasks: ThresholdTasks, found: list[GroupThresholds]) -> list[P
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(_COLUMNS)
     lines = csv.writer(curves, lineterminator="\n")
-    lines.writerow(["atom", "recoil_energy_eV", "probability_low", "probability", "probability_high"])
+    lines.writerow(["atom", "recoil_energy_eV", "probability_low", "probability", "probability_high", "is_tail"])
     for one in found:
         rows.writerows(_cells(one.group.name, row) for row in one.directions)
         for energy, row in zip(one.energies_eV, one.probability, strict=True):
-            lines.writerow([one.group.name, f"{energy:.3f}", *(f"{p:.4f}" for p in row)])
+            is_tail = int(energy < one.lowest_defect_eV)
+            lines.writerow([one.group.name, f"{energy:.3f}", *(f"{p:.4f}" for p in row), is_tail])
     content = {
         "title": tasks.plan.title,
         "definition": definition_said(tasks.plan),
@@ -297,6 +331,7 @@ class _AtomSummary:
     mean_eV: WithInterval
     median_eV: WithInterval
     minimum_of_sampled_eV: WithInterval
+    lowest_defect_eV: float | None
     beyond_highest: float
     highest_eV: float
     directions: int
@@ -314,6 +349,7 @@ def _summary_of(one: GroupThresholds) -> _AtomSummary:
         mean_eV=one.mean_eV,
         median_eV=one.median_eV,
         minimum_of_sampled_eV=one.minimum_eV,
+        lowest_defect_eV=one.lowest_defect_eV if math.isfinite(one.lowest_defect_eV) else None,
         beyond_highest=one.beyond,
         highest_eV=one.group.wanted.highest_eV,
         directions=len(one.directions),

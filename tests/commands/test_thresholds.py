@@ -1,5 +1,6 @@
 """The verb `threshold`, and the verbs of campaigns on its folder."""
 
+import csv
 import json
 import time
 
@@ -72,6 +73,18 @@ def test_a_plan_is_worked_on_by_any_worker_and_reported(given, tmp_path, capsys,
     assert 5 <= found["low"] <= found["value"] <= found["high"] <= 100
     assert summary["provenance"]["engine"].startswith("LAMMPS")
     assert len((out / "thresholds.csv").read_text().splitlines()) == 2
+    # below every energy that left a defect the share is the tail of a formula, and table and note say so
+    lowest = min(one["recoil_energy_eV"] for one in made if one["displaced"])
+    assert summary["atoms"]["Si"]["lowest_defect_eV"] == lowest
+    rows = list(csv.DictReader((out / "probability.csv").read_text().splitlines()))
+    assert {float(row["recoil_energy_eV"]) < lowest for row in rows} == {True, False}
+    assert all((float(row["recoil_energy_eV"]) < lowest) == (row["is_tail"] == "1") for row in rows)
+    tail = [row for row in rows if row["is_tail"] == "1"]
+    below = sum(one["recoil_energy_eV"] < lowest for one in made)
+    none = f"of {below} attempts left one" if below else "was tried"
+    told = f"below {lowest:.4g} eV, the lowest energy that left a defect, none {none}"
+    is_worth_it = max(float(row["probability_high"]) for row in tail) >= 0.01
+    assert (told in " ".join(said.split())) == is_worth_it
     assert (out / "figures" / "threshold-Si-polar.png").stat().st_size > 1000
 
 

@@ -26,6 +26,7 @@ def atom(request):
         mean_eV=SimpleNamespace(value=43.5),
         field=field if request.param else None,
         energies_eV=energies,
+        lowest_defect_eV=5.0,
         probability=np.stack([energies / 110, energies / 105, energies / 100], axis=1),
     )
 
@@ -47,3 +48,15 @@ def test_the_legend_names_every_line_and_covers_none(atom):
     ]
     assert legend.get_window_extent().y1 < axes.get_window_extent().y0
     assert 0.75 * figure.bbox.width < axes.get_window_extent().width
+
+
+def test_the_share_is_dotted_below_the_lowest_energy_that_left_a_defect(atom):
+    """There it is the tail of a formula, as in the figures of campaigns."""
+    (axes,) = probability_figure(SimpleNamespace(**{**vars(atom), "lowest_defect_eV": 32.0})).axes
+    curves = [line for line in axes.lines if len(line.get_xdata()) > 2]
+    plain, dotted = (line for line in curves if line.get_drawstyle() == "default")
+    assert plain.get_xdata().min() == atom.energies_eV[atom.energies_eV >= 32.0][0]
+    assert dotted.get_label() == "extrapolated"
+    drawn = dotted.get_xdata()[np.isfinite(dotted.get_ydata())]
+    assert drawn[0] == 5.0
+    assert drawn[-1] == plain.get_xdata()[0]
