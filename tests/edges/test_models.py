@@ -654,3 +654,29 @@ def test_data_that_are_not_separated_have_the_usual_remedy_in_both(runs, recoil,
     said = capsys.readouterr()
     assert " dominates; what helps is " in said.out
     assert "separated" not in said.out + said.err
+
+
+def test_an_exported_response_tells_on_the_terminal_where_it_is_extrapolated(runs, tmp_path, capsys):
+    run, out = tmp_path / "run", tmp_path / "response.npz"
+    shutil.copytree(runs["first"], run)
+    words = ["export", str(run), "--response", str(out), "--bin-eV", "10"]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{out}: Si, 14 bins from 20 to 160 eV\n"
+    (tail,) = said.err.splitlines()  # the law that the cascades store by is 0.076 at 30 eV
+    assert tail.startswith("note: Si: none of the ")
+    assert "goes on as a tail" in tail
+    assert json.loads(str(np.load(out)["about"]))["simulated_eV"] == {"Si": [20.0, 160.0]}
+    out.unlink()
+    assert main([*words, "--energy-eV", "20", "200"]) == 2
+    assert "recoil energies up to 200 eV wanted, simulated up to 160 eV" in capsys.readouterr().err
+    assert not out.exists()
+    path = run / "input.toml"
+    path.write_text(path.read_text().replace("[analysis]\n", "[analysis]\nextrapolate = true\n"))
+    assert main([*words, "--energy-eV", "20", "200"]) == 0
+    said = capsys.readouterr()
+    note = "Si: extrapolated from 160 eV, the highest simulated energy, to 200 eV"
+    assert said.err.splitlines() == [f"note: {note}", tail]
+    assert said.out == f"{out}: Si, 18 bins from 20 to 200 eV\n"
+    about = json.loads(str(np.load(out)["about"]))
+    assert about["notes"].count(note) == 1
