@@ -1,5 +1,7 @@
 """A campaign whose truth is known: cascades drawn from a Fermi function and a distribution of stored energies."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from cascade_driver.analysis.defect_probability import FermiProbability
@@ -15,6 +17,7 @@ LAW = StoredEnergyDistribution(
     location_eV=(8.0, 3.2),
     log_sigma=(float(np.log(3.0)), 0.4),
 )
+#: Simulated recoil energies in eV.
 ENERGIES = (20.0, 40.0, 60.0, 81.0, 112.0, 160.0)
 
 
@@ -54,4 +57,27 @@ def simulate(
         snapshot=np.tile(np.arange(n_snapshots), n // n_snapshots),
         outcome=np.full(n, "completed", dtype="U40"),
         stored_energy_eV=np.where(stores, law.quantile(rng.random(n), energy), 0.0),
+    )
+
+
+def model_of_replica(replicas, number, *, like):
+    """Return one of `ParameterReplicas` as a `SpeciesModel`, with the simulated range of `like`."""
+    return replace(
+        like,
+        defect_probability=FermiProbability(
+            half_energy_eV=float(replicas.half_energy_eV[number]),
+            width_eV=float(replicas.width_eV[number]),
+            maximum=float(replicas.maximum[number]),
+        ),
+        distribution=StoredEnergyDistribution(
+            shape=replicas.shape,
+            reference_energy_eV=replicas.reference_energy_eV,
+            energy_scale_eV=replicas.energy_scale_eV,
+            lowest_energy_eV=replicas.lowest_energy_eV,
+            location_eV=tuple(map(float, replicas.location_eV[number])),
+            log_sigma=tuple(map(float, replicas.log_sigma[number])),
+            asymmetry=tuple(map(float, replicas.asymmetry[number])),
+        ),
+        defect_probability_fit=None,
+        distribution_fit=None,
     )

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from cascade_driver.analysis.empirical_law import kernel_width_eV
 from cascade_driver.analysis.outcomes import UsableCascades
 from cascade_driver.analysis.response import POINTS_PER_BIN, points_in_bins
-from cascade_driver.analysis.uncertainty import ResamplingUnit, resampling_counts
-from cascade_driver.errors import FitError, InputError
+from cascade_driver.errors import FitError
 from cascade_driver.kinds import Array
 
 #: Points of equal mass that stand for the kernel of one cascade.
@@ -63,11 +62,6 @@ class EmpiricalReplicas:
     def select(self, index: NDArray[np.int64] | slice) -> EmpiricalReplicas:
         """Return some of the replicas."""
         return replace(self, share=self.share[index])
-
-    @property
-    def central(self) -> EmpiricalReplicas:
-        """The first set of weights alone."""
-        return self.select(slice(1))
 
     def hat(self, recoil_energy_eV: ArrayLike) -> Array:
         """Return the shares h_k of each knot, (k, n), at n recoil energies."""
@@ -120,67 +114,34 @@ class EmpiricalReplicas:
         return np.maximum(np.concatenate([np.zeros(points.below), points.counts]) + self.share @ moved, 0.0)
 
 
-def empirical_replicas(
-    cascades: UsableCascades,
-    *,
-    n_replicas: int = 0,
-    unit: ResamplingUnit = "cascade",
-    bandwidth_factor: float = 1.0,
-    rng: np.random.Generator | None = None,
-) -> EmpiricalReplicas:
-    """Return the response made of the cascades as they are, or of resampled ones.
-
-    Parameters
-    ----------
-    cascades : UsableCascades
-    n_replicas : int
-        Bootstrap replicas, see `resampling_counts`; 0 for the cascades as they are.
-    unit : {'cascade', 'direction', 'direction_and_snapshot'}
-    bandwidth_factor : float
-        Of Silverman's bandwidth (`kernel_width_eV`); 0 for none.
-    rng : numpy.random.Generator, optional
-        Needed for replicas.
+def empirical_replicas(cascades: UsableCascades) -> EmpiricalReplicas:
+    """Return the response made of the cascades as they are, the only one of its replicas.
 
     Raises
     ------
     FitError
         If no cascade stored energy.
-    InputError
-        If replicas are asked for without a generator, or the factor is negative.
     """
-    if n_replicas and rng is None:
-        raise InputError("replicas of an empirical response need a random generator: give rng")
-    if not bandwidth_factor >= 0:
-        raise InputError(f"bandwidth factor {bandwidth_factor:g}: must not be negative")
     hit = cascades.stores_energy
     if not hit.any():
         raise FitError(f"{cascades.species}: no cascade stored energy; simulate higher recoil energies")
     knots, knot = np.unique(cascades.recoil_energy_eV, return_inverse=True)
-    v = np.ones((1, len(cascades)))
-    if n_replicas and rng is not None:
-        v = resampling_counts(cascades, n_replicas=n_replicas, unit=unit, rng=rng)
-    weight = v * cascades.weight
-    share = np.zeros_like(weight)
-    for k in range(len(knots)):
-        of = knot == k
-        total = weight[:, of].sum(axis=1, keepdims=True)
-        # a replica without any cascade at this energy keeps the original ones
-        share[:, of] = np.where(total > 0, weight[:, of], cascades.weight[of]) / np.where(
-            total > 0, total, cascades.weight[of].sum()
-        )
+    share = np.zeros(len(cascades))
     known, mean, width = [], [], []
     for k in range(len(knots)):
-        stored, w = cascades.stored_energy_eV[hit & (knot == k)], cascades.weight[hit & (knot == k)]
+        of = knot == k
+        share[of] = cascades.weight[of] / cascades.weight[of].sum()
+        stored, w = cascades.stored_energy_eV[hit & of], cascades.weight[hit & of]
         if len(stored):
             known.append(knots[k])
             mean.append(float(np.average(stored, weights=w)))
-            width.append(bandwidth_factor * kernel_width_eV(stored, w))
+            width.append(kernel_width_eV(stored, w))
     return EmpiricalReplicas(
         species=cascades.species,
         knots_eV=knots,
         knot=knot[hit].astype(np.int64),
         stored_energy_eV=cascades.stored_energy_eV[hit],
-        share=share[:, hit],
+        share=share[None, hit],
         mean_eV=np.interp(knots, [0.0, *known], [0.0, *mean]),
         bandwidth_eV=np.interp(knots, known, width),
     )

@@ -130,28 +130,6 @@ class ParameterReplicas:
             asymmetry=self.asymmetry[index],
         )
 
-    def species_model(self, number: int, *, like: SpeciesModel) -> SpeciesModel:
-        """Return one replica as a model, with the simulated range of `like`."""
-        return replace(
-            like,
-            defect_probability=FermiProbability(
-                half_energy_eV=float(self.half_energy_eV[number]),
-                width_eV=float(self.width_eV[number]),
-                maximum=float(self.maximum[number]),
-            ),
-            distribution=StoredEnergyDistribution(
-                shape=self.shape,
-                reference_energy_eV=self.reference_energy_eV,
-                energy_scale_eV=self.energy_scale_eV,
-                lowest_energy_eV=self.lowest_energy_eV,
-                location_eV=tuple(map(float, self.location_eV[number])),
-                log_sigma=tuple(map(float, self.log_sigma[number])),
-                asymmetry=tuple(map(float, self.asymmetry[number])),
-            ),
-            defect_probability_fit=None,
-            distribution_fit=None,
-        )
-
     def defect_probability(self, recoil_energy_eV: ArrayLike) -> Array:
         """Return the defect probability of every replica, (R, n), at n recoil energies."""
         return _fermi_of(self.half_energy_eV, self.width_eV, self.maximum, recoil_energy_eV)

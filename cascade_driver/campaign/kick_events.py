@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from cascade_driver.campaign.plan import solid_angle_shares
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError
 from cascade_driver.simulation.record import Record, RecordedKick
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,12 @@ class KickEvents:
     def slow_energy_eV(self) -> NDArray[np.float64]:
         """(n,) what the kicks would bring if each found the atom at rest."""
         return np.asarray(self.first_recoil_energy_eV + np.nansum(self.kick_recoil_energy_eV, axis=1))
+
+    def plot(self) -> Figure:
+        """Return a figure of second kicks, see `plot.second_kick_figure`."""
+        from cascade_driver.plot import second_kick_figure
+
+        return second_kick_figure(self)
 
 
 def kick_events(run: RunDirectory) -> KickEvents:

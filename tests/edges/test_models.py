@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from campaigns import model_of_replica
 from fake_engine import LawfulEngine, a_campaign, a_run, work_of
 
 import cascade_driver as cd
@@ -380,7 +381,7 @@ def test_assumed_numbers_vary_and_printed_ones_do_not():
     drawn = assumption_replicas(n_replicas=40, rng=np.random.default_rng(1))
     for energy, mean in ((81.0, 7.5), (112.0, 8.9), (160.0, 11.0)):
         like = cawo4_published()["W"]
-        means = [float(drawn.species_model(i, like=like).distribution.mean_eV(energy)) for i in range(40)]
+        means = [float(model_of_replica(drawn, i, like=like).distribution.mean_eV(energy)) for i in range(40)]
         assert means == pytest.approx([mean] * 40, rel=1e-6)
     assert np.log(drawn.half_energy_eV / CaWO4Assumptions().half_energy_eV).std() == pytest.approx(0.3, rel=0.4)
     with pytest.raises(InputError, match="expected above 0 and below 1"):

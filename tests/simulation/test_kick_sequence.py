@@ -16,7 +16,6 @@ from cascade_driver.campaign.kick_events import kick_events
 from cascade_driver.campaign.plan import RecoilsSpec, make_campaign
 from cascade_driver.config import RunInput
 from cascade_driver.errors import InputError
-from cascade_driver.plot.kicks import second_kick_figure
 from cascade_driver.schema import build, digest, plain
 from cascade_driver.simulation.cascade import Result
 from cascade_driver.simulation.crystal import CrystalSpec
@@ -418,7 +417,7 @@ def test_a_run_without_later_kicks_has_no_kick_events(tmp_path):
 
 def test_a_figure_of_second_kicks_shows_them_between_their_limits(finished_run):
     events = kick_events(finished_run)
-    above, below = second_kick_figure(events).axes
+    above, below = events.plot().axes
     assert above.lines[0].get_ydata().tolist() == [8.0, 9.0]
     assert above.get_title(loc="right") == "qualitative potential"
     (points,) = [line for line in below.lines if line.get_label() == "cascades"]
@@ -433,10 +432,10 @@ def test_a_figure_of_second_kicks_is_of_one_pair_of_energies(finished_run):
     events = kick_events(finished_run)
     mixed = dataclasses.replace(events, first_recoil_energy_eV=np.array([20.0, 30.0, 20.0]))
     with pytest.raises(InputError, match="of several energies"):
-        second_kick_figure(mixed)
+        mixed.plot()
     nothing = dataclasses.replace(events, kick_time_fs=np.full((3, 1), np.nan))
     with pytest.raises(InputError, match="no cascade got to its second kick"):
-        second_kick_figure(nothing)
+        nothing.plot()
 
 
 # -- on the real engine ---------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import campaigns
 import numpy as np
 import pytest
 
-from cascade_driver.analysis.empirical import empirical_replicas
 from cascade_driver.analysis.model import fit_stored_energy_model
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.analysis.published import load_stored_energy_model
@@ -28,7 +27,6 @@ def replicas_of_all_kinds(rng):
         else:
             made[shape] = bootstrap_replicas(cascades, model, n_replicas=100, rng=rng)
             made[f"rising {shape}"] = rising_replicas(model, n_replicas=100, rng=rng)
-    made["cascades"] = empirical_replicas(cascades, n_replicas=100, rng=rng)
     return made
 
 
