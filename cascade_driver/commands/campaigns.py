@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from cascade_driver.campaign.rundir import RunDirectory
     from cascade_driver.campaign.slurm import ArrayRequest
     from cascade_driver.config import AnalysisSpec
+    from cascade_driver.workflow import PlannedRun
 
 
 def add_to(verbs: Verbs) -> None:
@@ -340,16 +342,8 @@ def _cite(chosen: argparse.Namespace) -> int:
 
 def _run(chosen: argparse.Namespace) -> int:
     from cascade_driver.config import WorkSpec, find_input
-    from cascade_driver.files import data_folder
-    from cascade_driver.schema import plain
-    from cascade_driver.simulation.crystal import constituents, orientation_said, sites_said
-    from cascade_driver.simulation.film_box import film_said, film_strain
-    from cascade_driver.simulation.lammps_build import chosen as chosen_lammps
-    from cascade_driver.simulation.protocols import protocol_said
-    from cascade_driver.simulation.spec import thermal_said
     from cascade_driver.terminal.console import headed, make_console
     from cascade_driver.terminal.progress import watched_work
-    from cascade_driver.validation.checked import doubt
     from cascade_driver.workflow import attended_run
 
     built(chosen, WorkSpec)
@@ -360,27 +354,7 @@ def _run(chosen: argparse.Namespace) -> int:
         console = make_console()
         campaign = planned.campaign
         console.print(headed(campaign.title, f": {campaign.size} cascades in {planned.directory.path}"))
-        shipped = " (shipped)" if path.parent == data_folder("inputs") else ""
-        console.print(f"input     {path}{shipped}", soft_wrap=True)
-        console.print(f"potential {planned.given.name_and_place}, {campaign.potential_status}", soft_wrap=True)
-        engine = planned.wanted.engine
-        if not (own := chosen_lammps(engine)).is_installed:
-            console.print(f"LAMMPS    {own.name}", soft_wrap=True)
-        if said := doubt(planned.given, campaign.protocol.crystal, engine):
-            console.print(f"note: {said}", soft_wrap=True)
-        console.print(orientation_said(campaign.protocol.crystal), soft_wrap=True)
-        if film := campaign.protocol.crystal.film:
-            cells = constituents(campaign.protocol.crystal)
-            edges_A = {name: float(cell.cell.lengths()[0]) for name, cell in cells.items()}
-            strain = film_strain(film, al_A=edges_A["Al"], si_A=edges_A["Si"])
-            console.print(film_said(film, strain, None), soft_wrap=True)
-        if said := sites_said(campaign.protocol.crystal, (group.species for group in campaign.groups)):
-            console.print(f"note: {said}", soft_wrap=True)
-        if said := campaign.heating_said:
-            console.print(f"note: {said}", soft_wrap=True)
-        if campaign.protocol.thermal.temperature is not None:
-            console.print(f"thermal   {thermal_said(campaign.protocol.thermal)}", soft_wrap=True)
-        for line in protocol_said(planned.wanted.protocol, plain(campaign.protocol)):
+        for line in _plan_said(planned, path):
             console.print(line, soft_wrap=True)
         if chosen.plan_only:
             _print_left(planned.directory, campaign, console)
@@ -405,6 +379,39 @@ def _print_left(run: RunDirectory, campaign: Campaign, console: Console) -> None
         console.print(f"{there} of the {campaign.size} cascades are finished")
     if said := cpu_said(campaign, rows):
         console.print(f"CPU time  {said}", soft_wrap=True)
+
+
+def _plan_said(planned: PlannedRun, path: Path) -> Iterator[str]:
+    """Yield what people are told of a run before it begins; `path` is that of its input."""
+    from cascade_driver.files import data_folder
+    from cascade_driver.schema import plain
+    from cascade_driver.simulation.crystal import constituents, orientation_said, sites_said
+    from cascade_driver.simulation.film_box import film_said, film_strain
+    from cascade_driver.simulation.lammps_build import chosen as chosen_lammps
+    from cascade_driver.simulation.protocols import protocol_said
+    from cascade_driver.simulation.spec import thermal_said
+    from cascade_driver.validation.checked import doubt
+
+    campaign, engine = planned.campaign, planned.wanted.engine
+    crystal, thermal = campaign.protocol.crystal, campaign.protocol.thermal
+    shipped = " (shipped)" if path.parent == data_folder("inputs") else ""
+    yield f"input     {path}{shipped}"
+    yield f"potential {planned.given.name_and_place}, {campaign.potential_status}"
+    if not (own := chosen_lammps(engine)).is_installed:
+        yield f"LAMMPS    {own.name}"
+    if said := doubt(planned.given, crystal, engine):
+        yield f"note: {said}"
+    yield orientation_said(crystal)
+    if film := crystal.film:
+        edges_A = {name: float(cell.cell.lengths()[0]) for name, cell in constituents(crystal).items()}
+        yield film_said(film, film_strain(film, al_A=edges_A["Al"], si_A=edges_A["Si"]), None)
+    if said := sites_said(crystal, (group.species for group in campaign.groups)):
+        yield f"note: {said}"
+    if said := campaign.heating_said:
+        yield f"note: {said}"
+    if thermal.temperature is not None:
+        yield f"thermal   {thermal_said(thermal)}"
+    yield from protocol_said(planned.wanted.protocol, plain(campaign.protocol))
 
 
 def _supersede(run: RunDirectory, campaign: Campaign, chosen: argparse.Namespace) -> None:

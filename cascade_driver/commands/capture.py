@@ -60,13 +60,11 @@ def list_lines(
     chosen: argparse.Namespace, *, target: str, table: Path | None, between_eV: Sequence[float] | None
 ) -> int:
     """Print the lines of neutron capture in a target, and write them to a file if one is named."""
-    from rich.table import Table
-
     from cascade_driver.files import write_file
     from cascade_driver.sources.capture_table import capture_table
     from cascade_driver.sources.neutron_capture import capture_lines, capture_notes, line_notes
     from cascade_driver.terminal.console import make_console
-    from cascade_driver.text import value_with_error
+    from cascade_driver.terminal.spectra import print_capture_lines
 
     low, high = between_eV or (0.0, float("inf"))
     if not low < high:
@@ -75,33 +73,11 @@ def list_lines(
     isotopes = capture_table(table)
     every = capture_lines(target=target, table=isotopes, **asked)
     found = [line for line in every if low <= line.recoil_energy_eV <= high]
-    sources = list(dict.fromkeys(line.source for line in found))
     first = chosen.first or 20
     few = f", the first {first} of them (--first)" if first < len(found) else ""
     flux = asked.get("neutron_flux_cm2_s", 1.0)
-    shown = Table(
-        title=f"{len(found)} primary gammas after capture in {target} at {flux:g} n/(cm2 s){few}",
-        title_justify="left",
-    )
-    headings = ("isotope", "gamma / keV", "recoil / eV", "per kg and day", "per 1e6 captures", "merit", "then")
-    for heading in (*headings, "source"):
-        shown.add_column(heading, justify="right")
-    for line in found[:first]:
-        shown.add_row(
-            line.target,
-            f"{line.gamma_keV:.2f}",
-            f"{line.recoil_energy_eV:.2f}",
-            value_with_error(line.rate_per_kg_day, line.rate_error_per_kg_day),
-            value_with_error(line.per_million_captures, line.per_million_captures_error),
-            "?" if line.figure_of_merit is None else f"{line.figure_of_merit:.4g}",
-            "nothing" if line.is_single else f"from {line.final_level_keV:.1f} keV",
-            f"[{sources.index(line.source) + 1}]",
-        )
-    console = make_console()
-    console.print(shown)
-    print("merit: share of the isotope (%) x b x gammas per 100 captures x atoms of the element (1e22/cm3)")
-    for n, source in enumerate(sources, start=1):
-        console.print(f"[{n}] {source}", highlight=False, markup=False)
+    title = f"{len(found)} primary gammas after capture in {target} at {flux:g} n/(cm2 s){few}"
+    print_capture_lines(found, first=first, title=title, console=make_console())
     for note in (*capture_notes(target=target, table=isotopes), *line_notes(found)):
         print(f"note: {note}", file=sys.stderr)
     if found and found[0].figure_of_merit is None:

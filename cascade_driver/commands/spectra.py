@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -406,22 +406,7 @@ def _lines(chosen: argparse.Namespace) -> int:
     needed = {"SPECTRUM.csv": chosen.spectrum}
     needed |= {option_of(chosen, kind, name): given(chosen, kind).get(name) for name in required}
     if chosen.table is not None or chosen.target is not None:
-        needed |= {"--figure": chosen.figure, "--model": chosen.model}
-        if more := [name for name, value in needed.items() if value is not None]:
-            raise InputError(
-                f"--table and --target list the lines of neutron capture, {more[0]} fits lines: give one of both"
-            )
-        others = given(chosen, kind).keys() - {"between_eV", *required}
-        of_fit = [*options_given(chosen, "recoils"), *(option_of(chosen, kind, name) for name in sorted(others))]
-        if of_fit:
-            raise InputError(
-                f"{of_fit[0]} says how lines are fitted, which --table and --target list: leave it out"
-            )
-        if chosen.table is None or chosen.target is None:
-            raise InputError("the lines of neutron capture are listed by both of --table and --target FORMULA")
-        table = None if chosen.table is _SHIPPED else chosen.table
-        between_eV = given(chosen, kind).get("between_eV")
-        return list_lines(chosen, target=chosen.target, table=table, between_eV=between_eV)
+        return _list_capture_lines(chosen, kind, needed=needed)
     if not chosen.recoils:
         refuse_alone(options_given(chosen, kind, only=["half_window_eV"]), needed="--recoils")
     from cascade_driver.sources.neutron_capture import capture_lines
@@ -462,6 +447,22 @@ def _lines(chosen: argparse.Namespace) -> int:
     if shifts:
         print_model_shifts(shifts, console=make_console())
     return _keep_lines(chosen, spectrum, fit, tests, is_measured=is_measured)
+
+
+def _list_capture_lines(chosen: argparse.Namespace, kind: type, *, needed: Mapping[str, Any]) -> int:
+    """List lines of neutron capture; `needed` are what a fit of options of `kind` cannot do without."""
+    of_fit = {**needed, "--figure": chosen.figure, "--model": chosen.model}
+    if more := [name for name, value in of_fit.items() if value is not None]:
+        raise InputError(
+            f"--table and --target list the lines of neutron capture, {more[0]} fits lines: give one of both"
+        )
+    how = [option_of(chosen, kind, name) for name in sorted(given(chosen, kind).keys() - {"between_eV"})]
+    if how := [*options_given(chosen, "recoils"), *how]:
+        raise InputError(f"{how[0]} says how lines are fitted, which --table and --target list: leave it out")
+    if chosen.table is None or chosen.target is None:
+        raise InputError("the lines of neutron capture are listed by both of --table and --target FORMULA")
+    table = None if chosen.table is _SHIPPED else chosen.table
+    return list_lines(chosen, target=chosen.target, table=table, between_eV=given(chosen, kind).get("between_eV"))
 
 
 def _keep_lines(

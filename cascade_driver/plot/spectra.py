@@ -520,7 +520,33 @@ def draw_calibration(
         label="nothing stored",
         linewidth=1.1,
     )
-    shown = np.where(pair.is_complete, observed, np.nan)
+    _draw_observed_counts(axes, pair, observed, inside, scale=scale)
+    top = float(np.nanmax(np.where(inside, np.maximum(expected, observed), 0.0)[_above_fall(expected, inside)]))
+    for line in lines_eV:
+        before = _maximum_near(centre, expected, line)
+        after = _maximum_near(centre, observed, before[0] - 0.095 * line)
+        _mark_shift(axes, before, after, top, logarithmic=logarithmic_counts)
+    axes.set_xlim(low, high)
+    if logarithmic_counts:
+        axes.set_yscale("log")
+        least = np.where(pair.is_complete, np.minimum(expected, observed), expected)[inside]
+        axes.set_ylim(max(float(least[least > 0].min(initial=top)) / 1.5, top / 1e3), 2.5 * top)
+    else:
+        axes.set_ylim(0, 1.22 * top)
+    axes.set_xlabel("recoil or observed energy (eV)")
+    axes.set_ylabel(rf"counts (d$^{{-1}}$ eV$^{{-1}}$) in {mass_g:g} g")
+    handles = [*axes.get_legend_handles_labels()[0], *_captures_said(pair)]
+    if len(lines_eV):
+        handles.append(_arrow_said(MAXIMA))
+    _legend_below(axes, handles)
+    return axes
+
+
+def _draw_observed_counts(
+    axes: Axes, pair: Observed, observed: NDArray[np.float64], inside: NDArray[np.bool_], *, scale: float
+) -> None:
+    """Draw counts with stored energy in all ways that have bins `inside`, and their band; `scale` makes counts."""
+    edges = pair.expected.energy_edges_eV
     labels = ("with stored energy", EXTRAPOLATED, "incomplete")
     for way, label in zip(_ways(pair), labels, strict=True):
         if (way.bins & inside).any():
@@ -535,39 +561,21 @@ def draw_calibration(
                 alpha=way.alpha,
             )
     if pair.bands is not None:
-        low_rate, high_rate = (
+        total = pair.bands.total
+        low, high = (
             np.where(pair.is_complete, rate * scale, np.nan)
-            for rate in (pair.bands.total.lower_per_kg_day_keV, pair.bands.total.upper_per_kg_day_keV)
+            for rate in (total.lower_per_kg_day_keV, total.upper_per_kg_day_keV)
         )
         axes.stairs(
-            high_rate,
+            high,
             edges,
-            baseline=low_rate,
+            baseline=low,
             fill=True,
             color=MODEL_COLOUR,
             alpha=BAND_ALPHA,
             linewidth=0,
             label=f"its {pair.bands.coverage:.0%} band",
         )
-    top = float(np.nanmax(np.where(inside, np.maximum(expected, observed), 0.0)[_above_fall(expected, inside)]))
-    for line in lines_eV:
-        before = _maximum_near(centre, expected, line)
-        after = _maximum_near(centre, observed, before[0] - 0.095 * line)
-        _mark_shift(axes, before, after, top, logarithmic=logarithmic_counts)
-    axes.set_xlim(low, high)
-    if logarithmic_counts:
-        axes.set_yscale("log")
-        least = np.minimum(expected, np.nan_to_num(shown, nan=np.inf))[inside]
-        axes.set_ylim(max(float(least[least > 0].min(initial=top)) / 1.5, top / 1e3), 2.5 * top)
-    else:
-        axes.set_ylim(0, 1.22 * top)
-    axes.set_xlabel("recoil or observed energy (eV)")
-    axes.set_ylabel(rf"counts (d$^{{-1}}$ eV$^{{-1}}$) in {mass_g:g} g")
-    handles = [*axes.get_legend_handles_labels()[0], *_captures_said(pair)]
-    if len(lines_eV):
-        handles.append(_arrow_said(MAXIMA))
-    _legend_below(axes, handles)
-    return axes
 
 
 def _arrow_said(label: str) -> Line2D:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -398,35 +399,16 @@ def dark_matter_spectrum(
         _require_spins(parsed)
     counts = {symbol: np.zeros(len(edges) - 1) for symbol in parsed.elements}
     for isotope in parsed.isotopes:
-
-        def rate(recoil_energy_eV: NDArray[np.float64], isotope: Isotope = isotope) -> NDArray[np.float64]:
-            at_speeds = [
-                spin_independent_rate_per_kg_day_eV(
-                    recoil_energy_eV,
-                    isotope=isotope,
-                    mass_GeV=mass_GeV,
-                    cross_section_cm2=cross_section_cm2,
-                    halo=one,
-                )
-                for one in halos
-            ]
-            coherent = np.asarray(np.mean(at_speeds, axis=0), dtype=np.float64)
-            spins = NUCLEAR_SPINS.get((isotope.symbol, isotope.mass_number))
-            if coupling != "independent":
-                form = helm_form_factor(
-                    recoil_energy_eV, mass_number=isotope.mass_number, mass_MeV=isotope.mass_MeV
-                )
-                spin = spin_enhancement(isotope, coupling) * spin_structure_factor(
-                    recoil_energy_eV,
-                    mass_number=isotope.mass_number,
-                    mass_MeV=isotope.mass_MeV,
-                    shell=spins.shell if spins else 0,
-                )
-                coherent = coherent * spin / (isotope.mass_number * form) ** 2
-            return coherent * propagator(recoil_energy_eV, isotope=isotope, mediator_mass_MeV=mediator_mass_MeV)
-
         counts[isotope.symbol] += integrate_over_bins(
-            rate,
+            functools.partial(
+                _rate_per_kg_day_eV,
+                isotope=isotope,
+                mass_GeV=mass_GeV,
+                cross_section_cm2=cross_section_cm2,
+                halos=halos,
+                mediator_mass_MeV=mediator_mass_MeV,
+                coupling=coupling,
+            ),
             edges_eV=edges,
             breakpoints_eV=largest_recoil_energy_eV(speeds_km_s, mass_GeV=mass_GeV, isotope=isotope),
         )
@@ -447,6 +429,34 @@ def dark_matter_spectrum(
             "earth_speed_km_s": "mean over the year" if len(halos) > 1 else repr(float(halos[0].earth_speed_km_s)),
         },
     )
+
+
+def _rate_per_kg_day_eV(
+    recoil_energy_eV: NDArray[np.float64],
+    *,
+    isotope: Isotope,
+    mass_GeV: float,
+    cross_section_cm2: float,
+    halos: Sequence[HaloModel],
+    mediator_mass_MeV: float | None,
+    coupling: Coupling,
+) -> NDArray[np.float64]:
+    """Return the mean rate of some halos in one isotope, by what couples, the shape of the energies."""
+    at_speeds = [
+        spin_independent_rate_per_kg_day_eV(
+            recoil_energy_eV, isotope=isotope, mass_GeV=mass_GeV, cross_section_cm2=cross_section_cm2, halo=one
+        )
+        for one in halos
+    ]
+    rate = np.asarray(np.mean(at_speeds, axis=0), dtype=np.float64)
+    if coupling != "independent":
+        A, M = isotope.mass_number, isotope.mass_MeV
+        spins = NUCLEAR_SPINS.get((isotope.symbol, A))
+        spin = spin_enhancement(isotope, coupling) * spin_structure_factor(
+            recoil_energy_eV, mass_number=A, mass_MeV=M, shell=spins.shell if spins else 0
+        )
+        rate = rate * spin / (A * helm_form_factor(recoil_energy_eV, mass_number=A, mass_MeV=M)) ** 2
+    return rate * propagator(recoil_energy_eV, isotope=isotope, mediator_mass_MeV=mediator_mass_MeV)
 
 
 def _check_positive(name: str, value: float, what: str) -> None:

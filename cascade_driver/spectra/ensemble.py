@@ -535,12 +535,12 @@ def correction_bands(
 
     .. math:: n_r = n_0 + \sum_c s_{cr} (n_{c\,\pi_c(r)} - n_0)
 
-    with signs s of 1, for alternatives of 1 or -1,
-    over all components but `fit` where there is `statistics` (`SAME_AS`). Bands are central quantiles, and hold
-    the nominal rate in any case (`FermiPosterior` says how rarely that widens them); for alternatives (shapes,
-    potentials, protocols; fewer than 20 members) plus or minus the root mean square distance from the nominal.
-    Bins correlate: a band holds the truth with its coverage in each bin, not in all at once, and where thresholds
-    spread over the directions with less (`Ensemble.rising`).
+    over all components c, without `fit` where there is `statistics` (`SAME_AS`). The sign s is 1; of alternatives
+    (shapes, potentials, protocols; fewer than 20 members) it is 1 or -1 at random. Bands are central quantiles,
+    and hold the nominal rate in any case (`FermiPosterior` says how rarely that widens them); those of
+    alternatives reach the root mean square distance from the nominal to either side. Bins correlate: a band holds
+    the truth with its coverage in each bin, not in all at once, and less often where thresholds spread over the
+    directions (`Ensemble.rising`).
 
     Parameters
     ----------
@@ -570,29 +570,7 @@ def correction_bands(
     rng = rng or np.random.default_rng(0)
     recoil = spectrum.energy_edges_eV
     used = species_of_elements(spectrum.rate_per_kg_day_keV, list(ensemble.nominal), fallback_species)
-    counts = counts_by_species(spectrum.counts_per_kg_day, used)
-
-    def folded(replicas: Mapping[str, Replicas]) -> Array:
-        parts = [_folded(replicas.get(s) or ensemble.nominal[s], c, recoil) for s, c in counts.items()]
-        return _added(parts)
-
-    nominal = folded(ensemble.nominal)[0]
-    members: dict[str, Array] = {}
-    for name, sample in (
-        ("statistics", ensemble.statistics),
-        ("fit", ensemble.fit),
-        ("assumptions", ensemble.assumptions),
-        ("probability", ensemble.rising),
-    ):
-        if sample:
-            members[name] = folded(sample)
-    for name, alternatives in (
-        ("shape", ensemble.shapes),
-        ("potential", ensemble.potentials),
-        ("protocol", ensemble.protocols),
-    ):
-        if alternatives:
-            members[name] = np.concatenate([folded(one) for one in alternatives.values()])
+    nominal, members = _members(spectrum, ensemble, used)
     if source_counts is not None:
         members["source"] = _of_source(source_counts, used, ensemble.nominal, recoil)
     observed = _observed_edges(recoil, len(nominal))
@@ -612,15 +590,7 @@ def correction_bands(
     for name in TWO_SIDED:
         if name in rates:
             rates[name] = centre + rng.choice([-1.0, 1.0], size=(len(rates[name]), 1)) * (rates[name] - centre)
-    added = {name: values for name, values in rates.items() if SAME_AS.get(name) not in rates}
-    n_total = max((len(values) for values in added.values()), default=1)
-    together = np.tile(centre, (n_total, 1))
-    for values in added.values():
-        index = np.arange(n_total) if len(values) == n_total else rng.integers(len(values), size=n_total)
-        step = values[rng.permutation(index)] - centre
-        if len(values) < SMALLEST_SAMPLE:
-            step *= rng.choice([-1.0, 1.0], size=(n_total, 1))  # to either side, as in the band of its own
-        together += step
+    together = _together({name: v for name, v in rates.items() if SAME_AS.get(name) not in rates}, centre, rng)
     return SpectrumBands(
         energy_edges_eV=edges,
         nominal_per_kg_day_keV=centre,
@@ -629,6 +599,43 @@ def correction_bands(
         coverage=coverage,
         notes=ensemble.notes,
     )
+
+
+def _members(spectrum: Spectrum, ensemble: Ensemble, used: Mapping[str, str]) -> tuple[Array, dict[str, Array]]:
+    """Return the observed counts by the model itself, (m,), and the members of each component, (R, m)."""
+    counts = counts_by_species(spectrum.counts_per_kg_day, used)
+
+    def folded(replicas: Mapping[str, Replicas]) -> Array:
+        recoil = spectrum.energy_edges_eV
+        return _added([_folded(replicas.get(s) or ensemble.nominal[s], c, recoil) for s, c in counts.items()])
+
+    samples = {
+        "statistics": ensemble.statistics,
+        "fit": ensemble.fit,
+        "assumptions": ensemble.assumptions,
+        "probability": ensemble.rising,
+    }
+    alternatives = {"shape": ensemble.shapes, "potential": ensemble.potentials, "protocol": ensemble.protocols}
+    members = {name: folded(sample) for name, sample in samples.items() if sample}
+    members |= {
+        name: np.concatenate([folded(one) for one in several.values()])
+        for name, several in alternatives.items()
+        if several
+    }
+    return folded(ensemble.nominal)[0], members
+
+
+def _together(components: Mapping[str, Array], centre: Array, rng: np.random.Generator) -> Array:
+    """Return (R, e) rates with the deviations of all components from the centre, members drawn at random."""
+    n_total = max((len(values) for values in components.values()), default=1)
+    together = np.tile(centre, (n_total, 1))
+    for values in components.values():
+        index = np.arange(n_total) if len(values) == n_total else rng.integers(len(values), size=n_total)
+        step = values[rng.permutation(index)] - centre
+        if len(values) < SMALLEST_SAMPLE:
+            step *= rng.choice([-1.0, 1.0], size=(n_total, 1))  # to either side, as in the band of its own
+        together += step
+    return together
 
 
 def _folded(replicas: Replicas, counts: Array, recoil: Array) -> Array:

@@ -1,4 +1,4 @@
-"""What is told of lines in a spectrum."""
+"""What is told of lines: in a spectrum, and of neutron capture."""
 
 from __future__ import annotations
 
@@ -13,8 +13,33 @@ from cascade_driver.text import value_with_error
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cascade_driver.sources.neutron_capture import CaptureLine
     from cascade_driver.spectra.line_fit import LineFit
     from cascade_driver.spectra.line_shift import ModelShift
+
+
+def print_capture_lines(lines: Sequence[CaptureLine], *, first: int, title: str, console: Console) -> None:
+    """Print the first of the lines of neutron capture, a row each, and the sources of all."""
+    sources = list(dict.fromkeys(line.source for line in lines))
+    headings = ("isotope", "gamma / keV", "recoil / eV", "per kg and day", "per 1e6 captures", "merit", "then")
+    shown = Table(*headings, "source", title=title, title_justify="left")
+    for column in shown.columns:
+        column.justify = "right"
+    for line in lines[:first]:
+        shown.add_row(
+            line.target,
+            f"{line.gamma_keV:.2f}",
+            f"{line.recoil_energy_eV:.2f}",
+            value_with_error(line.rate_per_kg_day, line.rate_error_per_kg_day),
+            value_with_error(line.per_million_captures, line.per_million_captures_error),
+            "?" if line.figure_of_merit is None else f"{line.figure_of_merit:.4g}",
+            "nothing" if line.is_single else f"from {line.final_level_keV:.1f} keV",
+            f"[{sources.index(line.source) + 1}]",
+        )
+    console.print(shown)
+    print("merit: share of the isotope (%) x b x gammas per 100 captures x atoms of the element (1e22/cm3)")
+    for n, source in enumerate(sources, start=1):
+        console.print(f"[{n}] {source}", highlight=False, markup=False)
 
 
 def print_lines(fit: LineFit, *, console: Console) -> None:
