@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,6 @@ from cascade_driver.errors import InputError
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from cascade_driver.training.importing import Imported
     from cascade_driver.training.label_queue import LabelQueue
     from cascade_driver.training.propose import MakeCalculator
     from cascade_driver.training.replay import OpenCalculator
@@ -436,6 +435,8 @@ def _named_key(text: str) -> tuple[str, str]:
 
 def _import(chosen: argparse.Namespace) -> int:
     from cascade_driver.schema import build
+    from cascade_driver.terminal.console import make_console
+    from cascade_driver.terminal.potentials import print_imported
     from cascade_driver.text import visible
     from cascade_driver.training.extended_xyz import FrameKeys, FrameUnits
     from cascade_driver.training.frames import without_copies, write_frames
@@ -449,7 +450,7 @@ def _import(chosen: argparse.Namespace) -> int:
         smeared=chosen.energy == "free",
     )
     found = [import_frames(path, rules) for path in chosen.files]
-    _print_imported(found)
+    print_imported(found, console=make_console())
     frames = [frame for one in found for frame in one.frames]
     if not frames:
         raise InputError("no frame is left; the reasons stand above")
@@ -467,50 +468,6 @@ def _import(chosen: argparse.Namespace) -> int:
         f"{len(wanted) - len(kept)} exact copies left out"
     )
     return 0
-
-
-def _print_imported(found: Sequence[Imported]) -> None:
-    """Print what became of each file, and why frames were left out."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from cascade_driver.terminal.console import make_console
-    from cascade_driver.text import visible
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("file", "by"):
-        table.add_column(name)
-    for name in ("taken", "left out", "groups", "trajectories"):
-        table.add_column(name, justify="right")
-    for one in found:
-        left = sum(map(len, one.left_out.values()))
-        names = sorted({frame.group for frame in one.frames if frame.group})
-        groups = ", ".join(names) if len(names) < 4 else f"{len(names)}, {names[0]} to {names[-1]}"
-        runs = len({frame.trajectory for frame in one.frames})
-        words = (str(one.path), one.program, str(len(one.frames)), str(left), groups, str(runs))
-        table.add_row(*(Text(visible(word)) for word in words))
-    make_console().print(table)
-    for one in found:
-        for reason, numbers in one.left_out.items():
-            print(visible(f"{one.path}: left out {_numbers(numbers)}: {reason}"))
-        for note in one.notes:
-            print(visible(f"{one.path}: {note}"))
-
-
-def _numbers(numbers: Sequence[int]) -> str:
-    """Return numbers of frames in few words: `frames 0-3, 7`.
-
-    >>> _numbers([0, 1, 2, 5, 7, 8])
-    'frames 0-2, 5, 7-8'
-    """
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    words = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
-    return f"frame{'s' if len(numbers) > 1 else ''} {', '.join(words)}"
 
 
 # -- fit ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What is told of potentials: their files, checks, comparisons."""
+"""What is told of potentials: their files, checks, comparisons, and the frames that they are made of."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from cascade_driver.terminal.console import headed
 from cascade_driver.text import duration, value_with_error, visible
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from cascade_driver.analysis.comparison import Estimate
     from cascade_driver.potential_comparison import Foreseen
     from cascade_driver.simulation.potential import Potential
+    from cascade_driver.training.importing import Imported
     from cascade_driver.training.relax import Relaxation
 
 
@@ -159,3 +161,41 @@ def print_relaxations(found: Sequence[Relaxation], *, console: Console) -> None:
         ]
         shown.add_row(*row, *([] if crystal_eV is None else [f"{one.energy_eV - crystal_eV:.3f}"]))
     console.print(shown)
+
+
+def print_imported(found: Sequence[Imported], *, console: Console) -> None:
+    """Print what became of each file of labels, and why frames were left out."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("file", "by"):
+        table.add_column(name)
+    for name in ("taken", "left out", "groups", "trajectories"):
+        table.add_column(name, justify="right")
+    for one in found:
+        left = sum(map(len, one.left_out.values()))
+        names = sorted({frame.group for frame in one.frames if frame.group})
+        groups = ", ".join(names) if len(names) < 4 else f"{len(names)}, {names[0]} to {names[-1]}"
+        runs = len({frame.trajectory for frame in one.frames})
+        words = (str(one.path), one.program, str(len(one.frames)), str(left), groups, str(runs))
+        table.add_row(*(Text(visible(word)) for word in words))
+    console.print(table)
+    for one in found:
+        for reason, numbers in one.left_out.items():
+            print(visible(f"{one.path}: left out {_numbers(numbers)}: {reason}"))
+        for note in one.notes:
+            print(visible(f"{one.path}: {note}"))
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    """Return numbers of frames in few words: `frames 0-3, 7`.
+
+    >>> _numbers([0, 1, 2, 5, 7, 8])
+    'frames 0-2, 5, 7-8'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    words = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+    return f"frame{'s' if len(numbers) > 1 else ''} {', '.join(words)}"
