@@ -613,12 +613,12 @@ def _goodness(
 
 
 def _layout(
-    cascades: UsableCascades, *, shape: Shape, order: int, log_sigma_order: int | None, asymmetry_order: int
+    cascades: UsableCascades, *, shape: Shape, order: int, log_sigma_order: int | None
 ) -> tuple[_Layout, tuple[str, ...]]:
     """Return which parameters the data can carry, or refuse."""
     if shape not in SHAPES:
         raise InputError(f"unknown shape {shape!r} of a stored-energy distribution: use one of {SHAPES}")
-    if min(order, log_sigma_order or 0, asymmetry_order) < 0:
+    if min(order, log_sigma_order or 0) < 0:
         raise InputError("the order of a polynomial cannot be negative")
     hit = cascades.stores_energy
     energies, n_events = np.unique(cascades.recoil_energy_eV[hit], return_counts=True)
@@ -637,7 +637,7 @@ def _layout(
             f"energies with at least {SMALLEST_GROUP_FOR_A_WIDTH} non-zero stored energies, there are "
             f"{well_known}: simulate more or lower log_sigma_order"
         )
-    n_asymmetry = asymmetry_order + 1 if shape == "split_gaussian" else 0
+    n_asymmetry = 1 if shape == "split_gaussian" else 0
     n_parameters = order + 1 + log_sigma_order + 1 + n_asymmetry
     wanted, apart = 2 * n_parameters, max(order + 1, n_asymmetry)
     if len(energies) < apart or hit.sum() < wanted:
@@ -681,7 +681,6 @@ def fit_stored_energy_distribution(
     shape: Shape = "gaussian",
     order: int = 1,
     log_sigma_order: int | None = None,
-    asymmetry_order: int = 0,
     independent: Independence = "cascade",
     n_bootstrap: int = 200,
     rng: np.random.Generator | None = None,
@@ -705,8 +704,6 @@ def fit_stored_energy_distribution(
         Of the location as a polynomial in the recoil energy.
     log_sigma_order : int, optional
         Of the logarithm of the width; by default 1, or 0 (with a note) where the events do not allow it.
-    asymmetry_order : int
-        Of the asymmetry, for the split Gaussian only.
     independent : {'cascade', 'direction'}
         As in `fit_defect_probability`.
     n_bootstrap : int
@@ -721,9 +718,7 @@ def fit_stored_energy_distribution(
     FitError
         If the events cannot fix the parameters or the minimisation fails.
     """
-    layout, notes = _layout(
-        cascades, shape=shape, order=order, log_sigma_order=log_sigma_order, asymmetry_order=asymmetry_order
-    )
+    layout, notes = _layout(cascades, shape=shape, order=order, log_sigma_order=log_sigma_order)
     hit = cascades.stores_energy
     stored, energy = cascades.stored_energy_eV[hit], cascades.recoil_energy_eV[hit]
     weight = cascades.weight[hit]

@@ -46,15 +46,11 @@ class ThresholdEnergies:
     undamaged_share: float
 
 
-def threshold_energies(cascades: UsableCascades, *, share: float = 0.5) -> ThresholdEnergies:
+def threshold_energies(cascades: UsableCascades) -> ThresholdEnergies:
     """Return the threshold displacement energy of each direction.
 
-    Parameters
-    ----------
-    cascades : UsableCascades
-    share : float
-        A direction counts as damaging from the lowest recoil energy at which at least this share of its
-        snapshots, and more than none, stored energy.
+    A direction counts as damaging from the lowest recoil energy at which at least half of its snapshots stored
+    energy.
     """
     index, direction = np.unique(cascades.direction_index, return_inverse=True)
     below, threshold = np.zeros(len(index)), np.full(len(index), np.inf)
@@ -64,7 +60,7 @@ def threshold_energies(cascades: UsableCascades, *, share: float = 0.5) -> Thres
         weight[d] = cascades.weight[mine].mean()
         for energy in np.unique(cascades.recoil_energy_eV[mine]):
             stores = cascades.stores_energy[mine & (cascades.recoil_energy_eV == energy)]
-            if stores.any() and stores.mean() >= share:
+            if stores.mean() >= 0.5:
                 threshold[d] = energy
                 break
             below[d] = energy

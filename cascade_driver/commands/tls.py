@@ -370,7 +370,7 @@ def _tls_dos(chosen: argparse.Namespace) -> int:
     print(
         f"{summary.realisations} realisations, of which {summary.unstable} needed flips of pairs to be stable\n"
         f"per second and process {summary.attempts_per_s:.3g} spin flips tried, {summary.flips_per_s:.3g} done; "
-        f"10 000 realisations of this size take {summary.hours_for(workers=workers):.2g} h on {workers} processes"
+        f"10 000 realisations of this size take {summary.hours_of_paper(workers):.2g} h on {workers} processes"
     )
     print("   T (K)   B (1/K)             mu               p-value")
     for f in fits:

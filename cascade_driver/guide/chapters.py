@@ -1,9 +1,8 @@
-"""The chapters of the guide, and what in them is to be run."""
+"""The chapters of the guide."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from cascade_driver.errors import InputError
@@ -28,24 +27,6 @@ CHAPTERS: dict[str, str] = {
     "costs": "what it costs: time, memory, disk",
     "glossary": "the words: PKA, quenching factor, threshold displacement energy, NRT, ...",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """A fenced block of a chapter.
-
-    Attributes
-    ----------
-    language : str
-        Of its fence.
-    text : str
-    marks : tuple of str
-        Comments `<!-- ... -->` that stand directly before it.
-    """
-
-    language: str
-    text: str
-    marks: tuple[str, ...]
 
 
 def chapter(topic: str) -> str:
@@ -84,16 +65,3 @@ def _of_notebook(text: str) -> str:
 def without_marks(text: str) -> str:
     """Return a chapter without the comments that are for its tests."""
     return re.sub(r"^<!--.*?-->\n", "", text, flags=re.MULTILINE | re.DOTALL)
-
-
-def blocks(text: str) -> list[Block]:
-    """Return the fenced blocks of a chapter, in order."""
-    found = re.finditer(r"((?:^<!--.*?-->\n)*)^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-    return [
-        Block(
-            language=one[2],
-            text=one[3],
-            marks=tuple(mark.strip() for mark in re.findall(r"<!--(.*?)-->", one[1], flags=re.DOTALL)),
-        )
-        for one in found
-    ]

@@ -91,7 +91,6 @@ def draw_cascade(
     scene: Scene,
     *,
     frame: Frame | None = None,
-    vectors: bool = True,
     potential_status: str = "qualitative",
     ax: Axes | None = None,
 ) -> Axes:
@@ -106,8 +105,6 @@ def draw_cascade(
     scene : Scene
     frame : Frame, optional
         A moment of the film, in place of the end.
-    vectors : bool
-        Whether to draw arrows.
     potential_status : str
     ax : Axes, optional
     """
@@ -124,7 +121,7 @@ def draw_cascade(
     pt_per_A = _points_per_A(axes, high - low)
     _draw_atoms(axes, scene, np.where((inside & ~moved)[:, None], now, np.nan), pt_per_A, alpha=0.22)
     _draw_atoms(axes, scene, np.where(moved[:, None], now, np.nan), pt_per_A, alpha=1.0)
-    if vectors and frame is None:
+    if frame is None:
         _draw_vectors(axes, start[moved], end[moved])
     seen = track if frame is None else track[: 1 + int(np.sum(_track_time_ps(scene) <= frame.time_ps))]
     axes.plot(seen[:, 0], seen[:, 1], color="black", linewidth=1.0, zorder=6)

@@ -257,10 +257,8 @@ class Surroundings:
     symbols: NDArray[np.str_]
 
 
-def surroundings_of(
-    atoms_cell: Atoms, index: int, *, axes_A: NDArray[np.float64], radius_A: float = SURROUNDINGS_A
-) -> Surroundings:
-    """Return what an atom of a bulk crystal has around it, within a radius.
+def surroundings_of(atoms_cell: Atoms, index: int, *, axes_A: NDArray[np.float64]) -> Surroundings:
+    """Return what an atom of a bulk crystal has around it, within `SURROUNDINGS_A`.
 
     Parameters
     ----------
@@ -270,7 +268,6 @@ def surroundings_of(
         The atom.
     axes_A : (3, 3) float
         Lattice vectors in the same frame.
-    radius_A : float
 
     Raises
     ------
@@ -279,7 +276,7 @@ def surroundings_of(
     """
     from ase.neighborlist import neighbor_list
 
-    first, second, away = neighbor_list("ijD", atoms_cell, radius_A)
+    first, second, away = neighbor_list("ijD", atoms_cell, SURROUNDINGS_A)
     here = first == index
     return Surroundings(
         rotations=site_rotations(atoms_cell, index),

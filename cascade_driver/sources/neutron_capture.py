@@ -201,49 +201,30 @@ def capture_rate_per_kg_day(isotope: Isotope, *, cross_section_b: float, neutron
     return isotope.atoms_per_kg * cross_section_b * CM2_PER_BARN * neutron_flux_cm2_s * SECONDS_PER_DAY
 
 
-def cascades_of(isotope: CaptureIsotope, *, smallest_path: float = SMALLEST_PATH) -> tuple[GammaCascade, ...]:
+def cascades_of(isotope: CaptureIsotope) -> tuple[GammaCascade, ...]:
     """Return the gamma cascades of an isotope; their probabilities sum to the tabulated intensity.
 
     Each primary gamma is followed down through the tabulated decays. A level without any, or a path less likely
-    than `smallest_path`, ends by one gamma to the ground state. A level that lives over 1 ms ends the event.
-
-    Parameters
-    ----------
-    isotope : CaptureIsotope
-    smallest_path : float
-        Per capture.
-
-    Raises
-    ------
-    InputError
-        If the smallest path is negative.
+    than `SMALLEST_PATH`, ends by one gamma to the ground state. A level that lives over 1 ms ends the event.
     """
-    if not smallest_path >= 0:
-        raise InputError(f"smallest path is {smallest_path:g} per capture, expected at least 0")
-    found = []
-    for line in isotope.lines:
-        for gammas, lives, probability in _paths(
-            isotope, line.final_level_keV, line.per_capture, smallest_path=smallest_path
-        ):
-            found.append(
-                GammaCascade(
-                    symbol=isotope.symbol,
-                    target=isotope.target,
-                    mass_u=isotope.compound_mass_u,
-                    gammas_keV=(line.gamma_keV, *gammas),
-                    mean_lives_fs=lives,
-                    per_capture=probability,
-                )
-            )
-    return tuple(found)
+    return tuple(
+        GammaCascade(
+            symbol=isotope.symbol,
+            target=isotope.target,
+            mass_u=isotope.compound_mass_u,
+            gammas_keV=(line.gamma_keV, *gammas),
+            mean_lives_fs=lives,
+            per_capture=probability,
+        )
+        for line in isotope.lines
+        for gammas, lives, probability in _paths(isotope, line.final_level_keV, line.per_capture)
+    )
 
 
 _Path = tuple[tuple[float, ...], tuple[float | None, ...], float]
 
 
-def _paths(
-    isotope: CaptureIsotope, level_keV: float, probability: float, *, smallest_path: float
-) -> Iterator[_Path]:
+def _paths(isotope: CaptureIsotope, level_keV: float, probability: float) -> Iterator[_Path]:
     """Yield gammas, mean lives and probability of every way from a level to the ground state."""
     if level_keV == 0:
         yield (), (), probability
@@ -254,14 +235,12 @@ def _paths(
     if life is not None and life > ISOMER_fs:
         yield (), (), probability
         return
-    if not decays or probability < smallest_path:
+    if not decays or probability < SMALLEST_PATH:
         yield (level_keV,), (life,), probability
         return
     whole = sum(decay.share for decay in decays)
     for decay in decays:
-        for gammas, lives, p in _paths(
-            isotope, decay.final_level_keV, probability * decay.share / whole, smallest_path=smallest_path
-        ):
+        for gammas, lives, p in _paths(isotope, decay.final_level_keV, probability * decay.share / whole):
             yield (decay.gamma_keV, *gammas), (life, *lives), p
 
 

@@ -78,9 +78,9 @@ class LineTemplate:
         return math.sqrt(float(self.weight @ (self.energy_eV - self.mean_energy_eV) ** 2))
 
     @classmethod
-    def single(cls, energy_eV: float, *, name: str = "") -> LineTemplate:
+    def single(cls, energy_eV: float) -> LineTemplate:
         """Return the template of one line."""
-        return cls(name=name or f"{energy_eV:g} eV", energy_eV=np.array([energy_eV]), weight=np.ones(1))
+        return cls(name=f"{energy_eV:g} eV", energy_eV=np.array([energy_eV]), weight=np.ones(1))
 
     @classmethod
     def from_spectrum(cls, spectrum: Spectrum, *, low_eV: float, high_eV: float, name: str = "") -> LineTemplate:

@@ -54,9 +54,7 @@ class ResponseSet:
     notes: tuple[str, ...] = ()
 
 
-def response_set(
-    model: StoredEnergyModel, recoil_edges_eV: ArrayLike, *, members: int = 0, extrapolate: bool = False
-) -> ResponseSet:
+def response_set(model: StoredEnergyModel, recoil_edges_eV: ArrayLike, *, members: int = 0) -> ResponseSet:
     """Return the responses of a model.
 
     Parameters
@@ -65,8 +63,6 @@ def response_set(
     recoil_edges_eV : (n + 1,) array_like
     members : int
         How many of the ensemble, at most; folding each takes as long as correcting n spectra.
-    extrapolate : bool
-        As in `StoredEnergyModel.response`.
 
     Raises
     ------
@@ -74,8 +70,7 @@ def response_set(
         As `StoredEnergyModel.response`.
     """
     edges = np.asarray(recoil_edges_eV, dtype=np.float64)
-    use = extrapolate or model.extrapolate
-    matrices = {s: model.response(s, edges, extrapolate=use).matrix for s in model.species}
+    matrices = {s: model.response(s, edges, extrapolate=model.extrapolate).matrix for s in model.species}
     beyond = model.extrapolation_notes(model.species, minimum_eV=float(edges[0]), maximum_eV=float(edges[-1]))
     beyond += tuple(
         f"{species}: {said}"

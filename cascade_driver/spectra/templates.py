@@ -31,14 +31,15 @@ _LEAST_COUNTS = 1e-9
 _ROOTS_DOMAIN, _ROOTS_POINT = "default_domain", "default_values"
 
 
-def nuisance_templates(bands: SpectrumBands, component: str, *, share: float = VARIANCE_SHARE) -> Array:
+def nuisance_templates(bands: SpectrumBands, component: str) -> Array:
     r"""Return templates of one component, (k, n) rates per kg, day and keV to be added times a normal number.
 
     The members :math:`x_r` of the component about the nominal :math:`x_0` have the second moment
 
     .. math:: C = \frac{1}{R} \sum_r (x_r - x_0)(x_r - x_0)^T = \sum_k \lambda_k v_k v_k^T
 
-    and the templates are :math:`\sqrt{\lambda_k}\, v_k`, the largest first, until they hold `share` of its trace.
+    and the templates are :math:`\sqrt{\lambda_k}\, v_k`, the largest first, until they hold `VARIANCE_SHARE`
+    of its trace.
 
     Raises
     ------
@@ -57,7 +58,7 @@ def nuisance_templates(bands: SpectrumBands, component: str, *, share: float = V
     total = float(np.sum(size**2))
     if total == 0:
         return np.zeros((0, away.shape[1]))
-    needed = int(np.searchsorted(np.cumsum(size**2), share * total)) + 1
+    needed = int(np.searchsorted(np.cumsum(size**2), VARIANCE_SHARE * total)) + 1
     kept = min(needed, MOST_TEMPLATES)
     return np.asarray(size[:kept, None] * vectors[:kept])
 

@@ -159,7 +159,7 @@ def _include(species: tuple[str, ...], zbl: Mapping[str, ZblSwitch], bodies: Seq
         "variable potential_dir index .",
         f"pair_style hybrid/overlay {' '.join(styles)} table spline {TABLE_POINTS}",
         *coefficients,
-        *core_coefficients("${potential_dir}", species=species, zbl=zbl, style="table"),
+        *core_coefficients("${potential_dir}", species=species, zbl=zbl),
         "# Without this LAMMPS fails to reorder the neighbour lists of overlays of many-body styles.",
         "pair_modify neigh/trim no",
     ]

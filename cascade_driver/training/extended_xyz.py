@@ -79,18 +79,17 @@ class FrameUnits:
     compression_positive: bool = False
 
 
-def read_frames(path: Path | str, *, keys: FrameKeys | None = None, origin: str = "") -> list[LabelledFrame]:
+def read_frames(path: Path | str, *, keys: FrameKeys | None = None) -> list[LabelledFrame]:
     """Return the labelled frames of an extended XYZ file (also .gz), all of them or none.
 
-    Frames that name neither group nor trajectory are one trajectory, see `one_run`.
+    Frames that name neither group nor trajectory are one trajectory, see `one_run`; those that name no origin have
+    the name of the file.
 
     Parameters
     ----------
     path : Path
     keys : FrameKeys, optional
         Names of the labels.
-    origin : str
-        Of frames that do not name theirs; by default the name of the file.
 
     Raises
     ------
@@ -105,7 +104,7 @@ def read_frames(path: Path | str, *, keys: FrameKeys | None = None, origin: str 
     frames = []
     for number, atoms in enumerate(read_structures(path, keys=keys)):
         where = f"{path}, frame {number}"
-        frame = labelled(atoms, keys=keys, where=where, origin=origin or path.name).frame
+        frame = labelled(atoms, keys=keys, where=where, origin=path.name).frame
         if reason := flaw(frame) or no_crystal(atoms):
             raise InputError(f"{where}: {reason}; `cascade train import` leaves such frames out")
         frames.append(frame)

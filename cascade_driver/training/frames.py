@@ -40,9 +40,6 @@ _SAME_BOX = 0.1
 #: Positions closer than this are one position: what a text file keeps.
 _RESOLUTION_A = 1e-5
 
-#: What a frame says of itself, beside its numbers.
-_WORDS = ("group", "trajectory", "origin", "settings", "label_id")
-
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledFrame:

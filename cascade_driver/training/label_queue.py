@@ -61,8 +61,6 @@ class QueueStatus:
     ----------
     asked, labelled, failed : int
         Structures.
-    atoms_labelled : int
-        In all labelled structures.
     hours : float
         Of all labels that were made here, by the clock.
     """
@@ -70,7 +68,6 @@ class QueueStatus:
     asked: int
     labelled: int
     failed: int
-    atoms_labelled: int
     hours: float
 
     @property
@@ -191,13 +188,11 @@ class LabelQueue:
 
     def status(self) -> QueueStatus:
         """Return how far the queue is."""
-        labels = list((self.folder / "labels").glob("[!.]*.extxyz"))
         times = [read_json(path)["seconds"] for path in (self.folder / "labels").glob("[!.]*.json")]
         return QueueStatus(
             asked=len(self._asked()),
-            labelled=len(labels),
+            labelled=sum(1 for _ in (self.folder / "labels").glob("[!.]*.extxyz")),
             failed=sum(1 for _ in (self.folder / "failed").iterdir()),
-            atoms_labelled=sum(_atoms_of(path) for path in labels),
             hours=sum(times) / 3600,
         )
 
@@ -322,9 +317,3 @@ def _sound(frame: LabelledFrame) -> LabelledFrame:
     if reason := flaw(frame):
         raise LabelError(f"no label: {reason}")
     return frame
-
-
-def _atoms_of(path: Path) -> int:
-    """Return the number of atoms of an extxyz, which is its first line."""
-    with path.open() as stream:
-        return int(stream.readline())

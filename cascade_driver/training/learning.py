@@ -53,10 +53,9 @@ def learning_curve(
     test: Path,
     *,
     cache: Path,
-    shares: Sequence[float] = SHARES,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> list[CurvePoint]:
-    """Return fits to growing parts of an input's dear frames, each with its errors on test frames.
+    """Return fits to growing parts of an input's dear frames (`SHARES`), each with its errors on test frames.
 
     Whole trajectories come in an order that only their names decide, so each part contains the one before. Cheap
     labels count in all of them; penalties have the input's strengths.
@@ -69,8 +68,6 @@ def learning_curve(
         of the fits.
     cache : Path
         Of the fit.
-    shares : sequence of float
-        Parts, rising.
     progress : callable
         Is told what goes on.
 
@@ -93,7 +90,7 @@ def learning_curve(
     judged = [bench.observe(frame) for frame in judges]
     points, moments = [], bench.core_moments()
     dimers = len(moments.frames)
-    for part in _growing_parts(dear, shares):
+    for part in _growing_parts(dear, SHARES):
         new = accumulate((bench.observe(frame) for frame in part), size=size)
         moments = Moments.total([moments, new])
         points.append(_point(wanted, moments, judged, cheap=cheap, frames=len(moments.frames) - dimers))

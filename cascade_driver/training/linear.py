@@ -333,7 +333,8 @@ def solve(
     ----------
     moments : Moments
     penalties : sequence of Penalty
-        Each weighted by its name's `strengths`.
+    strengths : mapping of str to float
+        What each penalty is weighted by, under its name.
     prior : Prior, optional
         The penalties then act on the departure from it.
 

@@ -46,21 +46,13 @@ def write_core(path: Path, *, zbl: Mapping[str, ZblSwitch]) -> None:
     write_atomically(path, table_text(curves, comment="ZBL times its switch; LAMMPS units metal"))
 
 
-def core_coefficients(
-    folder: str, *, species: tuple[str, ...], zbl: Mapping[str, ZblSwitch], style: str
-) -> list[str]:
-    """Return the `pair_coeff` commands of the core; `style` as LAMMPS needs it in a hybrid, e.g. `table 2`."""
+def core_coefficients(folder: str, *, species: tuple[str, ...], zbl: Mapping[str, ZblSwitch]) -> list[str]:
+    """Return the `pair_coeff` commands of the core in a hybrid with one `table`."""
     return [
-        f"pair_coeff {species.index(a) + 1} {species.index(b) + 1} {style} {folder}/{CORE_FILE} {a}_{b} "
+        f"pair_coeff {species.index(a) + 1} {species.index(b) + 1} table {folder}/{CORE_FILE} {a}_{b} "
         f"{zbl[f'{a}-{b}'].outer_A}"
         for a, b in element_pairs(species)
     ]
-
-
-def core_commands(*, species: tuple[str, ...], zbl: Mapping[str, ZblSwitch], cutoff_A: float) -> list[str]:
-    """Return the LAMMPS commands of the core alone, in a box whose neighbours reach to `cutoff_A`."""
-    style = f"pair_style hybrid/overlay table spline {TABLE_POINTS} zero {cutoff_A}"
-    return [style, *core_coefficients("${core}", species=species, zbl=zbl, style="table"), "pair_coeff * * zero"]
 
 
 def core_dimers(*, species: tuple[str, ...], zbl: Mapping[str, ZblSwitch]) -> list[LabelledFrame]:
@@ -81,16 +73,11 @@ def core_dimers(*, species: tuple[str, ...], zbl: Mapping[str, ZblSwitch]) -> li
     return frames
 
 
-def core_calculator(
-    folder: Path,
-    *,
-    species: tuple[str, ...],
-    zbl: Mapping[str, ZblSwitch],
-    cutoff_A: float = 3.0,
-    compute: str = "",
-) -> SinglePoints:
+def core_calculator(folder: Path, *, species: tuple[str, ...], zbl: Mapping[str, ZblSwitch]) -> SinglePoints:
     """Return LAMMPS with the core alone; its table is written into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     write_core(folder / CORE_FILE, zbl=zbl)
-    commands = core_commands(species=species, zbl=zbl, cutoff_A=cutoff_A)
-    return SinglePoints(species=species, commands=commands, compute=compute, folders={"core": folder})
+    # a box whose neighbours reach to 3 A: the core ends before
+    style = f"pair_style hybrid/overlay table spline {TABLE_POINTS} zero 3.0"
+    core = core_coefficients("${core}", species=species, zbl=zbl)
+    return SinglePoints(species=species, commands=[style, *core, "pair_coeff * * zero"], folders={"core": folder})

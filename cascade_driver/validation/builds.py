@@ -137,11 +137,9 @@ def require_contract(
     tell(f"note: {complaint}; allowed")
 
 
-def record_contract(
-    potential: Potential, results: Sequence[ContractResult], engine: EngineSpec | None = None
-) -> None:
-    """Keep what checks have found of a potential in a LAMMPS, for `require_contract`."""
-    own = chosen(engine)
+def record_contract(potential: Potential, results: Sequence[ContractResult]) -> None:
+    """Keep what checks have found of a potential in the LAMMPS that is chosen, for `require_contract`."""
+    own = chosen(None)
     _keep(_place(potential, own), _record(potential, own, results))
 
 

@@ -56,9 +56,9 @@ def remember(
         write_atomically(potential.folder / CHECKED_FILE, canonical_json(content) + "\n")
 
 
-def place_of_memory(potential: Potential, engine: EngineSpec | None = None) -> Path:
-    """Return the folder in which `remember` writes."""
-    own = chosen(engine)
+def place_of_memory(potential: Potential) -> Path:
+    """Return the folder in which `remember` writes what is found in the LAMMPS that is chosen."""
+    own = chosen(None)
     return potential.folder if own.is_installed else _beside(own).parent
 
 

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,34 @@ from cascade_driver.cli import main
 from cascade_driver.commands.guide import whole_guide
 from cascade_driver.commands.parser import make_parser
 from cascade_driver.config import RunInput
-from cascade_driver.guide.chapters import CHAPTERS, blocks, chapter, script
+from cascade_driver.guide.chapters import CHAPTERS, chapter, script
 from cascade_driver.guide.keys import keys_reference, sections
 from cascade_driver.json_schema import SCHEMAS, json_schema
 from cascade_driver.schema import fields_of
 
 NOTEBOOKS = ("notebook",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A fenced block of a chapter: its language, its text, and the comments that stand directly before it."""
+
+    language: str
+    text: str
+    marks: tuple[str, ...]
+
+
+def blocks(text):
+    """The fenced blocks of a chapter, in order."""
+    found = re.finditer(r"((?:^<!--.*?-->\n)*)^```(\w*)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return [
+        Block(
+            language=one[2],
+            text=one[3],
+            marks=tuple(mark.strip() for mark in re.findall(r"<!--(.*?)-->", one[1], flags=re.DOTALL)),
+        )
+        for one in found
+    ]
 
 
 def marked(block, word):

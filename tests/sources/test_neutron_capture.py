@@ -234,7 +234,6 @@ def test_lifetimes_that_are_not_known_follow_the_wish() -> None:
         (lambda: two_gamma_cumulative(0.1, exponent=-1.0), "expected at least 0"),
         (lambda: recoil_events(silicon(), exponents=()), "0 exponents for 1 levels"),
         (lambda: momentum_exponents(silicon(), GammaTiming()), "need the target"),
-        (lambda: cascades_of(capture_table()["W182"], smallest_path=-1.0), "smallest path is -1"),
     ],
 )
 def test_bad_settings_are_named(make, message: str) -> None:

@@ -84,9 +84,9 @@ class GlassSummary:
     flips_per_s: float
     seconds: float
 
-    def hours_for(self, realisations: int = PAPER_REALISATIONS, *, workers: int) -> float:
-        """Return the time for so many realisations on so many processes."""
-        return realisations * self.seconds / workers / 3600
+    def hours_of_paper(self, workers: int) -> float:
+        """Return the time for `PAPER_REALISATIONS` on so many processes."""
+        return PAPER_REALISATIONS * self.seconds / workers / 3600
 
 
 def make_realisations(

@@ -33,7 +33,7 @@ def test_two_processes_and_a_resumed_run_give_the_same(tmp_path):
     assert one.density.counts.sum(axis=1).tolist() == [4 * 32] * 3
     assert one.density.temperature_K.tolist() == [1.0, 0.1, 0.0]
     assert one.realisations == 4
-    assert one.hours_for(workers=2) == pytest.approx(1e4 * one.seconds / 7200)
+    assert one.hours_of_paper(2) == pytest.approx(1e4 * one.seconds / 7200)
     assert load_run(tmp_path / "pool") == RUN
 
 
