@@ -183,11 +183,15 @@ def _is_climbed(debris: Sequence[Debris]) -> bool:
 
 
 def _known_said(debris: Sequence[Debris]) -> str:
-    from cascade_driver.relaxation.debris.pairs import mean_coverage
+    from cascade_driver.relaxation.debris.pairs import mean_coverage, mean_coverage_of_all
 
     if not _is_climbed(debris):
         return "found by bursts alone, without climbs, so how much was missed is not known"
-    return f"a further saddle is a known one with a {mean_coverage(debris):.0%} chance"
+    return (
+        f"a further find of a way that matters is of a known one with a {mean_coverage(debris):.0%} chance, one "
+        f"of any saddle, wherever it leads, with {mean_coverage_of_all(debris):.0%} (1 - found once / found, the "
+        "mean over minima; 0 where too few saddles were found to say)"
+    )
 
 
 def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease], *, barrier_below_eV: float) -> None:
@@ -216,7 +220,8 @@ def _print_debris(debris: Sequence[Debris], means: Sequence[MeanRelease], *, bar
         times = [n for one in debris for n in one.times]
         reached = sum(len(one.coverages) for one in debris)
         print(
-            f"the debris goes down to {reached} minima by {len(times)} ways below {barrier_below_eV:g} eV (found "
+            f"the debris goes down to {reached} minima; {len(times)} ways below {barrier_below_eV:g} eV matter, "
+            "which do not lead up and can be tunnelled through once a year or more often (found "
             f"{sum(times)} times, {times.count(1)} of them once); {_known_said(debris)}; cascade by cascade "
             + " ".join(f"{one.coverage:.0%}" for one in debris)
         )

@@ -71,7 +71,7 @@ from cascade_driver.simulation.provenance import provenance
 from cascade_driver.units import SECONDS_PER_DAY
 
 DEBRIS_FILE = "debris.json"
-SCHEMA = 5
+SCHEMA = 6
 
 #: Levels closer than this, some 1 K, take part in what cold glasses do: such a pair is a two-level system.
 TWO_LEVEL_BELOW_eV = 1e-4
@@ -238,9 +238,11 @@ class Debris:
     volume_A3 : float
         Of the active atoms.
     times : tuple of int
-        How often climbs found each way down from the minima that the debris goes down to.
-    coverages : tuple of float
-        Of each of these minima, see `search.Found.coverage_of`.
+        How often climbs found each way that matters (`search.Found.matters`) from the minima that the debris goes
+        down to.
+    coverages, coverages_of_all : tuple of float
+        Of each of these minima, of the ways that matter and of all saddles: see `search.Found.coverage_of` and
+        `search.Found.coverage_of_all`; 0 where too few saddles were found.
     """
 
     cascade: str
@@ -251,11 +253,17 @@ class Debris:
     volume_A3: float
     times: tuple[int, ...] = ()
     coverages: tuple[float, ...] = (0.0,)
+    coverages_of_all: tuple[float, ...] = (0.0,)
 
     @property
     def coverage(self) -> float:
-        """Chance that a further saddle about these minima was found before: the mean of `coverages`."""
+        """Chance that a further find of a way that matters is of a known one: the mean of `coverages`."""
         return float(np.mean(self.coverages))
+
+    @property
+    def coverage_of_all(self) -> float:
+        """Chance that a further saddle, of any kind, is a known one: the mean of `coverages_of_all`."""
+        return float(np.mean(self.coverages_of_all))
 
     @property
     def ground_energies_eV(self) -> NDArray[np.float64]:
@@ -334,9 +342,9 @@ def search_cascade(
         "counts": {name: getattr(found, name) for name in _COUNTS} | {"active_atoms": len(active)},
         "volume_A3": float(atoms.get_volume() * len(active) / len(atoms)),
         "ways_down": [
-            {"from": way.parent, "to": way.child, "barrier_eV": way.barrier_eV, "times": way.times, "share": share}
+            {"from": way.parent, "to": way.child, "barrier_eV": way.barrier_eV, "times": way.times}
             for minimum in found.reached(debris.search)
-            for way, share in found.likely_ways(minimum, debris.search)
+            for way in found.ways_down(minimum, debris.search)
         ],
         "reached": [
             {
@@ -344,6 +352,8 @@ def search_cascade(
                 "sure": sure,
                 "climbs": found.climbed[one],
                 "coverage": found.coverage_of(one, debris.search),
+                "coverage_of_all": found.coverage_of_all(one, debris.search),
+                "finds": found.finds_of(one, debris.search)[0],
             }
             for one, sure in found.reached(debris.search).items()
         ],
@@ -430,13 +440,16 @@ def _with_zero_points(
 ) -> tuple[list[float], list[Pair]]:
     """Return the zero-point energy of each minimum, and the pairs with theirs.
 
-    All are those of the same atoms: their differences do not depend on how a network is gone through.
+    All are those of the same atoms: their differences do not depend on how a network is gone through. Minima of no
+    pair take no part: theirs is that of the first.
     """
     if spec.vibrating_atoms == 0:
         return [0.0] * len(found.energies_eV), list(pairs)
     saddles = {pair.minima: found.saddles_A[pair.minima] for pair in pairs if _has_saddle(pair, found)}
-    moving = moving_atoms([*found.positions_A, *saddles.values()], most=spec.vibrating_atoms)
-    minima = [vibrations_at(landscape, place, moving) for place in found.positions_A]
+    paired = sorted({0, *itertools.chain.from_iterable(pair.minima for pair in pairs)})
+    places = {number: found.positions_A[number] for number in paired}
+    moving = moving_atoms([*places.values(), *saddles.values()], most=spec.vibrating_atoms)
+    minima = {number: vibrations_at(landscape, place, moving) for number, place in places.items()}
     complete = []
     for pair in pairs:
         one, other = (minima[number] for number in pair.minima)
@@ -451,7 +464,8 @@ def _with_zero_points(
                 tunnelling_eV=tunnelling_amplitude_eV(well) if well.is_double else None,
             )
         )
-    return [one.zero_point_eV[-1] for one in minima], complete
+    energies = [minima.get(number, minima[0]).zero_point_eV[-1] for number in range(len(found.energies_eV))]
+    return energies, complete
 
 
 def _has_saddle(pair: Pair, found: Found) -> bool:
@@ -696,6 +710,7 @@ def read_debris(folder: Path) -> list[Debris]:
                     volume_A3=float(content["volume_A3"]),
                     times=tuple(int(one["times"]) for one in content["ways_down"]),
                     coverages=tuple(float(one["coverage"]) for one in content["reached"]),
+                    coverages_of_all=tuple(float(one["coverage_of_all"]) for one in content["reached"]),
                 )
             )
         except (InputError, ValueError, KeyError, TypeError) as error:
@@ -764,8 +779,13 @@ def _standard_error(each: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def mean_coverage(debris: Sequence[Debris]) -> float:
-    """Return the coverage of cascades taken together."""
+    """Return the coverage of cascades taken together, of ways that matter."""
     return float(np.mean([one.coverage for one in debris]))
+
+
+def mean_coverage_of_all(debris: Sequence[Debris]) -> float:
+    """Return that of all saddles."""
+    return float(np.mean([one.coverage_of_all for one in debris]))
 
 
 def mean_release(debris: Sequence[Debris], *, solid: Solid, temperature_K: float) -> MeanRelease:
@@ -885,6 +905,7 @@ def _summary(debris: Sequence[Debris], means: Sequence[MeanRelease]) -> dict[str
         "perhaps_two_level_systems": sum(pair.may_be_two_level for pair in elementary),
         "unconverged_paths": sum(not pair.converged for one in debris for pair in one.elementary),
         "coverage": mean_coverage(debris),
+        "coverage_of_all_saddles": mean_coverage_of_all(debris),
         "coverage_by_cascade": {one.cascade: one.coverage for one in debris},
         "without_barrier": len(elementary) - len(tunnelling_eV),
         "counts": {name: sum(one.counts[name] for one in debris) for name in debris[0].counts},

@@ -8,9 +8,10 @@
     other is a pair
 
 Cold debris goes down, over barriers that it can tunnel through: what else surrounds it does not matter, and there
-is ever more of it the further one looks. Climbs therefore begin where such ways lead, `Found.reached`, until each
-of these minima has shown its saddles, `Found.coverage_of`. The search is a chain whose seeds are its numbers:
-what is kept after step k continues to the same result.
+is ever more of it the further one looks. In the debris of silicon five of six saddles lead up, nowhere, or through
+more than is crossed in a year. Climbs therefore begin where ways lead that matter, `Found.matters`, to the minima
+of `Found.reached`, until each of these has shown its own, `Found.coverage_of`. The search is a chain whose seeds
+are its numbers: what is kept after step k continues to the same result.
 """
 
 # ASE annotates only part of what it offers:
@@ -38,6 +39,7 @@ from cascade_driver.schema import parameters, seed_from
 from cascade_driver.simulation.defects import wrapped
 from cascade_driver.simulation.engine import Engine, EngineAbortError, Minimum
 from cascade_driver.simulation.spec import QuenchSpec
+from cascade_driver.units import SECONDS_PER_DAY
 
 MakeEngine = Callable[[], Engine]
 
@@ -63,8 +65,11 @@ _REST_eV_A = 1e-3
 #: moves.
 _REACH_STEP_A, _ALIKE_eV_A, _SPARE_A = 0.5, 1e-8, 1.0
 
-#: Coverage says nothing of fewer finds than this, about one minimum.
-FEWEST_FINDS = 10
+#: Curvatures are one-sided differences of forces over this: the soft directions of a climb need no more.
+_CURVATURE_STEP_A = 0.02
+
+#: An exponent of tunnelling above which a way is gone less than once a year, by 1e13 attempts per second.
+_ONCE_A_YEAR = math.log(1e13 * 365.25 * SECONDS_PER_DAY)
 
 #: After so many climbs without a saddle no more are tried; in silicon one of three comes to one.
 _CLIMBS_IN_VAIN = 25
@@ -86,8 +91,9 @@ class SearchSpec:
     saddle_searches : int
         At most, per cascade; they end when `coverage` is reached, or when the first 25 came to no saddle.
     coverage : float
-        Chance that a further saddle about a minimum that the debris goes down to is one that was found before: it
-        is at least this, with 90 % confidence, when a search ends.
+        Where a search ends: about each minimum that the debris goes down to, the chance that a further find of a
+        way out that matters is of a known one is at least this, and so many saddles of any kind were found that
+        one with a larger share than what is left would be among them, with 90 % confidence.
     likely_above : float
         Minima that the debris comes to with less than this probability are not climbed from.
     barrier_below_eV : float
@@ -158,6 +164,8 @@ class Landscape:
         self._make_engine, self._quench, self._reach_A = make_engine, quench, reach_A
         self._timestep_fs = timestep_fs
         self._engines: dict[str, Engine] = {}
+        self._curved_at_A = np.empty((0, 3))
+        self._curvatures: dict[int, NDArray[np.float64]] = {}
 
     def narrow(self, *, from_A: float) -> None:
         """Bring the reach down to what the active atoms really feel, by their forces; `from_A` outward.
@@ -236,6 +244,28 @@ class Landscape:
         energy, forces = self._near.potential_energy_eV(), self._near.forces_eV_A()
         return energy, forces[np.searchsorted(self._region, self.active)]
 
+    def curvatures_near(self, minimum_A: NDArray[np.float64], some: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return second derivatives (3k, 3k) in eV/angstrom^2 of some active atoms, by their place in `active`.
+
+        All others are held. Those of one minimum are kept, for climbs from it ask for the same again.
+        """
+        if not np.array_equal(self._curved_at_A, minimum_A):
+            self._curved_at_A, self._curvatures = minimum_A.copy(), {}
+        start = minimum_A[self.active]
+        missing = [one for one in some.tolist() if one not in self._curvatures]
+        if missing:
+            _, rest = self.energy_and_forces_near(start, around_A=minimum_A)
+        for one in missing:
+            rows = []
+            for axis in range(3):
+                moved = start.copy()
+                moved[one, axis] += _CURVATURE_STEP_A
+                _, forces = self.energy_and_forces_near(moved, around_A=minimum_A)
+                rows.append((rest - forces) / _CURVATURE_STEP_A)
+            self._curvatures[one] = np.array(rows)
+        whole = np.array([self._curvatures[one][:, some] for one in some.tolist()]).reshape(3 * len(some), -1)
+        return np.asarray(0.5 * (whole + whole.T))
+
     def energy_and_forces(self, positions_A: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return the energy in eV and the forces (n, 3) in eV/angstrom."""
         self._still.set_positions(positions_A)
@@ -302,7 +332,7 @@ class WayOut:
         Where they began.
     child : int or None
         The minimum beyond; None where there is none to keep: the saddle is another minimum's, its barrier or what
-        lies beyond is too high, or beyond lies the same minimum.
+        lies beyond is too high, or beyond lies the same minimum again.
     barrier_eV : float
         Above the minimum, what is about the active atoms held.
     saddle_A : (n, 3) float
@@ -370,10 +400,29 @@ class Found:
     saddles_A: dict[tuple[int, int], NDArray[np.float64]] = field(default_factory=dict)
 
     def ways_down(self, minimum: int, spec: SearchSpec) -> list[WayOut]:
-        """Return the ways out of a minimum that cold debris may take, as far as they were found."""
-        top = self.energies_eV[minimum] + spec.explore_below_eV + spec.same_energy_eV
-        out = [way for way in self.ways if way.parent == minimum and way.child is not None]
-        return [way for way in out if self.energies_eV[way.child or 0] <= top]
+        """Return the ways out of a minimum that matter, as far as they were found."""
+        return [way for way in self.ways if way.parent == minimum and self.matters(way, spec)]
+
+    def matters(self, way: WayOut, spec: SearchSpec) -> bool:
+        r"""Whether cold debris may take a way out within a year: it leads down, and it can be tunnelled through.
+
+        .. math::
+            10^{13}\,\mathrm{s}^{-1} e^{-2S/\hbar} > 1 / \mathrm{year}, \qquad
+            2S = \sqrt{2V}\, \frac{L}{2} \left(1 + \sqrt{\frac{V}{V + D}}\right)
+
+        of a barrier V, a way of length L and a drop D behind: two parabolas up to a cusp, as far as they lie above
+        the minimum that is left. Barriers with a round top take longer, so that no way that matters is left out;
+        rates are those of its path. Below 100 K nothing hops over a barrier that it does not tunnel through.
+        """
+        if way.child is None:
+            return False
+        drop = self.energies_eV[way.parent] - self.energies_eV[way.child]
+        if drop < -(spec.explore_below_eV + spec.same_energy_eV):
+            return False
+        barrier = max(way.barrier_eV, 0.0)
+        behind = math.sqrt(barrier / (barrier + drop)) if drop > 0 and barrier > 0 else float(barrier > 0)
+        exponent = math.sqrt(2 * barrier) * way.length_amu12_A / 2 * (1 + behind) / HBAR_AMU12_A_eV12
+        return exponent < _ONCE_A_YEAR
 
     def likely_ways(self, minimum: int, spec: SearchSpec) -> list[tuple[WayOut, float]]:
         """Return the ways down that cold debris takes from a minimum with some probability, and this.
@@ -408,27 +457,43 @@ class Found:
     def finds_of(self, minimum: int, spec: SearchSpec) -> tuple[int, int]:
         """Return how often saddles about a minimum were found, and how many of them once.
 
-        All below `barrier_below_eV`, wherever they lead. Of ways down alone an estimate would say that nothing is
-        missing while none was found, however few the finds are.
+        All below `barrier_below_eV`, wherever they lead.
         """
-        found = [w for w in self.ways if w.parent == minimum and w.barrier_eV <= spec.barrier_below_eV]
-        return sum(way.times for way in found), sum(way.times == 1 for way in found)
+        return _counted([w for w in self.ways if w.parent == minimum and w.barrier_eV <= spec.barrier_below_eV])
+
+    def finds_that_matter(self, minimum: int, spec: SearchSpec) -> tuple[int, int]:
+        """Return how often ways out of a minimum were found that matter, and how many of them once."""
+        return _counted(self.ways_down(minimum, spec))
+
+    def coverage_of_all(self, minimum: int, spec: SearchSpec) -> float:
+        """Return the chance that a further saddle about a minimum, of any kind, is one that was found before."""
+        finds, once = self.finds_of(minimum, spec)
+        return 1.0 - once / finds if finds and self.has_finds(minimum, spec) else 0.0
 
     def coverage_of(self, minimum: int, spec: SearchSpec) -> float:
-        r"""Return the chance that a further saddle about a minimum is one that was found before.
+        r"""Return the chance that a further way out that matters is one that was found before.
 
         .. math:: C = 1 - \frac{n_1}{n}
 
-        n finds and n_1 saddles that were found once; 0 for fewer finds than `FEWEST_FINDS`. I. J. Good, Biometrika
-        40, 237 (1953).
+        n finds of ways that matter and n_1 of these that were found once: I. J. Good, Biometrika 40, 237 (1953).
+        Where none was found, it is as if the next saddle of any kind, after N, were one: C = 1 - 1 / (N + 1). Of
+        too few saddles, see `has_finds`, it says nothing: 0.
         """
-        finds, once = self.finds_of(minimum, spec)
-        return 1.0 - once / finds if finds >= FEWEST_FINDS else 0.0
+        if not self.has_finds(minimum, spec):
+            return 0.0
+        finds, once = self.finds_that_matter(minimum, spec)
+        return 1.0 - once / finds if finds else 1.0 - 1.0 / (self.finds_of(minimum, spec)[0] + 1)
+
+    def has_finds(self, minimum: int, spec: SearchSpec) -> bool:
+        """Whether saddles of any kind were found so often that few of their share are likely to be missing.
+
+        One with a share of 1 - `coverage` is missed by N finds with less than 10 %: its Poisson limit.
+        """
+        return float(gammaincinv(1, _CONFIDENCE)) <= (1 - spec.coverage) * self.finds_of(minimum, spec)[0]
 
     def has_covered(self, minimum: int, spec: SearchSpec) -> bool:
-        """Whether the chance of `coverage_of` is high enough: n_1 below its Poisson limit of 90 % confidence."""
-        finds, once = self.finds_of(minimum, spec)
-        return float(gammaincinv(once + 1, _CONFIDENCE)) <= (1 - spec.coverage) * finds
+        """Whether enough was seen about a minimum."""
+        return self.coverage_of(minimum, spec) >= spec.coverage
 
     def is_covered(self, spec: SearchSpec) -> bool:
         """Whether enough was seen about each minimum that the debris goes down to."""
@@ -444,6 +509,11 @@ class Found:
         pair = (min(one, other), max(one, other))
         if one != other and pair not in self.pairs:
             self.pairs.append(pair)
+
+
+def _counted(ways: list[WayOut]) -> tuple[int, int]:
+    """Return how often ways were found, and how many of them once."""
+    return sum(way.times for way in ways), sum(way.times == 1 for way in ways)
 
 
 def begin(landscape: Landscape) -> Found:
