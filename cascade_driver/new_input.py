@@ -80,7 +80,7 @@ _MACHINES: dict[Machine, dict[str, Any]] = {
         "snapshots": 1,
         "thermal": {"equilibration_ps": 0.4, "snapshot_interval_ps": 0.2},
         "follow": {"duration_ps": 1.5, "max_displacement_A": 0.04, "max_timestep_fs": 2},
-        "quench": {"force_tolerance_eV_A": 1e-3},
+        "quench": {"force_tolerance_eV_A": 1e-3, "method": "cg-stiffness"},
     },
     "laptop": {
         "atoms": 6000,
@@ -90,7 +90,7 @@ _MACHINES: dict[Machine, dict[str, Any]] = {
         "thermal": {"equilibration_ps": 3, "snapshot_interval_ps": 0.5},
         # 110 eV heat this box by 70 K.
         "follow": {"duration_ps": 4, "max_displacement_A": 0.02, "max_timestep_fs": 1.5},
-        "quench": {"force_tolerance_eV_A": 1e-3},
+        "quench": {"force_tolerance_eV_A": 1e-3, "method": "cg-stiffness"},
     },
     "cluster": {
         "atoms": 49_000,

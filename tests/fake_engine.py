@@ -70,7 +70,7 @@ class FakeEngine:
     def write(self, state):
         state.write_text(json.dumps({"positions": self.positions.tolist(), "lengths": self.lengths.tolist()}))
 
-    def minimise(self, *, force_tolerance_eV_A, max_iterations):
+    def minimise(self, *, force_tolerance_eV_A, max_iterations, **_):
         return Minimum(
             potential_energy_eV=-100.0 + self.stored_eV, largest_force_eV_A=0.0, positions_A=self.positions.copy()
         )

@@ -6,6 +6,7 @@ the backend does inside. Units: eV, angstrom, ps, K, amu.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -249,8 +250,19 @@ class Engine(Protocol):
     def write(self, state: Path) -> None:
         """Write positions, velocities and the box, exactly."""
 
-    def minimise(self, *, force_tolerance_eV_A: float, max_iterations: int) -> Minimum:
-        """Descend into the nearest local minimum at fixed box, of the potential that says where atoms rest."""
+    def minimise(
+        self,
+        *,
+        force_tolerance_eV_A: float,
+        max_iterations: int,
+        finish: Callable[[], None] | None = None,
+        finish_below_eV_A: float = math.inf,
+    ) -> Minimum:
+        """Descend into the nearest local minimum at fixed box, of the potential that says where atoms rest.
+
+        `finish` may go on once no component of a force is larger than `finish_below_eV_A`; of a potential that is
+        two it is called for each. What it leaves is brought to rest.
+        """
 
     def potential_energy_eV(self) -> float:
         """Return the potential energy of the box as it is."""

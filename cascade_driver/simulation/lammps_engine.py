@@ -294,7 +294,14 @@ class LammpsEngine:
 
     # -- statics -------------------------------------------------------------------------------------------
 
-    def minimise(self, *, force_tolerance_eV_A: float, max_iterations: int) -> Minimum:
+    def minimise(
+        self,
+        *,
+        force_tolerance_eV_A: float,
+        max_iterations: int,
+        finish: Callable[[], None] | None = None,
+        finish_below_eV_A: float = math.inf,
+    ) -> Minimum:
         """Descend by conjugate gradients on the force alone; see `Engine.minimise`.
 
         An energy tolerance would stop up to 3e-4 eV too high. Where a potential's force bends at its cutoff
@@ -302,13 +309,18 @@ class LammpsEngine:
         along the line is zero gets past it, and at last a damped run (FIRE). It is not used from the start, though
         it is cheaper, because it may pass into another minimum: it did from one of ten hot ends in diamond.
         """
-        minimum = self._descend(force_tolerance_eV_A, max_iterations)
+
+        def down() -> Minimum:
+            if finish is not None:
+                self._approach(finish_below_eV_A, max_iterations)
+                finish()
+            return self._descend(force_tolerance_eV_A, max_iterations)
+
+        minimum = down()
         if self.potential.quench is None:
             return minimum
         with self._resting():
-            return replace(
-                self._descend(force_tolerance_eV_A, max_iterations), follow_energy_eV=minimum.potential_energy_eV
-            )
+            return replace(down(), follow_energy_eV=minimum.potential_energy_eV)
 
     @contextlib.contextmanager
     def _resting(self) -> Iterator[None]:
@@ -323,6 +335,15 @@ class LammpsEngine:
         finally:
             self._do("pair_style none")
             self._use(self.potential)
+
+    def _approach(self, largest_force_eV_A: float, max_iterations: int) -> None:
+        """Descend by conjugate gradients until no component of a force is larger."""
+        if math.isinf(largest_force_eV_A):
+            return
+        self._do("min_style cg")
+        self._do("min_modify norm max")
+        self._do(f"minimize 0 {largest_force_eV_A:.17g} {max_iterations} {_CONJUGATE_GRADIENT_EVALUATIONS}")
+        self._do("min_modify norm two")
 
     def _descend(self, force_tolerance_eV_A: float, max_iterations: int) -> Minimum:
         self._do("min_style cg")

@@ -11,6 +11,7 @@ to the bit. Files appear by renaming, complete or not at all.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,7 +25,7 @@ from cascade_driver.errors import EngineError, InputError, RecordError
 from cascade_driver.files import replacing
 from cascade_driver.schema import file_sha256, seed_from
 from cascade_driver.simulation.crystal import assemble, constituents, held_atoms
-from cascade_driver.simulation.descent import Stiffness, descend, measure_stiffness
+from cascade_driver.simulation.descent import NEARLY_AT_REST_eV_A, Stiffness, descend, measure_stiffness
 from cascade_driver.simulation.engine import Engine, Minimum
 from cascade_driver.simulation.film_box import FilmSpec, LayerStress, layer_stress, places
 from cascade_driver.simulation.spec import Protocol
@@ -197,7 +198,7 @@ def make_box(protocol: Protocol, folder: Path, make_engine: MakeEngine) -> Box:
         minimum = _come_to_rest(engine, protocol, folder)
         film = protocol.crystal.film
         stress = None if film is None else _stress_of_film(engine, film, atoms, minimum)
-        wanted = protocol.quench.method == "stiffness" or protocol.thermal.start == "quantum"
+        wanted = protocol.quench.method is not None or protocol.thermal.start == "quantum"
         if wanted and all(atoms.pbc) and len(cells) == 1:
             _keep_stiffness(engine, folder, atoms, *cells.values(), sites_A=minimum.positions_A)
     finally:
@@ -430,7 +431,7 @@ def quench_stiffness(protocol: Protocol, folder: Path) -> Stiffness | None:
     RecordError
         If it is damaged.
     """
-    return read_stiffness(folder) if protocol.quench.method == "stiffness" else None
+    return None if protocol.quench.method is None else read_stiffness(folder)
 
 
 def quench(engine: Engine, protocol: Protocol, stiffness: Stiffness | None) -> Minimum:
@@ -439,7 +440,11 @@ def quench(engine: Engine, protocol: Protocol, stiffness: Stiffness | None) -> M
     if stiffness is None:
         return engine.minimise(force_tolerance_eV_A=spec.force_tolerance_eV_A, max_iterations=spec.max_iterations)
     return descend(
-        engine, stiffness, force_tolerance_eV_A=spec.force_tolerance_eV_A, max_iterations=spec.max_iterations
+        engine,
+        stiffness,
+        force_tolerance_eV_A=spec.force_tolerance_eV_A,
+        max_iterations=spec.max_iterations,
+        below_eV_A=math.inf if spec.method == "stiffness" else NEARLY_AT_REST_eV_A,
     )
 
 

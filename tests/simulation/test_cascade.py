@@ -334,9 +334,10 @@ def test_the_end_is_the_same_with_and_without_earlier_quenches(silicon, with_ear
     assert with_earlier_quenches.followed_ps == pytest.approx(alone.followed_ps, abs=0.02)
 
 
-def test_the_stiffness_is_read_once_for_all_quenches_of_a_cascade(silicon, monkeypatch):
+@pytest.mark.parametrize("method", ["cg-stiffness", "stiffness"])
+def test_the_stiffness_is_read_once_for_all_quenches_of_a_cascade(silicon, monkeypatch, method):
     spec = silicon.spec(species="Si", recoil_energy_eV=20.0, follow={"also_quench_at_ps": (0.1, 0.2)})
-    protocol = dataclasses.replace(spec.protocol, quench=QuenchSpec(method="stiffness"))
+    protocol = dataclasses.replace(spec.protocol, quench=QuenchSpec(method=method))
     read = []
     monkeypatch.setattr(start, "read_stiffness", read.append)  # gives None, as of a film
     physics = silicon.run(dataclasses.replace(spec, protocol=protocol)).record.physics

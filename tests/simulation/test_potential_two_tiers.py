@@ -10,6 +10,7 @@ from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
 from cascade_driver.errors import InputError, PotentialError
 from cascade_driver.simulation.cascade import run_cascade
+from cascade_driver.simulation.descent import descend, measure_stiffness
 from cascade_driver.simulation.lammps_engine import LammpsEngine
 from cascade_driver.simulation.potential import combine, copy_potential, load_potential
 from cascade_driver.simulation.spec import CascadeSpec, FollowSpec, KnockOn, Protocol, ThermalSpec
@@ -86,6 +87,44 @@ def test_the_second_begins_where_the_first_rests(two):
     engine.close()
     assert both.follow_energy_eV == first.potential_energy_eV
     assert first.follow_energy_eV is None
+
+
+def test_the_stiffness_finishes_the_descent_of_each(two):
+    """It is that of the first; the second is not far."""
+    crystal = bulk("Si", "diamond", a=5.43, cubic=True)
+    sites = crystal.repeat((2, 2, 2))
+    hot = sites.copy()
+    hot.rattle(0.1, seed=4)
+    engine = engine_of(two, sites)
+    try:
+        stiffness = measure_stiffness(
+            engine,
+            sites_A=sites.positions,
+            lengths_A=np.array(sites.cell.lengths()),
+            cell_A=np.array(crystal.cell.lengths()),
+        )
+        engine.set_positions(hot.positions)
+        nearest = engine.minimise(**FINE)
+        engine.set_positions(hot.positions)
+        finished = descend(engine, stiffness, **FINE)
+        engine.set_positions(hot.positions)
+        met = []
+        engine.minimise(
+            **FINE,
+            finish=lambda: met.append((engine.potential_energy_eV(), np.abs(engine.forces_eV_A()).max())),
+            finish_below_eV_A=0.2,
+        )
+    finally:
+        engine.close()
+    assert finished.potential_energy_eV == pytest.approx(nearest.potential_energy_eV, abs=1e-7)
+    assert finished.follow_energy_eV == pytest.approx(nearest.follow_energy_eV, abs=1e-7)
+    np.testing.assert_allclose(finished.positions_A, nearest.positions_A, atol=1e-5)
+    # Called in the first, then in the second, each nearly at rest.
+    assert [energy for energy, _ in met] == pytest.approx(
+        [nearest.follow_energy_eV, nearest.potential_energy_eV], abs=0.2
+    )
+    assert all(force < 0.2 for _, force in met)
+    assert abs(nearest.follow_energy_eV - nearest.potential_energy_eV) > 1
 
 
 @pytest.fixture(scope="module")
