@@ -96,6 +96,7 @@ SOURCES: tuple[Source, ...] = (
 #: What smaller boxes say of W of 81 eV, in place of the largest ones.
 SMALLER_BOXES: tuple[Source, ...] = (
     ("W", "cawo4-pbe-spline/validation/protocol-3024-closed.csv", "stored_energy_eV", (81,)),
+    ("W", "cawo4-pbe-spline/validation/campaign-3024-2.csv", "stored_energy_eV", (81,)),
     ("W", "cawo4-pbe-spline/validation/campaign-6000.csv", "stored_energy_eV", (81,)),
 )
 #: PBE over spline: what four ends of 10.5 eV in the mean come to where PBE relaxes them (guide, trust).
