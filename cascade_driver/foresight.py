@@ -93,14 +93,12 @@ def cpu_said(campaign: Campaign, rows: Mapping[str, Row]) -> str:
     if name not in US_PER_ATOM_STEP:
         return "unknown for this potential: stop `cascade run` after some cascades, which are kept, and ask again"
     box = assemble(campaign.protocol.crystal, constituents(campaign.protocol.crystal))
-    steps = [
-        foreseen_steps(
-            campaign.protocol,
-            recoil_energy_eV=cascade.recoil_energy_eV,
-            lightest_u=float(box.get_masses().min()),
-        )
-        for cascade in missing
-    ]
+    lightest_u = float(box.get_masses().min())
+    of_energy = {
+        energy_eV: foreseen_steps(campaign.protocol, recoil_energy_eV=energy_eV, lightest_u=lightest_u)
+        for energy_eV in {cascade.recoil_energy_eV for cascade in missing}
+    }
+    steps = [of_energy[cascade.recoil_energy_eV] for cascade in missing]
     us = US_PER_ATOM_STEP[name]
     return (
         f"about {duration(_rounded(sum(steps) * len(box) * us * 1e-6))} for {what} ({len(box)} atoms, some "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,8 @@ NOTABLE = 0.02
 #: Bins are fine enough where finer ones change the rate by less.
 _FINE = 0.01
 
-#: Parts of a wide bin: eight stand for all of them.
-_PARTS = (2, 4, 8)
+#: Parts of a wide bin, which stand for all that there are; fewer may be enough.
+_FINEST, _FEWER = 8, (2, 4)
 
 #: Bins wider than this share of what is stored are looked at: a rate that falls as exp(-E/tau) has its mean within
 #: a bin of width W some W^2/(12 tau) below the middle.
@@ -125,15 +126,15 @@ def width_notes(
     told = np.flatnonzero(is_wide & within)
     if not len(told):
         return ()
-    rates = {parts: _in_parts(recoil, law, used, is_wide, parts, like=observed) for parts in _PARTS}
-    finest = rates[_PARTS[-1]]
+    in_parts = partial(_in_parts, recoil, law, used, is_wide, like=observed)
+    finest = in_parts(_FINEST)
     relevant = relevant_bins(finest, observed.energy_edges_eV, low_eV=range_eV[0], high_eV=range_eV[1])
     error = observed.total_rate_per_kg_day_keV[relevant] / finest[relevant] - 1
     if not np.abs(error).max(initial=0.0) >= NOTABLE:
         return ()
     enough = next(
-        (parts for parts, rate in rates.items() if np.abs(rate[relevant] / finest[relevant] - 1).max() < _FINE),
-        _PARTS[-1],
+        (parts for parts in _FEWER if np.abs(in_parts(parts)[relevant] / finest[relevant] - 1).max() < _FINE),
+        _FINEST,
     )
     widest, narrowest = float(width[told].max()), float(width[told].min())
     of = f"{widest:.3g} eV" if narrowest > 0.99 * widest else f"{narrowest:.3g} to {widest:.3g} eV"
