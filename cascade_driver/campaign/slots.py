@@ -28,7 +28,7 @@ from cascade_driver.campaign.index import Row
 from cascade_driver.campaign.rundir import PASSING_TROUBLE, disk_error
 from cascade_driver.campaign.task import Task, Workshop
 from cascade_driver.errors import CascadeError, RecordError, SchemaError
-from cascade_driver.simulation.apart import without_main
+from cascade_driver.simulation.apart import start_whole
 from cascade_driver.simulation.lammps_build import chosen
 
 #: How a task ended: done; its process died; it took too long; a starting state is damaged; the machine or its file
@@ -128,8 +128,7 @@ class ProcessSlots:
             target=_in_child, kwargs={"workshop": self._workshop, "task": task, "answer": child_end, "log": log}
         )
         try:
-            with without_main():
-                process.start()
+            start_whole(process)
         finally:
             child_end.close()
         self._jobs[process.sentinel] = _Job(

@@ -23,6 +23,7 @@ from cascade_driver.campaign.rundir import PASSING_TROUBLE, RunDirectory, disk_e
 from cascade_driver.campaign.slots import Ending, Slots
 from cascade_driver.campaign.task import Task
 from cascade_driver.errors import CascadeError, EngineError, RecordError
+from cascade_driver.simulation.apart import interruptions_wait
 from cascade_driver.simulation.cascade import Result
 from cascade_driver.simulation.outcome import Outcome
 from cascade_driver.simulation.provenance import provenance
@@ -162,14 +163,16 @@ class Supervisor:
     def _work(self) -> None:
         while True:
             try:
-                self._fill_slots()
+                with interruptions_wait():
+                    self._fill_slots()
             except OSError as error:
                 self._wait_out(error)
             self._report()
             if not self._jobs and (not self._is_anything_left() or self._is_time_up()):
                 return
             for ending in self._slots.ended(_LOOK_EVERY_s):
-                self._reap(ending)
+                with interruptions_wait():
+                    self._reap(ending)
 
     def _wait_out(self, error: OSError) -> None:
         """Start nothing for a while after passing trouble; raise what does not pass."""

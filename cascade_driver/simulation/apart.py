@@ -5,15 +5,20 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar, cast
 
 from cascade_driver.errors import CascadeError, EngineError, told
 
 T = TypeVar("T")
+
+_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 
 #: To tidy up after an interruption.
 _GRACE_s = 5.0
@@ -26,19 +31,39 @@ class ProcessEndedError(EngineError):
     """A process that ended before its work did."""
 
 
-@contextmanager
-def without_main() -> Iterator[None]:
-    """Start processes that do not import the caller's script again, while the context lasts.
+def start_whole(process: BaseProcess) -> None:
+    """Start a process that does not import the caller's script again, and that no interruption cuts in two.
 
     A new process of `multiprocessing` begins with the main module of its parent, which for a script without
-    `if __name__ == "__main__":` means to do all of it again. Ours need nothing of it.
+    `if __name__ == "__main__":` means to do all of it again. Ours need nothing of it. And what a new process, or
+    the server that forks it, is told comes through a pipe: of half a message it complains with a traceback.
     """
+    # It starts with the first process, and makes this one hear interruptions again.
+    resource_tracker.ensure_running()
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
-        yield
+        with interruptions_wait():
+            process.start()
     finally:
         sys.modules["__main__"] = main
+
+
+@contextmanager
+def interruptions_wait() -> Iterator[None]:
+    """Answer Ctrl-C and SIGTERM after the context, not in its middle; processes that start in it hear neither."""
+    came: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()  # no other answers signals
+    before = {s: signal.signal(s, lambda number, _: came.append(number)) for s in _INTERRUPTIONS if is_main}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIONS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, answer in before.items():
+            signal.signal(number, answer or signal.SIG_DFL)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def apart(work: Callable[..., T], *arguments: Any, tell: Callable[[Any], None] | None = None) -> T:
@@ -122,8 +147,7 @@ class _Child:
         context = multiprocessing.get_context("spawn")
         self.answer, child_end = context.Pipe(duplex=False)
         self.process = context.Process(target=_work_and_answer, args=(child_end, work, arguments), daemon=True)
-        with without_main():
-            self.process.start()
+        start_whole(self.process)
         child_end.close()
 
     def ended(self) -> ProcessEndedError:
@@ -140,6 +164,7 @@ class _Child:
 
 def _work_and_answer(answer: Connection, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTIONS)  # one that came while it started counts now
         result = work(lambda said: answer.send((_SAID, said)), *arguments)
     except KeyboardInterrupt:
         pass  # the parent says so

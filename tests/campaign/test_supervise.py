@@ -271,6 +271,22 @@ def test_a_run_that_is_stopped_at_any_moment_continues_to_the_same_physics(tmp_p
     assert not list(run.cascades.glob(".*"))
 
 
+@pytest.mark.parametrize(("kind", "method"), [(Claims, "take"), (OwnProcess, "start"), (OwnProcess, "ended")])
+def test_an_interruption_beside_a_start_or_an_end_leaves_no_claim(tmp_path, monkeypatch, kind, method):
+    run = a_run(tmp_path, a_campaign(energies=(50,)))
+    good = getattr(kind, method)
+
+    def interrupted(*arguments):
+        result = good(*arguments)
+        signal.raise_signal(signal.SIGINT)
+        return result
+
+    monkeypatch.setattr(kind, method, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Serial().work(work_of(run), silent)
+    assert list(run.claims.iterdir()) == []
+
+
 def test_children_die_with_a_killed_driver(tmp_path):
     run = a_run(tmp_path, a_campaign(energies=(fake_engine.HANGS,), directions=2, snapshots=1))
     driver = start_driver(run.path)

@@ -2,13 +2,14 @@
 
 import math
 import os
+import signal
 
 import pytest
 from work_apart import complain, count, evaluate, leave
 
 from cascade_driver.errors import CascadeError
 from cascade_driver.schema import file_sha256
-from cascade_driver.simulation.apart import ProcessEndedError, apart
+from cascade_driver.simulation.apart import ProcessEndedError, apart, interruptions_wait, start_whole
 from cascade_driver.simulation.potential import copy, load_potential
 
 
@@ -21,6 +22,41 @@ def test_what_is_done_apart_is_told_and_returned():
 def test_a_complaint_comes_back_as_it_was():
     with pytest.raises(CascadeError, match=r"^no such thing$"):
         apart(complain, "no such thing")
+
+
+class Interrupted:
+    """A process in whose start an interruption falls."""
+
+    def __init__(self, number):
+        self.number = number
+        self.is_started = False
+
+    def start(self):
+        signal.raise_signal(self.number)
+        self.is_started = True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_comes_after_the_start_of_a_process(number):
+    def interrupt(_number, _frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(number, interrupt)
+    process = Interrupted(number)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            process.start()
+        assert not process.is_started
+        with pytest.raises(KeyboardInterrupt):
+            start_whole(process)
+        assert process.is_started
+        process.is_started = False
+        with pytest.raises(KeyboardInterrupt), interruptions_wait():
+            process.start()
+        assert process.is_started
+        assert signal.getsignal(number) is interrupt
+    finally:
+        signal.signal(number, before)
 
 
 ENDS = [("quit", "exit code 7"), ("SIGSEGV", "signal SIGSEGV"), ("SIGABRT", "signal SIGABRT")]
