@@ -56,6 +56,20 @@ def _mass(lower: Array, upper: Array, location: Array, left: Array, right: Array
     return np.where((lower < location) & (upper > location), both_sides, one_side)
 
 
+def truncated_mean_eV(recoil_energy_eV: Array, location_eV: Array, left_eV: Array, right_eV: Array) -> Array:
+    """Return the mean of split Gaussians truncated to [0, E_R], see `StoredEnergyDistribution.mean_eV`."""
+    low, high = np.zeros_like(recoil_energy_eV), recoil_energy_eV
+    log_mass = _log_mass(low, high, location_eV, left_eV, right_eV)
+
+    def weight(edge: Array, side: Array) -> Array:
+        z = (edge - location_eV) / side
+        return np.asarray(side**2 * np.exp(np.minimum(-0.5 * z * z - log_mass, _LARGEST_EXPONENT)))
+
+    below = weight(np.minimum(low, location_eV), left_eV) - weight(np.minimum(high, location_eV), left_eV)
+    above = weight(np.maximum(low, location_eV), right_eV) - weight(np.maximum(high, location_eV), right_eV)
+    return np.asarray(np.clip(location_eV + below + above, 0.0, recoil_energy_eV))
+
+
 def _log_mass(lower: Array, upper: Array, location: Array, left: Array, right: Array) -> Array:
     """Return the logarithm of `_mass`, also where that is too small for a float."""
     sides = (
@@ -195,17 +209,7 @@ class StoredEnergyDistribution:
         over the part of [0, E_R] on each side of m, with N the normalisation.
         """
         energy = np.asarray(recoil_energy_eV, dtype=np.float64)
-        location, left, right = self._parameters(energy)
-        log_mass = _log_mass(np.zeros_like(energy), energy, location, left, right)
-
-        def weight(edge: Array, side: Array) -> Array:
-            z = (edge - location) / side
-            return np.asarray(side**2 * np.exp(np.minimum(-0.5 * z * z - log_mass, _LARGEST_EXPONENT)))
-
-        low, high = np.zeros_like(energy), energy
-        below = weight(np.minimum(low, location), left) - weight(np.minimum(high, location), left)
-        above = weight(np.maximum(low, location), right) - weight(np.maximum(high, location), right)
-        return np.asarray(np.clip(location + below + above, 0.0, energy))
+        return truncated_mean_eV(energy, *self._parameters(energy))
 
     def log_density(self, stored_energy_eV: ArrayLike, recoil_energy_eV: ArrayLike) -> Array:
         """Return ln f in ln(1/eV); minus infinity outside [0, E_R]. The arguments broadcast."""

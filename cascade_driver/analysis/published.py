@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import scipy
+from scipy.optimize.elementwise import find_root
 
 from cascade_driver.analysis.defect_probability import FermiProbability
-from cascade_driver.analysis.distribution import StoredEnergyDistribution
+from cascade_driver.analysis.distribution import StoredEnergyDistribution, truncated_mean_eV
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
 from cascade_driver.analysis.uncertainty import ParameterReplicas
 from cascade_driver.errors import InputError
 from cascade_driver.files import data_folder
+from cascade_driver.kinds import Array
 from cascade_driver.schema import parameters
 from cascade_driver.text import closest
 
@@ -38,6 +38,10 @@ CAWO4_PRINTED_MEANS_eV: tuple[tuple[float, float], ...] = ((81.0, 7.5), (112.0, 
 
 #: Lowest and highest recoil energy that were simulated for them.
 CAWO4_SIMULATED_RANGE_eV = (20.0, 160.0)
+
+#: Its polynomials are in recoil energies from here, in units of this.
+_REFERENCE_ENERGY_eV = CAWO4_PRINTED_MEANS_eV[1][0]
+_ENERGY_SCALE_eV = CAWO4_PRINTED_MEANS_eV[2][0] - CAWO4_PRINTED_MEANS_eV[0][0]
 
 #: Standard deviation of the logarithm of each assumed number, where nothing else is said.
 ASSUMPTION_ERROR = 0.3
@@ -118,30 +122,17 @@ def cawo4_published(assumptions: CaWO4Assumptions | None = None) -> StoredEnergy
     [7.5, 8.9, 11.0]
     """
     chosen = assumptions or CaWO4Assumptions()
-    energies = np.array([energy for energy, _ in CAWO4_PRINTED_MEANS_eV])
-    reference, scale = float(energies[1]), float(energies[2] - energies[0])
-    u = (energies - reference) / scale
-    slope = np.log(chosen.sigma_160_eV / chosen.sigma_81_eV) / (u[2] - u[0])
-    log_sigma = (float(np.log(chosen.sigma_81_eV) - slope * u[0]), float(slope))
-
-    def distribution(*location_eV: float) -> StoredEnergyDistribution:
-        return StoredEnergyDistribution(
-            shape="gaussian",
-            reference_energy_eV=reference,
-            energy_scale_eV=scale,
-            lowest_energy_eV=CAWO4_SIMULATED_RANGE_eV[0],
-            location_eV=location_eV,
-            log_sigma=log_sigma,
-        )
-
-    locations = [
-        _location(energy, mean, sigma=float(np.exp(np.polyval(log_sigma[::-1], where))), at=distribution)
-        for (energy, mean), where in zip(CAWO4_PRINTED_MEANS_eV, u, strict=True)
-    ]
-    parabola = np.polynomial.polynomial.polyfit(u, locations, 2)
+    location_eV, log_sigma = _printed_laws(np.array([[chosen.sigma_81_eV, chosen.sigma_160_eV]]))
     tungsten = SpeciesModel(
         defect_probability=FermiProbability(half_energy_eV=chosen.half_energy_eV, width_eV=chosen.width_eV),
-        distribution=distribution(*(float(c) for c in parabola)),
+        distribution=StoredEnergyDistribution(
+            shape="gaussian",
+            reference_energy_eV=_REFERENCE_ENERGY_eV,
+            energy_scale_eV=_ENERGY_SCALE_eV,
+            lowest_energy_eV=CAWO4_SIMULATED_RANGE_eV[0],
+            location_eV=tuple(map(float, location_eV[0])),
+            log_sigma=tuple(map(float, log_sigma[0])),
+        ),
         minimum_recoil_energy_eV=CAWO4_SIMULATED_RANGE_eV[0],
         maximum_recoil_energy_eV=CAWO4_SIMULATED_RANGE_eV[1],
     )
@@ -195,37 +186,49 @@ def assumption_replicas(
     drawn = middle * np.exp(relative_error * rng.normal(size=(n_replicas, len(names))))
     # wider than the printed mean itself no truncated Gaussian can be; the draw keeps clear of that
     drawn[:, 2:] = np.minimum(drawn[:, 2:], np.maximum(_WIDEST_eV, middle[2:]))
-    models = [cawo4_published(CaWO4Assumptions(**dict(zip(names, map(float, row), strict=True)))) for row in drawn]
-    laws = [law for model in models if isinstance(law := model["W"].distribution, StoredEnergyDistribution)]
+    location_eV, log_sigma = _printed_laws(drawn[:, 2:])
     return ParameterReplicas(
         shape="gaussian",
-        reference_energy_eV=laws[0].reference_energy_eV,
-        energy_scale_eV=laws[0].energy_scale_eV,
-        lowest_energy_eV=laws[0].lowest_energy_eV,
+        reference_energy_eV=_REFERENCE_ENERGY_eV,
+        energy_scale_eV=_ENERGY_SCALE_eV,
+        lowest_energy_eV=CAWO4_SIMULATED_RANGE_eV[0],
         half_energy_eV=drawn[:, 0],
         width_eV=drawn[:, 1],
         maximum=np.ones(n_replicas),
-        location_eV=np.array([law.location_eV for law in laws]),
-        log_sigma=np.array([law.log_sigma for law in laws]),
+        location_eV=location_eV,
+        log_sigma=log_sigma,
         asymmetry=np.empty((n_replicas, 0)),
     )
 
 
-def _location(
-    energy_eV: float, mean_eV: float, *, sigma: float, at: Callable[[float], StoredEnergyDistribution]
-) -> float:
-    """Return the location for which the truncated distribution has a mean."""
+def _printed_laws(sigma_eV: Array) -> tuple[Array, Array]:
+    """Return the parabolas of location (n, 3) and the lines of log width (n, 2) that have the printed means.
 
-    def excess(location: float) -> float:
-        return float(at(location).mean_eV(energy_eV)) - mean_eV
+    Of widths at 81 and 160 eV, shape (n, 2).
+    """
+    energy_eV, mean_eV = np.array(CAWO4_PRINTED_MEANS_eV).T
+    u = (energy_eV - _REFERENCE_ENERGY_eV) / _ENERGY_SCALE_eV
+    slope = np.log(sigma_eV[:, 1] / sigma_eV[:, 0]) / (u[2] - u[0])
+    log_sigma = np.column_stack([np.log(sigma_eV[:, 0]) - slope * u[0], slope])
+    sigma = np.exp(log_sigma[:, :1] + log_sigma[:, 1:] * u)
 
-    low, high = mean_eV - 30 * sigma, mean_eV + 3 * sigma
-    if not excess(low) < 0 < excess(high):
+    def excess(location_eV: Array, energy_eV: Array, mean_eV: Array, sigma_eV: Array) -> Array:
+        return truncated_mean_eV(energy_eV, location_eV, sigma_eV, sigma_eV) - mean_eV
+
+    found = find_root(
+        excess,
+        (mean_eV - 30 * sigma, mean_eV + 3 * sigma),
+        args=(energy_eV, mean_eV, sigma),
+        tolerances={"xatol": 1e-12, "xrtol": 0, "fatol": 0, "frtol": 0},
+    )
+    if not np.all(found.success):
+        one, at = np.argwhere(~found.success)[0]
         raise InputError(
-            f"{CAWO4_PUBLISHED}: no Gaussian of width {sigma:g} eV on [0, {energy_eV:g}] eV has the printed mean "
-            f"of {mean_eV:g} eV; choose a smaller width"
+            f"{CAWO4_PUBLISHED}: no Gaussian of width {sigma[one, at]:g} eV on [0, {energy_eV[at]:g}] eV has the "
+            f"printed mean of {mean_eV[at]:g} eV; choose a smaller width"
         )
-    return float(scipy.optimize.brentq(excess, low, high, xtol=1e-12))
+    location_eV = np.linalg.solve(np.vander(u, increasing=True), found.x.T).T
+    return np.asarray(location_eV, dtype=np.float64), log_sigma
 
 
 def load_stored_energy_model(

@@ -112,7 +112,7 @@ def test_a_crash_costs_one_attempt(tmp_path):
 
 def test_a_cascade_that_hangs_is_killed_and_recorded(tmp_path):
     run = a_run(tmp_path, a_campaign(energies=(fake_engine.HANGS, 50), directions=1, snapshots=1))
-    Processes().work(work_of(run, attempts=1, time_limit_s=1.5), silent)
+    Processes().work(work_of(run, attempts=1, time_limit_s=5), silent)
     outcomes = sorted(run.record(n).outcome.key for n in run.finished())
     assert outcomes == ["completed", "timed_out"]
 
@@ -253,18 +253,18 @@ def test_a_run_that_is_stopped_at_any_moment_continues_to_the_same_physics(tmp_p
     campaign = a_campaign(energies=range(50, 54), directions=2, snapshots=2)
     run = a_run(tmp_path / "run", campaign)
     driver = start_driver(run.path)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not run.finished() and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(random.uniform(0, 0.3))
     driver.send_signal(kind)
-    out, err = driver.communicate(timeout=30)
+    out, err = driver.communicate(timeout=300)
     assert driver.returncode in {0, 130, -signal.SIGKILL}, (out, err)
     if kind != signal.SIGKILL and driver.returncode:
         assert "Traceback" not in err
         assert list(run.claims.iterdir()) == []
     driver = start_driver(run.path)
-    driver.communicate(timeout=60)
+    driver.communicate(timeout=300)
     assert driver.returncode == 0
     assert physics_of(run) == undisturbed(tmp_path / "quiet", campaign)
     assert list(run.claims.glob("[!.]*")) == []
@@ -290,7 +290,7 @@ def test_an_interruption_beside_a_start_or_an_end_leaves_no_claim(tmp_path, monk
 def test_children_die_with_a_killed_driver(tmp_path):
     run = a_run(tmp_path, a_campaign(energies=(fake_engine.HANGS,), directions=2, snapshots=1))
     driver = start_driver(run.path)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while len(list(run.claims.glob("[!.]*.json"))) < 2 or not list(run.starts(run.load()).glob("*.npz")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -299,7 +299,7 @@ def test_children_die_with_a_killed_driver(tmp_path):
     assert len(family) >= 3  # the fork server and two children
     driver.kill()
     driver.communicate()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while any(alive(pid) for pid in family) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [pid for pid in family if alive(pid)] == []
@@ -327,7 +327,7 @@ def test_two_drivers_share_a_run(tmp_path):
     campaign = a_campaign(energies=range(50, 55), directions=2, snapshots=2)
     run = a_run(tmp_path / "run", campaign)
     drivers = [start_driver(run.path), start_driver(run.path)]
-    done = [int(d.communicate(timeout=60)[0].split()[-1]) for d in drivers]
+    done = [int(d.communicate(timeout=300)[0].split()[-1]) for d in drivers]
     assert sum(done) == campaign.size
     assert physics_of(run) == undisturbed(tmp_path / "quiet", campaign)
 

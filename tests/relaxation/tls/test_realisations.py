@@ -61,7 +61,7 @@ def test_two_drivers_of_one_folder_make_no_realisation_twice(tmp_path, monkeypat
         realisations, "make_one", lambda run, folder, index: (mine.append(index), make_one(run, folder, index))
     )
     make_realisations(RUN, tmp_path, realisations=24, workers=1)
-    theirs = len(other.communicate(timeout=120)[0].split())  # a line at the start, and one for each
+    theirs = len(other.communicate(timeout=600)[0].split())  # a line at the start, and one for each
     assert len(set(mine)) == len(mine)
     assert (len(mine) + theirs, summarise(tmp_path).realisations) == (24 - 1, 24)
 
