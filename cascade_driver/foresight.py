@@ -46,8 +46,8 @@ US_PER_ATOM_STEP = {
     "ge-snap-zbl": 129.0,
 }
 
-#: Evaluations of the forces in a quench (`cascade guide costs`).
-_QUENCH_STEPS = 400
+#: Evaluations of the forces in a quench, by its method (`cascade guide costs`).
+_QUENCH_STEPS = {None: 400, "cg-stiffness": 150, "stiffness": 70}
 
 #: The fastest atom of a recoil is held to `max_displacement_A` a step until it has gone this far for each root of
 #: an eV: 14 to 30 A at 60 and 100 eV, of C, Al, Si, Ge and W.
@@ -60,9 +60,10 @@ _FASTEST = 4.0
 def foreseen_steps(protocol: Protocol, *, recoil_energy_eV: float, lightest_u: float) -> float:
     r"""Return about how many evaluations of the forces a cascade takes, quenches included.
 
-    .. math:: n = \frac{t}{\min(\Delta t_\mathrm{max},\; d / 4 \sqrt{kT/m})} + \frac{3 \sqrt{E_R}}{d} + 400
+    .. math:: n = \frac{t}{\min(\Delta t_\mathrm{max},\; d / 4 \sqrt{kT/m})} + \frac{3 \sqrt{E_R}}{d} + n_q
 
-    with d the largest displacement in a step, in angstrom, and E_R in eV. Flights took 0.7 to 1.5 times that.
+    with d the largest displacement in a step, in angstrom, E_R in eV, and 400 evaluations for each quench by
+    conjugate gradients (150 by `cg-stiffness`, 70 by `stiffness`). Flights took 0.7 to 1.5 times that.
     """
     follow, thermal = protocol.follow, protocol.thermal
     temperature_K = thermal.temperature_K
@@ -72,7 +73,7 @@ def foreseen_steps(protocol: Protocol, *, recoil_energy_eV: float, lightest_u: f
     step_ps = min(follow.max_timestep_fs / FS_PER_PS, follow.max_displacement_A / (_FASTEST * speed_A_ps))
     quenches = 1 + len(follow.also_quench_at_ps or ())
     fast = _FAST_PATH_A * np.sqrt(recoil_energy_eV) / follow.max_displacement_A
-    return float(follow.duration_ps / step_ps + fast + quenches * _QUENCH_STEPS)
+    return float(follow.duration_ps / step_ps + fast + quenches * _QUENCH_STEPS[protocol.quench.method])
 
 
 def cpu_said(campaign: Campaign, rows: Mapping[str, Row]) -> str:

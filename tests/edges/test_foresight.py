@@ -90,6 +90,23 @@ def test_steps_are_foreseen_as_flights_took_them(mass, energy_eV, displacement_A
     assert 0.7 < steps / foreseen < 1.5
 
 
+#: Evaluations of quenches that were made, from the tables of `cascade guide costs`: W and O in CaWO4, Si.
+QUENCHED = {None: (304, 340, 300, 392), "cg-stiffness": (142, 134, 101, 166), "stiffness": (67,)}
+
+
+@pytest.mark.parametrize("method", QUENCHED)
+def test_quenches_are_foreseen_as_their_method_took(method):
+    content = plain(a_campaign().protocol)
+    content["quench"] |= {"method": method}
+
+    def steps(**follow):
+        protocol = build(Protocol, content | {"follow": content["follow"] | follow}, origin="test")
+        return foreseen_steps(protocol, recoil_energy_eV=50, lightest_u=28)
+
+    two = steps(also_quench_at_ps=[0.5, 1.0]) - steps()
+    assert all(0.6 < evaluations / (two / 2) < 1.6 for evaluations in QUENCHED[method])
+
+
 def test_costs_of_potentials_are_those_of_the_guide():
     text = (Path(foresight.__file__).parent / "guide" / "costs.md").read_text()
     printed = {}
