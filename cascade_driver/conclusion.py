@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -193,7 +194,9 @@ def _report_content(
     from cascade_driver.report import ReportContent
 
     status = run_status(directory, contents)
-    named = zip(regions_told(status.energies), status.energies, strict=True)
+    told = {(e.species, e.region): n for n, e in zip(regions_told(status.energies), status.energies, strict=True)}
+    # a model is of single kicks, and so is its table
+    planned = [p for p in contents.planned if model is None or not p.then]
     campaign = contents.campaign
     protocol = campaign.protocol
     box = read_box(directory.starts(campaign)) if len(table) else None
@@ -211,7 +214,7 @@ def _report_content(
         "protocol": protocol.digest,
     }
     if box is not None and protocol.crystal.film is not None:
-        facts |= _film_facts(protocol.crystal.film, box) | _stored_facts(contents)
+        facts |= _film_facts(protocol.crystal.film, box) | _stored_facts(contents, table)
     formulas = crystal_formulas(protocol.crystal)
     if len(table) and len(formulas) == 1:  # a film has no one target
         facts |= said_beside(table, formula=formulas[0])
@@ -221,7 +224,7 @@ def _report_content(
         facts=facts,
         potential_name=protocol.potential_name,
         potential_digest=protocol.potential_digest,
-        planned={(name, e.recoil_energy_eV): e.planned for name, e in named},
+        planned=Counter((told[p.species, p.region_name], p.recoil_energy_eV) for p in planned),
         work=status.said_of_work,
         damaged=status.damaged,
         model=model,
@@ -233,7 +236,7 @@ def _report_content(
         peak_memory_MiB=status.peak_memory_MiB,
         provenance=plain(provenance(engine=_engine_of(directory, table))),
         command=_command(directory, protocol.potential_name, protocol.potential_digest),
-        defects=_defects(contents),
+        defects=_defects(contents, table),
         scenes=_scenes(directory, table),
         sites=_sites(protocol, table),
         citation=_citation(directory, campaign),
@@ -249,11 +252,11 @@ def _film_facts(film: FilmSpec, box: Box) -> dict[str, str]:
     return facts
 
 
-def _stored_facts(contents: RunContents) -> dict[str, str]:
+def _stored_facts(contents: RunContents, table: CascadeTable) -> dict[str, str]:
     """Return in which part of a film its cascades keep their energy, on the mean of those that tell it."""
     found = []
     for part in ("substrate", "interface", "film"):
-        values = _numbers_of(contents, f"stored_in_{part}_eV")
+        values = _numbers_of(contents, table, f"stored_in_{part}_eV")
         if np.isfinite(values).any():
             found.append(f"{part} {np.nanmean(values):.2f} eV")
     return {"stored, by where its atoms started (mean)": ", ".join(found)} if found else {}
@@ -302,17 +305,17 @@ def _citation(directory: RunDirectory, campaign: Campaign | None = None) -> tupl
         return ()
 
 
-def _defects(contents: RunContents) -> dict[str, NDArray[np.float64]]:
-    """Return what was left in the cascades of the table: numbers of defects, nan where nobody counted."""
+def _defects(contents: RunContents, table: CascadeTable) -> dict[str, NDArray[np.float64]]:
+    """Return what was left in the cascades of a table: numbers of defects, nan where nobody counted."""
     of_films = ("adatoms", "interface_atoms")
     names = ("vacancies", "interstitials", "antisites", *of_films, "clusters", "displaced_atoms")
-    found = {name: _numbers_of(contents, name) for name in names}
+    found = {name: _numbers_of(contents, table, name) for name in names}
     return {name: numbers for name, numbers in found.items() if name not in of_films or np.any(numbers > 0)}
 
 
-def _numbers_of(contents: RunContents, name: str) -> NDArray[np.float64]:
-    """Return a number of all cascades of the table, nan where a record has none."""
-    rows = [contents.rows[p.id] for p in contents.planned if p.id in contents.rows]
+def _numbers_of(contents: RunContents, table: CascadeTable, name: str) -> NDArray[np.float64]:
+    """Return a number of each cascade of a table, nan where its record has none."""
+    rows = [contents.rows[str(cascade)] for cascade in table.id]
     return np.array([as_number(row.numbers[NUMBERS.index(name)]) for row in rows], dtype=np.float64)
 
 

@@ -29,7 +29,9 @@ from cascade_driver.conclusion import conclude
 from cascade_driver.errors import InputError, RecordError
 from cascade_driver.models import fitted_run, load_model, run_ensemble
 from cascade_driver.request import CaptureRequest, ReactorRequest
+from cascade_driver.schema import build
 from cascade_driver.session import open_run
+from cascade_driver.simulation.kick_sequence import ThenSpec
 from cascade_driver.sources.requested import is_as_requested, requested_spectrum, source_members_of
 from cascade_driver.spectra.ensemble import Ensemble, bands_of_file
 from cascade_driver.spectra.ensemble_content import ensemble_content, ensemble_of
@@ -42,6 +44,13 @@ EDGES = np.linspace(0.0, 150.0, 76)
 SHIFT_eV = 3.0
 
 
+INPUT = (
+    '[crystal]\nname = "Si"\nrepeats = [1, 1, 1]\n[potential]\nname = "si-tersoff-zbl"\n[analysis]\n'
+    '[[recoils]]\nspecies = "Si"\nrecoil_energies_eV = [20]\nsnapshots = 1\n'
+    'directions = { scheme = "symmetry", count = 1 }\n'
+)
+
+
 class OtherPotential(LawfulEngine):
     shift_eV = SHIFT_eV
 
@@ -49,11 +58,7 @@ class OtherPotential(LawfulEngine):
 def finished_run(folder: Path, *, engine=LawfulEngine, seed: int = 1, energies=ENERGIES) -> Path:
     run = a_run(folder, a_campaign(energies=energies, directions=6, snapshots=3, seed=seed))
     Serial().work(work_of(run, engine=engine, workers=1), lambda _: None)
-    (folder / "input.toml").write_text(
-        '[crystal]\nname = "Si"\nrepeats = [1, 1, 1]\n[potential]\nname = "si-tersoff-zbl"\n[analysis]\n'
-        '[[recoils]]\nspecies = "Si"\nrecoil_energies_eV = [20]\nsnapshots = 1\n'
-        'directions = { scheme = "symmetry", count = 1 }\n'
-    )
+    (folder / "input.toml").write_text(INPUT)
     return folder
 
 
@@ -116,6 +121,21 @@ def test_advice_on_a_run_changes_nothing_in_it(runs, tmp_path):
     ((_, advice),) = advise_run(RunDirectory(run))
     assert advice
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_a_report_tells_the_defects_of_the_rows_that_it_has(tmp_path):
+    """Cascades with later kicks are finished, too, and are not fitted."""
+    single = a_campaign(energies=(20, 60, 112), directions=6, snapshots=3)
+    (group,) = single.groups
+    then = (build(ThenSpec, {"delay_fs": 10, "recoil_energy_eV": 5}, origin="then"),)
+    twice = dataclasses.replace(group, recoil_energies_eV=(40.0,), then=then)
+    run = a_run(tmp_path / "run", dataclasses.replace(single, groups=(twice, group)))
+    Serial().work(work_of(run, engine=LawfulEngine, workers=1), lambda _: None)
+    (run.path / "input.toml").write_text(INPUT)
+    made = conclude(run)
+    assert (made.finished, made.planned, len(run.finished())) == (54, 54, 72)
+    assert not made.failure
+    assert "The campaign is not finished" not in (run.path / "report.html").read_text()
 
 
 DM = '[[spectra]]\nkind = "dm"\ntarget = "Si"\nmass_GeV = 2\ncross_section_cm2 = 1e-40\n'

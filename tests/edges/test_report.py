@@ -473,7 +473,7 @@ def test_every_text_is_escaped(content):
 def test_adatoms_and_interface_atoms_are_counted_where_there_are_some():
     def left(**counts):
         row = SimpleNamespace(numbers=[counts.get(name, 0) for name in NUMBERS])
-        return _defects(SimpleNamespace(rows={"a": row}, planned=[SimpleNamespace(id="a")]))
+        return _defects(SimpleNamespace(rows={"a": row}), SimpleNamespace(id=["a"]))
 
     film = left(vacancies=1, interface_atoms=1)
     assert (film["vacancies"][0], film["interface_atoms"][0]) == (1, 1)
