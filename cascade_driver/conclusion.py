@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from cascade_driver.campaign.index import number as as_number
 from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.scene import Scene, scene_of
-from cascade_driver.campaign.status import regions_told, run_status
+from cascade_driver.campaign.status import recoils_told, run_status
 from cascade_driver.cite import cite_run
 from cascade_driver.config import (
     AnalysisSpec,
@@ -40,7 +41,7 @@ from cascade_driver.schema import plain
 from cascade_driver.simulation.crystal import orientation_said
 from cascade_driver.simulation.film_box import FilmSpec, film_said, film_strain
 from cascade_driver.simulation.knock_on import Surroundings
-from cascade_driver.simulation.outcome import CascadeTable, told_apart
+from cascade_driver.simulation.outcome import CascadeTable
 from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import NUMBERS
 from cascade_driver.simulation.spec import Protocol, thermal_said
@@ -127,14 +128,15 @@ def conclude(directory: RunDirectory, *, allow_failures: bool = False) -> Conclu
     pairs: list[Observed] = []
     uncorrected: list[str] = []
     contents = contents_of(directory)
-    table = contents.table()
+    fitted = table = contents.table()
     try:
-        table, model = fitted_run(directory, analysis=analysis, contents=contents)
+        fitted, model = fitted_run(directory, analysis=analysis, contents=contents)
+        table = contents.table(single_kicks=True) if analysis.region else fitted  # the other regions are told, too
     except FitError as error:
         problem = str(error)
     if model is not None:
         try:
-            model = with_errors(table, model, analysis=analysis, relative_to=directory.path)
+            model = with_errors(fitted, model, analysis=analysis, relative_to=directory.path)
             pairs, uncorrected = _write_pairs(wanted, model, folder=directory.path / "spectra", files=files)
         except (InputError, FitError) as error:
             uncorrected = [str(error)]
@@ -142,7 +144,14 @@ def conclude(directory: RunDirectory, *, allow_failures: bool = False) -> Conclu
     elif wanted.spectra:
         uncorrected = ["there is no model to correct them by"]
     content = _report_content(
-        directory, contents, table, model, pairs=pairs, problem=problem, uncorrected="; ".join(uncorrected)
+        directory,
+        contents,
+        table,
+        model,
+        fitted=fitted,
+        pairs=pairs,
+        problem=problem,
+        uncorrected="; ".join(uncorrected),
     )
     figures = report_figures(content)
     for figure in figures:
@@ -187,6 +196,7 @@ def _report_content(
     table: CascadeTable,
     model: StoredEnergyModel | None,
     *,
+    fitted: CascadeTable,
     pairs: list[Observed],
     problem: str,
     uncorrected: str,
@@ -194,7 +204,7 @@ def _report_content(
     from cascade_driver.report import ReportContent
 
     status = run_status(directory, contents)
-    told = {(e.species, e.region): n for n, e in zip(regions_told(status.energies), status.energies, strict=True)}
+    told = recoils_told(status.energies)
     # a model is of single kicks, and so is its table
     planned = [p for p in contents.planned if model is None or not p.then]
     campaign = contents.campaign
@@ -220,14 +230,14 @@ def _report_content(
         facts |= said_beside(table, formula=formulas[0])
     return ReportContent(
         title=campaign.title,
-        table=told_apart(table)[0],
+        table=dataclasses.replace(table, species=np.array(_told(table, told), dtype=np.str_)),
         facts=facts,
         potential_name=protocol.potential_name,
         potential_digest=protocol.potential_digest,
         planned=Counter((told[p.species, p.region_name], p.recoil_energy_eV) for p in planned),
         work=status.said_of_work,
         damaged=status.damaged,
-        model=model,
+        model=None if model is None else _called_as_told(model, fitted, told),
         model_problem=problem,
         pairs=pairs,
         spectra_problem=uncorrected,
@@ -241,6 +251,19 @@ def _report_content(
         sites=_sites(protocol, table),
         citation=_citation(directory, campaign),
     )
+
+
+def _told(table: CascadeTable, told: Mapping[tuple[str, str], str]) -> list[str]:
+    """Return what the recoil of each row of a table is called."""
+    return [told[recoil] for recoil in zip(table.species.tolist(), table.region.tolist(), strict=True)]
+
+
+def _called_as_told(
+    model: StoredEnergyModel, fitted: CascadeTable, told: Mapping[tuple[str, str], str]
+) -> StoredEnergyModel:
+    """Return a model whose species are called as the rows of what it was fitted to: one region of each species."""
+    names = dict(zip(fitted.species.tolist(), _told(fitted, told), strict=True))
+    return dataclasses.replace(model, species={names[species]: one for species, one in model.species.items()})
 
 
 def _film_facts(film: FilmSpec, box: Box) -> dict[str, str]:

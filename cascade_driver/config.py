@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from cascade_driver.campaign.executors import require_executor
-from cascade_driver.campaign.plan import RecoilsSpec
+from cascade_driver.campaign.plan import RecoilsSpec, Region, require_region
 from cascade_driver.errors import InputError
 from cascade_driver.files import data_folder
 from cascade_driver.request import SpectrumRequest
@@ -164,6 +164,8 @@ class AnalysisSpec:
         distance from this run is the error of the potential.
     protocol_runs : tuple of str
         The same with another protocol, as a larger box or a longer flight: their distance is its error.
+    region : str, optional
+        Of a film: fit the recoils that were aimed at `film`, `interface` or `substrate` alone.
     direction : optional
         Of recoils near it alone, as after the tag of a gamma; by default of all, isotropic. Three Cartesian
         components in the frame of the box, or indices of the crystal, `"[0 0 1]"` or `"(1 1 0)"`.
@@ -180,6 +182,7 @@ class AnalysisSpec:
     resampling: Literal["cascade", "direction", "direction_and_snapshot"] = "cascade"
     potential_runs: tuple[str, ...] = ()
     protocol_runs: tuple[str, ...] = ()
+    region: Region | None = None
     direction: Direction | None = None
     angular_width_deg: float = Field(default=15.0, gt=0)
 
@@ -258,15 +261,24 @@ class RunInput:
 
     @model_validator(mode="after")
     def _a_fitted_species_recoils_in_one_region(self) -> RunInput:
-        """What recoils in film and substrate store is not one sample, and fits refuse it later."""
+        """What recoils in film and substrate store is not one sample: of several regions a fit takes one."""
+        if self.analysis is None:
+            return self
+        single = [group for group in self.recoils if not group.then]
+        if self.analysis.region is not None:
+            try:
+                require_region(self.analysis.region, [group.region for group in single])
+            except InputError as error:
+                raise ValueError(f"`analysis.region`: {error}") from None
+            return self
         regions: dict[str, set[str]] = {}
-        for group in self.recoils if self.analysis is not None else ():
+        for group in single:
             regions.setdefault(group.species, set()).add(group.region or "box")
         for species, places in regions.items():
             if len(places) > 1:
                 raise ValueError(
                     f"[analysis] would fit [[recoils]] of {species} in {' and '.join(sorted(places))} as one "
-                    "sample: make a campaign of each region, or leave [analysis] out"
+                    "sample: choose one by its `region`, or leave [analysis] out"
                 )
         return self
 

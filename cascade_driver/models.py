@@ -26,6 +26,7 @@ from cascade_driver.analysis.published import (
     named_hint,
 )
 from cascade_driver.campaign.contents import RunContents, contents_of, outside_said
+from cascade_driver.campaign.plan import Region, require_region
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.config import AnalysisSpec, RunInput, analysis_with, read_input
 from cascade_driver.errors import FitError, InputError
@@ -110,6 +111,8 @@ def fitted_run(
     ------
     FitError
         If the records do not allow a fit.
+    InputError
+        If the recoils of a region are asked for, and none are aimed at it.
     """
     now = contents or contents_of(directory)
     campaign = now.campaign
@@ -122,8 +125,11 @@ def fitted_run(
             "is fitted to [[recoils]] without [[recoils.then]]"
         )
     protocol = campaign.protocol
+    if analysis.region is not None:
+        table = _in_region(table, analysis.region, now)
     if analysis.direction is not None:
         table = near_direction(table, protocol, analysis.direction, angular_width_deg=analysis.angular_width_deg)
+    planned = [one for one in now.planned if analysis.region in (None, one.region_name)]
     fitted = fit_stored_energy_model(
         table,
         shape=analysis.shape,
@@ -135,18 +141,32 @@ def fitted_run(
             "potential": protocol.potential_name,
             "potential_digest": protocol.potential_digest,
             "protocol_digest": protocol.digest,
-            "cascades": f"{len(table)} of {len(now.planned)}",
+            "cascades": f"{len(table)} of {len(planned)}",
+            **({"region": analysis.region} if analysis.region else {}),
             **_direction_said(analysis),
         },
     )
     return table, dataclasses.replace(
         fitted,
-        notes=(*fitted.notes, *outside_said(now.outside)),
+        notes=(
+            *([f"fitted to recoils aimed at the {analysis.region} alone"] if analysis.region else []),
+            *fitted.notes,
+            *outside_said(now.outside),
+        ),
         crystal=crystal_formulas(protocol.crystal),
         fallback_species=analysis.fallback_species,
         extrapolate=analysis.extrapolate,
         other_crystal=analysis.other_crystal,
     )
+
+
+def _in_region(table: CascadeTable, region: Region, contents: RunContents) -> CascadeTable:
+    """Return the cascades whose recoils are aimed at one region of a film."""
+    require_region(region, [planned.region_name for planned in contents.planned if not planned.then])
+    found = table.select(table.region == region)
+    if len(found) == 0:
+        raise FitError(f"no cascade aimed at the {region} has finished; go on with the campaign first")
+    return found
 
 
 def crystal_formulas(crystal: CrystalSpec) -> tuple[str, ...]:
@@ -240,6 +260,8 @@ def run_ensemble(
     """
     place = relative_to or Path()
     changes = {name: getattr(analysis, name) for name in ("direction", "angular_width_deg") if analysis.direction}
+    if analysis.region:
+        changes["region"] = analysis.region
     own = campaign_ensemble(
         table,
         model,
@@ -251,9 +273,22 @@ def run_ensemble(
         {name: central_model(str(place / name), **changes) for name in named}
         for named in (analysis.potential_runs, analysis.protocol_runs)
     )
+    _require_one_region(model, {**potentials, **protocols})
     return with_alternatives(
         _told_of_same(own, model, potentials), model, potentials=potentials, protocols=protocols
     )
+
+
+def _require_one_region(model: StoredEnergyModel, others: Mapping[str, StoredEnergyModel]) -> None:
+    """Refuse models of recoils in another region of a film than a model is known to be of."""
+    own = model.provenance.get("region")
+    for name, other in others.items():
+        theirs = other.provenance.get("region")
+        if own and theirs and own != theirs:
+            raise InputError(
+                f"{name} is a model of recoils in the {theirs} of a film, {model.name} one of those in the {own}: "
+                "give models of one region"
+            )
 
 
 def _told_of_same(
@@ -323,6 +358,8 @@ def model_of_import(
     asked = analysis or AnalysisSpec(shape="table")
     if asked.direction is not None:
         raise InputError(f"{folder}: of imported tables no axes are known; leave the direction out")
+    if asked.region is not None:
+        raise InputError(f"{folder}: imported tables know no regions of a film; leave the region out")
     fitted = fit_stored_energy_model(
         table,
         shape=asked.shape,
@@ -466,6 +503,7 @@ def load_model(
                 f"{name} is a model of {' on '.join(other.crystal)}, {first} one of {' on '.join(model.crystal)}: "
                 "give models of one crystal with other potentials"
             )
+    _require_one_region(model, potentials)
     ensemble = ensemble_of(model)
     if first in PUBLISHED_MODELS:
         rng = np.random.default_rng(0)

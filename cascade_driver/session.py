@@ -138,7 +138,8 @@ class Run:
         Parameters
         ----------
         **analysis
-            In place of what its input says in `[analysis]`, such as `shape="empirical"`, `direction="[0 0 1]"`.
+            In place of what its input says in `[analysis]`, such as `shape="empirical"`, `direction="[0 0 1]"`, or
+            `region="film"`.
 
         Raises
         ------

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cascade_driver.campaign.claims import Claims
 from cascade_driver.campaign.dask_executor import DaskExecutor
@@ -40,9 +39,6 @@ from cascade_driver.simulation.potential import Potential, load_potential
 from cascade_driver.simulation.spec import FollowSpec, Protocol, QuenchSpec, ThermalSpec, thermal_of
 from cascade_driver.simulation.stopping import resolved_stopping
 from cascade_driver.validation.builds import require_contract
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +107,8 @@ def attended_run(given: Path | str, *, out: Path | str | None, replace_plan: boo
 
     before = directory.plan()
     campaign = made(before)
-    foresee(wanted, campaign, directory.path)
+    region = wanted.analysis and wanted.analysis.region
+    foresee(wanted, campaign.of_region(region) if region else campaign, directory.path)
     directory.prepare()
     with ExitStack() as attendance:
         try:

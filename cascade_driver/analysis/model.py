@@ -147,8 +147,10 @@ class StoredEnergyModel:
 
     @property
     def name(self) -> str:
-        """What to call it: the published model's name, or the title of its campaign."""
-        return self.provenance.get("model") or self.provenance.get("campaign") or "a model without a name"
+        """What to call it: the published model's name, or the title of its campaign with the region fitted."""
+        named = self.provenance.get("model") or self.provenance.get("campaign") or "a model without a name"
+        region = self.provenance.get("region")
+        return f"{named} ({region})" if region else named
 
     @property
     def response_fallback(self) -> str | None:

@@ -224,8 +224,8 @@ def usable_cascades(table: CascadeTable, *, species: str, allow_failures: bool =
     if len(table.regions) > 1:
         where = " and ".join(region or "anywhere" for region in table.regions)
         raise FitError(
-            f"{species}: recoils in {where} are not one sample, what they store differs: make a campaign of each "
-            "region to fit them"
+            f"{species}: recoils in {where} are not one sample, what they store differs: fit one of them "
+            "(--region; region in [analysis])"
         )
     groups = count_outcomes(table)
     intolerable = sorted((g for g in groups if not g.is_tolerable), key=lambda g: -g.unusable_share)

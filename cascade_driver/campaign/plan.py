@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -39,8 +39,24 @@ _DIGITS = 9
 #: Branch of the campaign's random numbers; 0 heats the crystal, 1 draws directions.
 _LATER_KICKS = 2
 
+#: Parts of a film that recoils are aimed at.
+Region = Literal["film", "interface", "substrate"]
 REGIONS = {"film": REGION_FILM, "substrate": REGION_BULK, "interface": REGION_INTERFACE}
 _REGION_NAMES = {number: name for name, number in REGIONS.items()}
+
+
+def require_region(region: Region, aimed_at: Iterable[str | None]) -> None:
+    """Refuse a region of a film that no recoils with a single kick are aimed at.
+
+    Raises
+    ------
+    InputError
+        If it is not among those that they name; None and '' name none.
+    """
+    known = sorted({name for name in aimed_at if name})
+    if region not in known:
+        where = f"only {' and '.join(known)}; choose one of these" if known else "nor another one; leave it out"
+        raise InputError(f"region {region!r}: no recoils with a single kick are aimed at it, {where}")
 
 
 @parameters
@@ -67,7 +83,7 @@ class RecoilsSpec:
     recoil_energies_eV: tuple[float, ...] = Field(min_length=1)
     directions: DirectionsSpec
     snapshots: int = Field(default=10, ge=1, le=1000)
-    region: Literal["film", "interface", "substrate"] | None = None
+    region: Region | None = None
     then: tuple[ThenSpec, ...] = ()
 
     @field_validator("recoil_energies_eV")
@@ -209,6 +225,10 @@ class Campaign:
                         weights[vector] += weight / (1 if inside else len(groups))
                 joint[aim] = dict(weights)
         return joint
+
+    def of_region(self, region: Region) -> Campaign:
+        """Return the part of it that is aimed at one region of a film."""
+        return replace(self, groups=tuple(group for group in self.groups if group.region == REGIONS[region]))
 
     @property
     def snapshots(self) -> int:

@@ -62,12 +62,16 @@ class EnergyStatus:
     mean_stored_energy_eV: float
 
 
-def regions_told(rows: Sequence[EnergyStatus]) -> list[str]:
-    """Return what the recoils of each row are called: with their region where their species has several."""
+def recoils_told(rows: Sequence[EnergyStatus]) -> dict[tuple[str, str], str]:
+    """Return what recoils of each species and region are called: with the region where the species has several."""
     regions: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         regions[row.species].add(row.region)
-    return [of_region(row.species, row.region) if len(regions[row.species]) > 1 else row.species for row in rows]
+    return {
+        (species, region): of_region(species, region) if len(several) > 1 else species
+        for species, several in regions.items()
+        for region in several
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -809,8 +809,8 @@ def _fit(chosen: argparse.Namespace) -> int:
         return _fit_import(chosen)
     run = RunDirectory(chosen.run.resolve())
     run.load()
-    if "direction" in changes and chosen.out is None:
-        raise InputError("--direction gives a model of some recoils alone: say where it goes with --out")
+    if chosen.out is None and (part := [name for name in ("direction", "region") if name in changes]):
+        raise InputError(f"--{part[0]} gives a model of some recoils alone: say where it goes with --out")
     stands = plain(analysis_of(run).analysis or AnalysisSpec())
     console = make_console()
     try:

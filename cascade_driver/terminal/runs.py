@@ -14,7 +14,7 @@ from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.campaign.contents import outside_said
 from cascade_driver.campaign.flown import flights_said
-from cascade_driver.campaign.status import regions_told
+from cascade_driver.campaign.status import recoils_told
 from cascade_driver.simulation.outcome import Outcome, told_apart
 from cascade_driver.terminal.console import headed
 from cascade_driver.text import duration, mean_with_error, value_with_error, visible
@@ -175,9 +175,10 @@ def print_status(status: RunStatus, *, console: Console) -> None:
     headings = ("recoil", "E_R / eV", "planned", "finished", "directions", "usable", "effective", "p_d")
     for heading in (*headings, "mean E_s > 0 / eV"):
         shown.add_column(heading, justify="right")
-    for name, e in zip(regions_told(status.energies), status.energies, strict=True):
+    told = recoils_told(status.energies)
+    for e in status.energies:
         shown.add_row(
-            name,
+            told[e.species, e.region],
             f"{e.recoil_energy_eV:g}",
             str(e.planned),
             str(e.finished),

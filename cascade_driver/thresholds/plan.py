@@ -15,7 +15,6 @@ DIR/claims/                  who is at what
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 import numpy as np
 import spglib
@@ -23,7 +22,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from cascade_driver.campaign.plan import REGIONS, require_species
+from cascade_driver.campaign.plan import REGIONS, Region, require_species
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.errors import InputError
 from cascade_driver.files import write_atomically
@@ -76,7 +75,7 @@ class ThresholdSpec:
 
     species: str
     site: int | None = Field(default=None, ge=1)
-    region: Literal["film", "interface", "substrate"] | None = None
+    region: Region | None = None
     directions: DirectionsSpec
     precision_eV: float = Field(default=1.0, gt=0)
     precision_share: float = Field(default=0.05, gt=0, lt=1)

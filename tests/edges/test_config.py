@@ -63,13 +63,25 @@ def test_a_potential_is_named_once(content):
         build(PotentialChoice, content, origin="potential")
 
 
-def test_a_species_in_two_regions_is_two_campaigns():
+def test_of_a_species_in_two_regions_the_fit_takes_the_one_that_is_named():
     film, substrate = ({**LEAST["recoils"][0], "region": region} for region in ("film", "substrate"))
     fitted = {**LEAST, "analysis": {}}
     build(RunInput, {**fitted, "recoils": [film, film]}, origin="one region")
     build(RunInput, {**LEAST, "recoils": [film, substrate]}, origin="nothing is fitted")
-    with pytest.raises(InputError, match="of W in film and substrate as one sample"):
+    with pytest.raises(InputError, match="of W in film and substrate as one sample: choose one by its `region`"):
         build(RunInput, {**fitted, "recoils": [film, substrate]}, origin="two regions")
+    wanted = {**LEAST, "analysis": {"region": "substrate"}}
+    assert build(RunInput, {**wanted, "recoils": [film, substrate]}, origin="one of two").analysis.region
+    # what is kicked twice is not fitted, wherever it is
+    twice = {**substrate, "then": [{"recoil_energy_eV": 10, "delay_fs": 20}]}
+    build(RunInput, {**fitted, "recoils": [film, twice]}, origin="one of single kicks")
+    for recoils, where in (
+        ([film], "only film; choose one of these"),
+        ([film, twice], "only film; choose one of these"),
+        (LEAST["recoils"], "nor another one; leave it out"),
+    ):
+        with pytest.raises(InputError, match=f"`analysis.region`: region 'substrate': no recoils with .* {where}"):
+            build(RunInput, {**wanted, "recoils": recoils}, origin="elsewhere")
 
 
 @pytest.mark.parametrize(

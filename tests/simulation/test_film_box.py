@@ -8,9 +8,11 @@ import pytest
 from ase.build import bulk
 from ase.neighborlist import neighbor_list
 
+from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.campaign.plan import REGIONS
 from cascade_driver.cli import main
 from cascade_driver.errors import InputError
+from cascade_driver.models import load_model
 from cascade_driver.schema import build
 from cascade_driver.simulation.crystal import CrystalSpec, assemble, axes_in_box_A, constituents
 from cascade_driver.simulation.defects import ADATOM, INTERFACE_ATOM, take_census
@@ -368,3 +370,29 @@ def test_regions_of_a_film_have_rows_and_columns_of_their_own(aimed, tmp_path, c
     assert "Si-substrate" in capsys.readouterr().out
     assert main(["report", str(run)]) == 0
     assert "Si-substrate" in (run / "report.html").read_text()
+
+
+def test_one_region_of_a_film_is_fitted_alone(aimed, tmp_path, capsys):
+    run, records = aimed
+    place = tmp_path / "substrate.json"
+    capsys.readouterr()
+    assert main(["fit", str(run), "--region", "substrate"]) == 2
+    assert "--region gives a model of some recoils alone: say where it goes with --out" in capsys.readouterr().err
+    fit = ["fit", str(run), "--shape", "table"]
+    assert main([*fit, "--region", "substrate", "--out", str(place)]) == 0
+    assert "note: fitted to recoils aimed at the substrate alone" in capsys.readouterr().out
+    model = StoredEnergyModel.load(place)
+    assert model.name == "film (substrate)"
+    assert (model.provenance["region"], model.provenance["cascades"]) == ("substrate", "1 of 1")
+    (stored_eV,) = model["Si"].distribution.stored_energy_eV
+    assert stored_eV == records["Si", "substrate"]["physics"]["stored_energy_eV"]
+    assert list(model.species) == ["Si"]  # the aluminium recoils at the interface
+    assert main([*fit, "--region", "interface", "--out", str(tmp_path / "interface.json")]) == 0
+    assert sorted(StoredEnergyModel.load(tmp_path / "interface.json").species) == ["Al", "Si"]
+    with pytest.raises(InputError, match=r"in the interface of a film, film \(substrate\) one of those"):
+        load_model(place, tmp_path / "interface.json")
+    capsys.readouterr()
+    assert main([*fit, "--region", "film", "--out", str(place)]) == 2
+    said = capsys.readouterr().err
+    assert "region 'film': no recoils with a single kick are aimed at it, only interface and substrate;" in said
+    assert said.count("\n") == 1
