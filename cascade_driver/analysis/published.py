@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize.elementwise import find_root
 
 from cascade_driver.analysis.defect_probability import FermiProbability
 from cascade_driver.analysis.distribution import StoredEnergyDistribution, truncated_mean_eV
@@ -206,6 +205,8 @@ def _printed_laws(sigma_eV: Array) -> tuple[Array, Array]:
 
     Of widths at 81 and 160 eV, shape (n, 2).
     """
+    from scipy.optimize.elementwise import find_root  # takes longer than all that models rest on
+
     energy_eV, mean_eV = np.array(CAWO4_PRINTED_MEANS_eV).T
     u = (energy_eV - _REFERENCE_ENERGY_eV) / _ENERGY_SCALE_eV
     slope = np.log(sigma_eV[:, 1] / sigma_eV[:, 0]) / (u[2] - u[0])
