@@ -289,78 +289,111 @@ def search_cascade(
     RecordError
         If its final structure or what was kept is damaged.
     """
-    campaign = run.load()
-    potential = run.potential(campaign).at_rest
-    atoms = read_structure(run, cascade)
-    if atoms is None:
-        raise RecordError(f"{run.cascades / cascade}: its final structure is missing; `cascade run` repairs it")
-    active = active_atoms(atoms, radius_A=debris.search.radius_A)
-    centres = active_atoms(atoms, radius_A=min(CENTRE_A, debris.search.radius_A))
-
-    def enter() -> Landscape:
-        cutoff = potential.about.cutoff_A
-        entered = Landscape(
-            atoms,
-            active=active,
-            centres=centres,
-            # What an atom feels of its neighbours' bonds.
-            reach_A=2 * cutoff,
-            make_engine=lambda: LammpsEngine(potential=potential),
-            quench=campaign.protocol.quench,
-            timestep_fs=campaign.protocol.follow.max_timestep_fs,
-        )
-        entered.narrow(from_A=cutoff)
-        return entered
-
+    spec, state = debris.search, folder / "cascades" / f"{cascade}.npz"
+    enter = _entrance(run, cascade, radius_A=spec.radius_A)
     landscape = enter()
-    state = folder / "cascades" / f"{cascade}.npz"
     try:
         found, pairs = _read_state(state) if state.is_file() else (begin(landscape), [])
         seed = seed_from(debris.seed, int(cascade[:8], 16))
-        spec = debris.search
         while (step := _next_step(found, spec)) is not None:
-            try:
-                step(landscape, found, spec, seed=seed)
-            except EngineAbortError:
-                # An engine that gave up is dead; the step is counted as failed.
-                landscape.close()
-                landscape = enter()
+            landscape = _taken(step, landscape, found, spec, seed=seed, enter=enter)
             _write_state(state, found, pairs)
             if observe:
                 most = spec.bursts + spec.saddle_searches + len(found.pairs)
                 observe(cascade, found.bursts + found.searches, most)
         _find_paths(debris, landscape, found, pairs, state=state, observe=observe, cascade=cascade)
-        zero_point, pairs = _with_zero_points(debris.path, landscape, found, pairs)
+        zero_point_eV, pairs = _with_zero_points(debris.path, landscape, found, pairs)
     finally:
         landscape.close()
-    content = {
+    content = _content(cascade, landscape, found, pairs, spec, zero_point_eV=zero_point_eV)
+    _write_places(state.with_suffix(".extxyz.gz"), landscape.atoms, found, pairs)
+    write_atomically(state.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
+
+
+def _entrance(run: RunDirectory, cascade: str, *, radius_A: float) -> Callable[[], Landscape]:
+    """Return what makes the landscape about the debris of a cascade, with engines of its own each time."""
+    campaign = run.load()
+    potential = run.potential(campaign).at_rest
+    atoms = read_structure(run, cascade)
+    if atoms is None:
+        raise RecordError(f"{run.cascades / cascade}: its final structure is missing; `cascade run` repairs it")
+    active = active_atoms(atoms, radius_A=radius_A)
+    centres = active_atoms(atoms, radius_A=min(CENTRE_A, radius_A))
+
+    def enter() -> Landscape:
+        cutoff_A = potential.about.cutoff_A
+        entered = Landscape(
+            atoms,
+            active=active,
+            centres=centres,
+            # What an atom feels of its neighbours' bonds.
+            reach_A=2 * cutoff_A,
+            make_engine=lambda: LammpsEngine(potential=potential),
+            quench=campaign.protocol.quench,
+            timestep_fs=campaign.protocol.follow.max_timestep_fs,
+        )
+        entered.narrow(from_A=cutoff_A)
+        return entered
+
+    return enter
+
+
+def _taken(
+    step: _Step,
+    landscape: Landscape,
+    found: Found,
+    spec: SearchSpec,
+    *,
+    seed: int,
+    enter: Callable[[], Landscape],
+) -> Landscape:
+    """Take a step of a search, and return where to take the next: in the same landscape, if its engine lives."""
+    try:
+        step(landscape, found, spec, seed=seed)
+    except EngineAbortError:
+        # An engine that gave up is dead; the step is counted as failed.
+        landscape.close()
+        return enter()
+    return landscape
+
+
+def _content(
+    cascade: str,
+    landscape: Landscape,
+    found: Found,
+    pairs: Sequence[Pair],
+    spec: SearchSpec,
+    *,
+    zero_point_eV: Sequence[float],
+) -> dict[str, object]:
+    """Return what is kept of a finished search, JSON-ready."""
+    atoms, n_active, reached = landscape.atoms, len(landscape.active), found.reached(spec)
+    return {
         "schema_version": SCHEMA,
         "cascade": cascade,
         "energies_eV": (np.array(found.energies_eV) - found.energies_eV[0]).tolist(),
-        "zero_point_eV": (np.array(zero_point) - zero_point[0]).tolist(),
+        "zero_point_eV": (np.array(zero_point_eV) - zero_point_eV[0]).tolist(),
         "pairs": _as_json(pairs),
-        "counts": {name: getattr(found, name) for name in _COUNTS} | {"active_atoms": len(active)},
-        "volume_A3": float(atoms.get_volume() * len(active) / len(atoms)),
+        "counts": {name: getattr(found, name) for name in _COUNTS} | {"active_atoms": n_active},
+        "volume_A3": float(atoms.get_volume() * n_active / len(atoms)),
         "ways_down": [
             {"from": way.parent, "to": way.child, "barrier_eV": way.barrier_eV, "times": way.times}
-            for minimum in found.reached(debris.search)
-            for way in found.ways_down(minimum, debris.search)
+            for minimum in reached
+            for way in found.ways_down(minimum, spec)
         ],
         "reached": [
             {
                 "minimum": one,
                 "sure": sure,
                 "climbs": found.climbed[one],
-                "coverage": found.coverage_of(one, debris.search),
-                "coverage_of_all": found.coverage_of_all(one, debris.search),
-                "finds": found.finds_of(one, debris.search)[0],
+                "coverage": found.coverage_of(one, spec),
+                "coverage_of_all": found.coverage_of_all(one, spec),
+                "finds": found.finds_of(one, spec)[0],
             }
-            for one, sure in found.reached(debris.search).items()
+            for one, sure in reached.items()
         ],
         "provenance": plain(provenance(engine=landscape.engine_version)),
     }
-    _write_places(state.with_suffix(".extxyz.gz"), landscape.atoms, found, pairs)
-    write_atomically(state.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
 
 
 #: Of a search, kept with it.
