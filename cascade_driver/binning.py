@@ -7,6 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from cascade_driver.errors import InputError
 
+#: A part of a bin that is a smaller share of it is none.
+_SLIVER = 1e-6
+
 
 def rising_energies(energy_eV: tuple[float, float]) -> tuple[float, float]:
     """Return the ends of a range if they rise from zero or more; to validate a parameter.
@@ -90,6 +93,23 @@ def continued_edges(
     if down_to_eV is not None and down_to_eV < edges[0]:
         below = -_steps(-edges[0], edges[1] - edges[0], -down_to_eV)[::-1]
     return np.concatenate([below, edges, above])
+
+
+def cut_edges(energy_edges_eV: ArrayLike, at_eV: ArrayLike) -> NDArray[np.float64]:
+    """Return edges with bins cut at further energies, but for cuts that hardly differ from an edge or lie outside.
+
+    Examples
+    --------
+    >>> cut_edges([1.0, 2.0, 4.0], [0.0, 2.5, 2.0 + 1e-9])
+    array([1. , 2. , 2.5, 4. ])
+    """
+    edges = np.asarray(energy_edges_eV, dtype=np.float64)
+    cuts = np.unique(np.asarray(at_eV, dtype=np.float64))
+    cuts = cuts[(cuts > edges[0]) & (cuts < edges[-1])]
+    above = np.searchsorted(edges, cuts)
+    low, high = edges[above - 1], edges[above]
+    share = (cuts - low) / (high - low)
+    return np.sort(np.concatenate([edges, cuts[(share > _SLIVER) & (share < 1 - _SLIVER)]]))
 
 
 def _steps(start: float, width: float, end: float) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
+from cascade_driver.binning import cut_edges
 from cascade_driver.errors import InputError
 from cascade_driver.schema import parameters
 from cascade_driver.spectrum import Spectrum, check_edges, overlap_counts
@@ -21,6 +22,11 @@ DETECTOR_KEY = "detector"
 
 #: Into so many parts a bin is cut where the resolution varies with the energy.
 _PARTS = 8
+
+#: Bins are not cut for the resolution into parts below this share of the range, nor for the efficiency where it
+#: changes by less than this: what is recorded is then off by 0.3 % at most, where whole bins of 20 eV are off by
+#: up to 10 %.
+_PARTS_IN_ALL, _EFFICIENCY_STEP = 128, 0.05
 
 
 @parameters
@@ -171,6 +177,38 @@ def detection_matrix(
         detector, energy_edges_eV=energy_edges_eV, reconstructed_edges_eV=reconstructed_edges_eV
     )
     return _mean_efficiency(detector, np.asarray(reconstructed_edges_eV, dtype=np.float64))[:, None] * matrix
+
+
+def resolved_edges(detector: Detector, energy_edges_eV: ArrayLike) -> NDArray[np.float64]:
+    """Return bins cut to where a detector does the same to all events of one.
+
+    What is recorded of a bin hangs on where in it the events are if the threshold or the slope of the efficiency
+    lies in it, or the resolution carries events over its edges. So bins are cut at the threshold, where the
+    efficiency has changed by `_EFFICIENCY_STEP`, and into parts no wider than the resolution, unless that would
+    be finer than 1/`_PARTS_IN_ALL` of the range.
+
+    Parameters
+    ----------
+    detector : Detector
+    energy_edges_eV : (n + 1,) array_like
+
+    Examples
+    --------
+    >>> resolved_edges(Detector(threshold_eV=25.0), [10.0, 20.0, 40.0])
+    array([10., 20., 25., 40.])
+    """
+    edges = np.asarray(energy_edges_eV, dtype=np.float64)
+    sigma = detector.sigma_eV(0.5 * (edges[1:] + edges[:-1]))
+    finest = np.maximum(sigma, (edges[-1] - edges[0]) / _PARTS_IN_ALL)
+    parts = np.where(sigma > 0, np.ceil(np.diff(edges) / finest - 1e-9), 1.0).astype(int)
+    points = detector.efficiency_points
+    steps = [1 + math.ceil(abs(q - p) / _EFFICIENCY_STEP) for (_, p), (_, q) in itertools.pairwise(points)]
+    cuts = [
+        np.array([] if detector.threshold_eV is None else [detector.threshold_eV]),
+        *(np.linspace(a, b, n) for (a, b), n in zip(itertools.pairwise(edges), parts + 1, strict=True)),
+        *(np.linspace(a, b, n) for ((a, _), (b, _)), n in zip(itertools.pairwise(points), steps, strict=True)),
+    ]
+    return cut_edges(edges, np.concatenate(cuts))
 
 
 def _mean_cumulative(

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cascade_driver.analysis.model import SpeciesModel, StoredEnergyModel
 from cascade_driver.analysis.response import Response, observed_edges
-from cascade_driver.binning import continued_edges
+from cascade_driver.binning import continued_edges, cut_edges
 from cascade_driver.errors import InputError
 from cascade_driver.histogram_file import SUFFIXES, Histogram, write_histograms
 from cascade_driver.kinds import Array, Status
@@ -56,6 +56,7 @@ from cascade_driver.spectra.detector import (
     apply_detector,
     detection_matrix,
     read_detector,
+    resolved_edges,
 )
 from cascade_driver.spectra.ensemble import (
     Ensemble,
@@ -319,12 +320,13 @@ def observe(
     counted = _with_counts(recoil)
     after, responses = _stored_energy_off(counted, request, law, used)
     whole = observed_edges(recoil.energy_edges_eV)
+    bins = _bins(source, request, wanted)
     threshold = detector.threshold_eV if detector else None
     made = Observed(
         name=name or (request.kind if request else "spectrum"),
         title=title or (request_title(request) if request else "spectrum"),
         expected=rebin(_detected(recoil, detector), wanted),
-        observed=rebin(_detected(rebin(after, whole), detector), _up_to(whole, float(wanted[-1]))),
+        observed=rebin(_detected(rebin(after, whole), detector), _up_to(observed_edges(bins), float(wanted[-1]))),
         complete_eV=complete,
         simulated_eV=_simulated(law, used, counted),
         threshold_eV=threshold,
@@ -346,7 +348,11 @@ def observe(
     if complete is not None and not isinstance(request, CaptureRequest):  # captures come as lines, not in bins
         looked_at = (max(complete[0], threshold or 0.0), complete[1])
         notes += tail_notes(counted, after, responses, law.species, used, range_eV=looked_at)
-        notes += width_notes(counted, after, law, used, range_eV=looked_at)
+        own = (
+            counted if request else _with_counts(rebin(recoil, bins))
+        )  # cut bins of one rate are wide all the same
+        left = after if own is counted else rebin(after, observed_edges(own.energy_edges_eV))
+        notes += width_notes(own, left, law, used, range_eV=looked_at)
     if bands:
         ensemble = ensemble_of(law)
         wider = _as_far_as_members_reach(recoil, request, law, ensemble, used, wanted=wanted, detector=detector)
@@ -574,12 +580,20 @@ def _recoils(
     reach_eV = max(_most_stored_eV(one, top) for one in simulated) + _resolved_eV(detector, top)
     if request is None:
         assert isinstance(source, Spectrum)
-        return dataclasses.replace(source, source=None), wanted, reach_eV
+        edges = _resolved(_bins(source, request, wanted), detector)
+        return dataclasses.replace(rebin(source, edges), source=None), wanted, reach_eV
     end = top + reach_eV
     if not law.extrapolate:
         end = min(end, *(one.maximum_recoil_energy_eV for one in simulated))
     edges = _continued(wanted, request, detector, up_to_eV=end)
     return requested_spectrum(request, energy_edges_eV=edges), wanted, reach_eV
+
+
+def _bins(source: AnySpectrumRequest | Spectrum, request: AnySpectrumRequest | None, wanted: Array) -> Array:
+    """Return the bins in which a source counts: those wanted, or of a spectrum its own, cut where those begin."""
+    if request is None and isinstance(source, Spectrum):
+        return cut_edges(source.energy_edges_eV, wanted)
+    return wanted
 
 
 def _as_far_as_members_reach(
@@ -640,7 +654,11 @@ def _continued(wanted: Array, request: AnySpectrumRequest, detector: Detector | 
     seen = np.linspace(top, near, round(RESOLUTION_REACH) + 1)[1:] if near > top * (1 + 1e-9) else np.zeros(0)
     beyond = continued_edges([near - width, near], up_to_eV=up_to_eV)[2:]
     below = continued_edges(wanted, up_to_eV=top, down_to_eV=down_to_eV)
-    return np.concatenate([below, seen, beyond])
+    return _resolved(np.concatenate([below, seen, beyond]), detector)
+
+
+def _resolved(edges_eV: Array, detector: Detector | None) -> Array:
+    return edges_eV if detector is None else resolved_edges(detector, edges_eV)
 
 
 def _up_to(edges_eV: Array, top_eV: float) -> Array:

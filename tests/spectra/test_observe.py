@@ -18,7 +18,7 @@ from cascade_driver.request import CaptureRequest, DarkMatterRequest, ReactorReq
 from cascade_driver.schema import build
 from cascade_driver.sources.requested import is_as_requested, requested_spectrum, source_members_of
 from cascade_driver.spectra.detector import Detector
-from cascade_driver.spectra.observe import observe, observed_of_files
+from cascade_driver.spectra.observe import expect, observe, observed_of_files
 from cascade_driver.spectrum import Spectrum, read_bands, read_spectrum, rebin, write_spectrum
 
 DARK_MATTER = {"kind": "dm", "target": "CaWO4", "mass_GeV": 2.0, "cross_section_cm2": 1e-40}
@@ -45,6 +45,58 @@ def test_any_number_of_bins_gives_the_same_counts(bins, logarithmic):
     assert counts_in_bins(bins, logarithmic=logarithmic) == pytest.approx(
         counts_in_bins(1000, logarithmic=False), rel=1e-3
     )
+
+
+WIDE_EV = np.arange(0.0, 141.0, 20.0)
+FALLING = np.array([200.0, 120.0, 80.0, 50.0, 30.0, 20.0, 10.0])
+
+#: What a detector does within a bin of 20 eV: a threshold in it, a slope, events carried over its edges.
+WITHIN_BINS = [
+    Detector(threshold_eV=50.0),
+    Detector(threshold_eV=50.0, resolution_eV=3.0),
+    Detector(resolution_eV=1.0),
+    Detector(efficiency_points=((20.0, 0.0), (60.0, 1.0))),
+]
+
+
+@pytest.mark.parametrize("detector", WITHIN_BINS)
+def test_a_detector_that_cuts_through_wide_bins_records_what_it_does_of_narrow_ones(detector):
+    # the same piecewise constant rates in bins of 20 eV and of 1 eV; as much as 7 % lay between them. Above 100 eV
+    # recoils beyond the end are missing
+    pairs = [
+        observe(
+            Spectrum(energy_edges_eV=edges, rate_per_kg_day_keV={"W": rate}),
+            load_model("cawo4"),
+            detector=detector,
+            bands=False,
+        )
+        for edges, rate in ((WIDE_EV, FALLING), (np.arange(141.0), np.repeat(FALLING, 20)))
+    ]
+    for which in ("expected", "observed_in_same_bins"):
+        wide, narrow = (getattr(pair, which).values() for pair in pairs)
+        assert wide[:5] == pytest.approx(narrow.reshape(7, 20).sum(axis=1)[:5], rel=3e-3)
+
+
+@pytest.mark.parametrize("detector", WITHIN_BINS)
+def test_a_source_in_wide_bins_is_recorded_as_in_narrow_ones(detector):
+    # a rate that falls by a factor e in 30 eV: even within a bin of 20 eV it is up to 11 % too much above 50 eV
+    wide, narrow = (
+        expect(dark_matter(energy_eV=(0.0, 140.0), bins=bins), detector=detector).values() for bins in (7, 560)
+    )
+    assert wide == pytest.approx(narrow.reshape(7, 80).sum(axis=1), rel=3e-3)
+
+
+def test_bins_that_are_asked_for_within_those_of_a_spectrum_know_the_threshold():
+    # 120 per keV from 20 to 33 eV: below a threshold of 23.5 eV nothing, above it 120 /keV times the width
+    spectrum = Spectrum(energy_edges_eV=[10.0, 20.0, 33.0, 60.0], rate_per_kg_day_keV={"W": [0.0, 120.0, 0.0]})
+    edges = [10.0, 20.0, 25.0, 30.0, 33.0, 60.0]
+    pair = observe(
+        spectrum, load_model("cawo4"), detector=Detector(threshold_eV=23.5), edges_eV=edges, bands=False
+    )
+    assert pair.expected.values() == pytest.approx(0.12 * np.array([0.0, 1.5, 5.0, 3.0, 0.0]))
+    observed = pair.observed_in_same_bins.values()
+    # an energy is stored by less than 10 % of the W recoils below 33 eV
+    assert observed[:4] == pytest.approx(pair.expected.values()[:4], rel=0.1, abs=1e-12)
 
 
 # -- four ways in ----------------------------------------------------------------------------------------------
