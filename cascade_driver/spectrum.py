@@ -97,10 +97,7 @@ def check_edges(
     InputError
         If there are fewer than two, if one is not finite or below the floor, or if they do not increase.
     """
-    try:
-        edges = np.array(edges_eV, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: expected numbers in eV, got something else ({error}).") from error
+    edges = _numbers(edges_eV, name=name, unit="in eV")
     if edges.ndim != 1 or len(edges) < 2:
         raise InputError(f"{name}: found shape {edges.shape}, expected one row of at least two bin edges in eV.")
     if not np.all(fit := np.abs(edges) <= LARGEST_NUMBER):
@@ -116,6 +113,14 @@ def check_edges(
             f"({edges[index]:g} eV); bin edges must increase, sort them and drop repeated ones."
         )
     return edges
+
+
+def _numbers(values: ArrayLike, *, name: str, unit: str) -> NDArray[np.float64]:
+    """Return a copy as real numbers; what a mask hides is nan, and no number that lies under it."""
+    try:
+        return np.array(np.ma.filled(np.ma.asarray(values).astype(np.float64, casting="same_kind"), np.nan))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: expected numbers {unit}, got something else ({error}).") from error
 
 
 @dataclass(frozen=True)
@@ -263,9 +268,9 @@ class Spectrum:
         for element, values in self.rate_per_kg_day_keV.items():
             if element != UNRESOLVED and atomic_numbers.get(element, 0) == 0:
                 raise InputError(
-                    f"rate of {element!r}: not a chemical element.{_did_you_mean(element, atomic_numbers)}"
+                    f"rate of {element!r}: not a chemical element.{_did_you_mean(str(element), atomic_numbers)}"
                 )
-            rate = np.array(values, dtype=np.float64)
+            rate = _numbers(values, name=f"rate of {element or 'the total'}", unit="per kg, day and keV")
             if rate.shape != (len(edges) - 1,):
                 raise InputError(
                     f"rate of {element or 'the total'}: found shape {rate.shape}, expected one value per "

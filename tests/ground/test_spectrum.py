@@ -220,7 +220,13 @@ def test_writing_where_it_cannot_is_refused(tmp_path: Path) -> None:
         ({"rate_per_kg_day_keV": {}}, "without any rate"),
         ({"rate_per_kg_day_keV": {"": [1.0], "W": [1.0]}}, "count events twice"),
         ({"rate_per_kg_day_keV": {"w": [1.0]}}, "not a chemical element"),
+        ({"rate_per_kg_day_keV": {74: [1.0]}}, "rate of 74: not a chemical element"),
         ({"rate_per_kg_day_keV": {"W": [1.0, 2.0]}}, "one value per bin"),
+        ({"rate_per_kg_day_keV": {"W": [1j]}}, "rate of W: expected numbers per kg, day and keV"),
+        ({"rate_per_kg_day_keV": {"W": ["1"]}}, "rate of W: expected numbers per kg, day and keV"),
+        # what a mask hides is no rate; the number under it, here 1, was taken
+        ({"rate_per_kg_day_keV": {"W": np.ma.array([1.0], mask=[True])}}, "rate of W in bin 0 .* is nan"),
+        ({"energy_edges_eV": np.ma.array([0.0, 1.0], mask=[False, True])}, "edge 1 is nan"),
         ({"rate_per_kg_day_keV": {"": [np.nan]}}, "the total in bin 0"),
         ({"rate_per_kg_day_keV": {"": [1e300]}}, "is 1e.300, expected a finite rate"),
         ({"energy_kind": "stored"}, "'recoil' or 'observed'"),
