@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
+from numpy.typing import ArrayLike
 
 from cascade_driver.analysis.model import StoredEnergyModel
 from cascade_driver.campaign.contents import contents_of
@@ -99,7 +100,8 @@ class Run:
         return contents_of(self._directory).table()
 
     def record(self, cascade: str | int) -> Record:
-        """Return the record of a finished cascade, by its number in the plan, its id, or the beginning of it.
+        """Return the record of a finished cascade, by its number in the plan, from 1, its id, or the
+        beginning of it.
 
         Raises
         ------
@@ -108,7 +110,7 @@ class Run:
         RecordError
             If it is damaged.
         """
-        return self._directory.record(one_finished(self._directory, str(cascade)))
+        return self._directory.record(one_finished(self._directory, cascade))
 
     def structure(self, cascade: str | int) -> Atoms | None:
         """Return the quenched atoms of a finished cascade, named as for `record`; None where it left none.
@@ -118,7 +120,7 @@ class Run:
         InputError, RecordError
             As `record`.
         """
-        return read_structure(self._directory, one_finished(self._directory, str(cascade)))
+        return read_structure(self._directory, one_finished(self._directory, cascade))
 
     def kick_events(self) -> KickEvents:
         """Return the finished cascades that have later kicks, as `[[recoils.then]]` gives them.
@@ -361,7 +363,13 @@ def observe(
     model: StoredEnergyModel | Path | str,
     *,
     detector: Detector | None = None,
-    **how: Any,
+    edges_eV: ArrayLike | None = None,
+    bands: bool = True,
+    fallback_species: str | None = None,
+    extrapolate: bool = False,
+    other_crystal: bool = False,
+    name: str = "",
+    title: str = "",
 ) -> Observed:
     """Return what a detector sees of a source of recoils, beside what it would see if none stored energy.
 
@@ -373,9 +381,19 @@ def observe(
     model : StoredEnergyModel, str or pathlib.Path
         A model, or what `load_model` makes one of: `cawo4`, `cawo4-published`, a run directory, a model file.
     detector : Detector, optional
-    **how
-        `edges_eV`, `bands`, `fallback_species`, `extrapolate`, `other_crystal`, `name`, `title`, as in
-        `cascade_driver.spectra.observe`.
+    edges_eV : (n + 1,) array_like, optional
+        Bins of the result; by default those of the source.
+    bands : bool
+        Whether to work out the error bands.
+    fallback_species : str, optional
+        Whose response stands for elements of the crystal that were not simulated; by default what the model's run
+        says, and the only species of a model of one.
+    extrapolate : bool
+        Use the model outside the simulated energies, even if its run does not say so. A note tells the energies.
+    other_crystal : bool
+        Use the model for a target that is not its crystal. A note says so.
+    name, title : str
+        For files and people; by default from the source.
 
     Raises
     ------
@@ -397,7 +415,18 @@ def observe(
     ):
         if not isinstance(given, kinds):
             raise InputError(f"found {given!r} of type {type(given).__name__}, expected {what}")
-    return observe_with(source, model, detector=detector, **how)
+    return observe_with(
+        source,
+        model,
+        detector=detector,
+        edges_eV=edges_eV,
+        bands=bands,
+        fallback_species=fallback_species,
+        extrapolate=extrapolate,
+        other_crystal=other_crystal,
+        name=name,
+        title=title,
+    )
 
 
 def load_potential(given: Path | str) -> Potential:

@@ -74,7 +74,7 @@ class DamageSpec:
     pair_eV: float | None = Field(default=None, gt=0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class DamageEstimate:
     """What recoils of some energies do, (n,) each.
 

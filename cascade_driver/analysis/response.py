@@ -60,7 +60,7 @@ class StoredLaw(Protocol):
         """Return the probability that at most this is stored; the arguments broadcast."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Response:
     """Probability of an observed energy given a recoil energy, in bins.
 

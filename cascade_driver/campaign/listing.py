@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal
 
 from cascade_driver.campaign.contents import contents_of
@@ -138,10 +139,10 @@ def _planned(run: RunDirectory) -> list[ListedCascade]:
     return cascades
 
 
-def one_finished(run: RunDirectory, name: str) -> str:
+def one_finished(run: RunDirectory, name: str | int) -> str:
     """Return the id of the finished cascade that is meant by its number in the plan, or the beginning of its id.
 
-    Digits without a leading zero are a number if the plan has so many cascades.
+    Text of digits without a leading zero is a number if the plan has so many cascades; a whole number always is.
 
     Raises
     ------
@@ -151,6 +152,9 @@ def one_finished(run: RunDirectory, name: str) -> str:
     campaign = run.load()
     planned = [cascade.id for cascade in campaign.cascades()]
     finished = run.finished()
+    if isinstance(name, Integral) and not 1 <= name <= len(planned):
+        raise InputError(f"{run.path}: no cascade {name}: the plan numbers them from 1 to {len(planned)}")
+    name = str(name)
     is_number = name.isascii() and name.isdigit() and not name.startswith("0") and int(name) <= len(planned)
     meant = [planned[int(name) - 1]] if is_number else [one for one in planned if name and one.startswith(name)]
     if len(meant) == 1 and meant[0] not in finished:

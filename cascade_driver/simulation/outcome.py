@@ -61,7 +61,7 @@ class Outcome(enum.Enum):
         return self is Outcome.COMPLETED
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class CascadeTable:
     """One row per planned and finished cascade: all that the analysis needs of a campaign.
 

@@ -1,5 +1,8 @@
 """`import cascade_driver as cd`: its names, the examples of README, and that it gives what the command gives."""
 
+import dataclasses
+import inspect
+import pickle
 import re
 import subprocess
 import sys
@@ -16,6 +19,7 @@ from cascade_driver.campaign.index import Index
 from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.cli import main
+from cascade_driver.spectra.observe import observe as observe_with
 
 TINY = """
 [crystal]
@@ -173,6 +177,35 @@ def test_a_campaign_is_read_in_python(campaign):
         campaign.fit()  # 12 eV leave nothing
 
 
+def test_a_whole_number_is_the_place_of_a_cascade_and_never_the_beginning_of_an_id(campaign):
+    ids = [one.id for one in campaign.cascades()]
+    assert [campaign.record(np.int64(place)).id for place in (1, 2)] == ids[:2]
+    # ids are hexadecimal: numbers that the plan has not, and that begin one of them
+    begin = [int(name[:n]) for name in ids for n in (1, 2, 3) if name[:n].isdigit() and int(name[:n]) > len(ids)]
+    for number in (0, -1, len(ids) + 1, *begin):
+        with pytest.raises(
+            cd.InputError, match=f"no cascade {number}: the plan numbers them from 1 to {len(ids)}"
+        ):
+            campaign.record(number)
+        with pytest.raises(cd.InputError, match=f"no cascade {number}: "):
+            campaign.structure(number)
+
+
+def test_results_with_arrays_are_compared_without_an_error():
+    # of a dataclass with arrays == has no truth value; these are equal to themselves alone, as a Spectrum is
+    with_arrays = {
+        one
+        for name in cd.__all__
+        if dataclasses.is_dataclass(one := getattr(cd, name))
+        and any("NDArray" in str(field.type) for field in dataclasses.fields(one))
+    }
+    assert {cd.Response, cd.CascadeTable, cd.KickEvents, cd.Spectrum} <= with_arrays
+    assert [one.__name__ for one in with_arrays if one.__eq__ is not object.__eq__] == []
+    response = cd.load_model("cawo4-published").response("W", [40, 80])
+    assert response == response
+    assert response != pickle.loads(pickle.dumps(response))
+
+
 def test_a_conclusion_works_out_the_plan_and_reads_the_index_once(campaign, monkeypatch):
     # Each costs seconds where there are 1e5 cascades.
     calls = Counter()
@@ -291,6 +324,13 @@ def test_observe_says_what_it_expected(arguments, said):
         source = cd.Spectrum(energy_edges_eV=[50, 60], rate_per_kg_day_keV={"W": [1.0]})
     with pytest.raises(cd.InputError, match=said):
         cd.observe(source, model, **how)
+
+
+def test_observe_names_all_that_it_takes():
+    offered, behind = (inspect.signature(one).parameters for one in (cd.observe, observe_with))
+    assert {n: p.default for n, p in offered.items()} == {n: p.default for n, p in behind.items()}
+    for name in offered:
+        assert re.search(rf"^ +(\w+, )*{name}(, \w+)* : ", cd.observe.__doc__, re.MULTILINE), name
 
 
 def test_rates_without_their_element_are_refused():
