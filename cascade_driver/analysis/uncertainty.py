@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -101,17 +101,7 @@ class ParameterReplicas:
     asymmetry: Array
 
     def __post_init__(self) -> None:
-        numbers = {
-            len(a)
-            for a in (
-                self.half_energy_eV,
-                self.width_eV,
-                self.maximum,
-                self.location_eV,
-                self.log_sigma,
-                self.asymmetry,
-            )
-        }
+        numbers = {len(values) for values in _arrays_of(self).values()}
         if len(numbers) != 1 or 0 in numbers:
             raise InputError(f"replicas with {sorted(numbers)} values of their parameters: give one each, of some")
 
@@ -120,15 +110,7 @@ class ParameterReplicas:
 
     def select(self, index: NDArray[np.int64] | slice) -> ParameterReplicas:
         """Return some of the replicas."""
-        return replace(
-            self,
-            half_energy_eV=self.half_energy_eV[index],
-            width_eV=self.width_eV[index],
-            maximum=self.maximum[index],
-            location_eV=self.location_eV[index],
-            log_sigma=self.log_sigma[index],
-            asymmetry=self.asymmetry[index],
-        )
+        return replace(self, **{name: values[index] for name, values in _arrays_of(self).items()})
 
     def defect_probability(self, recoil_energy_eV: ArrayLike) -> Array:
         """Return the defect probability of every replica, (R, n), at n recoil energies."""
@@ -254,13 +236,7 @@ class EmpiricalLawReplicas:
 
     def select(self, index: NDArray[np.int64] | slice) -> EmpiricalLawReplicas:
         """Return some of the replicas."""
-        return replace(
-            self,
-            half_energy_eV=self.half_energy_eV[index],
-            width_eV=self.width_eV[index],
-            maximum=self.maximum[index],
-            drawn=self.drawn[index],
-        )
+        return replace(self, **{name: values[index] for name, values in _arrays_of(self).items()})
 
     def defect_probability(self, recoil_energy_eV: ArrayLike) -> Array:
         """Return the defect probability of every replica, (R, n), at n recoil energies."""
@@ -322,6 +298,12 @@ class EmpiricalLawReplicas:
             part[0] = 1.0
             found[number] = (part[:-1] - part[1:]) @ (share * damaging[at])
         return found
+
+
+def _arrays_of(replicas: ParameterReplicas | EmpiricalLawReplicas) -> dict[str, Any]:
+    """Return by name the fields that have a row for each replica; the others are numbers or a law of all."""
+    values = {one.name: getattr(replicas, one.name) for one in fields(replicas)}
+    return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
