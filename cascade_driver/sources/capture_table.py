@@ -27,6 +27,9 @@ ISOTOPES, LINES, LEVELS = "capture_isotopes.toml", "capture_lines.csv", "capture
 LINE_COLUMNS = ("target", "gamma_keV", "gamma_error_keV", "final_level_keV", "per_capture", "per_capture_error")
 LEVEL_COLUMNS = ("target", "level_keV", "half_life_fs", "final_level_keV", "share")
 
+#: Levels that live longer end an event: what they emit is another pulse of the detector.
+ISOMER_fs = 1e12
+
 #: Primary gammas of one isotope that add up to more than this per capture are an error of the table, not of the
 #: measurements.
 LARGEST_SUM = 1.5
@@ -150,6 +153,14 @@ class CaptureIsotope:
         ends += [decay.final_level_keV for decays in self.decays.values() for decay in decays]
         return tuple(sorted({0.0, *ends, *self.decays}))
 
+    def mean_life_fs(self, level_keV: float) -> float | None:
+        """Return the mean life of a level: none where it is not known, infinite where it ends an event."""
+        decays = self.decays.get(level_keV, ())
+        if not decays or decays[0].half_life_fs is None:
+            return None
+        life_fs = decays[0].half_life_fs / math.log(2)
+        return math.inf if life_fs > ISOMER_fs else life_fs
+
 
 def capture_table(folder: Path | None = None) -> Mapping[str, CaptureIsotope]:
     """Return the isotopes of the capture table by name, such as W182.
@@ -199,29 +210,29 @@ def read_capture_table(folder: Path) -> Mapping[str, CaptureIsotope]:
     content = read_toml(path)
     sources = content.get("sources", {})
     entries: Sequence[Mapping[str, object]] = content.get("isotopes", [])
-    known = {_named(f"{path}, isotope {n}", entry): entry for n, entry in enumerate(entries, start=1)}
+    known = {_target(f"{path}, isotope {n}", entry): entry for n, entry in enumerate(entries, start=1)}
     if len(known) != len(entries):
         raise InputError(f"{path}: {len(entries)} isotopes of {len(known)} names; name each once")
     lines: dict[str, list[PrimaryGamma]] = {}
     for where, row in _rows(folder / LINES, LINE_COLUMNS, known=known):
         lines.setdefault(row["target"], []).append(
             PrimaryGamma(
-                gamma_keV=_number(where, row, "gamma_keV", above=0),
+                gamma_keV=_number(where, row, "gamma_keV", positive=True),
                 gamma_error_keV=_optional(where, row, "gamma_error_keV"),
                 final_level_keV=_number(where, row, "final_level_keV"),
-                per_capture=_number(where, row, "per_capture", above=0),
+                per_capture=_number(where, row, "per_capture", positive=True),
                 per_capture_error=_optional(where, row, "per_capture_error"),
                 source=_source(where, str(known[row["target"]].get("gammas_source", "")), sources),
             )
         )
     decays: dict[str, dict[float, list[LevelDecay]]] = {}
     for where, row in _rows(folder / LEVELS, LEVEL_COLUMNS, known=known):
-        level, final = _number(where, row, "level_keV", above=0), _number(where, row, "final_level_keV")
+        level, final = _number(where, row, "level_keV", positive=True), _number(where, row, "final_level_keV")
         decay = LevelDecay(
             level_keV=level,
             gamma_keV=level - final - (level - final) ** 2 / (2e3 * _compound_mass_u(row["target"]) * AMU_MeV),
             final_level_keV=final,
-            share=_number(where, row, "share", above=0),
+            share=_number(where, row, "share", positive=True),
             half_life_fs=_optional(where, row, "half_life_fs"),
         )
         if not decay.final_level_keV < decay.level_keV or decay.share > 1:
@@ -230,31 +241,35 @@ def read_capture_table(folder: Path) -> Mapping[str, CaptureIsotope]:
                 f"{decay.share:g}; expected a lower final level and a share of at most 1"
             )
         decays.setdefault(row["target"], {}).setdefault(decay.level_keV, []).append(decay)
-    table = {}
-    for number, entry in enumerate(entries, start=1):
-        isotope = _isotope(f"{path}, isotope {number}", entry, sources, lines=lines, decays=decays)
-        table[isotope.target] = isotope
-    if not table:
+    if not known:
         raise InputError(f"{path}: no [[isotopes]] in it; expected one table per isotope")
-    return table
+    return {
+        target: _isotope(f"{path}, isotope {n}", entry, sources, lines=lines, decays=decays)
+        for n, (target, entry) in enumerate(known.items(), start=1)
+    }
 
 
-def _named(where: str, entry: Mapping[str, Any]) -> str:
+def _target(where: str, entry: Mapping[str, Any]) -> str:
     """Return the name of an isotope whose compound nucleus has a known mass."""
     target = str(entry.get("target", ""))
-    match = re.fullmatch(r"([A-Z][a-z]?)(\d+)", target)
-    if match is None:
+    if re.fullmatch(r"[A-Z][a-z]?\d+", target) is None:
         raise InputError(f"{where}: target is {target!r}, expected symbol and mass number such as W182")
-    element = getattr(periodictable, match[1], None)
-    if element is None or int(match[2]) + 1 not in element.isotopes:
-        raise InputError(f"{where}: no mass is known for {match[1]}{int(match[2]) + 1}, which {target} becomes")
+    symbol, mass_number = _symbol_and_mass_number(target)
+    element = getattr(periodictable, symbol, None)
+    if element is None or mass_number + 1 not in element.isotopes:
+        raise InputError(f"{where}: no mass is known for {symbol}{mass_number + 1}, which {target} becomes")
     return target
+
+
+def _symbol_and_mass_number(target: str) -> tuple[str, int]:
+    symbol = target.rstrip("0123456789")
+    return symbol, int(target[len(symbol) :])
 
 
 @functools.cache
 def _compound_mass_u(target: str) -> float:
-    symbol = target.rstrip("0123456789")
-    return float(getattr(periodictable, symbol)[int(target[len(symbol) :]) + 1].mass)
+    symbol, mass_number = _symbol_and_mass_number(target)
+    return float(getattr(periodictable, symbol)[mass_number + 1].mass)
 
 
 def _isotope(
@@ -265,9 +280,8 @@ def _isotope(
     lines: Mapping[str, list[PrimaryGamma]],
     decays: Mapping[str, Mapping[float, list[LevelDecay]]],
 ) -> CaptureIsotope:
-    target = _named(where, entry)
-    symbol = target.rstrip("0123456789")
-    mass_number = int(target[len(symbol) :])
+    target = str(entry["target"])
+    symbol, mass_number = _symbol_and_mass_number(target)
 
     def number(key: str) -> float:
         value = entry.get(key)
@@ -343,15 +357,14 @@ def _rows(path: Path, columns: tuple[str, ...], *, known: Mapping[str, Any]) -> 
     return rows
 
 
-def _number(where: str, row: Mapping[str, str], name: str, *, above: float | None = None) -> float:
+def _number(where: str, row: Mapping[str, str], name: str, *, positive: bool = False) -> float:
     try:
         value = number_of(row[name])
     except ValueError:
         raise InputError(f"{where}: `{name}` is {row[name]!r}, expected a number") from None
-    if not math.isfinite(value) or value < 0 or (above is not None and value <= above):
-        raise InputError(
-            f"{where}: `{name}` is {value:g}, expected a {'positive' if above == 0 else 'finite'} number"
-        )
+    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        expected = "a positive number" if positive else "0 or a positive number"
+        raise InputError(f"{where}: `{name}` is {value:g}, expected {expected}")
     return value
 
 

@@ -228,15 +228,21 @@ def momentum_exponents(
             target=target,
             density_g_cm3=timing.density_g_cm3,
         )
-    lives = []
-    for life, gamma in zip(cascade.mean_lives_fs, cascade.gammas_keV[1:], strict=True):
-        if life is not None:
-            lives.append(life)
-        elif timing.unknown_lifetime == "single_particle":
-            lives.append(_SINGLE_PARTICLE_FS_MeV3 / (gamma / 1e3) ** 3)
-        else:
-            lives.append(0.0 if timing.unknown_lifetime == "prompt" else math.inf)
-    return tuple(life / slowing for life in lives)
+    known = np.array([math.nan if life is None else life for life in cascade.mean_lives_fs])
+    lives = _lives_fs(known, np.array(cascade.gammas_keV[1:]), timing)
+    return tuple((lives / slowing).tolist())
+
+
+def _lives_fs(
+    mean_lives_fs: NDArray[np.float64], gammas_keV: NDArray[np.float64], timing: GammaTiming
+) -> NDArray[np.float64]:
+    """Return the mean lives of levels: where they are nan, those of unknown ones, by the gamma that each emits."""
+    if timing.unknown_lifetime == "single_particle":
+        with np.errstate(divide="ignore"):  # behind the last gamma there is none
+            unknown = _SINGLE_PARTICLE_FS_MeV3 / (gammas_keV / 1e3) ** 3
+    else:
+        unknown = np.full_like(gammas_keV, 0.0 if timing.unknown_lifetime == "prompt" else math.inf)
+    return np.where(np.isnan(mean_lives_fs), unknown, mean_lives_fs)
 
 
 def two_gamma_cumulative(x: ArrayLike, *, exponent: float) -> NDArray[np.float64]:
@@ -411,10 +417,7 @@ def sequence_exponents(
         target=target,
         density_g_cm3=timing.density_g_cm3,
     )
-    guess = {"prompt": 0.0, "slow": math.inf}.get(timing.unknown_lifetime)
-    with np.errstate(divide="ignore"):
-        single = _SINGLE_PARTICLE_FS_MeV3 / (gammas_keV[:, 1:] / 1e3) ** 3
-    lives = np.where(np.isnan(mean_lives_fs), single if guess is None else guess, mean_lives_fs)
+    lives = _lives_fs(mean_lives_fs, gammas_keV[:, 1:], timing)
     return np.where(follows, lives / slowing, 0.0)
 
 

@@ -29,7 +29,6 @@ from cascade_driver.sources.gamma_recoil import (
 from cascade_driver.sources.statistical_cascade import (
     LIGHTEST,
     TEMPERATURE_ERROR,
-    ISOMER_fs,
     StatisticalModel,
     statistical_cascades,
 )
@@ -49,7 +48,6 @@ SMALLEST_PATH = 1e-4
 
 #: A cascade that makes less than this of all captures gets fewer quasi-random events.
 _MINOR, _FEW, _MANY = 1e-3, 512, 4096
-
 
 #: Sampled captures of the statistical model, fewer where they make less than `_MINOR` of all captures, and how
 #: often each is followed where its recoils are drawn one by one.
@@ -229,10 +227,8 @@ def _paths(isotope: CaptureIsotope, level_keV: float, probability: float) -> Ite
     if level_keV == 0:
         yield (), (), probability
         return
-    decays = isotope.decays.get(level_keV, ())
-    half_life = decays[0].half_life_fs if decays else None
-    life = None if half_life is None else half_life / math.log(2)
-    if life is not None and life > ISOMER_fs:
+    decays, life = isotope.decays.get(level_keV, ()), isotope.mean_life_fs(level_keV)
+    if life == math.inf:
         yield (), (), probability
         return
     if not decays or probability < SMALLEST_PATH:

@@ -19,9 +19,6 @@ Strength = Literal["generalised", "standard"]
 #: Nuclei of fewer nucleons have too few levels for statistics: what their table lacks is left out.
 LIGHTEST = 20
 
-#: Levels that live longer end an event: what they emit is another pulse of the detector.
-ISOMER_fs = 1e12
-
 #: T = 16.75 MeV A^(-2/3), and how far nuclei are from it.
 _TEMPERATURE_MeV, TEMPERATURE_ERROR = 1 / 0.0597, 0.2
 
@@ -288,11 +285,8 @@ def _known_decay(isotope: CaptureIsotope, level_keV: float, row: Array, levels_k
         return math.nan
     for decay in decays:
         row[int(np.argmin(np.abs(levels_keV - decay.final_level_keV)))] += decay.share
-    half_life = decays[0].half_life_fs
-    if half_life is None:
-        return math.nan
-    life = half_life / math.log(2)
-    return math.inf if life > ISOMER_fs else life
+    life_fs = isotope.mean_life_fs(level_keV)
+    return math.nan if life_fs is None else life_fs
 
 
 def _beyond_the_table(isotope: CaptureIsotope, first: Array, *, edges: Array, known: int) -> Array:
