@@ -20,7 +20,7 @@ from cascade_driver.campaign.index import number as as_number
 from cascade_driver.campaign.plan import Campaign
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.scene import Scene, scene_of
-from cascade_driver.campaign.status import recoils_told, run_status
+from cascade_driver.campaign.status import run_status
 from cascade_driver.cite import cite_run
 from cascade_driver.config import (
     AnalysisSpec,
@@ -41,7 +41,7 @@ from cascade_driver.schema import plain
 from cascade_driver.simulation.crystal import orientation_said
 from cascade_driver.simulation.film_box import FilmSpec, film_said, film_strain
 from cascade_driver.simulation.knock_on import Surroundings
-from cascade_driver.simulation.outcome import CascadeTable
+from cascade_driver.simulation.outcome import CascadeTable, recoils_told
 from cascade_driver.simulation.provenance import provenance
 from cascade_driver.simulation.record import NUMBERS
 from cascade_driver.simulation.spec import Protocol, thermal_said
@@ -204,7 +204,7 @@ def _report_content(
     from cascade_driver.report import ReportContent
 
     status = run_status(directory, contents)
-    told = recoils_told(status.energies)
+    told = recoils_told((e.species, e.region) for e in status.energies)
     # a model is of single kicks, and so is its table
     planned = [p for p in contents.planned if model is None or not p.then]
     campaign = contents.campaign

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from cascade_driver.campaign.plan import PlannedCascade, solid_angle_shares, sta
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.schema import without_nan
 from cascade_driver.simulation.crystal import orientation_said
-from cascade_driver.simulation.outcome import Outcome, STORED_ENERGY_FLOOR_eV, of_region
+from cascade_driver.simulation.outcome import Outcome, STORED_ENERGY_FLOOR_eV
 from cascade_driver.text import duration
 
 #: A species, the region of a film that it recoils in ('' for none), and its recoil energy in eV.
@@ -60,18 +60,6 @@ class EnergyStatus:
     effective: float
     defect_share: float
     mean_stored_energy_eV: float
-
-
-def recoils_told(rows: Sequence[EnergyStatus]) -> dict[tuple[str, str], str]:
-    """Return what recoils of each species and region are called: with the region where the species has several."""
-    regions: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        regions[row.species].add(row.region)
-    return {
-        (species, region): of_region(species, region) if len(several) > 1 else species
-        for species, several in regions.items()
-        for region in several
-    }
 
 
 @dataclass(frozen=True, kw_only=True)

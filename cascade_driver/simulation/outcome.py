@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import enum
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
@@ -180,6 +180,22 @@ def of_region(species: str, region: str) -> str:
     ('Al-film', 'Al-anywhere')
     """
     return f"{species}-{region or 'anywhere'}"
+
+
+def recoils_told(recoils: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return what recoils of each species and region are called: with the region where the species has several.
+
+    >>> recoils_told([("Si", "film"), ("Si", "substrate"), ("Al", "film")])[("Si", "film")]
+    'Si-film'
+    """
+    regions: dict[str, set[str]] = defaultdict(set)
+    for species, region in recoils:
+        regions[species].add(region)
+    return {
+        (species, region): of_region(species, region) if len(several) > 1 else species
+        for species, several in regions.items()
+        for region in several
+    }
 
 
 def told_apart(*tables: CascadeTable) -> list[CascadeTable]:

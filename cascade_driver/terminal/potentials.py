@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from cascade_driver.terminal.console import headed
 from cascade_driver.text import duration, value_with_error, visible
@@ -175,14 +174,13 @@ def print_imported(found: Sequence[Imported], *, console: Console) -> None:
         names = sorted({frame.group for frame in one.frames if frame.group})
         groups = ", ".join(names) if len(names) < 4 else f"{len(names)}, {names[0]} to {names[-1]}"
         runs = len({frame.trajectory for frame in one.frames})
-        words = (str(one.path), one.program, str(len(one.frames)), str(left), groups, str(runs))
-        table.add_row(*(Text(visible(word)) for word in words))
+        table.add_row(str(one.path), one.program, str(len(one.frames)), str(left), groups, str(runs))
     console.print(table)
     for one in found:
         for reason, numbers in one.left_out.items():
-            print(visible(f"{one.path}: left out {_numbers(numbers)}: {reason}"))
+            console.print(f"{one.path}: left out {_numbers(numbers)}: {reason}", soft_wrap=True)
         for note in one.notes:
-            print(visible(f"{one.path}: {note}"))
+            console.print(f"{one.path}: {note}", soft_wrap=True)
 
 
 def _numbers(numbers: Sequence[int]) -> str:

@@ -47,7 +47,7 @@ def watched_work(
     work = partial(
         work_on, planned, workers=workers, executor=executor, allow_failed_contract=allow_failed_contract
     )
-    log = WorkLog(console=console, protocol=protocol, flight_ps=flight_ps)
+    log = WorkLog(console=console, protocol=protocol)
     _watched(work, log=log, total=planned.campaign.size, at_first="", left=left)
 
 
@@ -147,9 +147,7 @@ class WorkLog:
     what : str
         What is done.
     protocol : Protocol, optional
-        That of a campaign, which has a thermal start.
-    flight_ps : float
-        How far its cascades fly.
+        That of a campaign, which has a thermal start, and cascades that fly.
     clock : callable
         Time in s.
     """
@@ -157,7 +155,6 @@ class WorkLog:
     console: Console
     what: str = "cascades"
     protocol: Protocol | None = None
-    flight_ps: float = 0.0
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -174,7 +171,9 @@ class WorkLog:
         passed = self.clock() - self._began_s
         due_s = self._next_s if progress.done_here else max(self._next_s, self._first_s)
         if progress.done < progress.total and passed >= due_s:
-            parts = (_time_left(progress), flights_said(progress.flown_ps, of_ps=self.flight_ps))
+            parts = [_time_left(progress)]
+            if self.protocol:
+                parts.append(flights_said(progress.flown_ps, of_ps=self.protocol.follow.duration_ps))
             self.console.print(
                 f"{progress.done} of {progress.total} {self.what} after {duration(passed)}, "
                 f"{', '.join(filter(None, parts))}",

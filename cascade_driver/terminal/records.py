@@ -14,7 +14,7 @@ from rich.table import Table
 
 from cascade_driver.schema import plain
 from cascade_driver.simulation.lammps_build import ENVIRONMENT, INSTALLED
-from cascade_driver.simulation.outcome import STORED_ENERGY_FLOOR_eV, of_region
+from cascade_driver.simulation.outcome import STORED_ENERGY_FLOOR_eV, recoils_told
 from cascade_driver.terminal.console import headed
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 def print_cascades(cascades: Sequence[ListedCascade], *, of: int, console: Console) -> None:
     """Print a line per cascade, some of the `of` of a plan."""
     shown = Table()
-    several = len({c.region for c in cascades}) > 1
+    told = recoils_told((c.species, c.region) for c in cascades)
     for heading in ("number", "id", "recoil", "E_R / eV", "direction", "snapshot", "outcome", "E_s / eV"):
         shown.add_column(heading, justify="left" if heading in {"id", "outcome"} else "right", no_wrap=True)
     for c in cascades:
         shown.add_row(
             str(c.number),
             c.id,
-            of_region(c.species, c.region) if several else c.species,
+            told[c.species, c.region],
             f"{c.recoil_energy_eV:g}",
             " ".join(f"{x:.2f}" for x in c.direction),
             str(c.snapshot),
@@ -221,18 +221,7 @@ def print_defects(cascades: Sequence[Remains], *, one_by_one: bool, console: Con
     """Print what cascades left: a row per cascade that left something, or per defect of one."""
     if one_by_one:
         for left in cascades:
-            console.print(headed(left.title, f", cascade {left.cascade}"))
-            shown = Table("defect", "species", "from the knock-on's site (A)", "distance (A)", "cluster")
-            for d in left.defects:
-                where = "  ".join(f"{x:7.2f}" for x in d.position_A)
-                cluster = str(d.cluster) if d.cluster else "-"
-                shown.add_row(d.kind, d.species, where, f"{math.hypot(*d.position_A):.2f}", cluster)
-            console.print(shown)
-            if (pocket := left.pocket) is not None:
-                console.print(
-                    f"pocket: {pocket.atoms} displaced atoms and {pocket.vacancies} empty sites within "
-                    f"{pocket.extent_A:.1f} A, root mean square radius {pocket.radius_A:.1f} A"
-                )
+            _print_each_defect(left, console=console)
         return
     shown = Table()
     found = {defect.kind for left in cascades for defect in left.defects}
@@ -250,6 +239,22 @@ def print_defects(cascades: Sequence[Remains], *, one_by_one: bool, console: Con
     console.print(
         f"{len(with_some)} of {len(cascades)} cascades left something; pocket: its displaced atoms, and its extent"
     )
+
+
+def _print_each_defect(left: Remains, *, console: Console) -> None:
+    """Print the defects of a cascade, a row each, and its pocket."""
+    console.print(headed(left.title, f", cascade {left.cascade}"))
+    shown = Table("defect", "species", "from the knock-on's site (A)", "distance (A)", "cluster")
+    for d in left.defects:
+        where = "  ".join(f"{x:7.2f}" for x in d.position_A)
+        cluster = str(d.cluster) if d.cluster else "-"
+        shown.add_row(d.kind, d.species, where, f"{math.hypot(*d.position_A):.2f}", cluster)
+    console.print(shown)
+    if (pocket := left.pocket) is not None:
+        console.print(
+            f"pocket: {pocket.atoms} displaced atoms and {pocket.vacancies} empty sites within "
+            f"{pocket.extent_A:.1f} A, root mean square radius {pocket.radius_A:.1f} A"
+        )
 
 
 def _size_of(pocket: Pocket | None) -> str:

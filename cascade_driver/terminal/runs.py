@@ -14,8 +14,7 @@ from cascade_driver.analysis.distribution import summarise_stored_energies
 from cascade_driver.analysis.outcomes import usable_cascades
 from cascade_driver.campaign.contents import outside_said
 from cascade_driver.campaign.flown import flights_said
-from cascade_driver.campaign.status import recoils_told
-from cascade_driver.simulation.outcome import Outcome, told_apart
+from cascade_driver.simulation.outcome import Outcome, recoils_told, told_apart
 from cascade_driver.terminal.console import headed
 from cascade_driver.text import duration, mean_with_error, value_with_error, visible
 
@@ -175,7 +174,7 @@ def print_status(status: RunStatus, *, console: Console) -> None:
     headings = ("recoil", "E_R / eV", "planned", "finished", "directions", "usable", "effective", "p_d")
     for heading in (*headings, "mean E_s > 0 / eV"):
         shown.add_column(heading, justify="right")
-    told = recoils_told(status.energies)
+    told = recoils_told((e.species, e.region) for e in status.energies)
     for e in status.energies:
         shown.add_row(
             told[e.species, e.region],

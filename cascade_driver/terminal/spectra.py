@@ -37,9 +37,10 @@ def print_capture_lines(lines: Sequence[CaptureLine], *, first: int, title: str,
             f"[{sources.index(line.source) + 1}]",
         )
     console.print(shown)
-    print("merit: share of the isotope (%) x b x gammas per 100 captures x atoms of the element (1e22/cm3)")
+    merit = "share of the isotope (%) x b x gammas per 100 captures x atoms of the element (1e22/cm3)"
+    console.print(f"merit: {merit}", soft_wrap=True)
     for n, source in enumerate(sources, start=1):
-        console.print(f"[{n}] {source}", highlight=False, markup=False)
+        console.print(f"[{n}] {source}", highlight=False)
 
 
 def print_lines(fit: LineFit, *, console: Console) -> None:

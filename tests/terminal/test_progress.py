@@ -107,7 +107,7 @@ def test_the_time_left_is_right_from_the_first_cascades_on_and_knows_no_idle_tim
 def test_a_log_tells_how_far_the_first_flights_are():
     said, now = io.StringIO(), [0.0]
     console = PlainConsole(file=said, width=120)
-    log = WorkLog(console=console, protocol=PROTOCOL, flight_ps=8, clock=lambda: now[0])
+    log = WorkLog(console=console, protocol=PROTOCOL, clock=lambda: now[0])
     for second in range(0, 10_800, 5):
         now[0] = float(second)
         flown = {"a": second / 10_800 * 8, "b": second / 21_600 * 8}
