@@ -10,6 +10,8 @@ claims are taken over by the others, and a worker that takes its place gets a pi
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import contextlib
 import subprocess
 import time
@@ -33,6 +35,11 @@ _CONNECT_WITHIN_s = 10.0
 
 #: Pilots that fail so often without a cascade finished in between will not do better.
 _MOST_FAILURES = 5
+
+#: What questions to a scheduler end in that is not there any more.
+_OF_THE_SCHEDULER = (OSError, TimeoutError, asyncio.CancelledError, concurrent.futures.CancelledError)
+
+_LOST = "the Dask scheduler was lost; what is finished is safe: start one and run again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +154,12 @@ class DaskExecutor:
                 raise InputError(
                     f"no Dask scheduler answers at {self.scheduler}; start one or give its address ({said})"
                 ) from None
-            with client:
+            try:
                 yield client
+            finally:
+                # Without its scheduler it may not close in time: why the work ended is to be told, not that.
+                with contextlib.suppress(Exception, asyncio.CancelledError):
+                    client.close()
 
     @contextlib.contextmanager
     def _job_cluster(self) -> Iterator[Any]:
@@ -164,6 +175,19 @@ class DaskExecutor:
         with cluster:
             cluster.scale(jobs=self.jobs)
             yield cluster
+
+
+@contextlib.contextmanager
+def _lost_in_one_line(client: Any) -> Iterator[None]:
+    """Say that the scheduler was lost, whatever was asked of it when it died: each question fails in its way."""
+    try:
+        yield
+    except CascadeError:
+        raise
+    except (Exception, asyncio.CancelledError) as error:
+        if client.status == "running" and not isinstance(error, _OF_THE_SCHEDULER):
+            raise
+        raise CascadeError(_LOST) from None
 
 
 class _Pilot(Protocol):
@@ -201,13 +225,15 @@ class _Flight:
             beat.add(lease)
             try:
                 while progress.done < progress.total:
-                    workers = self._workers()
+                    with _lost_in_one_line(self._client):
+                        workers = self._workers()
                     last_seen = time.monotonic() if workers else last_seen
                     if time.monotonic() - last_seen > self._workers_within_s:
                         raise CascadeError(
                             f"no Dask worker for {self._workers_within_s:g} s; start some and run again"
                         )
-                    self._send_pilots(workers, lease.path)
+                    with _lost_in_one_line(self._client):
+                        self._send_pilots(workers, lease.path)
                     time.sleep(_LOOK_EVERY_s)
                     done = self._place.done()
                     self._failures = 0 if done > progress.done else self._failures
@@ -222,7 +248,7 @@ class _Flight:
     def _workers(self) -> dict[str, int]:
         """Return the threads of every worker by its address."""
         if self._client.status != "running":
-            raise CascadeError("the Dask scheduler was lost; what is finished is safe: start one and run again")
+            raise CascadeError(_LOST)
         info = self._client.scheduler_info(n_workers=-1)
         return {address: int(worker["nthreads"]) for address, worker in info["workers"].items()}
 

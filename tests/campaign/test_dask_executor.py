@@ -1,5 +1,6 @@
 """A real Dask scheduler, workers in processes of their own, a real engine: workers may be killed."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from cascade_driver.campaign.dask_executor import DaskExecutor, SharedPlace
 from cascade_driver.campaign.rundir import RunDirectory
 from cascade_driver.campaign.status import run_status
 from cascade_driver.campaign.verify import verify
 from cascade_driver.cli import main
 from cascade_driver.config import read_input
-from cascade_driver.errors import InputError
+from cascade_driver.errors import CascadeError, InputError
 
 CASCADE = [sys.executable, "-c", "import sys; from cascade_driver.cli import main; sys.exit(main())"]
 
@@ -149,6 +151,63 @@ def test_two_of_four_workers_are_killed_and_nothing_is_lost_or_done_twice(tmp_pa
     }
 
 
+def a_place(folder: Path) -> SharedPlace:
+    """Return a run directory with nothing in it as a place of which nothing is ever done."""
+    run = RunDirectory(folder)
+    run.prepare()
+    return SharedPlace(
+        path=run.path, claims=run.claims, total=20, done=lambda: 0, workers=1, allow_failed_contract=False
+    )
+
+
+@pytest.mark.dask
+@pytest.mark.parametrize("question", ["scheduler_info", "submit"])
+def test_a_scheduler_that_dies_before_any_question_is_lost_in_one_line(tmp_path, cluster, monkeypatch, question):
+    distributed = pytest.importorskip("distributed", reason="needs the extra `dask`")
+    file, _, scheduler = cluster
+    asked = getattr(distributed.Client, question)
+
+    def dies(client, *arguments, **options):
+        scheduler.kill()
+        scheduler.wait()
+        return asked(client, *arguments, **options)
+
+    monkeypatch.setattr(distributed.Client, question, dies)
+    place = a_place(tmp_path / "run")
+    with pytest.raises(CascadeError, match=r"^the Dask scheduler was lost") as caught:
+        DaskExecutor(scheduler=str(file)).fly(place, lambda _: None)
+    assert "\n" not in str(caught.value)
+    assert not list(place.claims.iterdir())
+
+
+@pytest.mark.dask
+def test_a_client_that_cannot_close_hides_nothing(tmp_path, cluster, monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="needs the extra `dask`")
+    close = distributed.Client.close
+
+    def late(client, *arguments, **options):
+        close(client, *arguments, **options)
+        raise TimeoutError("timed out after 20 s")
+
+    def stop(_progress):
+        raise CascadeError("the disk is full")
+
+    monkeypatch.setattr(distributed.Client, "close", late)
+    with pytest.raises(CascadeError, match="the disk is full"):
+        DaskExecutor(scheduler=str(cluster[0])).fly(a_place(tmp_path / "run"), stop)
+
+
+@pytest.mark.dask
+@pytest.mark.parametrize("trouble", [KeyError("a bug of ours"), OSError(errno.ENOSPC, "full")])
+def test_what_is_not_the_schedulers_trouble_keeps_its_name(tmp_path, cluster, trouble):
+    def stop(_progress):
+        raise trouble
+
+    with pytest.raises(type(trouble)) as caught:
+        DaskExecutor(scheduler=str(cluster[0])).fly(a_place(tmp_path / "run"), stop)
+    assert caught.value is trouble
+
+
 @pytest.mark.dask
 @pytest.mark.parametrize("victim", ["driver", "scheduler"])
 def test_pilots_stop_when_the_driver_or_the_scheduler_dies(tmp_path, cluster, victim):
@@ -163,7 +222,7 @@ def test_pilots_stop_when_the_driver_or_the_scheduler_dies(tmp_path, cluster, vi
     (driver if victim == "driver" else scheduler).send_signal(signal.SIGKILL)
     _, err = driver.communicate(timeout=300)
     if victim == "scheduler":
-        assert driver.returncode == 2
+        assert driver.returncode == 2, err
         assert err.strip().splitlines()[-1].startswith("cascade: the Dask scheduler was lost")
     deadline = time.monotonic() + 60
     while run_status(run).in_progress and time.monotonic() < deadline:
