@@ -46,6 +46,8 @@ _COUNTS = {"count", "counts", "events", "entries", "number", "n"}
 
 #: Columns of an error band: after them its name, such as `total`; a reader of spectra passes over them.
 _BAND = ("rate_lower_", "rate_upper_")
+#: Endings of spectra as text; what has no ending is text.
+_TEXT = ("", ".csv", ".txt", ".dat")
 _UNIT_NOTE = "rates are bin averages per kg of target, day and keV"
 
 #: What a comment line of a file begins with if a program is to read it: which energy, what the spectrum was made
@@ -513,9 +515,14 @@ def write_spectrum(
     Raises
     ------
     InputError
-        If the folder cannot be made or written to.
+        If its ending is that of no text, or the folder cannot be made or written to.
     """
     path = Path(path)
+    if path.suffix.lower() not in _TEXT:
+        raise InputError(
+            f"{path}: a spectrum is written as .csv (or .txt, .dat), or as histograms, {', '.join(SUFFIXES)}; "
+            "choose one of these endings"
+        )
     text = io.StringIO()
     text.write(f"# {_UNIT_NOTE}\n# {_ENERGY_KIND}: {spectrum.energy_kind}\n")
     made_by = plain(_MadeBy(source=spectrum.source, observation=spectrum.observation))

@@ -214,6 +214,17 @@ def test_writing_where_it_cannot_is_refused(tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder"]
 
 
+@pytest.mark.parametrize("name", ["s.xlsx", "s.hdf5", "s.parquet", "s.npz"])
+def test_a_table_is_not_written_under_the_ending_of_something_else(tmp_path: Path, name: str) -> None:
+    spectrum = Spectrum(energy_edges_eV=[0, 1], rate_per_kg_day_keV={"W": [1.0]})
+    with pytest.raises(InputError, match=r"written as \.csv \(or \.txt, \.dat\), or as histograms, \.json, \.h5"):
+        spectrum.write(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    for text in ("s", "s.CSV", "s.dat"):
+        spectrum.write(tmp_path / text)
+        assert read_spectrum(tmp_path / text).rate_per_kg_day_keV["W"][0] == 1.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
