@@ -46,8 +46,10 @@ _COUNTS = {"count", "counts", "events", "entries", "number", "n"}
 
 #: Columns of an error band: after them its name, such as `total`; a reader of spectra passes over them.
 _BAND = ("rate_lower_", "rate_upper_")
+
 #: Endings of spectra as text; what has no ending is text.
 _TEXT = ("", ".csv", ".txt", ".dat")
+
 _UNIT_NOTE = "rates are bin averages per kg of target, day and keV"
 
 #: What a comment line of a file begins with if a program is to read it: which energy, what the spectrum was made

@@ -227,12 +227,11 @@ class _Flight:
                 while progress.done < progress.total:
                     with _lost_in_one_line(self._client):
                         workers = self._workers()
-                    last_seen = time.monotonic() if workers else last_seen
-                    if time.monotonic() - last_seen > self._workers_within_s:
-                        raise CascadeError(
-                            f"no Dask worker for {self._workers_within_s:g} s; start some and run again"
-                        )
-                    with _lost_in_one_line(self._client):
+                        last_seen = time.monotonic() if workers else last_seen
+                        if time.monotonic() - last_seen > self._workers_within_s:
+                            raise CascadeError(
+                                f"no Dask worker for {self._workers_within_s:g} s; start some and run again"
+                            )
                         self._send_pilots(workers, lease.path)
                     time.sleep(_LOOK_EVERY_s)
                     done = self._place.done()

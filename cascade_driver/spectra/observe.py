@@ -287,19 +287,8 @@ def observe(
     model : StoredEnergyModel
         Its errors are those that it tells itself, see `ensemble_of`.
     detector : Detector, optional
-    edges_eV : (n + 1,) array_like, optional
-        Bins of the result; by default those of the source.
-    bands : bool
-        Whether to work out the error bands.
-    fallback_species : str, optional
-        Whose response stands for elements of the crystal that were not simulated; by default what the model's run
-        says, and the only species of a model of one.
-    extrapolate : bool
-        Use the model outside the simulated energies, even if its run does not say so. A note tells the energies.
-    other_crystal : bool
-        Use the model for a target that is not its crystal. A note says so.
-    name, title : str
-        For files and people; by default from the source.
+    edges_eV, bands, fallback_species, extrapolate, other_crystal, name, title
+        As of `cascade_driver.observe`.
 
     Raises
     ------
@@ -348,9 +337,8 @@ def observe(
     if complete is not None and not isinstance(request, CaptureRequest):  # captures come as lines, not in bins
         looked_at = (max(complete[0], threshold or 0.0), complete[1])
         notes += tail_notes(counted, after, responses, law.species, used, range_eV=looked_at)
-        own = (
-            counted if request else _with_counts(rebin(recoil, bins))
-        )  # cut bins of one rate are wide all the same
+        # bins of a file that were cut for the detector are as wide as before: their parts have one rate
+        own = counted if request else _with_counts(rebin(recoil, bins))
         left = after if own is counted else rebin(after, observed_edges(own.energy_edges_eV))
         notes += width_notes(own, left, law, used, range_eV=looked_at)
     if bands:
